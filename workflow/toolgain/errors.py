@@ -1,0 +1,47 @@
+"""Errors written for the person who reads them, and the exit codes they end with."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a `toolgain` command says with its exit code."""
+
+    OK = 0
+    FAILED = 1
+    """A stage failed, or the verdict asked for was not met."""
+    BAD_INPUT = 2
+    """Wrong input, or (`toolgain verdict`) the model regressed."""
+    NOT_VALID = 3
+    """An evaluation is not valid, or a comparison is not possible."""
+    TEMPORARY = 75
+    """Stopped in time with everything saved; run the same command again to go on."""
+
+
+class ToolgainError(Exception):
+    """An expected failure: printed as one line, without a traceback."""
+
+    exit_code = ExitCode.FAILED
+
+
+class UserError(ToolgainError):
+    """Bad input: names what, where, which value, what is allowed and what to do."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class StageError(ToolgainError):
+    """A stage could not do its work; the message names the cause and the log."""
+
+    exit_code = ExitCode.FAILED
+
+
+class NotValidError(ToolgainError):
+    """A measurement exists but must not be used as one."""
+
+    exit_code = ExitCode.NOT_VALID
+
+
+class GoOnLaterError(ToolgainError):
+    """The stage stopped before its end with everything saved; the next attempt goes on."""
+
+    exit_code = ExitCode.TEMPORARY
