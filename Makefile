@@ -1,0 +1,44 @@
+# toolgain: `make demo` shows the whole chain, `make test` runs every test. See README.md.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PIP_FLAGS ?= --quiet --disable-pip-version-check
+
+.PHONY: help setup demo test lint environment.yml cluster cluster-down clean
+
+help: ## Show this list
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: .venv/.ready .venvs/bfcl/.ready .venvs/trl/.ready ## Make every environment
+
+demo: setup ## Run the whole chain on this machine and print the verdict
+	@.venv/bin/snakemake --profile profiles/local all
+	@.venv/bin/toolgain verdict results/comparison.json --require not_regressed
+	@echo "Report: $(CURDIR)/results/report.html"
+
+test: setup .venv/.dev ## Run every test
+	.venv/bin/python -m pytest $(TESTS)
+
+lint: .venv/.dev ## Run the checks that pre-commit runs
+	.venv/bin/pre-commit run --all-files
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install $(PIP_FLAGS) --editable .
+	@touch $@
+
+.venv/.dev: .venv/.ready
+	.venv/bin/pip install $(PIP_FLAGS) --editable '.[dev]'
+	@touch $@
+
+# torch goes first: a CPU build is taken where pip is set up for one.
+.venvs/%/.ready: workflow/envs/%.txt
+	$(PYTHON) -m venv .venvs/$*
+	@if grep -q '^torch==' $<; then .venvs/$*/bin/pip install $(PIP_FLAGS) "$$(grep '^torch==' $<)"; fi
+	.venvs/$*/bin/pip install $(PIP_FLAGS) --requirement $<
+	@touch $@
+
+clean: ## Remove results and logs (not the environments)
+	rm -rf results logs .snakemake

@@ -1,0 +1,254 @@
+"""The command line: one verb per rule, each usable on its own.
+
+Heavy modules are imported inside the verbs, so that `--help` and the start of every Slurm job
+stay quick. Exit codes: `toolgain.errors.ExitCode`.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolgain import __version__
+from toolgain.errors import ExitCode, ToolgainError
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+PATH = click.Path(path_type=Path)
+
+bfcl_env = click.option(
+    "--bfcl-env",
+    type=FOLDER,
+    default=Path(".venvs/bfcl"),
+    show_default=True,
+    help="Python environment of the harness.",
+)
+trl_env = click.option(
+    "--trl-env",
+    type=FOLDER,
+    default=Path(".venvs/trl"),
+    show_default=True,
+    help="Python environment of TRL and `transformers serve`.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def cli() -> None:
+    """Did the training make the model better at calling tools, and how sure are we?
+
+    Exit codes: 0 ok; 1 a stage failed or the verdict is not met; 2 bad input; 3 not valid or not
+    comparable; 75 stopped in time, run again to go on.
+    """
+
+
+@cli.command()
+@click.option("--section", required=True, help="The stage's section, as JSON.")
+@click.option("--out", type=FILE, required=True)
+def freeze(section: str, out: Path) -> None:
+    """Write the part of the configuration that one stage may see."""
+    from toolgain.files import write_text
+
+    write_text(out, section + "\n")
+
+
+@cli.command()
+@click.option("--config", type=FILE, required=True, help="Frozen model section.")
+@click.option("--out", type=FILE, required=True)
+def model(config: Path, out: Path) -> None:
+    """Check the base model and record its path and digest."""
+    from toolgain import model as stage
+
+    stage.run(_config(config), out)
+
+
+@cli.command()
+@click.option("--config", type=FILE, required=True, help="Frozen training section.")
+@click.option("--out", type=FOLDER, required=True)
+@bfcl_env
+def tasks(config: Path, out: Path, bfcl_env: Path) -> None:
+    """Generate or check the training tasks and compare them with BFCL's items."""
+    from toolgain.bfcl.data import installed_data
+    from toolgain.tasks import stage
+
+    stage.run(_config(config), out, installed_data(bfcl_env))
+
+
+@cli.command()
+@click.option("--config", type=FILE, required=True, help="Frozen training section.")
+@click.option("--weights", type=FILE, required=True, help="JSON with path and digest of the base.")
+@click.option("--tasks", "tasks_file", type=FILE, required=True, help="tasks.json of the tasks.")
+@click.option("--run", "name", required=True, help="Name of the run.")
+@click.option("--out", type=FILE, required=True, help="Manifest, written last.")
+@click.option("--nodes", type=int, default=1, show_default=True, help="Nodes of the allocation.")
+@click.option("--smoke", is_flag=True, help="Only the few steps that gate the long training.")
+@trl_env
+def train(
+    config: Path,
+    weights: Path,
+    tasks_file: Path,
+    name: str,
+    out: Path,
+    nodes: int,
+    smoke: bool,
+    trl_env: Path,
+) -> None:
+    """Train with GRPO; goes on from the last complete checkpoint."""
+    from toolgain.training import train as stage
+
+    stage.run(
+        _config(config),
+        weights=weights,
+        tasks=tasks_file,
+        name=name,
+        out=out,
+        nodes=nodes,
+        smoke=smoke,
+        trl_env=trl_env,
+    )
+
+
+@cli.command()
+@click.argument("checkpoints", type=PATH)
+@click.option("--out", type=FILE, required=True)
+def select(checkpoints: Path, out: Path) -> None:
+    """Choose the best checkpoint by validation accuracy alone.
+
+    CHECKPOINTS is a checkpoint folder or the manifest of a run.
+    """
+    from toolgain import selection
+
+    selection.run(checkpoints, out)
+
+
+@cli.command()
+@click.option("--best", type=FILE, required=True, help="The selection (best.json).")
+@click.option("--base", type=FILE, required=True, help="JSON with path and digest of the base.")
+@click.option("--out", type=FILE, required=True, help="Manifest; the model goes beside it.")
+@trl_env
+def export(best: Path, base: Path, out: Path, trl_env: Path) -> None:
+    """Export the chosen checkpoint as a Hugging Face folder and check it."""
+    from toolgain import export as stage
+
+    stage.run(best, base, out, trl_env)
+
+
+@cli.command()
+@click.option("--config", type=FILE, help="Frozen evaluation section, or a workflow config.")
+@click.option("--weights", type=PATH, help="Model folder, or JSON with its path and digest.")
+@click.option("--endpoint", help="URL of an OpenAI-compatible server, up to /v1.")
+@click.option("--model", "model_name", help="Model name at the endpoint.")
+@click.option("--api-key-env", help="Environment variable that holds the endpoint's key.")
+@click.option("--subset", type=int, help="Items per category; default: all.")
+@click.option("--out", type=FOLDER, required=True)
+@click.option("--allow-invalid", is_flag=True, help="Exit 0 though the evaluation is not valid.")
+@bfcl_env
+@trl_env
+def evaluate(out: Path, **options: Any) -> None:
+    """Evaluate a model on BFCL v3; exit 3 when the measurement is not valid."""
+    from toolgain.evaluation import evaluate as stage
+
+    stage.run(out, **options)
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER)
+@bfcl_env
+def score(folder: Path, bfcl_env: Path) -> None:
+    """Score a harness result folder (result/ and score/): JSON on standard output, in percent."""
+    import json
+
+    from toolgain.bfcl import results
+    from toolgain.bfcl.data import installed_data
+
+    click.echo(json.dumps(results.score(folder, installed_data(bfcl_env)), indent=1))
+
+
+@cli.command()
+@click.argument("baseline", type=FOLDER)
+@click.argument("trained", type=FOLDER, nargs=-1, required=True)
+@click.option("--config", type=FILE, help="Frozen comparison section.")
+@click.option("--out", type=FILE, required=True)
+@bfcl_env
+def compare(
+    baseline: Path, trained: tuple[Path, ...], config: Path | None, out: Path, bfcl_env: Path
+) -> None:
+    """Compare evaluations before and after, item by item."""
+    from toolgain import comparison
+
+    comparison.run(baseline, trained, _config(config) if config else None, out, bfcl_env)
+
+
+@cli.command()
+@click.argument("comparison", type=FILE)
+@click.option(
+    "--require",
+    type=click.Choice(["improved", "not_regressed"]),
+    default="improved",
+    show_default=True,
+)
+def verdict(comparison: Path, require: str) -> None:
+    """Say the verdict. Exit codes: 0 met, 1 not met, 2 regressed, 3 not comparable."""
+    from toolgain import comparison as stage
+
+    sys.exit(stage.verdict(comparison, require))
+
+
+@cli.command()
+@click.argument("comparison", type=FILE)
+@click.option("--results", type=FOLDER, default=Path("results"), show_default=True)
+@click.option("--config", type=FILE, help="Frozen report section.")
+@click.option("--out", type=FILE, required=True)
+def report(comparison: Path, results: Path, config: Path | None, out: Path) -> None:
+    """Write the comparison report: one HTML file, and Markdown beside it."""
+    from toolgain.report import render
+
+    render.run(comparison, results, _config(config) if config else {}, out)
+
+
+@cli.command()
+@click.option("--results", type=FOLDER, default=Path("results"), show_default=True)
+@click.option("--watch", is_flag=True, help="Refresh every few seconds.")
+def status(results: Path, watch: bool) -> None:
+    """Show where every stage stands."""
+    from toolgain import status as stage
+
+    stage.run(results, watch)
+
+
+@cli.command("demo-model")
+@click.option("--out", type=FOLDER, required=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@trl_env
+def demo_model(out: Path, seed: int, trl_env: Path) -> None:
+    """Rebuild the demo model from its seed."""
+    from toolgain.demo_model import stage
+
+    stage.run(out, seed, trl_env)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    from toolgain.files import read_json
+
+    section: dict[str, Any] = read_json(path, "config")
+    return section
+
+
+def main() -> None:
+    """Run the command line; expected failures end as one line and an exit code."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        cli.main(standalone_mode=False)
+    except ToolgainError as error:
+        click.echo(f"toolgain: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.BAD_INPUT)
+    except click.Abort:
+        sys.exit(130)

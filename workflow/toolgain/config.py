@@ -1,0 +1,375 @@
+"""The typed configuration: the one source of defaults, the JSON schema and config/README.md.
+
+Each top-level section belongs to one stage, which reads only its frozen copy
+(`toolgain.freeze`). Every field carries its meaning; unknown keys are an error that names the
+nearest valid one.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from toolgain.errors import UserError
+
+# The harness reads meaning into the served name: "o1" drops the temperature, "fc" changes the
+# prompting, and a digit, space, `:`, `+` or `,` breaks the multi-turn scoring without a word.
+ALIAS = re.compile(r"^[a-z][a-z_]*$")
+ALIAS_FORBIDDEN = ("o1", "fc")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    """The model before the training: a Hugging Face folder, evaluated and trained from."""
+
+    path: str = Field(description="Folder of the model (Hugging Face format).")
+    name: str | None = Field(None, description="Name shown in the report; default: the folder's.")
+    chat_template: str | None = Field(
+        None,
+        description="A chat template file that takes the place of the model's own, for training, "
+        "export and serving alike.",
+    )
+    patch: Literal["none", "nemotron-nano-v2"] = Field(
+        "none",
+        description="An exact, checked replacement in a private copy of the model's chat template.",
+    )
+
+
+class Subset(Section):
+    """How many items are drawn from each category. A subset is never comparable with
+    published scores."""
+
+    non_live: Positive = Field(10, description="Items from each of the 7 non-live categories.")
+    live: Positive = Field(10, description="Items from each of the 6 live categories.")
+    multi_turn: Positive = Field(
+        3, description="Scenarios; each is asked in all 4 multi-turn categories."
+    )
+    categories: dict[str, Positive] = Field(
+        {}, description="Sizes for single categories, in place of their group's."
+    )
+    seed: int = Field(1, description="Seed of the stratified draw.")
+
+
+class Sampling(Section):
+    """The sampling that the server is asked for; what it really received is recorded."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.0, description="0 is greedy.")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Nucleus sampling.")
+    max_tokens: Positive | None = Field(
+        None, description="Most tokens of one answer; none: the server's limit."
+    )
+    seed: int | None = Field(None, description="Seed sent with each request.")
+
+
+class Serve(Section):
+    """The model server that the evaluate stage starts and stops."""
+
+    backend: Literal["transformers", "vllm", "endpoint"] = Field(
+        "vllm", description="`endpoint`: a server that is already up, named by `url`."
+    )
+    url: str | None = Field(
+        None, description="Base URL up to /v1, with backend `endpoint`; `{subject}` is filled in."
+    )
+    api_key_env: str | None = Field(
+        None, description="Environment variable that holds the endpoint's key."
+    )
+    dtype: str = Field("bfloat16", description="Number type of the weights while serving.")
+    max_model_len: Positive | None = Field(32768, description="Context length in tokens.")
+    tool_parser: str | None = Field(
+        None, description="vLLM's --tool-call-parser, such as `hermes` or `nemotron_json`."
+    )
+    tool_parser_plugin: str | None = Field(
+        None, description="`nemotron-nano-v2` for toolgain's own plugin, or a file."
+    )
+    data_parallel_size: Positive = Field(1, description="Model copies, one or more GPUs each.")
+    tensor_parallel_size: Positive = Field(1, description="GPUs that share one model copy.")
+    extra_args: list[str] = Field([], description="Further arguments of the server, as they are.")
+    container: str | None = Field(None, description="Container image that the server runs in.")
+    ready_timeout_s: Positive = Field(1800, description="Longest wait for the server, in seconds.")
+    threads: Positive | None = Field(None, description="CPU threads of the server.")
+
+
+class Repair(Section):
+    """Asking failed items again."""
+
+    rounds: Annotated[int, Field(ge=0)] = Field(3, description="Most rounds of asking again.")
+    backoff_s: Annotated[float, Field(ge=0)] = Field(
+        20.0, description="Wait before the first round; it doubles with each."
+    )
+    request_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        900.0, description="A request without an answer for so long is cut and asked again."
+    )
+    request_attempts: Positive = Field(
+        3, description="Attempts of one request before its item counts as failed in this round."
+    )
+
+
+class EvaluationSection(Section):
+    """BFCL v3 by NeMo Evaluator, the same for the baseline and every run."""
+
+    task: Literal["multi_turn,ast"] = Field(
+        "multi_turn,ast", description="The 17 scored categories of BFCL v3."
+    )
+    alias: str = Field("policy", description="Served model name, the same for all evaluations.")
+    subset: Subset | None = Field(None, description="Draw a subset; none: all 4441 items.")
+    repeats: Positive = Field(
+        1, description="Evaluations of the same weights; 2 or more give a noise floor."
+    )
+    parallelism: Positive = Field(32, description="Requests of the harness under way at once.")
+    sampling: Sampling = Field(Sampling(), description="Sampling of the answers.")
+    serve: Serve = Field(Serve(), description="The model server.")
+    repair: Repair = Field(Repair(), description="Asking failed items again.")
+    max_error_share: Share = Field(
+        0.005, description="Above this share of failed items an evaluation is not valid."
+    )
+    harness_container: str | None = Field(
+        None, description="NVIDIA's BFCL container in place of the harness environment."
+    )
+
+    @field_validator("alias")
+    @classmethod
+    def _harness_reads_alias_right(cls, alias: str) -> str:
+        if not ALIAS.match(alias) or any(part in alias for part in ALIAS_FORBIDDEN):
+            raise ValueError(
+                f"the harness misreads the alias {alias!r}: use lower-case letters and `_` only, "
+                "without `o1` or `fc`, such as `policy`"
+            )
+        return alias
+
+
+class Tasks(Section):
+    """The training tasks. The generated ones are for the TRL backend."""
+
+    seed: int = Field(1, description="Seed of the generated tasks.")
+    train: Positive = Field(2000, description="Number of training tasks.")
+    validation: Positive = Field(96, description="Number of validation tasks.")
+    no_tool_share: Share = Field(0.35, description="Share of tasks that no tool can serve.")
+    max_prompt_chars: Positive = Field(700, description="Longest prompt, in characters.")
+    max_ngram_overlap: Share = Field(
+        0.01, description="Largest share of tasks with a word 8-gram or function name of BFCL."
+    )
+    train_file: str | None = Field(None, description="Prepared training data (nemo_rl).")
+    validation_file: str | None = Field(None, description="Prepared validation data (nemo_rl).")
+
+
+class Trl(Section):
+    """GRPO with TRL's GRPOTrainer."""
+
+    steps: Positive = Field(40, description="Optimizer steps.")
+    prompts_per_step: Positive = Field(8, description="Prompts in one step, over all processes.")
+    generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-5, description="Peak learning rate.")
+    beta: Annotated[float, Field(ge=0)] = Field(0.0, description="Weight of the KL penalty.")
+    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
+    max_completion_tokens: Positive = Field(128, description="Longest completion, in tokens.")
+    val_period: Positive = Field(10, description="Steps between validations.")
+    save_period: Positive = Field(10, description="Steps between checkpoints.")
+    keep_top_k: Positive = Field(3, description="Best checkpoints kept, besides the latest.")
+    processes: Positive = Field(1, description="Processes per node (torchrun when above 1).")
+    bf16: bool = Field(True, description="bfloat16 autocast where the processor has it.")
+    gradient_checkpointing: bool = Field(False, description="Trade time for memory.")
+    threads: Positive | None = Field(None, description="CPU threads of each process.")
+
+    @model_validator(mode="after")
+    def _saves_carry_validation(self) -> "Trl":
+        if self.save_period % self.val_period:
+            raise ValueError(
+                f"save_period {self.save_period} is not a multiple of val_period "
+                f"{self.val_period}: checkpoints without a validation accuracy cannot be selected; "
+                f"set save_period to {self.val_period}"
+            )
+        if self.save_period > self.steps:
+            raise ValueError(
+                f"save_period {self.save_period} is above steps {self.steps}: no checkpoint with "
+                "a validation accuracy would be written"
+            )
+        return self
+
+
+class NemoRl(Section):
+    """Multi-node GRPO with NeMo RL on a Slurm cluster."""
+
+    ref: Literal["v0.5.0", "v0.6.0", "v0.7.0", "main"] = Field(
+        "v0.7.0", description="NeMo RL version; decides the names of upstream's keys."
+    )
+
+
+class TrainingSection(Section):
+    """One GRPO training. Each run may override any of it."""
+
+    backend: Literal["trl", "nemo_rl"] = Field(
+        "nemo_rl", description="`trl` on one machine or a few hosts, `nemo_rl` on a GPU cluster."
+    )
+    seed: int = Field(1, description="Seed of the training.")
+    smoke_steps: Annotated[int, Field(ge=0)] = Field(
+        3, description="Steps of the smoke training that gates the long one; 0 leaves it out."
+    )
+    tasks: Tasks = Field(Tasks(), description="The training tasks.")
+    trl: Trl = Field(Trl(), description="Read with backend `trl`.")
+    nemo_rl: NemoRl = Field(NemoRl(), description="Read with backend `nemo_rl`.")
+
+
+class RunSection(Section):
+    """One training run: a seed, a recipe, or both."""
+
+    seed: int | None = Field(None, description="Seed of this run; default: training.seed.")
+    training: dict[str, Any] = Field({}, description="Overrides of the training section.")
+
+
+class ComparisonSection(Section):
+    """How the change is judged. Fixed before the run."""
+
+    draws: Annotated[int, Field(ge=1000)] = Field(10_000, description="Bootstrap draws.")
+    seed: int = Field(20250408, description="Seed of the bootstrap.")
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="Two-sided error level of the verdict and the intervals."
+    )
+    margin: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="Non-inferiority margin for single-turn groups, in points."
+    )
+
+
+class ReportSection(Section):
+    """The report page."""
+
+    title: str = Field("Did the training help?", description="Title of the page.")
+    anchors: bool = Field(True, description="Show published scores with their conditions.")
+
+
+class ClusterSection(Section):
+    """Facts of the cluster and the size of a job. An administrator knows them."""
+
+    nodes: Positive = Field(1, description="Nodes of the training.")
+    gpus_per_node: Annotated[int, Field(ge=0)] = Field(8, description="GPUs of each node.")
+    container: str | None = Field(None, description="NeMo RL container image (.sqsh or registry).")
+
+
+class EnvironmentsSection(Section):
+    """Folders of the stages' Python environments; `make setup` makes them."""
+
+    bfcl: str = Field(".venvs/bfcl", description="Environment of the harness.")
+    trl: str = Field(".venvs/trl", description="Environment of TRL and `transformers serve`.")
+
+
+class Config(Section):
+    """The configuration of a toolgain workflow."""
+
+    model: ModelSection = Field(description="The model before the training.")
+    evaluation: EvaluationSection = Field(EvaluationSection(), description="BFCL v3.")
+    training: TrainingSection = Field(TrainingSection(), description="GRPO.")
+    runs: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], RunSection] = Field(
+        {"grpo": RunSection()}, description="The training runs, by name."
+    )
+    comparison: ComparisonSection = Field(ComparisonSection(), description="The statistics.")
+    report: ReportSection = Field(ReportSection(), description="The report.")
+    cluster: ClusterSection = Field(ClusterSection(), description="The cluster.")
+    environments: EnvironmentsSection = Field(EnvironmentsSection(), description="Environments.")
+
+    @model_validator(mode="after")
+    def _runs_are_trainings(self) -> "Config":
+        if not self.runs:
+            raise ValueError("runs names no run; one is the least, such as `runs: {grpo: {}}`")
+        if "baseline" in self.runs:
+            raise ValueError("runs: `baseline` is the name of the model before the training")
+        for run in self.runs:
+            self.training_of(run)
+        return self
+
+    def training_of(self, run: str) -> TrainingSection:
+        """The training section of `run`, with the run's seed and overrides put in."""
+        section = self.runs[run]
+        merged = _merged(self.training.model_dump(), section.training)
+        if section.seed is not None:
+            merged["seed"] = section.seed
+        try:
+            return TrainingSection.model_validate(merged)
+        except ValidationError as error:
+            raise ValueError(_lines(error, TrainingSection, f"runs.{run}.training.")) from None
+
+
+def parse(values: dict[str, Any], where: str = "config") -> Config:
+    """The typed configuration of raw `values`.
+
+    Raises:
+        UserError: a key is unknown or a value is not allowed; one line per finding, each with
+            the key, its value and what is allowed.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{where}: " + _lines(error, Config)) from None
+
+
+def load(path: Path) -> Config:
+    """Read and check a YAML configuration file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"config: {path} does not exist.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"config: {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"config: {path} holds no keys.")
+    return parse(values, str(path))
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if nested else value
+    return result
+
+
+def _lines(error: ValidationError, model: type[Section], prefix: str = "") -> str:
+    return "; ".join(_line(item, model, prefix) for item in error.errors())
+
+
+def _line(item: Any, model: type[Section], prefix: str) -> str:
+    location = [str(part) for part in item["loc"] if part != "[key]"]
+    key = prefix + ".".join(location)
+    if item["type"] == "extra_forbidden":
+        names = _fields_at(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], names, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"allowed: {', '.join(names)}"
+        return f"unknown key `{key}`; {hint}"
+    if item["type"] == "value_error":
+        message = item["msg"].removeprefix("Value error, ")
+        return f"`{key}`: {message}" if key else message
+    if item["type"] == "missing":
+        return f"`{key}` is missing"
+    return f"`{key}` is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+
+
+def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """The field names of the section that `location` leads to."""
+    current: Any = model
+    for name in location:
+        fields = getattr(current, "model_fields", {})
+        if name not in fields:
+            # A run's name inside `runs`.
+            current = RunSection if model is Config and location[0] == "runs" else current
+            continue
+        current = _section_in(fields[name].annotation)
+    return list(getattr(current, "model_fields", {}))
+
+
+def _section_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = _section_in(part)
+        if found is not None:
+            return found
+    return None
