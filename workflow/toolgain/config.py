@@ -298,7 +298,7 @@ class Config(Section):
             raise ValueError(_lines(error, TrainingSection, f"runs.{run}.training.")) from None
 
 
-def parse(values: dict[str, Any], where: str = "config") -> Config:
+def parse_config(values: dict[str, Any], where: str = "config") -> Config:
     """The typed configuration of raw `values`.
 
     Raises:
@@ -321,7 +321,7 @@ def load(path: Path) -> Config:
         raise UserError(f"config: {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"config: {path} holds no keys.")
-    return parse(values, str(path))
+    return parse_config(values, str(path))
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

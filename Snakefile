@@ -1,0 +1,87 @@
+"""
+toolgain: did the training make the model better at calling tools, and how sure are we?
+
+    freeze -> model -> evaluate (baseline) ------------------------------------+
+           -> tasks -> smoke -> train -> select -> export -> evaluate (run) ---+-> compare -> report
+
+REQUIRED INPUTS:
+
+    config/config.yaml, or the file given with --configfile     the configuration
+    model.path of the configuration                             a Hugging Face model folder
+    .venvs/bfcl, .venvs/trl                                     environments, from `make setup`
+
+OUTPUTS:
+
+    results/report.html         the answer, for people
+    results/comparison.json     the answer, for programs
+
+Targets: all, baseline, train, evaluate, compare, report, demo_model.
+"""
+
+import sys
+from pathlib import Path
+
+from toolgain.config import parse_config
+from toolgain.freeze import frozen
+from toolgain.targets import passing_force_on
+
+if not config:
+
+    configfile: "config/config.yaml"
+
+
+CONFIG = parse_config(config)
+RUNS = sorted(CONFIG.runs)
+SUBJECTS = ["baseline", *RUNS]
+
+# The commands are those of the environment that runs Snakemake, and what they write is private.
+shell.prefix(f"umask 077; export PATH={Path(sys.executable).parent}:$PATH; ")
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    run="|".join(RUNS),
+    subject="|".join(SUBJECTS),
+
+
+localrules:
+    all,
+    baseline,
+    train,
+    evaluate,
+
+
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/checkpoint.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/demo_model.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+
+
+rule baseline:
+    input:
+        "results/evaluations/baseline/summary.json",
+
+
+rule train:
+    input:
+        expand("results/runs/{run}/export.json", run=RUNS),
+
+
+rule evaluate:
+    input:
+        passing_force_on(
+            workflow,
+            target="evaluate",
+            rule="evaluate_model",
+            files=expand("results/evaluations/{subject}/summary.json", subject=SUBJECTS),
+        ),
