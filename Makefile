@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test lint environment.yml cluster cluster-down clean
+.PHONY: help setup demo test lint generate cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,7 +22,15 @@ test: setup .venv/.dev ## Run every test
 	.venv/bin/python -m pytest $(TESTS)
 
 lint: .venv/.dev ## Run the checks that pre-commit runs
-	.venv/bin/pre-commit run --all-files
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/snakefmt --check Snakefile workflow/rules
+	.venv/bin/python tools/generate.py --check
+	git ls-files '*.sh' .ci/run | xargs --no-run-if-empty .venv/bin/shellcheck
+
+generate: .venv/.ready ## Write environment.yml, the config schema and its documentation anew
+	.venv/bin/python tools/generate.py
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -21,8 +21,8 @@ Targets: all, baseline, train, evaluate, compare, report, demo_model.
 import sys
 from pathlib import Path
 
-from toolgain.config import parse_config
 from toolgain.freeze import frozen
+from toolgain.preflight import check_or_exit, config_or_exit
 from toolgain.targets import passing_force_on
 
 if not config:
@@ -30,7 +30,7 @@ if not config:
     configfile: "config/config.yaml"
 
 
-CONFIG = parse_config(config)
+CONFIG = config_or_exit(config)
 RUNS = sorted(CONFIG.runs)
 SUBJECTS = ["baseline", *RUNS]
 
@@ -44,6 +44,10 @@ report: "workflow/report/workflow.rst"
 wildcard_constraints:
     run="|".join(RUNS),
     subject="|".join(SUBJECTS),
+
+
+onstart:
+    check_or_exit(CONFIG)
 
 
 localrules:
