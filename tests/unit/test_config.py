@@ -1,0 +1,81 @@
+"""The configuration says what is wrong with it, and where."""
+
+from pathlib import Path
+
+import pytest
+
+from toolgain.config import load, parse_config
+from toolgain.errors import ExitCode, UserError
+
+MODEL = {"path": "some/model"}
+
+
+def message_of(values: dict[str, object]) -> str:
+    with pytest.raises(UserError) as caught:
+        parse_config({"model": MODEL, **values})
+    assert caught.value.exit_code == ExitCode.BAD_INPUT
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_unknown_key_names_the_nearest_valid_one() -> None:
+    message = message_of({"evaluation": {"paralellism": 4}})
+    assert "unknown key `evaluation.paralellism`" in message
+    assert "did you mean `parallelism`?" in message
+
+
+def test_an_unknown_key_far_from_any_lists_what_is_allowed() -> None:
+    assert "allowed: path, name, chat_template" in message_of({"model": {"path": "x", "zzz": 1}})
+
+
+def test_a_wrong_type_names_the_key_and_the_value() -> None:
+    message = message_of({"evaluation": {"repeats": "twice"}})
+    assert "`evaluation.repeats` is 'twice'" in message
+    assert "integer" in message
+
+
+@pytest.mark.parametrize("alias", ["grpo1", "step-o1", "myfc", "1b", "a b", "a:b", "A", "solo1x"])
+def test_an_alias_that_the_harness_misreads_is_refused(alias: str) -> None:
+    assert "misreads the alias" in message_of({"evaluation": {"alias": alias}})
+
+
+def test_a_save_period_that_no_validation_meets_is_refused_with_the_arithmetic() -> None:
+    message = message_of({"training": {"trl": {"val_period": 10, "save_period": 6}}})
+    assert "save_period 6 is not a multiple of val_period 10" in message
+    assert "set save_period to 10" in message
+
+
+def test_a_run_overrides_the_training_and_is_checked_like_it() -> None:
+    config = parse_config(
+        {
+            "model": MODEL,
+            "training": {"backend": "trl", "trl": {"steps": 40}},
+            "runs": {
+                "first": {"seed": 1},
+                "second": {"seed": 2, "training": {"trl": {"steps": 80}}},
+            },
+        }
+    )
+    first, second = config.training_of("first"), config.training_of("second")
+    assert (first.seed, first.trl.steps) == (1, 40)
+    assert (second.seed, second.trl.steps) == (2, 80)
+    assert second.trl.learning_rate == first.trl.learning_rate
+    message = message_of({"runs": {"bad": {"training": {"trl": {"stepz": 1}}}}})
+    assert "runs.bad.training.trl.stepz" in message
+    assert "did you mean `steps`?" in message
+
+
+def test_the_name_of_the_baseline_is_taken() -> None:
+    assert "`baseline`" in message_of({"runs": {"baseline": {}}})
+
+
+@pytest.mark.parametrize("path", sorted(Path("config").glob("*.yaml")), ids=str)
+def test_the_shipped_configurations_are_valid(path: Path) -> None:
+    assert load(path).runs
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("model: [")
+    with pytest.raises(UserError, match=r"broken\.yaml is not YAML"):
+        load(broken)

@@ -1,0 +1,30 @@
+"""Each stage sees its own part of the configuration, and only that."""
+
+from typing import Any
+
+from toolgain.config import parse_config
+from toolgain.freeze import stages
+
+BASE: dict[str, Any] = {"model": {"path": "some/model"}, "training": {"backend": "trl"}}
+
+
+def changed(values: dict[str, Any]) -> set[str]:
+    """The stages whose frozen section differs from that of the plain configuration."""
+    before, after = stages(parse_config(BASE)), stages(parse_config({**BASE, **values}))
+    return {stage for stage in before if before[stage] != after[stage]}
+
+
+def test_an_evaluation_key_reaches_the_evaluation_alone() -> None:
+    assert changed({"evaluation": {"repeats": 2}}) == {"evaluation"}
+
+
+def test_a_training_key_reaches_the_training_alone() -> None:
+    assert changed({"training": {"backend": "trl", "seed": 7}}) == {"training/grpo"}
+
+
+def test_a_key_of_the_other_backend_reaches_nothing() -> None:
+    assert changed({"training": {"backend": "trl", "nemo_rl": {"ref": "v0.6.0"}}}) == set()
+
+
+def test_where_the_work_is_done_reaches_nothing() -> None:
+    assert changed({"cluster": {"nodes": 4}, "environments": {"trl": "/elsewhere"}}) == set()

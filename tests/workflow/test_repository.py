@@ -1,0 +1,81 @@
+"""What a fresh clone promises: the profiles, the generated files, the orchestrator's pins."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def snakemake(*arguments: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [str(python or sys.executable), "-m", "snakemake", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_slurm_is_a_link_to_the_profile() -> None:
+    link = ROOT / "slurm"
+    assert link.is_symlink()
+    assert link.readlink() == Path("profiles/slurm")
+
+
+def test_generated_files_are_in_step_with_their_sources() -> None:
+    command = [sys.executable, "tools/generate.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_parsing_the_workflow_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['snakemake']\n"
+        "import toolgain.cli, toolgain.freeze, toolgain.preflight, toolgain.targets\n"
+        "print([name for name in ('torch', 'transformers', 'pandas', 'numpy', 'scipy', "
+        "'nemo_evaluator') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_bad_configuration_ends_with_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    config = tmp_path / "bad.yaml"
+    config.write_text("model: {path: x}\nevaluation: {alias: grpo1}\n")
+    done = snakemake("-n", "all", "--configfile", str(config))
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if line.startswith("toolgain:")]
+    assert len(lines) == 1
+    assert "misreads the alias 'grpo1'" in lines[0]
+
+
+def test_a_missing_model_is_said_before_any_job_starts(tmp_path: Path) -> None:
+    config = tmp_path / "missing.yaml"
+    config.write_text("model: {path: no/such/model}\ntraining: {backend: trl}\n")
+    work = tmp_path / "work"
+    work.mkdir()
+    done = snakemake(
+        "all", "-c1", "-s", str(ROOT / "Snakefile"), "-d", str(work), "--configfile", str(config)
+    )
+    assert done.returncode == 2
+    assert "toolgain: model.path: no/such/model is not a folder" in done.stderr
+    assert not (work / "results").exists()
+
+
+@pytest.mark.slow
+def test_the_pip_part_of_environment_yml_gives_a_working_orchestrator(tmp_path: Path) -> None:
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pins = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("\n".join(pins) + "\n")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--requirement", requirements],
+        cwd=ROOT,
+        check=True,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )
+    done = snakemake("--profile", "profiles/local", "-n", "all", python=python)
+    assert done.returncode == 0, done.stderr
+    assert "evaluate_model" in done.stdout + done.stderr
