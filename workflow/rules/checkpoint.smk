@@ -37,12 +37,15 @@ rule export:
     input:
         best="results/runs/{run}/best.json",
         base="results/model.json",
+        cluster=ancient("results/config/cluster.json"),
     output:
         "results/runs/{run}/export.json",
     log:
         "logs/export/{run}.log",
     benchmark:
         "results/benchmarks/export/{run}.tsv"
+    resources:
+        **resources.export(CONFIG),
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -50,6 +53,7 @@ rule export:
         toolgain export \
             --best {input.best:q} \
             --base {input.base:q} \
+            --cluster {input.cluster:q} \
             --trl-env {CONFIG.environments.trl:q} \
             --out {output:q}
         """

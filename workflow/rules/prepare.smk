@@ -27,7 +27,7 @@ rule freeze:
     output:
         "results/config/{stage}.json",
     wildcard_constraints:
-        stage="model|evaluation|comparison|report",
+        stage="model|evaluation|comparison|report|cluster",
     params:
         section=lambda w: frozen(CONFIG, w.stage),
     shell:
@@ -71,6 +71,7 @@ rule model:
 rule tasks:
     input:
         config="results/config/training/{run}.json",
+        cluster=ancient("results/config/cluster.json"),
     output:
         "results/tasks/{run}/tasks.json",
     log:
@@ -81,6 +82,7 @@ rule tasks:
 
         toolgain tasks \
             --config {input.config:q} \
+            --cluster {input.cluster:q} \
             --bfcl-env {CONFIG.environments.bfcl:q} \
             --out results/tasks/{wildcards.run:q}
         """

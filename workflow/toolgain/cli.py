@@ -32,6 +32,9 @@ trl_env = click.option(
     show_default=True,
     help="Python environment of TRL and `transformers serve`.",
 )
+cluster_file = click.option(
+    "--cluster", type=FILE, help="Frozen cluster section; read with backend nemo_rl."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -67,13 +70,21 @@ def model(config: Path, out: Path) -> None:
 @cli.command()
 @click.option("--config", type=FILE, required=True, help="Frozen training section.")
 @click.option("--out", type=FOLDER, required=True)
+@cluster_file
 @bfcl_env
-def tasks(config: Path, out: Path, bfcl_env: Path) -> None:
+def tasks(config: Path, out: Path, cluster: Path | None, bfcl_env: Path) -> None:
     """Generate or check the training tasks and compare them with BFCL's items."""
     from toolgain.bfcl.data import installed_data
+
+    section = _config(config)
+    if section["backend"] == "nemo_rl":
+        from toolgain.nemo_rl import gym
+
+        gym.run(section, _cluster(cluster), out, installed_data(bfcl_env))
+        return
     from toolgain.tasks import stage
 
-    stage.run(_config(config), out, installed_data(bfcl_env))
+    stage.run(section, out, installed_data(bfcl_env))
 
 
 @cli.command()
@@ -84,9 +95,11 @@ def tasks(config: Path, out: Path, bfcl_env: Path) -> None:
 @click.option("--out", type=FILE, required=True, help="Manifest, written last.")
 @click.option("--nodes", type=int, default=1, show_default=True, help="Nodes of the allocation.")
 @click.option("--smoke", is_flag=True, help="Only the few steps that gate the long training.")
+@cluster_file
 @trl_env
 def train(
     config: Path,
+    cluster: Path | None,
     weights: Path,
     tasks_file: Path,
     name: str,
@@ -107,6 +120,7 @@ def train(
         nodes=nodes,
         smoke=smoke,
         trl_env=trl_env,
+        cluster=_cluster(cluster),
     )
 
 
@@ -127,12 +141,13 @@ def select(checkpoints: Path, out: Path) -> None:
 @click.option("--best", type=FILE, required=True, help="The selection (best.json).")
 @click.option("--base", type=FILE, required=True, help="JSON with path and digest of the base.")
 @click.option("--out", type=FILE, required=True, help="Manifest; the model goes beside it.")
+@cluster_file
 @trl_env
-def export(best: Path, base: Path, out: Path, trl_env: Path) -> None:
+def export(best: Path, base: Path, out: Path, cluster: Path | None, trl_env: Path) -> None:
     """Export the chosen checkpoint as a Hugging Face folder and check it."""
     from toolgain import export as stage
 
-    stage.run(best, base, out, trl_env)
+    stage.run(best, base, out, trl_env, cluster=_cluster(cluster))
 
 
 @cli.command()
@@ -227,6 +242,31 @@ def demo_model(out: Path, seed: int, trl_env: Path) -> None:
     from toolgain.demo_model import stage
 
     stage.run(out, seed, trl_env)
+
+
+@cli.command()
+@click.option(
+    "--config",
+    type=FILE,
+    default=Path("config/config.yaml"),
+    show_default=True,
+    help="The workflow configuration.",
+)
+@click.option("--container-job", is_flag=True, help="Also look inside the container, with srun.")
+def doctor(config: Path, container_job: bool) -> None:
+    """Say for each thing that a NeMo RL run needs that it is there, or what to do."""
+    from toolgain.nemo_rl import doctor as stage
+
+    sys.exit(stage.run(config, container_job))
+
+
+def _cluster(path: Path | None) -> dict[str, Any]:
+    """The cluster section; its defaults where none is given."""
+    if path is not None:
+        return _config(path)
+    from toolgain.config import ClusterSection
+
+    return ClusterSection().model_dump()
 
 
 def _config(path: Path) -> dict[str, Any]:

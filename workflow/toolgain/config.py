@@ -198,11 +198,76 @@ class Trl(Section):
 
 
 class NemoRl(Section):
-    """Multi-node GRPO with NeMo RL on a Slurm cluster."""
+    """Multi-node GRPO with NeMo RL on a Slurm cluster.
+
+    What is left out keeps the value of the upstream YAML. docs/nemo-rl.md says more.
+    """
 
     ref: Literal["v0.5.0", "v0.6.0", "v0.7.0", "main"] = Field(
-        "v0.7.0", description="NeMo RL version; decides the names of upstream's keys."
+        "v0.7.0",
+        description="NeMo RL version; checkout, container image and NeMo Gym must be the same.",
     )
+    config: str = Field(
+        "examples/nemo_gym/grpo_workplace_assistant_nemotron_nano_v2_9b.yaml",
+        description="Upstream YAML: a path in the NeMo RL checkout, or an absolute one.",
+    )
+    epochs: Positive = Field(1, description="Passes over the training data.")
+    max_steps: Positive | None = Field(None, description="Most steps; none: what the epochs give.")
+    prompts_per_step: Positive = Field(64, description="Prompts in one step.")
+    generations: Annotated[int, Field(ge=2)] = Field(16, description="Rollouts per prompt.")
+    val_period: Positive = Field(5, description="Steps between validations.")
+    save_period: Positive = Field(
+        5, description="Steps between checkpoints; a multiple of val_period."
+    )
+    keep_top_k: Positive = Field(3, description="Best checkpoints kept, besides the latest.")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Peak learning rate."
+    )
+    policy_backend: Literal["megatron", "dtensor", "dtensor_v2"] | None = Field(
+        None, description="Training backend of the policy."
+    )
+    tensor_parallel: Positive | None = Field(None, description="Tensor parallel size of training.")
+    pipeline_parallel: Positive | None = Field(None, description="Pipeline parallel size.")
+    context_parallel: Positive | None = Field(None, description="Context parallel size.")
+    max_sequence_length: Positive | None = Field(
+        None, description="Longest prompt and answer together, in tokens."
+    )
+    micro_batch_size: Positive | None = Field(
+        None, description="Samples of one forward and backward pass on a GPU."
+    )
+    gpu_memory_utilization: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Share of GPU memory that vLLM takes for the rollouts."
+    )
+    tool_parser: str | None = Field(
+        None, description="vLLM's tool parser in the rollouts, such as `hermes`."
+    )
+    tool_parser_plugin: str | None = Field(
+        None, description="`nemotron-nano-v2` for toolgain's own plugin, or a file."
+    )
+    wandb: Literal["off", "offline", "online"] = Field(
+        "off", description="Weights & Biases; `online` reads WANDB_API_KEY."
+    )
+    wandb_project: str = Field("toolgain", description="Weights & Biases project.")
+    overrides: dict[str, Any] = Field(
+        {}, description="Further upstream keys (dotted) and their values, checked for typos."
+    )
+    delete: list[str] = Field([], description="Upstream keys (dotted) that are taken away.")
+    zero_reward_steps: Positive = Field(
+        3, description="A reward of exactly zero for so many steps ends the training."
+    )
+    hang_factor: Annotated[float, Field(gt=1)] = Field(
+        10.0, description="A step of so many times the median step's time is ended as a hang."
+    )
+
+    @model_validator(mode="after")
+    def _saves_carry_validation(self) -> "NemoRl":
+        if self.save_period % self.val_period:
+            raise ValueError(
+                f"save_period {self.save_period} is not a multiple of val_period "
+                f"{self.val_period}: NeMo RL writes val:accuracy only into a checkpoint whose "
+                f"step was validated; set save_period to {self.val_period}"
+            )
+        return self
 
 
 class TrainingSection(Section):
@@ -247,12 +312,84 @@ class ReportSection(Section):
     anchors: bool = Field(True, description="Show published scores with their conditions.")
 
 
+class NemoRlSite(Section):
+    """Where NeMo RL is on this cluster, and how long its parts take here.
+
+    None of it changes what is trained, so a moved checkout or image trains nothing again.
+    """
+
+    root: str | None = Field(None, description="NeMo RL checkout on the shared file system.")
+    mounts: list[str] = Field(
+        [],
+        description="Mounts `src:dst` of the container; the checkout, the work folder, model, "
+        "data and hf_home are added by themselves.",
+    )
+    hf_home: str | None = Field(
+        None, description="Shared HF_HOME; also holds the converted base model."
+    )
+    python: str = Field(
+        "uv run --no-sync python",
+        description="How the container starts Python; `--no-sync` works without a network.",
+    )
+    cpus_per_node: Positive | None = Field(
+        None, description="CPUs of a node for Ray; none: those of the allocation."
+    )
+    cuda_arch_list: str | None = Field(
+        None, description="TORCH_CUDA_ARCH_LIST where the image's is wrong, such as `8.0`."
+    )
+    env: dict[str, str] = Field({}, description="Further environment variables; no secrets.")
+    setup_minutes: Annotated[float, Field(ge=0)] = Field(
+        45, description="Longest start-up: container, conversion of the base model, vLLM."
+    )
+    step_minutes: Annotated[float, Field(gt=0)] = Field(
+        10, description="Longest step with validation, until steps were measured."
+    )
+    save_minutes: Annotated[float, Field(ge=0)] = Field(10, description="Longest save.")
+    margin_minutes: Annotated[float, Field(ge=0)] = Field(
+        10, description="Time between the last save and the time limit."
+    )
+    poll_seconds: Annotated[float, Field(gt=0)] = Field(
+        20, description="Pause between two looks at a running training."
+    )
+
+
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*(m|h|d)$")]
+"""A length of time, such as `30m`, `4h` or `2d`."""
+
+
 class ClusterSection(Section):
     """Facts of the cluster and the size of a job. An administrator knows them."""
 
+    account: str | None = Field(
+        None, description="Slurm account; none: SLURM_ACCOUNT, else your default account."
+    )
+    partition: str | None = Field(
+        None, description="Slurm partition; none: SLURM_PARTITION, else the cluster's default."
+    )
     nodes: Positive = Field(1, description="Nodes of the training.")
-    gpus_per_node: Annotated[int, Field(ge=0)] = Field(8, description="GPUs of each node.")
+    gpus_per_node: Annotated[int, Field(ge=0)] = Field(
+        8, description="GPUs of each node, all of which a training takes."
+    )
+    cpus_per_node: Positive = Field(64, description="CPUs of each node that a training takes.")
+    memory_gb_per_node: Positive = Field(
+        400, description="Memory on each node that a training takes, in GB."
+    )
+    exclusive: bool = Field(True, description="A training has its nodes for itself.")
     container: str | None = Field(None, description="NeMo RL container image (.sqsh or registry).")
+    train_time: Duration = Field(
+        "1d", description="Time limit of one training job; the next one goes on where it stopped."
+    )
+    smoke_time: Duration = Field("1h", description="Time limit of the smoke training.")
+    export_time: Duration = Field("2h", description="Time limit of the export.")
+    export_memory_gb: Positive = Field(64, description="Memory of the export, in GB.")
+    evaluate_time: Duration = Field("8h", description="Time limit of one evaluation job.")
+    evaluate_gpus: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="GPUs of an evaluation; none: tensor_parallel_size x data_parallel_size for "
+        "vLLM, else none.",
+    )
+    evaluate_cpus: Positive = Field(16, description="CPUs of an evaluation.")
+    evaluate_memory_gb: Positive = Field(64, description="Memory of an evaluation, in GB.")
 
 
 class EnvironmentsSection(Section):

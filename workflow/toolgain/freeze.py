@@ -17,6 +17,8 @@ def stages(config: Config) -> dict[str, dict[str, Any]]:
         "evaluation": config.evaluation.model_dump(),
         "comparison": config.comparison.model_dump(),
         "report": config.report.model_dump(),
+        # Where things are and how big a job is: read by the stages, a reason for none to rerun.
+        "cluster": config.cluster.model_dump(),
     }
     for run in config.runs:
         training = config.training_of(run)
