@@ -48,5 +48,11 @@ generate: .venv/.ready ## Write environment.yml, the config schema and its docum
 	.venvs/$*/bin/pip install $(PIP_FLAGS) --requirement $<
 	@touch $@
 
+cluster: ## Start a Slurm cluster of four hosts on this machine (root, see CONTRIBUTING.md)
+	@$(PYTHON) tests/slurm/cluster.py up
+
+cluster-down: ## Stop it and leave nothing behind
+	@$(PYTHON) tests/slurm/cluster.py down
+
 clean: ## Remove results and logs (not the environments)
 	rm -rf results logs .snakemake

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from toolgain.freeze import frozen
 from toolgain.preflight import check_or_exit, config_or_exit
+from toolgain.slurm import resources
 from toolgain.targets import passing_force_on
 
 if not config:

@@ -35,6 +35,8 @@ rule evaluate_model:
         "logs/evaluate/{subject}.log",
     benchmark:
         "results/benchmarks/evaluate/{subject}.tsv"
+    resources:
+        **resources.evaluate(CONFIG),
     shell:
         r"""
         exec &> >(tee {log:q})

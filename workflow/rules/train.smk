@@ -20,6 +20,7 @@ delete it before a retry, and with it everything that a killed training resumes 
 rule smoke:
     input:
         config="results/config/training/{run}.json",
+        cluster=ancient("results/config/cluster.json"),
         weights="results/model.json",
         tasks="results/tasks/{run}/tasks.json",
     output:
@@ -28,6 +29,8 @@ rule smoke:
         "logs/smoke/{run}.log",
     benchmark:
         "results/benchmarks/smoke/{run}.tsv"
+    resources:
+        **resources.smoke(CONFIG),
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -35,6 +38,7 @@ rule smoke:
         toolgain train \
             --smoke \
             --config {input.config:q} \
+            --cluster {input.cluster:q} \
             --weights {input.weights:q} \
             --tasks {input.tasks:q} \
             --run {wildcards.run:q} \
@@ -46,6 +50,7 @@ rule smoke:
 rule train_run:
     input:
         config="results/config/training/{run}.json",
+        cluster=ancient("results/config/cluster.json"),
         weights="results/model.json",
         tasks="results/tasks/{run}/tasks.json",
         smoke="results/runs/{run}/smoke.json",
@@ -56,13 +61,14 @@ rule train_run:
     benchmark:
         "results/benchmarks/train/{run}.tsv"
     resources:
-        nodes=CONFIG.cluster.nodes,
+        **resources.train(CONFIG),
     shell:
         r"""
         exec &> >(tee {log:q})
 
         toolgain train \
             --config {input.config:q} \
+            --cluster {input.cluster:q} \
             --weights {input.weights:q} \
             --tasks {input.tasks:q} \
             --run {wildcards.run:q} \

@@ -67,7 +67,6 @@ def srun(found: Allocation, nodes: int) -> list[str]:
         "--overlap",
         "--kill-on-bad-exit=1",
         "--label",
-        "--unbuffered",
     ]
     if found.gpus_per_node:
         arguments.append(f"--gres=gpu:{found.gpus_per_node}")

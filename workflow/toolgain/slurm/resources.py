@@ -1,0 +1,92 @@
+"""What each stage asks Slurm for, from the `cluster` section. Elsewhere these ask for nothing."""
+
+import re
+from typing import Any
+
+from toolgain.config import ClusterSection, Config
+
+MINUTES = {"m": 1, "h": 60, "d": 1440}
+
+
+def minutes(duration: str) -> int:
+    """A duration such as `30m`, `4h` or `2d` in minutes."""
+    match = re.fullmatch(r"(\d+)([mhd])", duration)
+    if match is None:
+        raise ValueError(f"{duration!r} is not a duration such as 30m, 4h or 2d")
+    return int(match[1]) * MINUTES[match[2]]
+
+
+def train(config: Config) -> dict[str, Any]:
+    """A training: whole nodes, and the rule in the batch step.
+
+    `mpi` is what keeps Snakemake's plugin from putting the rule into a step of one task on one
+    node. With it the plugin wants more than one task per node; the launcher starts one.
+    """
+    cluster = config.cluster
+    return {
+        "nodes": cluster.nodes,
+        **_whole_node(cluster),
+        "runtime": minutes(cluster.train_time),
+    }
+
+
+def smoke(config: Config) -> dict[str, Any]:
+    """The smoke training: the same on one node, for a short while."""
+    cluster = config.cluster
+    return {"nodes": 1, **_whole_node(cluster), "runtime": minutes(cluster.smoke_time)}
+
+
+def export(config: Config) -> dict[str, Any]:
+    """The export: one node, no GPU."""
+    cluster = config.cluster
+    return {
+        **_place(cluster),
+        "mem_mb": cluster.export_memory_gb * 1000,
+        "runtime": minutes(cluster.export_time),
+    }
+
+
+def evaluate(config: Config) -> dict[str, Any]:
+    """An evaluation: server and harness on one node, with the server's GPUs."""
+    cluster = config.cluster
+    return {
+        **_place(cluster),
+        **_gpus(evaluation_gpus(config)),
+        "cpus_per_task": cluster.evaluate_cpus,
+        "mem_mb": cluster.evaluate_memory_gb * 1000,
+        "runtime": minutes(cluster.evaluate_time),
+    }
+
+
+def evaluation_gpus(config: Config) -> int:
+    """GPUs of one evaluation: those of its server."""
+    if config.cluster.evaluate_gpus is not None:
+        return config.cluster.evaluate_gpus
+    serve = config.evaluation.serve
+    if serve.backend != "vllm":
+        return 0
+    return serve.tensor_parallel_size * serve.data_parallel_size
+
+
+def _whole_node(cluster: ClusterSection) -> dict[str, Any]:
+    tasks = max(2, cluster.gpus_per_node)
+    extra = {"slurm_extra": "--exclusive"} if cluster.exclusive else {}
+    return {
+        **_place(cluster),
+        **_gpus(cluster.gpus_per_node),
+        **extra,
+        "mpi": "srun",
+        "tasks_per_node": tasks,
+        "cpus_per_task": max(1, cluster.cpus_per_node // tasks),
+        "mem_mb": cluster.memory_gb_per_node * 1000,
+    }
+
+
+def _gpus(count: int) -> dict[str, Any]:
+    # Per node; the plugin's own `gpu` is per job and may be split unevenly over the nodes.
+    return {"gres": f"gpu:{count}"} if count else {}
+
+
+def _place(cluster: ClusterSection) -> dict[str, Any]:
+    names = {"slurm_account": cluster.account, "slurm_partition": cluster.partition}
+    return {key: value for key, value in names.items() if value is not None}
