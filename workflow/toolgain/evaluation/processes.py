@@ -1,0 +1,167 @@
+"""Start the model server and the harness on a leash, with an environment that holds no secrets."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from toolgain.errors import GoOnLaterError
+
+STOP_S = 15.0
+
+# What a child needs to find programs, libraries, devices and certificates. Everything else, keys
+# and tokens above all, stays behind: the harness evaluates code that the model wrote.
+_PASSED = (
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_HOME",
+    "NVIDIA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "OMP_NUM_THREADS",
+    "SLURM_JOB_ID",
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line with the environment and folder to run it in."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """In addition to the scrubbed environment; may hold a key made for this job."""
+    cwd: Path | None = None
+
+
+def scrubbed_environment(first_on_path: Path | None, home: Path) -> dict[str, str]:
+    """An environment without secrets.
+
+    Args:
+        first_on_path: folder that goes to the front of PATH.
+        home: an empty folder that stands in for the user's home.
+    """
+    env = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    path = os.environ.get("PATH", os.defpath)
+    env["PATH"] = f"{first_on_path.absolute()}:{path}" if first_on_path else path
+    env["HOME"] = str(home)
+    env["PYTHONPATH"] = str(package_root())
+    env["HF_HUB_OFFLINE"] = "1"
+    env["TRANSFORMERS_OFFLINE"] = "1"
+    env["PYTHONUNBUFFERED"] = "1"
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    return env
+
+
+def package_root() -> Path:
+    """The folder that holds the package, for environments where it is not installed."""
+    return Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def running(
+    command: Command, env: Mapping[str, str], log: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `command` while the block runs; it ends with the block, whatever happens."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "toolgain.evaluation.leash", *command.argv],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**env, **command.env},
+            cwd=command.cwd,
+            # Ctrl-C in a terminal goes to us alone; we end the children in order.
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a process on a leash, and wait for it."""
+    if process.stdin:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def end_leftovers(folder: Path) -> int:
+    """Kill processes of an earlier, killed attempt that still work on `folder`.
+
+    Returns:
+        How many there were.
+    """
+    mark = str(folder.absolute())
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "uids"]):
+        cmdline = process.info["cmdline"] or []
+        uids = process.info["uids"]
+        same_user = uids is not None and uids.real == os.getuid()
+        if process.pid not in mine and same_user and any(mark in part for part in cmdline):
+            found.append(process)
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(found, timeout=10)
+    return len(found)
+
+
+@contextmanager
+def stopping_in_time() -> Iterator[None]:
+    """Turn SIGTERM into an orderly end with exit code 75 while the block runs."""
+
+    def stop_now(number: int, frame: FrameType | None) -> None:
+        # A second signal must not interrupt the clean-up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise GoOnLaterError("evaluate: stopped by SIGTERM; run the same command to go on.")
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop_now)
+    except ValueError:
+        # Not the main thread: whoever called us handles signals.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def tail(log: Path, lines: int = 1) -> str:
+    """The last non-empty lines of a log file, for an error message."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+def wait_until(deadline: float, step_s: float = 0.2) -> bool:
+    """Sleep for a step; False when `deadline` (time.monotonic) has passed."""
+    if time.monotonic() >= deadline:
+        return False
+    time.sleep(min(step_s, max(0.0, deadline - time.monotonic())))
+    return True
