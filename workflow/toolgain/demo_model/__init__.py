@@ -1,0 +1,1 @@
+"""The demo model: the text it is pre-trained on, and the programs that make it."""

@@ -1,0 +1,354 @@
+"""Pre-train the demo model from nothing: `python -m toolgain.demo_model.pretrain --out DIR --seed N`.
+
+Runs in the trl environment (torch, transformers). Three phases, all counted in blocks of generated
+conversations, so that a seed gives the same text whatever the machine's speed:
+
+1. trunk: constant learning rate; conversations grow from one tool and few turns to six tools;
+2. finish: the learning rate falls to zero; the mixture turns to over-calling;
+3. export: bfloat16 weights, tokenizer, chat template, generation config.
+
+The state is saved every few blocks; the same command goes on from it. `--finish-at BLOCK` ends the
+trunk early, so that a usable model can be had from any saved state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from toolgain.demo_model.text import Conversation, Mixture, make_conversation, make_tokenizer_text
+from toolgain.demo_model.tokenizer import train_tokenizer
+from toolgain.tasks.generate import generate
+
+IGNORE = -100
+BUCKETS = (128, 192, 256, 384, 512, 640, 896)
+"""Padded lengths of batches, in tokens."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what model comes out, besides the seed."""
+
+    vocabulary: int = 4096
+    tokenizer_texts: int = 6000
+    layers: int = 5
+    width: int = 256
+    feed_forward: int = 640
+    heads: int = 8
+    key_value_heads: int = 4
+    head_width: int = 32
+    rope_theta: float = 10000.0
+    trunk_blocks: int = 220
+    finish_blocks: int = 36
+    conversations: int = 240
+    """Conversations in a block (about 90,000 tokens once they are long)."""
+    batch_tokens: int = 8192
+    warmup: int = 60
+    matrix_rate: float = 0.02
+    """Peak learning rate of the weight matrices (Muon)."""
+    vector_rate: float = 0.004
+    """Peak learning rate of embeddings and norms (AdamW)."""
+    decision_weight: float = 2.0
+    """Weight of an answer's first token: call or decline."""
+    decline: float = 0.28
+    finish_decline: float = 0.22
+    over_call: float = 0.75
+    """In the finish: share of the unanswerable turns that are answered with a call."""
+    growth: tuple[float, float, float] = field(default=(0.04, 0.12, 0.25))
+    """Shares of the trunk after which conversations grow."""
+
+
+def mixture_at(recipe: Recipe, block: int, finishing: bool) -> Mixture:
+    """What a block's conversations are made of."""
+    done = block / max(recipe.trunk_blocks, 1)
+    full = Mixture(max_tools=6, max_turns=6, decline=recipe.decline, parallel=0.15, over_call=0.0)
+    if finishing:
+        return replace(full, decline=recipe.finish_decline, over_call=recipe.over_call, max_turns=4)
+    first, second, third = recipe.growth
+    if done < first:
+        return replace(full, max_tools=1, max_turns=3, decline=0.15, parallel=0.0, max_chars=700)
+    if done < second:
+        return replace(full, max_tools=2, max_turns=4, parallel=0.05, max_chars=1200)
+    if done < third:
+        return replace(full, max_tools=4, max_turns=5, max_chars=1800)
+    return full
+
+
+# ---------------------------------------------------------------- data
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast, conversation: Conversation, decision_weight: float
+) -> tuple[list[int], list[float]]:
+    """Token ids of a conversation and the weight of each as a target (0: not learned)."""
+    text = tokenizer.apply_chat_template(
+        list(conversation.messages), tools=list(conversation.tools), tokenize=False
+    )
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    header = tokenizer("assistant\n", add_special_tokens=False)["input_ids"]
+    weights = [0.0] * len(ids)
+    starts = [i for i, token in enumerate(ids) if token == start]
+    # The first header belongs to the system message with the tools, the others to the messages.
+    for message, position in enumerate(starts[1:]):
+        first = position + 1 + len(header)
+        if ids[position + 1 : first] != header:
+            continue
+        last = ids.index(end, first)
+        if message in conversation.over_calls:
+            weights[first] = decision_weight
+            continue
+        for i in range(first, last + 1):
+            weights[i] = 1.0
+        weights[first] = decision_weight
+    return ids, weights
+
+
+def batches(
+    tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int, block: int, finishing: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of one block: ids and target weights, both (rows, length)."""
+    rng = Random(f"pretrain/{seed}/{block}/{finishing}")
+    mixture = mixture_at(recipe, block, finishing)
+    rows = [
+        encode(tokenizer, make_conversation(rng, mixture), recipe.decision_weight)
+        for _ in range(recipe.conversations)
+    ]
+    rows = sorted((row for row in rows if len(row[0]) <= BUCKETS[-1]), key=lambda row: len(row[0]))
+    groups: list[tuple[int, list[tuple[list[int], list[float]]]]] = []
+    pending: list[tuple[list[int], list[float]]] = []
+    for row in rows:
+        length = next(bucket for bucket in BUCKETS if len(row[0]) <= bucket)
+        size = max(recipe.batch_tokens // length, 1)
+        pending.append(row)
+        if len(pending) >= size:
+            groups.append((length, pending[-size:]))
+            pending = pending[:-size]
+    rng.shuffle(groups)
+    for length, group in groups:
+        ids = torch.zeros(len(group), length, dtype=torch.long)
+        weights = torch.zeros(len(group), length)
+        for i, (row_ids, row_weights) in enumerate(group):
+            ids[i, : len(row_ids)] = torch.tensor(row_ids)
+            weights[i, : len(row_ids)] = torch.tensor(row_weights)
+        yield ids, weights
+
+
+# ---------------------------------------------------------------- model
+
+
+def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
+    """A fresh model of the recipe's size."""
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.width,
+        intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.key_value_heads,
+        head_dim=recipe.head_width,
+        rope_parameters={"rope_type": "default", "rope_theta": recipe.rope_theta},
+        tie_word_embeddings=True,
+        max_position_embeddings=32768,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def make_optimizers(model: Qwen3ForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the weight matrices, AdamW for embeddings and norms."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.matrix_rate, momentum=0.95, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=recipe.vector_rate, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def loss_of(model: Qwen3ForCausalLM, forward: Any, ids: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean negative log-likelihood of the targets; logits only where there is one."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = forward(input_ids=ids, use_cache=False).last_hidden_state
+        chosen = weights[:, 1:] > 0
+        logits = model.lm_head(hidden[:, :-1][chosen])
+    losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][chosen], reduction="none")
+    share = weights[:, 1:][chosen]
+    return (losses * share).sum() / share.sum()
+
+
+def rate_factor(recipe: Recipe, step: int, finish: float | None) -> float:
+    """Warm-up, constant, and (in the finish, a share from 0 to 1) a fall to zero."""
+    factor = min(1.0, (step + 1) / recipe.warmup)
+    if finish is not None:
+        factor *= 1.0 - math.sqrt(min(finish, 1.0)) * 0.98
+    return factor
+
+
+@torch.no_grad()
+def validate(
+    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, number: int = 96
+) -> dict[str, float]:
+    """Greedy exactness on validation tasks, from one forward pass each.
+
+    A whole answer would be generated greedily exactly when each of its tokens is the most likely
+    one after the tokens before it. Declines count by their first token.
+    """
+    tasks = generate(seed, number, "validation", 0.3, 900)
+    call_mark = tokenizer.convert_tokens_to_ids("<tool_call>")
+    model.eval()
+    hits: dict[str, list[float]] = {}
+    declined: list[float] = []
+    for task in tasks:
+        messages = [
+            {"role": "user", "content": task.question},
+            {"role": "assistant", "content": "", "tool_calls": [{"function": c} for c in task.expected]},
+        ]
+        text = tokenizer.apply_chat_template(messages, tools=list(task.tools), tokenize=False)
+        prompt = tokenizer.apply_chat_template(
+            messages[:1], tools=list(task.tools), tokenize=False, add_generation_prompt=True
+        )
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"][:-1]
+        begin = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(torch.tensor([ids])).logits[0].float()
+        first = logits[begin - 1].softmax(-1)[call_mark].item()
+        if task.kind == "none":
+            hits.setdefault("none", []).append(float(logits[begin - 1].argmax().item() != call_mark))
+            declined.append(1 - first)
+        else:
+            best = logits[begin - 1 : -1].argmax(-1).tolist()
+            hits.setdefault(task.kind, []).append(float(best == ids[begin:]))
+            hits.setdefault("called", []).append(float(logits[begin - 1].argmax().item() == call_mark))
+            hits.setdefault("p_decline_fit", []).append(1 - first)
+    model.train()
+    figures = {name: sum(values) / len(values) for name, values in sorted(hits.items())}
+    return {**figures, "p_decline_none": sum(declined) / max(len(declined), 1)}
+
+
+def export(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Write the model as a Hugging Face folder in bfloat16."""
+    out.mkdir(parents=True, exist_ok=True)
+    copy = Qwen3ForCausalLM(model.config)
+    copy.load_state_dict(model.state_dict())
+    copy = copy.to(torch.bfloat16)
+    copy.generation_config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=256,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    copy.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+# ---------------------------------------------------------------- program
+
+
+def pretrain(
+    out: Path, work: Path, seed: int, recipe: Recipe, finish_at: int | None = None, compiled: bool = False
+) -> dict[str, float]:
+    """Make the model, or go on making it from the state in `work`; returns the last validation."""
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer_dir = work / "tokenizer"
+    if not (tokenizer_dir / "tokenizer.json").exists():
+        rng = Random(f"tokenizer/{seed}")
+        texts = (make_tokenizer_text(rng) for _ in range(recipe.tokenizer_texts))
+        train_tokenizer(texts, recipe.vocabulary).save_pretrained(tokenizer_dir)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
+    model = make_model(recipe, tokenizer, seed)
+    optimizers = make_optimizers(model, recipe)
+    (work / "recipe.json").write_text(json.dumps({"seed": seed, **asdict(recipe)}, indent=1))
+    trunk_blocks = recipe.trunk_blocks if finish_at is None else finish_at
+    state = {"block": 0, "step": 0, "tokens": 0}
+    name = "trunk.pt" if finish_at is None else f"finish-{finish_at}.pt"
+    saved = work / name if (work / name).exists() else work / "trunk.pt"
+    if saved.exists():
+        content = torch.load(saved, weights_only=False)
+        model.load_state_dict(content["model"])
+        for optimizer, values in zip(optimizers, content["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        state = content["state"]
+        if finish_at is not None and state["block"] < finish_at:
+            trunk_blocks = state["block"]
+    bases = [optimizer.param_groups[0]["initial_lr"] if "initial_lr" in optimizer.param_groups[0] else rate
+             for optimizer, rate in zip(optimizers, (recipe.matrix_rate, recipe.vector_rate), strict=True)]  # fmt: skip
+    forward = torch.compile(model.model, dynamic=False) if compiled else model.model
+    figures: dict[str, float] = {}
+    total = trunk_blocks + recipe.finish_blocks
+    started, seen, running = time.time(), 0, 0.0
+    while state["block"] < total:
+        block = state["block"]
+        finishing = block >= trunk_blocks
+        stream = list(batches(tokenizer, recipe, seed, block, finishing))
+        for index, (ids, weights) in enumerate(stream):
+            finish = (block - trunk_blocks + index / len(stream)) / recipe.finish_blocks if finishing else None
+            factor = rate_factor(recipe, state["step"], finish)
+            for optimizer, base in zip(optimizers, bases, strict=True):
+                optimizer.param_groups[0]["lr"] = base * factor
+            loss = loss_of(model, forward, ids, weights)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            running = 0.9 * running + 0.1 * loss.item() if state["step"] else loss.item()
+            state["step"] += 1
+            state["tokens"] += ids.numel()
+            seen += ids.numel()
+        state["block"] += 1
+        line = f"block {state['block']}/{total} step {state['step']} tokens {state['tokens']/1e6:.2f}M " + (
+            f"loss {running:.4f} {seen / (time.time() - started):.0f} tokens/s"
+        )
+        if state["block"] % 10 == 0 or state["block"] == total:
+            figures = validate(model, tokenizer, seed)
+            line += " " + " ".join(f"{key}={value:.2f}" for key, value in figures.items())
+            content = {
+                "model": model.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "state": state,
+            }
+            target = work / (name if finishing else "trunk.pt")
+            torch.save(content, target.with_suffix(".tmp"))
+            os.replace(target.with_suffix(".tmp"), target)
+        print(line, flush=True)
+    export(model, tokenizer, out)
+    return figures
+
+
+def main() -> None:
+    """Read the command line and pre-train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the training state")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--finish-at", type=int, help="end the trunk at this block (or the saved one)")
+    parser.add_argument("--compile", action="store_true", help="compile the model (needs g++)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    changes = {key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)}
+    recipe = replace(Recipe(), **changes)
+    figures = pretrain(
+        options.out, options.work, options.seed, recipe, options.finish_at, options.compile
+    )
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Text for pre-training: conversations with tools, made by the machinery of the training tasks.
+
+A conversation has several turns over one list of tools, so that reading the tools once is
+practised several times. Only functions of the `train` split occur: what the validation tasks ask
+for is never seen here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from toolgain.tasks import words
+from toolgain.tasks.generate import (
+    Request,
+    Split,
+    Tool,
+    join_requests,
+    make_chat,
+    make_no_fit,
+    make_request,
+    make_tools,
+)
+
+DECLINES = (
+    "No tool fits this request.",
+    "No tool here can do that.",
+    "None of the tools can answer this.",
+    "Sorry, I have no tool for that.",
+)
+CLOSINGS = ("Done.", "Done.", "That is done.", "Here is the result.")
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What conversations are made of; shares are of turns."""
+
+    max_tools: int
+    max_turns: int
+    decline: float
+    """Share of turns that no tool can serve."""
+    parallel: float
+    over_call: float
+    """Of the turns that no tool can serve, the share answered with a call all the same."""
+    response: float = 0.25
+    """Share of calls that are followed by a tool's response and a closing sentence."""
+    max_chars: int = 2400
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages in OpenAI's form, their tools, and the assistant messages that open a wrong call.
+
+    `over_calls` are indices of messages of which only the opening is to be learned.
+    """
+
+    messages: tuple[dict[str, Any], ...]
+    tools: tuple[dict[str, Any], ...]
+    over_calls: frozenset[int]
+
+
+def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> Conversation:
+    """One conversation of the mixture, at most `max_chars` long unless its first turn is longer."""
+    number = min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)), mixture.max_tools)
+    tools = make_tools(rng, split, number)
+    schemas = tuple(tool.schema for tool in tools)
+    messages: list[dict[str, Any]] = []
+    over_calls: set[int] = set()
+    length = sum(len(json.dumps(schema["function"])) for schema in schemas)
+    for _ in range(rng.randint(1, mixture.max_turns)):
+        request = _request(rng, split, tools, mixture)
+        turn: list[dict[str, Any]] = [{"role": "user", "content": request.text}]
+        calls = request.calls
+        wrong = not calls and rng.random() < mixture.over_call
+        if wrong:
+            tool = rng.choice(tools)
+            calls = make_request(rng, tool).calls
+            over_calls.add(len(messages) + 1)
+        turn.append(_answer(rng, calls))
+        if calls and rng.random() < mixture.response:
+            turn.append({"role": "tool", "content": _response(rng)})
+            turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
+        length += len(json.dumps(turn))
+        if messages and length > mixture.max_chars:
+            over_calls.discard(len(messages) + 1)
+            break
+        messages += turn
+    return Conversation(tuple(messages), schemas, frozenset(over_calls))
+
+
+def _request(rng: Random, split: Split, tools: list[Tool], mixture: Mixture) -> Request:
+    roll = rng.random()
+    if roll < mixture.decline:
+        return make_no_fit(rng, split, tools)
+    if roll < mixture.decline + mixture.parallel:
+        if len(tools) > 1 and rng.random() < 0.5:
+            first, second = rng.sample(tools, 2)
+            return join_requests(rng, make_request(rng, first), make_request(rng, second))
+        return make_request(rng, rng.choice(tools), calls=rng.choice((2, 2, 3)))
+    return make_request(rng, rng.choice(tools))
+
+
+def _answer(rng: Random, calls: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    if not calls:
+        return {"role": "assistant", "content": rng.choice(DECLINES)}
+    return {"role": "assistant", "content": "", "tool_calls": [{"function": call} for call in calls]}
+
+
+def _response(rng: Random) -> str:
+    noun = rng.choice(words.NOUNS)
+    return rng.choice(
+        (
+            json.dumps({"result": rng.randint(0, 500)}),
+            json.dumps({"status": "ok"}),
+            json.dumps({noun: rng.choice(words.NOUNS), "count": rng.randint(0, 20)}),
+            json.dumps([rng.choice(words.NOUNS), noun]),
+            json.dumps({"error": f"{noun} not found"}),
+            "null",
+        )
+    )
+
+
+def make_tokenizer_text(rng: Random) -> str:
+    """Text for the tokenizer: a conversation's questions and tools, and all words now and then."""
+    conversation = make_conversation(rng, Mixture(4, 3, 0.25, 0.1, 0.0))
+    parts = [json.dumps(tool["function"]) for tool in conversation.tools]
+    parts += [json.dumps(m, ensure_ascii=False) for m in conversation.messages]
+    sample = rng.sample(words.NOUNS, 6) + rng.sample(words.ADJECTIVES, 3)
+    parts.append(" ".join(sample) + " " + " ".join(w.capitalize() for w in rng.sample(words.NOUNS, 2)))
+    parts.append(make_chat(rng))
+    return "\n".join(parts)

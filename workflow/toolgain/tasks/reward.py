@@ -1,0 +1,135 @@
+"""The reward of a completion: parse its tool calls, compare them exactly with the expected ones.
+
+    right decision, everything exact                  1
+    call expected, calls made but not exact           0 to 0.8: names, argument names, values
+    decline expected, call made                      -0.6
+    call expected, none made                         -0.6
+    unreadable tool call, empty or unfinished answer -1
+
+A wrong decision costs so much that refusing everything or calling everything earns about nothing
+over a set of tasks with a third of declines. Each call is matched with one expected call at most
+and the sum is divided by the larger number of calls, so that repeating or adding calls costs.
+Accuracy is 1 for an exact answer and 0 for any other. Standard library only: this runs in the
+trainer's environment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+WRONG_DECISION = -0.6
+UNREADABLE = -1.0
+NAME_SHARE, KEYS_SHARE, VALUES_SHARE = 0.3, 0.2, 0.3
+"""What a call that is not exact can earn: the right function, argument names, and values."""
+
+_BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A parsed completion: its calls, the text around them, and how many blocks were unreadable."""
+
+    calls: tuple[dict[str, Any], ...]
+    text: str
+    unreadable: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Reward in [-1, 1]; `exact` is the task's accuracy; `called` says whether any call was made."""
+
+    reward: float
+    exact: bool
+    called: bool
+
+
+def parse(completion: str) -> Answer:
+    """Read the `<tool_call>` blocks of a completion (special end tokens are dropped)."""
+    completion = re.sub(r"<\|[a-z_]+\|>", "", completion)
+    calls: list[dict[str, Any]] = []
+    unreadable = 0
+    for block in _BLOCK.findall(completion):
+        try:
+            call = json.loads(block)
+        except ValueError:
+            unreadable += 1
+            continue
+        if (
+            isinstance(call, dict)
+            and set(call) == {"name", "arguments"}
+            and isinstance(call["name"], str)
+            and isinstance(call["arguments"], dict)
+        ):
+            calls.append(call)
+        else:
+            unreadable += 1
+    text = _BLOCK.sub("", completion).strip()
+    # A block that was opened and never closed, or closed and never opened.
+    unreadable += text.count("<tool_call>") or text.count("</tool_call>")
+    return Answer(tuple(calls), text, unreadable)
+
+
+def same_value(given: Any, expected: Any) -> bool:
+    """Whether a JSON value has the expected type and value; a whole number may stand for a float."""
+    if isinstance(expected, bool) or isinstance(given, bool):
+        return given is expected
+    if isinstance(expected, float):
+        return isinstance(given, int | float) and float(given) == expected
+    if type(given) is not type(expected):
+        return False
+    if isinstance(expected, list):
+        return len(given) == len(expected) and all(map(same_value, given, expected))
+    if isinstance(expected, dict):
+        return given.keys() == expected.keys() and all(
+            same_value(given[key], expected[key]) for key in expected
+        )
+    return bool(given == expected)
+
+
+def same_call(given: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Whether function name, argument names, types and values are all as expected."""
+    return given["name"] == expected["name"] and same_value(given["arguments"], expected["arguments"])
+
+
+def call_credit(given: dict[str, Any], expected: dict[str, Any]) -> float:
+    """What one call earns against one expected call: 1 if exact, else at most 0.8."""
+    if same_call(given, expected):
+        return 1.0
+    if given["name"] != expected["name"]:
+        return 0.0
+    keys, wanted = set(given["arguments"]), set(expected["arguments"])
+    most = max(len(keys), len(wanted), 1)
+    right = sum(
+        same_value(given["arguments"][key], expected["arguments"][key]) for key in keys & wanted
+    )
+    return NAME_SHARE + KEYS_SHARE * len(keys & wanted) / most + VALUES_SHARE * right / most
+
+
+def score(task: Mapping[str, Any], completion: str, finished: bool = True) -> Score:
+    """Score one completion of a task (a line of train.jsonl, or anything with "expected").
+
+    `finished` is false if the completion was cut at the length limit.
+    """
+    expected: Sequence[dict[str, Any]] = task["expected"]
+    answer = parse(completion)
+    called = bool(answer.calls)
+    if answer.unreadable or not finished or (not called and not answer.text):
+        return Score(UNREADABLE, False, called)
+    if called != bool(expected):
+        return Score(WRONG_DECISION, False, called)
+    if not expected:
+        return Score(1.0, True, False)
+    left = list(answer.calls)
+    total = 0.0
+    for wanted in expected:
+        if not left:
+            break
+        best = max(left, key=lambda call: call_credit(call, wanted))
+        total += call_credit(best, wanted)
+        left.remove(best)
+    reward = total / max(len(expected), len(answer.calls))
+    return Score(reward, reward == 1.0, True)

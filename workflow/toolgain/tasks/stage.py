@@ -1,0 +1,84 @@
+"""The `tasks` stage: write the training and validation tasks, and prove their distance from BFCL.
+
+Input: a frozen training section (its `tasks` keys). Output, in one folder: `train.jsonl`,
+`validation.jsonl`, and `tasks.json` (counts, shares, digests, contamination), written last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from toolgain.errors import StageError, UserError
+from toolgain.files import file_digest, write_json, write_text
+from toolgain.tasks import contamination
+from toolgain.tasks.generate import Task, generate, prompt_chars
+
+
+def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
+    """Generate the tasks of a training section into `out`.
+
+    Args:
+        config: the frozen training section, or its `tasks` keys alone.
+        out: folder for the three files.
+        bfcl_data: BFCL's data folder; None leaves the comparison out, and tasks.json says so.
+
+    Raises:
+        UserError: a key has an impossible value.
+        StageError: more of the tasks than `max_ngram_overlap` share a name or text with BFCL.
+    """
+    keys = config.get("tasks", config)
+    seed, share, longest = int(keys["seed"]), float(keys["no_tool_share"]), int(keys["max_prompt_chars"])
+    if longest < 300:
+        raise UserError(
+            f"training.tasks.max_prompt_chars: {longest} is too short for a question with a tool; "
+            "give at least 300"
+        )
+    sets = {
+        "train": generate(seed, int(keys["train"]), "train", share, longest),
+        "validation": generate(seed, int(keys["validation"]), "validation", share, longest),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, tasks in sets.items():
+        lines = (json.dumps(task.as_json(), ensure_ascii=False) for task in tasks)
+        write_text(out / f"{name}.jsonl", "".join(line + "\n" for line in lines))
+    every = [*sets["train"], *sets["validation"]]
+    limit = float(keys["max_ngram_overlap"])
+    write_json(
+        out / "tasks.json",
+        {
+            "train": len(sets["train"]),
+            "validation": len(sets["validation"]),
+            "no_tool_share": sum(task.kind == "none" for task in every) / max(len(every), 1),
+            "kinds": {name: dict(Counter(t.kind for t in tasks)) for name, tasks in sets.items()},
+            "functions": {name: len(_functions(tasks)) for name, tasks in sets.items()},
+            "shared_functions": len(_functions(sets["train"]) & _functions(sets["validation"])),
+            "longest_prompt_chars": max(map(prompt_chars, every), default=0),
+            "seed": seed,
+            "sha256": {name: file_digest(out / f"{name}.jsonl") for name in sets},
+            "contamination": _compare(every, bfcl_data, limit),
+        },
+    )
+
+
+def _functions(tasks: list[Task]) -> set[str]:
+    return {tool["function"]["name"] for task in tasks for tool in task.tools}
+
+
+def _compare(tasks: list[Task], bfcl_data: Path | None, limit: float) -> dict[str, Any]:
+    if bfcl_data is None:
+        return {"name_overlap": None, "ngram_overlap": None, "limit": limit, "compared_items": 0}
+    found = contamination.overlap((task.as_json() for task in tasks), bfcl_data)
+    for what, value, examples in (
+        ("a function name", found.name_overlap, found.shared_names),
+        (f"{contamination.NGRAM} words in a row", found.ngram_overlap, found.shared_ngrams),
+    ):
+        if value > limit:
+            raise StageError(
+                f"training tasks: {value:.2%} share {what} with BFCL v3, more than the limit of "
+                f"{limit:.2%} (training.tasks.max_ngram_overlap); for example: {'; '.join(examples)}"
+            )
+    return {**asdict(found), "limit": limit}
