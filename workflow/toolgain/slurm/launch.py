@@ -30,7 +30,9 @@ def command(program: list[str], nodes: int, processes: int) -> list[str]:
     if nodes > 1:
         have = 0 if found is None else len(found.nodes)
         if found is None or have < nodes:
-            where = f"Slurm job {found.job_id} has {have}" if found else "there is no Slurm job here"
+            where = (
+                f"Slurm job {found.job_id} has {have}" if found else "there is no Slurm job here"
+            )
             raise UserError(
                 f"training: {nodes} nodes wanted, {where}. Use --profile slurm, or --nodes 1."
             )

@@ -1,0 +1,148 @@
+"""Snakemake's Slurm executor with another way of asking how the jobs stand.
+
+Submission, cancellation and settings are those of `snakemake-executor-plugin-slurm`. What differs,
+because 2.8.0 would lose or wait for long trainings otherwise:
+
+- An unanswered question keeps the jobs. (2.8.0 forgets every running job after so many failed
+  questions, and Ctrl-C can then cancel none.)
+- A job that Slurm no longer knows counts as failed after a few answers without it. (2.8.0 waits
+  for ever.)
+- Questions come every 5 to 20 seconds. (2.8.0 lets the pause grow to three minutes.)
+- A submission waits for an absent slurmctld. (2.8.0 spends all retries within seconds.)
+- A failure names the job, its state and the last lines of the log.
+- The account is passed on as it is, without asking the accounting database.
+"""
+
+import asyncio
+import shlex
+import time
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
+from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
+
+from toolgain.slurm.queue import Job, NoAnswerError, ask, jobs, standing, state_of
+
+__all__ = ["Executor", "ExecutorSettings", "common_settings"]
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 5, 20
+ANSWERS_WITHOUT_JOB = 3
+"""So many answers in a row that do not know a job make it a lost one."""
+BAD_ANSWERS = 2
+"""A dying node's job shows NODE_FAIL for a moment before Slurm requeues it."""
+CONTROLLER_WAIT = 1800
+"""Longest wait for slurmctld before a submission, in seconds."""
+
+
+class Executor(SlurmExecutor):  # type: ignore[misc]
+    """Submits as Snakemake's Slurm executor does; asks for status in its own way."""
+
+    def __post_init__(self, test_mode: bool = False) -> None:
+        super().__post_init__(test_mode)
+        self.next_seconds_between_status_checks: int = SHORTEST_PAUSE
+        self._absent: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
+        self._silent_since: float | None = None
+
+    async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncGenerator[Any, None]:
+        """Report the jobs that ended; yield those that did not, or whose state nobody knows."""
+        pause: int = self.next_seconds_between_status_checks
+        self.next_seconds_between_status_checks = SHORTEST_PAUSE
+        if not active_jobs:
+            return
+        try:
+            answer = await asyncio.to_thread(jobs, f"--name={self.run_uuid}")
+        except NoAnswerError as error:
+            self._note_silence(str(error))
+            for job in active_jobs:
+                yield job
+            return
+        self._note_answer()
+        known = {job.job_id: job for job in answer}
+        ended = False
+        for job in active_jobs:
+            state = await self._state(job.external_jobid, known)
+            if state is None:
+                yield job
+                continue
+            ended = True
+            if standing(state) == "ended_well":
+                self.report_job_success(job)
+            else:
+                log = job.aux.get("slurm_logfile")
+                self.report_job_error(
+                    job, msg=failure(job.external_jobid, state, log), aux_logs=[str(log)]
+                )
+        if not ended:
+            self.next_seconds_between_status_checks = min(
+                max(pause, SHORTEST_PAUSE) + 1, LONGEST_PAUSE
+            )
+
+    async def _state(self, job_id: str, known: dict[str, Job]) -> str | None:
+        """The state in which a job ended, or None while it has not."""
+        found = known.get(job_id)
+        if found is None:
+            self._absent[job_id] = self._absent.get(job_id, 0) + 1
+            if self._absent[job_id] < ANSWERS_WITHOUT_JOB:
+                return None
+            try:
+                return await asyncio.to_thread(state_of, job_id) or "UNKNOWN"
+            except NoAnswerError:
+                return None
+        self._absent.pop(job_id, None)
+        if found.standing == "ended_well":
+            return found.state
+        if found.standing != "ended_badly":
+            self._failed.pop(job_id, None)
+            return None
+        self._failed[job_id] = self._failed.get(job_id, 0) + 1
+        may_come_back = found.state in ("NODE_FAIL", "PREEMPTED")
+        return None if may_come_back and self._failed[job_id] < BAD_ANSWERS else found.state
+
+    def run_job(self, job: Any) -> None:
+        """Submit, once slurmctld is there."""
+        end = time.monotonic() + CONTROLLER_WAIT
+        while self.wait and time.monotonic() < end:
+            try:
+                ask("squeue", "-h", "--me")
+                break
+            except NoAnswerError as error:
+                self._note_silence(str(error))
+                time.sleep(SHORTEST_PAUSE)
+        super().run_job(job)
+
+    def get_account_arg(self, job: Any) -> Iterator[str]:
+        """`-A` with the account that the job asks for, unasked: the preflight has checked it."""
+        account = job.resources.get("slurm_account")
+        yield f" -A {shlex.quote(str(account))}" if account else ""
+
+    def _note_silence(self, problem: str) -> None:
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
+            self.logger.warning(f"Slurm does not answer ({problem}); the jobs stay as they are.")
+
+    def _note_answer(self) -> None:
+        if self._silent_since is not None:
+            seconds = time.monotonic() - self._silent_since
+            self._silent_since = None
+            self.logger.warning(f"Slurm answers again after {seconds:.0f} s.")
+
+
+def failure(job_id: str, state: str, log: Path | str | None, lines: int = 15) -> str:
+    """What went wrong, for the screen: the job, its state and the end of its log."""
+    meaning = {
+        "TIMEOUT": "it reached its time limit; what was saved is kept, the next attempt goes on",
+        "CANCELLED": "somebody cancelled it",
+        "NODE_FAIL": "a node died under it",
+        "OUT_OF_MEMORY": "it needs more memory than it asked for (cluster.*_memory_gb)",
+        "UNKNOWN": "Slurm no longer knows it",
+        "PREEMPTED": "another job took its place",
+    }.get(state.split()[0], "the end of its log says why")
+    message = f"Slurm job {job_id} ended as {state}: {meaning}."
+    try:
+        tail = Path(str(log)).read_text(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return f"{message} There is no log at {log}."
+    return "\n    ".join([f"{message} The end of {log}:", *tail])

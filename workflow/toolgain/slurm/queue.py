@@ -1,0 +1,158 @@
+"""What Slurm says about jobs: in the queue, running, or ended and how.
+
+A failed question is not an answer: every function tells the two apart, since taking one for the
+other either forgets running jobs or waits for ever.
+"""
+
+import getpass
+import subprocess
+from dataclasses import dataclass
+from typing import Literal
+
+WAITING = frozenset(
+    {
+        "PENDING",
+        "CONFIGURING",
+        "REQUEUED",
+        "REQUEUE_HOLD",
+        "REQUEUE_FED",
+        "SPECIAL_EXIT",
+        "RESV_DEL_HOLD",
+    }
+)
+RUNNING = frozenset(
+    {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+)
+ENDED_WELL = "COMPLETED"
+
+Standing = Literal["waiting", "running", "ended_well", "ended_badly"]
+
+
+class NoAnswerError(Exception):
+    """Slurm was asked and did not answer."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as squeue shows it."""
+
+    job_id: str
+    name: str
+    state: str
+    reason: str
+    nodes: str
+    time_left: str
+    work_dir: str
+    comment: str
+
+    @property
+    def standing(self) -> Standing:
+        return standing(self.state)
+
+
+FIELDS = ("%i", "%j", "%T", "%r", "%N", "%L", "%Z", "%k")
+SEPARATOR = "\x1f"
+
+
+def standing(state: str) -> Standing:
+    """Whether a job in this state still waits or runs, or how it ended.
+
+    Takes sacct's longer forms too, such as `CANCELLED by 0`.
+    """
+    first = state.split()[0].rstrip("+") if state.strip() else ""
+    if first in WAITING:
+        return "waiting"
+    if first in RUNNING:
+        return "running"
+    return "ended_well" if first == ENDED_WELL else "ended_badly"
+
+
+def parse_jobs(text: str) -> list[Job]:
+    """The jobs of squeue's output in the format of `FIELDS`."""
+    rows = (line.split(SEPARATOR) for line in text.splitlines() if line.strip())
+    return [Job(*(value.strip() for value in row)) for row in rows if len(row) == len(FIELDS)]
+
+
+def jobs(*filters: str, timeout: float = 60) -> list[Job]:
+    """The jobs that squeue knows, ended ones of the last minutes included.
+
+    Args:
+        filters: further options of squeue, such as `--name=...`.
+
+    Raises:
+        NoAnswerError: slurmctld did not answer.
+    """
+    layout = SEPARATOR.join(FIELDS)
+    return parse_jobs(
+        ask("squeue", "-h", "--states=all", f"--format={layout}", *filters, timeout=timeout)
+    )
+
+
+def of_folder(folder: str) -> list[Job]:
+    """This user's toolgain jobs that were submitted from `folder` and have not ended.
+
+    Raises:
+        NoAnswerError: slurmctld did not answer.
+    """
+    mine = jobs(f"--user={getpass.getuser()}")
+    return [
+        job
+        for job in mine
+        if job.work_dir == folder
+        and job.comment.startswith("rule_")
+        and job.standing in ("waiting", "running")
+    ]
+
+
+def state_of(job_id: str) -> str | None:
+    """The state of a job, from squeue or, once squeue has forgotten it, from sacct.
+
+    Returns:
+        None when Slurm answered and knows no such job any more.
+
+    Raises:
+        NoAnswerError: slurmctld did not answer.
+    """
+    try:
+        found = jobs(f"--jobs={job_id}")
+    except NoAnswerError as error:
+        # squeue calls an unknown id an error.
+        if "Invalid job id" not in str(error):
+            raise
+        found = []
+    if found:
+        return found[0].state
+    try:
+        text = ask("sacct", "-X", "-n", "-P", "--format=State", f"--jobs={job_id}")
+    except NoAnswerError:
+        return None
+    lines = text.split("\n")
+    return lines[-2] if len(lines) > 1 and lines[-2] else None
+
+
+def is_alive(job_id: str) -> bool:
+    """Whether a job still waits or runs.
+
+    Raises:
+        NoAnswerError: slurmctld did not answer, so that nobody can say.
+    """
+    state = state_of(job_id)
+    return state is not None and standing(state) in ("waiting", "running")
+
+
+def ask(*command: str, timeout: float = 60) -> str:
+    """The output of a Slurm command.
+
+    Raises:
+        NoAnswerError: it failed, is missing or took too long.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+    except FileNotFoundError:
+        raise NoAnswerError(f"{command[0]} is not on the PATH") from None
+    except subprocess.TimeoutExpired:
+        raise NoAnswerError(f"{command[0]} gave no answer in {timeout:.0f} s") from None
+    if done.returncode != 0:
+        problem = (done.stderr or done.stdout).strip().splitlines()
+        raise NoAnswerError(f"{command[0]}: {problem[-1] if problem else 'failed'}")
+    return done.stdout
