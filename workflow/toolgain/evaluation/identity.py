@@ -1,0 +1,140 @@
+"""What is measured and by what: the weights, and everything that must agree to compare."""
+
+import json
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolgain.bfcl.data import Items, items_digest
+from toolgain.config import EvaluationSection
+from toolgain.errors import UserError
+from toolgain.evaluation.server import python_version_of
+from toolgain.files import digest, file_digest, read_json
+
+FORMULA = "bfcl-v3-official"
+"""Name of the Overall's formula in `toolgain.bfcl.overall`."""
+
+# These say where and how fast the answers are made, not which.
+_NOT_IN_KEY = ("machine",)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The model that is evaluated."""
+
+    path: str
+    """Folder, or the URL of an endpoint."""
+    digest: str | None
+    """None for an endpoint: its weights cannot be seen."""
+    name: str
+    """Name to show."""
+    served_name: str
+    """Name in the requests."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.path)
+
+    def record(self) -> dict[str, Any]:
+        """For manifest.json."""
+        return {"path": self.path, "digest": self.digest, "name": self.name}
+
+
+def read_weights(weights: Path | None, served_name: str, url: str | None) -> Weights:
+    """The weights named on the command line: a model folder, or a JSON with path and digest.
+
+    Raises:
+        UserError: they are missing or incomplete.
+    """
+    if weights is None:
+        return Weights(url or "", None, served_name, served_name)
+    if weights.is_dir():
+        from toolgain.model import files_of
+
+        folder = weights.resolve()
+        return Weights(str(folder), digest(files_of(folder)), folder.name, served_name)
+    found = read_json(weights, "--weights")
+    try:
+        path, made_of, name = found["path"], found["digest"], found["name"]
+    except (KeyError, TypeError):
+        raise UserError(
+            f"--weights: {weights} has no path, digest and name; wanted is a model folder or the "
+            "JSON of `toolgain model` or `toolgain export`."
+        ) from None
+    if not Path(path).is_dir():
+        raise UserError(f"--weights: {weights} names the model folder {path}, which is not there.")
+    return Weights(path, made_of, name, served_name)
+
+
+def comparable(
+    section: EvaluationSection, items: Items, weights: Weights, bfcl_env: Path, trl_env: Path
+) -> dict[str, Any]:
+    """What must agree between two evaluations; the weights are the only difference allowed.
+
+    A value that cannot be known is null: two nulls agree, and the comparison says so.
+    """
+    serve = section.serve
+    own = serve.backend != "endpoint"
+    version = python_version_of(trl_env, "transformers") if serve.backend == "transformers" else None
+    return {
+        "items": items_digest(items),
+        "scorer": f"nvidia-bfcl {python_version_of(bfcl_env, 'nvidia-bfcl')}",
+        "harness": f"nemo-evaluator {python_version_of(bfcl_env, 'nemo-evaluator')}",
+        "formula": FORMULA,
+        "task": section.task,
+        "alias": section.alias,
+        "chat_template": _chat_template(weights.folder) if own else None,
+        "tool_parser": serve.tool_parser or ("response_template" if own else None),
+        "sampling": section.sampling.model_dump(),
+        "context": serve.max_model_len if own else None,
+        "dtype": serve.dtype if own else None,
+        "server": serve.backend,
+        "server_version": version,
+        "server_arguments": serve.extra_args,
+        "machine": machine(),
+    }
+
+
+def work_key(weights: Weights, facts: dict[str, Any]) -> str:
+    """The name of the work folder: other weights or another way of asking, another folder."""
+    asked = {name: value for name, value in facts.items() if name not in _NOT_IN_KEY}
+    made_of = weights.digest or digest(["endpoint", weights.path, weights.served_name])
+    return f"{made_of[:12]}-{digest(asked)[:12]}"
+
+
+def _chat_template(folder: Path) -> str | None:
+    """Digest of the template that the server will use: the file, or the tokenizer's own."""
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        return file_digest(file)
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        template = settings.get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return None if template is None else digest(template)
+
+
+def machine() -> str:
+    """The kind of machine: its GPUs, or its CPU."""
+    program = shutil.which("nvidia-smi")
+    if program:
+        listed = subprocess.run(
+            [program, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        names = sorted({line.strip() for line in listed.stdout.splitlines() if line.strip()})
+        if listed.returncode == 0 and names:
+            return ", ".join(names)
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.machine()

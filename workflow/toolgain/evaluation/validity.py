@@ -1,0 +1,144 @@
+"""The validity record: may this evaluation be used as a measurement, and if not, why?"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolgain.bfcl.results import error_kind
+from toolgain.evaluation.canary import Canary
+from toolgain.evaluation.record import CONTEXT_OVERFLOW, FLAGS, INFERENCE_ERROR, ItemOutcome
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Above these shares of all items, an evaluation is not valid."""
+
+    errors: float
+    overflows: float
+
+
+@dataclass(frozen=True)
+class Validity:
+    """The record of one evaluation."""
+
+    valid: bool
+    reasons: list[str]
+    """Why it is not valid; empty when it is."""
+    warnings: list[str]
+    """What a reader should know though it is valid."""
+    errors: dict[str, int]
+    """Items without an answer, by kind of failure."""
+    flags: dict[str, int]
+    """Items by flag; see `record.FLAGS`."""
+
+
+def judge(
+    outcomes: Sequence[ItemOutcome],
+    asked: int,
+    canary: Canary,
+    limits: Limits,
+    sampling: Sequence[Mapping[str, Any]],
+    wanted: Mapping[str, Any],
+    problems: Iterable[str] = (),
+) -> Validity:
+    """Judge an evaluation.
+
+    Args:
+        outcomes: one per item and repeat; empty when the canary stopped the evaluation.
+        asked: number of items and repeats that there should be.
+        sampling: the different samplings that the server received.
+        wanted: the sampling of the configuration.
+        problems: further reasons found on the way.
+    """
+    errors = count_errors(outcomes)
+    if len(outcomes) < asked:
+        errors["not_asked"] = asked - len(outcomes)
+    flags = Counter(flag for outcome in outcomes for flag in outcome.flags)
+    reasons = [*canary_reasons(canary, outcomes), *problems]
+    failed = sum(errors.values()) - errors.get(CONTEXT_OVERFLOW, 0)
+    overflowed = errors.get(CONTEXT_OVERFLOW, 0)
+    if asked and failed / asked > limits.errors:
+        reasons.append(
+            f"{failed} of {asked} items ({failed / asked:.1%}) got no answer "
+            f"({_listed(errors, without=CONTEXT_OVERFLOW)}); allowed is {limits.errors:.1%}"
+        )
+    if asked and overflowed / asked > limits.overflows:
+        reasons.append(
+            f"the prompts of {overflowed} of {asked} items ({overflowed / asked:.1%}) were longer "
+            f"than the server's context; allowed is {limits.overflows:.1%}"
+        )
+    reasons += [
+        f"the server received the sampling {dict(found)}, wanted was {dict(wanted)}"
+        for found in sampling
+        if dict(found) != dict(wanted)
+    ]
+    return Validity(
+        valid=not reasons,
+        reasons=reasons,
+        warnings=_warnings(canary, errors, flags, asked),
+        errors=dict(sorted(errors.items())),
+        flags={name: flags[name] for name in FLAGS if flags[name]},
+    )
+
+
+def count_errors(outcomes: Iterable[ItemOutcome]) -> Counter[str]:
+    """Items without an answer, by kind of failure."""
+    kinds: Counter[str] = Counter()
+    for outcome in outcomes:
+        if CONTEXT_OVERFLOW in outcome.flags:
+            kinds[CONTEXT_OVERFLOW] += 1
+        elif INFERENCE_ERROR in outcome.flags:
+            kinds[error_kind(outcome.error_message)] += 1
+    return kinds
+
+
+def canary_reasons(canary: Canary, outcomes: Sequence[ItemOutcome]) -> list[str]:
+    """What the canary says against the server; answers of the evaluation can stand in for it."""
+    if not canary.answered:
+        return [f"canary: the server did not answer a plain question ({canary.failure})"]
+    reasons = []
+    if canary.call_as_text:
+        reasons.append(
+            "canary: tool calls come back as text; the server's tool parser is missing or does not "
+            "fit the model (evaluation.serve.tool_parser)"
+        )
+    elif outcomes and not canary.parsed_call and not any(row.calls for row in outcomes):
+        reasons.append(
+            "canary: no parsed tool call in any answer, so nothing shows that the server parses "
+            "tool calls"
+        )
+    if outcomes and not canary.text and not any(_is_text(row) for row in outcomes):
+        reasons.append(
+            "canary: no answer was text, so the server seems to force a tool call on each question"
+        )
+    return reasons
+
+
+def _is_text(outcome: ItemOutcome) -> bool:
+    return outcome.calls == 0 and INFERENCE_ERROR not in outcome.flags
+
+
+def _warnings(
+    canary: Canary, errors: Mapping[str, int], flags: Mapping[str, int], asked: int
+) -> list[str]:
+    warnings = []
+    if canary.answered and not canary.parsed_call and not canary.call_as_text:
+        warnings.append("canary: the model made no tool call where it should")
+    if canary.answered and not canary.text:
+        warnings.append("canary: the model called a tool where it should not")
+    if errors:
+        warnings.append(f"{sum(errors.values())} of {asked} items got no answer: {_listed(errors)}")
+    for flag, what in (
+        ("unparsed_call", "tool calls reached us as text"),
+        ("truncated", "answers were cut at the token limit"),
+        ("empty", "answers were empty"),
+        ("forced_stop", "multi-turn items were stopped by the harness after 20 steps"),
+    ):
+        if flags.get(flag):
+            warnings.append(f"{flags[flag]} of {asked}: {what}")
+    return warnings
+
+
+def _listed(counts: Mapping[str, int], without: str = "") -> str:
+    return ", ".join(f"{kind} {n}" for kind, n in sorted(counts.items()) if kind != without)
