@@ -132,7 +132,7 @@ def _load(path: Path, seen: tuple[Path, ...]) -> DictConfig:
 
 
 def _merge(base: DictConfig, over: DictConfig) -> DictConfig:
-    for key in list(over.keys()):
+    for key in [str(name) for name in over]:
         if OmegaConf.is_missing(over, key):
             continue
         value = over[key] if not OmegaConf.is_interpolation(over, key) else None

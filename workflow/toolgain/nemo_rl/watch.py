@@ -1,0 +1,271 @@
+"""Watching a NeMo RL training: what its logs and curves say while it runs.
+
+Upstream goes on through things that make a training worthless (a dead environment server gives
+zero rewards, an empty batch ends an epoch early, a hang holds the GPUs until the time limit).
+Each becomes a finding, and those that only burn GPUs end the training.
+"""
+
+import itertools
+import math
+import re
+import statistics
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REWARD = "train/reward"
+ACCURACY = "validation/accuracy"
+LOSS = "train/loss"
+VALID_SAMPLES = "train/global_valid_seqs"
+
+TITLES = {
+    "out_of_memory": "No out-of-memory in any log",
+    "zero_reward": "Rewards are not exactly zero for several steps",
+    "hang": "No step took far longer than the others",
+    "empty_batch": "No batch was empty",
+    "nan": "Loss, reward and accuracy are numbers",
+}
+_ADVICE = {
+    "out_of_memory": "Lower gpu_memory_utilization, micro_batch_size or max_sequence_length; for "
+    "host memory ask for more with the job.",
+    "zero_reward": "The environment server is likely dead: look for its error in ray-driver.log.",
+    "hang": "Look at the last lines of ray-driver.log and ray-worker-*.log.",
+    "empty_batch": "The environment server is likely dead: look for its error in ray-driver.log.",
+    "nan": "Lower the learning rate; look at the step before in the curves.",
+}
+
+_OUT_OF_MEMORY = re.compile(
+    r"CUDA out of memory|OutOfMemoryError|oom[-_ ]kill|Out of memory: Killed|CUDA error: out of "
+    r"memory|exceeds the memory usage threshold|std::bad_alloc",
+    re.I,
+)
+_TIMEOUT = "Timeout has been reached, stopping training early"
+_EARLY_STOP = "reached the early-stop threshold"
+_WANDB_URL = re.compile(r"https?://\S*wandb\S*/runs/[\w-]+")
+
+
+@dataclass
+class Logs:
+    """What the logs of one launch said so far; each file is read on from where it was left."""
+
+    out_of_memory: str | None = None
+    """First line that says so, with its file."""
+    timed_out: bool = False
+    stopped_early: bool = False
+    wandb_url: str | None = None
+    _offsets: dict[Path, int] = field(default_factory=dict)
+
+    def read(self, paths: Iterable[Path]) -> None:
+        """Read what was added to `paths` since the last time."""
+        for path in paths:
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._offsets.get(path, 0))
+                    data = file.read()
+            except OSError:
+                continue
+            # A line that is still being written waits for the next time.
+            whole, _, _ = data.rpartition(b"\n")
+            if not whole:
+                continue
+            self._offsets[path] = self._offsets.get(path, 0) + len(whole) + 1
+            for line in whole.decode("utf-8", errors="replace").splitlines():
+                self._line(path, line)
+
+    def _line(self, path: Path, line: str) -> None:
+        if path.name == "ray.sub.log" and line.startswith("+"):
+            return  # the trace of ray.sub itself, which repeats COMMAND
+        if self.out_of_memory is None and _OUT_OF_MEMORY.search(line):
+            self.out_of_memory = f"{path.name}: {line.strip()[:200]}"
+        if _TIMEOUT in line:
+            self.timed_out = True
+        if _EARLY_STOP in line:
+            self.stopped_early = True
+        found = _WANDB_URL.search(line)
+        if found:
+            self.wandb_url = found[0]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a curve."""
+
+    step: int
+    value: float
+    wall: float
+    """Seconds since the epoch."""
+
+
+class Curves:
+    """The TensorBoard curves of all launches of a training, read on as they grow.
+
+    `<folder>/exp_NNN/tensorboard/events*`; at an equal step the later launch counts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.points: dict[str, dict[int, tuple[int, Point]]] = {}
+        self._loaders: dict[Path, Any] = {}
+
+    def read(self) -> None:
+        """Read what was added since the last time."""
+        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+        for path in sorted(self.folder.glob("exp_*/**/events.out.tfevents*")):
+            if path not in self._loaders:
+                self._loaders[path] = EventFileLoader(str(path))
+            launch = _launch_number(path.relative_to(self.folder).parts[0])
+            try:
+                for event in self._loaders[path].Load():
+                    self._take(launch, event)
+            except Exception:  # a record cut off by a kill ends this file
+                continue
+
+    def _take(self, launch: int, event: Any) -> None:
+        for value in event.summary.value:
+            number = _scalar(value)
+            if number is None:
+                continue
+            curve = self.points.setdefault(value.tag, {})
+            known = curve.get(event.step)
+            if known is None or known[0] <= launch:
+                curve[event.step] = (launch, Point(event.step, number, event.wall_time))
+
+    def curve(self, tag: str) -> list[Point]:
+        """The points of a curve by rising step."""
+        return [entry[1] for _, entry in sorted(self.points.get(tag, {}).items())]
+
+    def since(self, tag: str, start: float) -> list[Point]:
+        """The points that were written after `start` (seconds since the epoch)."""
+        return [point for point in self.curve(tag) if point.wall >= start]
+
+    def last(self, tag: str) -> Point | None:
+        """The newest point of a curve."""
+        points = self.curve(tag)
+        return points[-1] if points else None
+
+    def step_times(self) -> list[float]:
+        """Seconds of each step: between two rewards of the same launch."""
+        entries = sorted(self.points.get(REWARD, {}).items())
+        return [
+            after[1].wall - before[1].wall
+            for (step, before), (following, after) in itertools.pairwise(entries)
+            if before[0] == after[0] and following == step + 1
+        ]
+
+
+def _launch_number(name: str) -> int:
+    digits = name.removeprefix("exp_")
+    return int(digits) if digits.isdigit() else 0
+
+
+def _scalar(value: Any) -> float | None:
+    """The number of a summary value, in the old form or as a tensor of one element."""
+    kind = value.WhichOneof("value")
+    if kind == "simple_value":
+        return float(value.simple_value)
+    if kind == "tensor":
+        from tensorboard.util import tensor_util
+
+        array = tensor_util.make_ndarray(value.tensor)
+        return float(array.item()) if array.size == 1 and array.dtype.kind in "fiu" else None
+    return None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a watched training is ended."""
+
+    zero_reward_steps: int
+    hang_factor: float
+    setup_s: float
+    """Longest time to the first step."""
+    save_s: float
+    """A step may take as long as a save besides its own time."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A finding; a fatal one ends the training."""
+
+    name: str
+    evidence: str
+    fatal: bool
+
+
+def alarms(
+    curves: Curves, logs: Logs, limits: Limits, started: float, now: float | None = None
+) -> list[Alarm]:
+    """What is wrong with a running training. Only what this launch wrote counts.
+
+    Args:
+        curves: Its curves so far.
+        logs: Its logs so far.
+        limits: When it is ended.
+        started: Start of this launch, in seconds since the epoch.
+        now: The present; default: the clock.
+    """
+    present = time.time() if now is None else now
+    found = []
+    if logs.out_of_memory:
+        found.append(Alarm("out_of_memory", logs.out_of_memory, fatal=False))
+    rewards = curves.since(REWARD, started)
+    last = rewards[-limits.zero_reward_steps :]
+    if len(last) == limits.zero_reward_steps and all(point.value == 0.0 for point in last):
+        steps = f"steps {last[0].step} to {last[-1].step}"
+        found.append(Alarm("zero_reward", f"train/reward is exactly 0 in {steps}", fatal=True))
+    for tag in (LOSS, REWARD, ACCURACY):
+        points = curves.since(tag, started)
+        bad = next((point for point in points if not math.isfinite(point.value)), None)
+        if bad:
+            fatal = tag != ACCURACY
+            found.append(Alarm("nan", f"{tag} is {bad.value} in step {bad.step}", fatal=fatal))
+            break
+    valid = curves.since(VALID_SAMPLES, started)
+    empty = next((point for point in valid if point.value == 0), None)
+    if empty:
+        found.append(Alarm("empty_batch", f"step {empty.step} had no valid sample", fatal=True))
+    found += _hang(curves, limits, started, present)
+    return found
+
+
+def _hang(curves: Curves, limits: Limits, started: float, now: float) -> list[Alarm]:
+    times = curves.step_times()
+    latest = max(
+        (point.wall for tag in (REWARD, ACCURACY) for point in curves.curve(tag)), default=0.0
+    )
+    here = curves.since(REWARD, started)
+    if not here:
+        allowed = 2 * limits.setup_s + limits.save_s
+        waited = now - max(started, latest)
+        if waited > allowed:
+            text = f"no step for {waited:.0f} s after the start; allowed: {allowed:.0f} s"
+            return [Alarm("hang", text, fatal=True)]
+        return []
+    if len(times) < 2:
+        return []
+    median = statistics.median(times)
+    allowed = max(limits.hang_factor * median, limits.save_s)
+    waited = now - max(started, latest)
+    if waited > allowed:
+        text = (
+            f"nothing for {waited:.0f} s after step {here[-1].step}; the median step took "
+            f"{median:.1f} s, allowed: {allowed:.0f} s"
+        )
+        return [Alarm("hang", text, fatal=True)]
+    return []
+
+
+def health(found: Iterable[Alarm]) -> list[dict[str, Any]]:
+    """The health entries of a manifest: every kind, passed or not."""
+    by_name: Mapping[str, Alarm] = {alarm.name: alarm for alarm in reversed(list(found))}
+    entries = []
+    for name, title in TITLES.items():
+        alarm = by_name.get(name)
+        evidence = "" if alarm is None else f"{alarm.evidence}. {_ADVICE[name]}"
+        entries.append(
+            {"name": name, "title": title, "passed": alarm is None, "evidence": evidence}
+        )
+    return entries
