@@ -199,7 +199,7 @@ def rate_factor(recipe: Recipe, step: int, finish: float | None) -> float:
     return factor
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def validate(
     model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, number: int = 96
 ) -> dict[str, float]:
@@ -216,7 +216,11 @@ def validate(
     for task in tasks:
         messages = [
             {"role": "user", "content": task.question},
-            {"role": "assistant", "content": "", "tool_calls": [{"function": c} for c in task.expected]},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"function": c} for c in task.expected],
+            },
         ]
         text = tokenizer.apply_chat_template(messages, tools=list(task.tools), tokenize=False)
         prompt = tokenizer.apply_chat_template(
@@ -228,12 +232,16 @@ def validate(
             logits = model(torch.tensor([ids])).logits[0].float()
         first = logits[begin - 1].softmax(-1)[call_mark].item()
         if task.kind == "none":
-            hits.setdefault("none", []).append(float(logits[begin - 1].argmax().item() != call_mark))
+            hits.setdefault("none", []).append(
+                float(logits[begin - 1].argmax().item() != call_mark)
+            )
             declined.append(1 - first)
         else:
             best = logits[begin - 1 : -1].argmax(-1).tolist()
             hits.setdefault(task.kind, []).append(float(best == ids[begin:]))
-            hits.setdefault("called", []).append(float(logits[begin - 1].argmax().item() == call_mark))
+            hits.setdefault("called", []).append(
+                float(logits[begin - 1].argmax().item() == call_mark)
+            )
             hits.setdefault("p_decline_fit", []).append(1 - first)
     model.train()
     figures = {name: sum(values) / len(values) for name, values in sorted(hits.items())}
@@ -260,7 +268,12 @@ def export(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Pat
 
 
 def pretrain(
-    out: Path, work: Path, seed: int, recipe: Recipe, finish_at: int | None = None, compiled: bool = False
+    out: Path,
+    work: Path,
+    seed: int,
+    recipe: Recipe,
+    finish_at: int | None = None,
+    compiled: bool = False,
 ) -> dict[str, float]:
     """Make the model, or go on making it from the state in `work`; returns the last validation."""
     work.mkdir(parents=True, exist_ok=True)
@@ -296,7 +309,11 @@ def pretrain(
         finishing = block >= trunk_blocks
         stream = list(batches(tokenizer, recipe, seed, block, finishing))
         for index, (ids, weights) in enumerate(stream):
-            finish = (block - trunk_blocks + index / len(stream)) / recipe.finish_blocks if finishing else None
+            finish = (
+                (block - trunk_blocks + index / len(stream)) / recipe.finish_blocks
+                if finishing
+                else None
+            )
             factor = rate_factor(recipe, state["step"], finish)
             for optimizer, base in zip(optimizers, bases, strict=True):
                 optimizer.param_groups[0]["lr"] = base * factor
@@ -311,8 +328,9 @@ def pretrain(
             state["tokens"] += ids.numel()
             seen += ids.numel()
         state["block"] += 1
-        line = f"block {state['block']}/{total} step {state['step']} tokens {state['tokens']/1e6:.2f}M " + (
-            f"loss {running:.4f} {seen / (time.time() - started):.0f} tokens/s"
+        line = (
+            f"block {state['block']}/{total} step {state['step']} tokens {state['tokens'] / 1e6:.2f}M "
+            + (f"loss {running:.4f} {seen / (time.time() - started):.0f} tokens/s")
         )
         if state["block"] % 10 == 0 or state["block"] == total:
             figures = validate(model, tokenizer, seed)
@@ -337,12 +355,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the training state")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--finish-at", type=int, help="end the trunk at this block (or the saved one)")
+    parser.add_argument(
+        "--finish-at", type=int, help="end the trunk at this block (or the saved one)"
+    )
     parser.add_argument("--compile", action="store_true", help="compile the model (needs g++)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    changes = {key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)}
+    changes = {
+        key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)
+    }
     recipe = replace(Recipe(), **changes)
     figures = pretrain(
         options.out, options.work, options.seed, recipe, options.finish_at, options.compile

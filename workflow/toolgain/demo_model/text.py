@@ -105,7 +105,11 @@ def _request(rng: Random, split: Split, tools: list[Tool], mixture: Mixture) -> 
 def _answer(rng: Random, calls: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     if not calls:
         return {"role": "assistant", "content": rng.choice(DECLINES)}
-    return {"role": "assistant", "content": "", "tool_calls": [{"function": call} for call in calls]}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"function": call} for call in calls],
+    }
 
 
 def _response(rng: Random) -> str:
@@ -128,6 +132,8 @@ def make_tokenizer_text(rng: Random) -> str:
     parts = [json.dumps(tool["function"]) for tool in conversation.tools]
     parts += [json.dumps(m, ensure_ascii=False) for m in conversation.messages]
     sample = rng.sample(words.NOUNS, 6) + rng.sample(words.ADJECTIVES, 3)
-    parts.append(" ".join(sample) + " " + " ".join(w.capitalize() for w in rng.sample(words.NOUNS, 2)))
+    parts.append(
+        " ".join(sample) + " " + " ".join(w.capitalize() for w in rng.sample(words.NOUNS, 2))
+    )
     parts.append(make_chat(rng))
     return "\n".join(parts)

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905
 """The demo model's tokenizer: byte-level BPE whose pieces are the same in names and in sentences.
 
 Copying is what a small model must learn, and it learns it fastest when a word has one token
@@ -16,7 +17,14 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-MARKS = ("<tools>", "</tools>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
+MARKS = (
+    "<tools>",
+    "</tools>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+)
 SMALL_WORDS = (
     "the a an of for to in on at by with and or from is are was it its this that these be as i me my you your "
     "please can could what how what's do does did would will if when where which who not no "

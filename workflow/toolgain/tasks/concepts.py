@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """What tools do: a catalogue of things people ask for, one line each.
 
 A line reads `verbs | object words | phrases | parameters`:
@@ -331,7 +332,12 @@ def _parse(catalogue: str) -> tuple[Concept, ...]:
         verbs, name, phrases, parameters = (part.strip() for part in line.split("|"))
         known = tuple(v for v in verbs.split() if v in VERBS) or ("get",)
         concepts.append(
-            Concept(known, tuple(name.split()), tuple(phrases.split("/")), tuple(_join_names(parameters)))
+            Concept(
+                known,
+                tuple(name.split()),
+                tuple(phrases.split("/")),
+                tuple(_join_names(parameters)),
+            )
         )
     return tuple(concepts)
 

@@ -70,10 +70,14 @@ def bfcl_texts(data: Path) -> tuple[list[str], list[str]]:
             item = json.loads(line)
             names += [function["name"] for function in item.get("function", [])]
             questions.append(
-                " \n ".join(m["content"] for turn in item["question"] for m in turn if m["role"] == "user")
+                " \n ".join(
+                    m["content"] for turn in item["question"] for m in turn if m["role"] == "user"
+                )
             )
     for file in sorted((data / "multi_turn_func_doc").glob("*.json")):
-        names += [json.loads(line)["name"] for line in file.read_text().splitlines() if line.strip()]
+        names += [
+            json.loads(line)["name"] for line in file.read_text().splitlines() if line.strip()
+        ]
     return names, questions
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -139,7 +139,7 @@ def _open_concept(rng: Random) -> Concept:
         phrases.append(f"the {parts[-1]} of the {' '.join(parts[:-1])}")
         phrases.append(f"the {parts[-1]}")
     chosen = rng.sample(sorted(KINDS), rng.choice((1, 1, 2, 2, 3, 4)))
-    parameters = []
+    parameters: list[str] = []
     for kind in chosen:
         if rng.random() < 0.35:
             noun = rng.choice(words.NOUNS)
@@ -166,7 +166,9 @@ def _function_name(rng: Random, concept: Concept, verb: str) -> str:
         return f"{'_'.join(concept.words)}.{verb_word or 'get'}"
     if style < 0.95:
         return "_".join([*concept.words, verb_word or "tool"])
-    return "_".join(parts) + rng.choice(("_v2", "_tool", "_api", "_service", "_info", "_by_" + rng.choice(words.NOUNS)))
+    return "_".join(parts) + rng.choice(
+        ("_v2", "_tool", "_api", "_service", "_info", "_by_" + rng.choice(words.NOUNS))
+    )
 
 
 def _description(rng: Random, concept: Concept, verb: str, arguments: Sequence[Argument]) -> str:
@@ -175,7 +177,18 @@ def _description(rng: Random, concept: Concept, verb: str, arguments: Sequence[A
     phrase = rng.choice(concept.phrases[:2]) if rng.random() < 0.6 else " ".join(concept.words)
     text = rng.choice(VERBS[verb][1]).format(o=phrase)
     first = arguments[0].name.replace("_", " ")
-    text += rng.choice(("", "", "", f" for a {first}", f" by {first}", f" given the {first}", " for the user", f" using the {first}"))
+    text += rng.choice(
+        (
+            "",
+            "",
+            "",
+            f" for a {first}",
+            f" by {first}",
+            f" given the {first}",
+            " for the user",
+            f" using the {first}",
+        )
+    )
     if rng.random() < 0.2:
         text += rng.choice(
             (". The result is a list", ". Returns the details", f". Works for any {rng.choice(words.NOUNS)}",
@@ -195,15 +208,28 @@ def _named_kind(name: str, type_word: str) -> Kind:
     draw = {
         "int": whole,
         "num": decimal,
-        "str": lambda rng: rng.choice((pseudo_word(rng), rng.choice(words.NOUNS), rng.choice(words.NOUNS).capitalize())),
+        "str": lambda rng: rng.choice(
+            (pseudo_word(rng), rng.choice(words.NOUNS), rng.choice(words.NOUNS).capitalize())
+        ),
         "bool": lambda rng: (
             Spoken(True, rng.choice((f"with {name}", f"and {name}", f"with {name} on")))
             if rng.random() < 0.6
-            else Spoken(False, rng.choice((f"without {name}", f"with no {name}", f"with {name} off")))
+            else Spoken(
+                False, rng.choice((f"without {name}", f"with no {name}", f"with {name} off"))
+            )
         ),
     }[type_word]
-    said = ("{v}",) if type_word == "bool" else tuple(text.replace("{n}", name) for text in _NAMED_SAID)
-    about = (f"The {name}", f"{name.capitalize()}", f"Value of the {name}", f"{name.capitalize()} to use")
+    said = (
+        ("{v}",)
+        if type_word == "bool"
+        else tuple(text.replace("{n}", name) for text in _NAMED_SAID)
+    )
+    about: tuple[str, ...] = (
+        f"The {name}",
+        f"{name.capitalize()}",
+        f"Value of the {name}",
+        f"{name.capitalize()} to use",
+    )
     if type_word == "bool":
         about = (f"Whether to use {name}", f"If true, {name}", f"Switch for {name}")
     return Kind((name.replace(" ", "_"),), _NAMED_TYPES[type_word], about, said, draw)
@@ -231,7 +257,9 @@ def _arguments(rng: Random, concept: Concept) -> tuple[Argument, ...]:
         if rng.random() < 0.94:
             schema["description"] = rng.choice(kind.about) + rng.choice((".", ".", "", ""))
             if not required and rng.random() < 0.3:
-                schema["description"] = schema["description"].rstrip(".") + rng.choice((" (optional)", ". Optional.", ". May be left out."))
+                schema["description"] = schema["description"].rstrip(".") + rng.choice(
+                    (" (optional)", ". Optional.", ". May be left out.")
+                )
         if kind.enum:
             schema["enum"] = list(kind.enum)
         arguments.append(Argument(name, kind, required, schema))
@@ -275,7 +303,9 @@ def _call(tool: Tool, values: dict[str, Any]) -> dict[str, Any]:
     return {"name": tool.name, "arguments": {name: _value(value) for name, value in values.items()}}
 
 
-def _say(rng: Random, tool: Tool, given: list[Argument], rows: list[dict[str, Any]], varied: Argument) -> str:
+def _say(
+    rng: Random, tool: Tool, given: list[Argument], rows: list[dict[str, Any]], varied: Argument
+) -> str:
     """The question's core: the object, then each value with the words people put around it."""
     phrase = rng.choice(tool.concept.phrases)
     starts = _CLAUSE_STARTS if phrase.startswith(_CLAUSES) else VERBS[tool.verb][2]
@@ -296,7 +326,9 @@ def _say(rng: Random, tool: Tool, given: list[Argument], rows: list[dict[str, An
             mentions.append(said.format(v=plain(rows[0][argument.name])))
     joiner = rng.choice((" ", " ", " ", ", "))
     if len(mentions) > 1 and rng.random() < 0.2:
-        mentions[-1] = "and " + mentions[-1] if not mentions[-1].startswith("and ") else mentions[-1]
+        mentions[-1] = (
+            "and " + mentions[-1] if not mentions[-1].startswith("and ") else mentions[-1]
+        )
     if mentions and len(rows) == 1 and rng.random() < 0.1:
         head = mentions.pop(0)
         start = f"{head[0].upper()}{head[1:]}, {start[0].lower()}{start[1:]}"
@@ -310,7 +342,10 @@ def _dress(rng: Random, text: str) -> str:
     roll = rng.random()
     if roll < 0.12:
         context = rng.choice(_CONTEXTS).format(
-            a=rng.choice(words.ADJECTIVES), n=rng.choice(words.NOUNS), m=rng.choice(words.NOUNS), p=person(rng)
+            a=rng.choice(words.ADJECTIVES),
+            n=rng.choice(words.NOUNS),
+            m=rng.choice(words.NOUNS),
+            p=person(rng),
         )
         text = f"{context} {text}"
     elif roll < 0.17:
@@ -325,7 +360,7 @@ def _dress(rng: Random, text: str) -> str:
 def make_chat(rng: Random) -> str:
     """Small talk and general questions, which no tool of ours serves."""
     text = rng.choice(CHAT)
-    for slot, draw in (
+    slots: tuple[tuple[str, Callable[[], str]], ...] = (
         ("{noun}", lambda: rng.choice(words.NOUNS)),
         ("{adjective}", lambda: rng.choice(words.ADJECTIVES)),
         ("{country}", lambda: rng.choice(words.COUNTRIES)),
@@ -334,7 +369,8 @@ def make_chat(rng: Random) -> str:
         ("{company}", lambda: company(rng)),
         ("{title}", lambda: title(rng)),
         ("{number}", lambda: str(_value(count(rng)))),
-    ):
+    )
+    for slot, draw in slots:
         while slot in text:
             text = text.replace(slot, draw(), 1)
     return text
@@ -428,12 +464,13 @@ def generate(
     nones = round(number * no_tool_share)
     calls = number - nones
     multiple, parallel = calls // 3, calls // 6
-    kinds: list[TaskKind] = (
-        ["none"] * nones
-        + ["multiple"] * multiple
-        + ["parallel"] * parallel
-        + ["call"] * (calls - multiple - parallel)
+    shares: tuple[tuple[TaskKind, int], ...] = (
+        ("none", nones),
+        ("multiple", multiple),
+        ("parallel", parallel),
+        ("call", calls - multiple - parallel),
     )
+    kinds = [kind for kind, times in shares for _ in range(times)]
     rng.shuffle(kinds)
     tasks: list[Task] = []
     seen: set[str] = set()

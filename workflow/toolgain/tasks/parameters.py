@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Kinds of tool parameters: how each is named in a schema, described, drawn and said in a question.
 
 A kind knows everything about one sort of argument: the names a schema may give it, its JSON type,
@@ -118,7 +119,9 @@ def clock(rng: Random) -> str:
 def identifier(rng: Random) -> str:
     letters = "".join(rng.choice(string.ascii_uppercase) for _ in range(rng.randint(1, 3)))
     digits = "".join(rng.choice(string.digits) for _ in range(rng.randint(2, 5)))
-    return rng.choice((letters + digits, f"{letters}-{digits}", digits, f"{letters.lower()}_{digits}"))
+    return rng.choice(
+        (letters + digits, f"{letters}-{digits}", digits, f"{letters.lower()}_{digits}")
+    )
 
 
 def email(rng: Random) -> str:
@@ -141,10 +144,18 @@ def file_name(rng: Random) -> str:
 
 
 def title(rng: Random) -> str:
-    adjective, noun = rng.choice(words.ADJECTIVES).capitalize(), rng.choice(words.NOUNS).capitalize()
+    adjective, noun = (
+        rng.choice(words.ADJECTIVES).capitalize(),
+        rng.choice(words.NOUNS).capitalize(),
+    )
     other = rng.choice(words.NOUNS).capitalize()
     return rng.choice(
-        (f"The {adjective} {noun}", f"{noun} of the {other}", f"{adjective} {noun}", f"{noun} and {other}")
+        (
+            f"The {adjective} {noun}",
+            f"{noun} of the {other}",
+            f"{adjective} {noun}",
+            f"{noun} and {other}",
+        )
     )
 
 
@@ -209,7 +220,9 @@ def decimal(rng: Random) -> float | int:
 
 
 def money(rng: Random) -> float | int:
-    return rng.choice((rng.randint(1, 200) * 5, rng.randint(1, 90) * 100, round(rng.random() * 300, 2) + 0.01))
+    return rng.choice(
+        (rng.randint(1, 200) * 5, rng.randint(1, 90) * 100, round(rng.random() * 300, 2) + 0.01)
+    )
 
 
 def money_rounded(rng: Random) -> float | int:
@@ -217,7 +230,9 @@ def money_rounded(rng: Random) -> float | int:
     return value if isinstance(value, int) else round(value, 2)
 
 
-def several(draw: Callable[[Random], Value], low: int = 2, high: int = 4) -> Callable[[Random], Value]:
+def several(
+    draw: Callable[[Random], Value], low: int = 2, high: int = 4
+) -> Callable[[Random], Value]:
     """A list of drawn values, said as "a, b and c"."""
 
     def draw_list(rng: Random) -> Value:
@@ -253,7 +268,13 @@ def _kind(
     enum: tuple[str, ...] | None = None,
 ) -> Kind:
     return Kind(
-        tuple(names.split("|")), type_, tuple(about.split("|")), tuple(said.split("|")), draw, items, enum
+        tuple(names.split("|")),
+        type_,
+        tuple(about.split("|")),
+        tuple(said.split("|")),
+        draw,
+        items,
+        enum,
     )
 
 

@@ -92,7 +92,9 @@ def same_value(given: Any, expected: Any) -> bool:
 
 def same_call(given: dict[str, Any], expected: dict[str, Any]) -> bool:
     """Whether function name, argument names, types and values are all as expected."""
-    return given["name"] == expected["name"] and same_value(given["arguments"], expected["arguments"])
+    return given["name"] == expected["name"] and same_value(
+        given["arguments"], expected["arguments"]
+    )
 
 
 def call_credit(given: dict[str, Any], expected: dict[str, Any]) -> float:

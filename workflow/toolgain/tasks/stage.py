@@ -31,7 +31,11 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
         StageError: more of the tasks than `max_ngram_overlap` share a name or text with BFCL.
     """
     keys = config.get("tasks", config)
-    seed, share, longest = int(keys["seed"]), float(keys["no_tool_share"]), int(keys["max_prompt_chars"])
+    seed, share, longest = (
+        int(keys["seed"]),
+        float(keys["no_tool_share"]),
+        int(keys["max_prompt_chars"]),
+    )
     if longest < 300:
         raise UserError(
             f"training.tasks.max_prompt_chars: {longest} is too short for a question with a tool; "

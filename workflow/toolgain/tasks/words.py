@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905
 """The words that tasks and pre-training text are made of: plain lists, no logic.
 
 Everything was written for this package. The lists are wide on purpose: a model that has seen a
@@ -225,6 +226,28 @@ NUMBER_WORDS = (
     "twelve",
 )  # fmt: skip
 
-ONSETS = tuple("b br c ch cl d dr f fl g gl gr h j k kr l m n p pl qu r s sh sk st t tr v w x y z".split())
+ONSETS = tuple(
+    "b br c ch cl d dr f fl g gl gr h j k kr l m n p pl qu r s sh sk st t tr v w x y z".split()
+)
 VOWELS = tuple("a e i o u ai ea ee ia io oa ou".split())
-CODAS = ("", "", "", "b", "ck", "d", "l", "m", "n", "nd", "ng", "p", "r", "rt", "s", "sk", "t", "th", "x")
+CODAS = (
+    "",
+    "",
+    "",
+    "b",
+    "ck",
+    "d",
+    "l",
+    "m",
+    "n",
+    "nd",
+    "ng",
+    "p",
+    "r",
+    "rt",
+    "s",
+    "sk",
+    "t",
+    "th",
+    "x",
+)

@@ -1,0 +1,129 @@
+"""What the generated training tasks promise: seeded, disjoint, verifiable, of the shares asked for."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from toolgain.errors import StageError, UserError
+from toolgain.tasks import generate as g
+from toolgain.tasks import stage
+from toolgain.tasks.concepts import CONCEPTS
+from toolgain.tasks.parameters import KINDS, plain
+
+KEYS = {
+    "seed": 1,
+    "train": 60,
+    "validation": 30,
+    "no_tool_share": 0.4,
+    "max_prompt_chars": 700,
+    "max_ngram_overlap": 0.01,
+}
+
+
+def test_a_seed_gives_the_same_tasks_and_another_seed_gives_others():
+    first = g.generate(3, 20, "train", 0.3, 700)
+    assert first == g.generate(3, 20, "train", 0.3, 700)
+    assert first != g.generate(4, 20, "train", 0.3, 700)
+
+
+def test_validation_functions_are_never_trained_on_whatever_the_seed():
+    names = {"train": set(), "validation": set()}
+    for split, found in names.items():
+        for seed in (1, 2):
+            for task in g.generate(seed, 150, split, 0.3, 700):
+                found.update(tool["function"]["name"] for tool in task.tools)
+    assert names["train"] and names["validation"]
+    assert not names["train"] & names["validation"]
+    sides = {g.split_of(concept) for concept in CONCEPTS}
+    assert sides == {"train", "validation"}
+
+
+def test_expected_calls_fit_the_tools_schemas():
+    types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list}
+    for task in g.generate(5, 300, "train", 0.2, 900):
+        schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in task.tools}
+        assert len(schemas) == len(task.tools)
+        for call in task.expected:
+            schema = schemas[call["name"]]
+            assert set(schema["required"]) <= set(call["arguments"]) <= set(schema["properties"])
+            for name, value in call["arguments"].items():
+                prop = schema["properties"][name]
+                assert isinstance(value, types[prop["type"]])
+                assert value in prop.get("enum", [value])
+        assert bool(task.expected) == (task.kind != "none")
+
+
+def test_values_can_be_copied_from_the_question():
+    for task in g.generate(6, 200, "train", 0.0, 900):
+        for call in task.expected:
+            for value in call["arguments"].values():
+                if isinstance(value, str):
+                    assert value in task.question or value[0].upper() + value[1:] in task.question
+
+
+def test_kinds_names_styles_and_lengths_vary():
+    tasks = g.generate(7, 400, "train", 0.35, 700)
+    kinds = [task.kind for task in tasks]
+    assert kinds.count("none") == 140
+    assert {"call", "multiple", "parallel", "none"} == set(kinds)
+    names = {tool["function"]["name"] for task in tasks for tool in task.tools}
+    assert any("." in name for name in names)
+    assert any("_" in name for name in names)
+    assert any(any(c.isupper() for c in name) for name in names)
+    assert {len(task.tools) for task in tasks} >= {1, 2, 3}
+    assert max(map(g.prompt_chars, tasks)) <= 700
+
+
+def test_a_question_without_a_fitting_tool_shares_no_topic_with_the_tools():
+    rng = Random(1)
+    for _ in range(50):
+        tools = g.make_tools(rng, "train", 2)
+        other = g.make_tool(rng, "train")
+        shared = {word.rstrip("s") for word in other.concept.words} & {
+            word.rstrip("s") for tool in tools for word in tool.concept.words
+        }
+        if g.unrelated(other, tools):
+            assert not shared - {"list"}
+
+
+def test_every_kind_of_value_can_be_drawn_and_said():
+    rng = Random(2)
+    for name, kind in KINDS.items():
+        for _ in range(20):
+            value = kind.draw(rng)
+            assert plain(value), name
+            json.dumps(g._value(value))
+
+
+def test_the_stage_writes_tasks_and_reports_their_shares(tmp_path: Path):
+    stage.run({"tasks": KEYS}, tmp_path, None)
+    report = json.loads((tmp_path / "tasks.json").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert (report["train"], report["validation"]) == (60, 30) == (len(lines), 30)
+    assert report["no_tool_share"] == pytest.approx(0.4)
+    assert report["shared_functions"] == 0
+    assert set(lines[0]) == {"id", "kind", "prompt", "tools", "expected"}
+    assert report["contamination"]["compared_items"] == 0
+
+
+def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):
+    data = tmp_path / "data"
+    data.mkdir()
+    stage.run({"tasks": KEYS}, tmp_path / "first", None)
+    lines = (tmp_path / "first" / "train.jsonl").read_text().splitlines()
+    with (data / "BFCL_v3_simple.json").open("w") as file:
+        for line in lines:
+            task = json.loads(line)
+            tools = [tool["function"] for tool in task["tools"]]
+            json.dump({"id": task["id"], "question": [task["prompt"]], "function": tools}, file)
+            file.write("\n")
+    with pytest.raises(StageError, match="more than the limit of 1.00%"):
+        stage.run({"tasks": KEYS}, tmp_path / "second", data)
+    assert not (tmp_path / "second" / "tasks.json").exists()
+
+
+def test_a_prompt_length_that_no_task_can_meet_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match="max_prompt_chars: 100"):
+        stage.run({"tasks": {**KEYS, "max_prompt_chars": 100}}, tmp_path, None)
