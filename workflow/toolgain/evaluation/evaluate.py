@@ -25,6 +25,7 @@ import yaml
 
 from toolgain import files
 from toolgain.bfcl import data, results
+from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.bfcl.data import Items
 from toolgain.config import EvaluationSection, parse_section
 from toolgain.errors import NotValidError, StageError, UserError
@@ -508,9 +509,9 @@ def _categories(
             "accuracy": accuracy[category],
             "correct": sum(row.valid for row in outcomes if row.category == category),
             "n": sum(row.category == category for row in outcomes),
-            "population": data.POPULATION[category],
+            "population": POPULATION[category],
         }
-        for category in data.CATEGORIES
+        for category in CATEGORIES
         if category in accuracy
     }
 

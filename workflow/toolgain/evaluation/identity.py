@@ -78,7 +78,7 @@ def comparable(
     """
     serve = section.serve
     own = serve.backend != "endpoint"
-    version = python_version_of(trl_env, "transformers") if serve.backend == "transformers" else None
+    by_transformers = serve.backend == "transformers"
     return {
         "items": items_digest(items),
         "scorer": f"nvidia-bfcl {python_version_of(bfcl_env, 'nvidia-bfcl')}",
@@ -92,7 +92,7 @@ def comparable(
         "context": serve.max_model_len if own else None,
         "dtype": serve.dtype if own else None,
         "server": serve.backend,
-        "server_version": version,
+        "server_version": python_version_of(trl_env, "transformers") if by_transformers else None,
         "server_arguments": serve.extra_args,
         "machine": machine(),
     }

@@ -45,7 +45,7 @@ PROBE_EVERY_S = 2.0
     description="Asks the model server with timeout, retries and a record of every request",
 )
 @final
-class ToolgainEndpoint(RequestToResponseInterceptor):
+class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
     """Ask the model server; see the module."""
 
     class Params(BaseModel):
@@ -117,7 +117,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):
             stop=tenacity.stop_after_attempt(1 if broken else self.params.attempts),
             wait=tenacity.wait_random_exponential(multiplier=self.params.backoff_s, max=30),
             retry=tenacity.retry_if_result(lambda reply: reply.worth_another_try),
-            retry_error_callback=lambda state: state.outcome.result(),
+            retry_error_callback=_last_reply,
         )
         reply: Reply = retrying(self._ask_once, url, body, attempts)
         with self._lock:
@@ -183,6 +183,10 @@ class ToolgainEndpoint(RequestToResponseInterceptor):
         for file, value in [*lines, (self._record, row)]:
             with self._lock:
                 file.write(json.dumps(value) + "\n")
+
+
+def _last_reply(state: tenacity.RetryCallState) -> Any:
+    return state.outcome.result() if state.outcome else None
 
 
 def _replayable(path: str | None) -> dict[str, deque[dict[str, Any]]]:

@@ -106,5 +106,3 @@ class Progress:
                 "message": self._line(),
             },
         )
-
-

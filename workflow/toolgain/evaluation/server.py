@@ -224,9 +224,8 @@ def server_facts(endpoint: Endpoint) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     with endpoint.client(5.0) as client:
         with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError, TypeError):
-            facts["version"] = client.get(endpoint.base_url.removesuffix("/v1") + "/version").json()[
-                "version"
-            ]
+            root = endpoint.base_url.removesuffix("/v1")
+            facts["version"] = client.get(f"{root}/version").json().get("version")
         with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError, TypeError, KeyError):
             for row in client.get(f"{endpoint.base_url}/models").json()["data"]:
                 if row.get("id") == endpoint.model:

@@ -66,7 +66,8 @@ def testimony(
     for request in requests:
         if request["kind"] == "ok":
             waiting[_key(request)].append(request)
-    seen, used = {}, set()
+    seen: dict[Key, Seen] = {}
+    used: set[str] = set()
     for category, chosen in items.items():
         for item, row in answers(rows.get(category, []), chosen):
             if is_error(row):
