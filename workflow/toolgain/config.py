@@ -8,7 +8,7 @@ nearest valid one.
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -133,6 +133,9 @@ class EvaluationSection(Section):
     max_error_share: Share = Field(
         0.005, description="Above this share of failed items an evaluation is not valid."
     )
+    max_overflow_share: Share = Field(
+        0.02, description="The same for items whose prompt was longer than the server's context."
+    )
     harness_container: str | None = Field(
         None, description="NVIDIA's BFCL container in place of the harness environment."
     )
@@ -170,13 +173,42 @@ class Trl(Section):
     prompts_per_step: Positive = Field(8, description="Prompts in one step, over all processes.")
     generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-5, description="Peak learning rate.")
+    schedule: Literal["constant_with_warmup", "linear", "cosine"] = Field(
+        "constant_with_warmup", description="Course of the learning rate after the warm-up."
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="Steps in which the learning rate rises to its peak."
+    )
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="The gradient is scaled down to this norm where it is longer."
+    )
     beta: Annotated[float, Field(ge=0)] = Field(0.0, description="Weight of the KL penalty.")
+    epsilon: Annotated[float, Field(gt=0)] = Field(
+        0.2, description="Clip range of the policy ratio, both ways."
+    )
+    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
+        "dapo", description="How token losses are averaged; TRL's `loss_type`."
+    )
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        "group", description="Over what the advantages are divided by their standard deviation."
+    )
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
     max_completion_tokens: Positive = Field(128, description="Longest completion, in tokens.")
     val_period: Positive = Field(10, description="Steps between validations.")
+    validation_batch: Positive = Field(128, description="Validation tasks answered at once.")
     save_period: Positive = Field(10, description="Steps between checkpoints.")
     keep_top_k: Positive = Field(3, description="Best checkpoints kept, besides the latest.")
     processes: Positive = Field(1, description="Processes per node (torchrun when above 1).")
+    micro_batch: Positive | None = Field(
+        None,
+        description="Completions of one forward and backward pass in a process; none: all of its "
+        "share of a step. Less memory, and the same result up to rounding.",
+    )
+    share_prompts: bool = Field(
+        True,
+        description="Compute a prompt once for all its completions in the loss, where the model's "
+        "attention allows it (checked on the first batch).",
+    )
     bf16: bool = Field(True, description="bfloat16 autocast where the processor has it.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory.")
     threads: Positive | None = Field(None, description="CPU threads of each process.")
@@ -292,6 +324,14 @@ class RunSection(Section):
     training: dict[str, Any] = Field({}, description="Overrides of the training section.")
 
 
+class AssumedDiscordance(Section):
+    """The share of items whose outcome a training changes, by group."""
+
+    non_live: Share = Field(0.05, description="Of the 7 non-live categories.")
+    live: Share = Field(0.07, description="Of the 6 live categories.")
+    multi_turn: Share = Field(0.20, description="Of the 4 multi-turn categories.")
+
+
 class ComparisonSection(Section):
     """How the change is judged. Fixed before the run."""
 
@@ -303,6 +343,22 @@ class ComparisonSection(Section):
     margin: Annotated[float, Field(gt=0)] = Field(
         1.0, description="Non-inferiority margin for single-turn groups, in points."
     )
+    primary: str | None = Field(
+        None,
+        description="Run whose verdict is the headline; none: the only run, or the mean of "
+        "several runs.",
+    )
+    max_error_share: Share = Field(
+        0.005,
+        description="Above this share of questions without an answer the comparison is refused.",
+    )
+    assumed_discordance: AssumedDiscordance = Field(
+        AssumedDiscordance(),
+        description="Assumed before the run, for the smallest change that can be detected.",
+    )
+    assumed_correlation: Share = Field(
+        0.3, description="Assumed correlation of the changes of two items of one cluster."
+    )
 
 
 class ReportSection(Section):
@@ -310,6 +366,9 @@ class ReportSection(Section):
 
     title: str = Field("Did the training help?", description="Title of the page.")
     anchors: bool = Field(True, description="Show published scores with their conditions.")
+    max_megabytes: Annotated[float, Field(ge=1, le=100)] = Field(
+        5.0, description="Largest size of the page; above it long answers are cut."
+    )
 
 
 class NemoRlSite(Section):
@@ -330,9 +389,6 @@ class NemoRlSite(Section):
     python: str = Field(
         "uv run --no-sync python",
         description="How the container starts Python; `--no-sync` works without a network.",
-    )
-    cpus_per_node: Positive | None = Field(
-        None, description="CPUs of a node for Ray; none: those of the allocation."
     )
     cuda_arch_list: str | None = Field(
         None, description="TORCH_CUDA_ARCH_LIST where the image's is wrong, such as `8.0`."
@@ -376,6 +432,7 @@ class ClusterSection(Section):
     )
     exclusive: bool = Field(True, description="A training has its nodes for itself.")
     container: str | None = Field(None, description="NeMo RL container image (.sqsh or registry).")
+    nemo_rl: NemoRlSite = Field(NemoRlSite(), description="Where NeMo RL is on this cluster.")
     train_time: Duration = Field(
         "1d", description="Time limit of one training job; the next one goes on where it stopped."
     )
@@ -446,6 +503,22 @@ def parse_config(values: dict[str, Any], where: str = "config") -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{where}: " + _lines(error, Config)) from None
+
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+def parse_section(model: type[SectionType], values: Any, where: str) -> SectionType:
+    """One section, checked by itself: for the verbs that people use without a workflow.
+
+    Raises:
+        UserError: as for `parse_config`.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        findings = "; ".join(_line(item, model, "") for item in error.errors())
+        raise UserError(f"{where}: {findings}") from None
 
 
 def load(path: Path) -> Config:
