@@ -1,0 +1,309 @@
+"""Compare evaluations before and after, item by item, or say why they cannot be compared.
+
+`run` writes comparison.json; all numbers in it are percent points, unrounded. What is computed
+is in `toolgain.statistics`; docs/measurement.md says why.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolgain.bfcl.categories import POPULATION
+from toolgain.config import ComparisonSection
+from toolgain.errors import ExitCode, NotValidError, UserError
+from toolgain.evaluation.record import CONTEXT_OVERFLOW, INFERENCE_ERROR
+from toolgain.files import read_json, write_json
+from toolgain.statistics import comparable, evaluations, judgement, power, repeats, seeds
+from toolgain.statistics.evaluations import Evaluation
+from toolgain.statistics.judgement import Judged, Settings
+from toolgain.statistics.pairs import Design, Pair, design
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+ANCHORS = Path(__file__).parent / "statistics" / "anchors.yaml"
+VERDICTS = ("improved", "regressed", "no_clear_change", "not_comparable")
+
+
+def run(
+    baseline: Path,
+    trained: Sequence[Path],
+    config: Json | None,
+    out: Path,
+    bfcl_env: Path,
+) -> None:
+    """Compare `baseline` with each of `trained` and write comparison.json to `out`.
+
+    Args:
+        baseline, trained: evaluation folders of ours, or harness folders with result/ and score/.
+        config: frozen comparison section; None for the defaults.
+        out: the file to write.
+        bfcl_env: environment of the harness, read only for plain harness folders.
+
+    Raises:
+        UserError: a folder is unreadable or foreign; nothing is written.
+        NotValidError: the evaluations cannot be compared; comparison.json says why.
+    """
+    section = ComparisonSection.model_validate(config or {})
+    before = evaluations.read(baseline, bfcl_env)
+    subjects = _named([evaluations.read(folder, bfcl_env) for folder in trained])
+    if section.primary is not None and section.primary not in subjects:
+        raise UserError(
+            f"config: comparison.primary is {section.primary!r}; "
+            f"the runs compared are {', '.join(subjects)}."
+        )
+    result = compare(before, subjects, section)
+    write_json(out, result)
+    for warning in result["warnings"]:
+        log.warning(warning)
+    log.info(sentence(result))
+    if result["verdict"] == "not_comparable":
+        raise NotValidError(f"{sentence(result)} See {out}.")
+
+
+def verdict(path: Path, require: str) -> int:
+    """Print the verdict of a comparison.json as a sentence.
+
+    Args:
+        path: the file.
+        require: `improved`, or `not_regressed`.
+
+    Returns:
+        0 when the requirement is met, 1 when not, 2 when the model regressed, 3 when the
+        evaluations could not be compared.
+
+    Raises:
+        UserError: `path` is not a comparison.
+    """
+    result = read_json(path, "comparison")
+    if not isinstance(result, dict) or result.get("verdict") not in VERDICTS:
+        raise UserError(f"comparison: {path} is not a comparison.json of `toolgain compare`.")
+    print(sentence(result))
+    found = result["verdict"]
+    if found == "not_comparable":
+        return int(ExitCode.NOT_VALID)
+    if found == "regressed":
+        return int(ExitCode.BAD_INPUT)
+    met = found == "improved" or require == "not_regressed"
+    return int(ExitCode.OK if met else ExitCode.FAILED)
+
+
+def sentence(result: Json) -> str:
+    """The verdict of a comparison in one sentence."""
+    if result["verdict"] == "not_comparable":
+        why = " ".join(
+            f"{reason['what']}: {reason['message']} ({reason['baseline']} / {reason['trained']})"
+            for reason in result["reasons"]
+        )
+        return f"Not comparable. {why}"
+    line = result["headline"]
+    low, high = line["ci95"]
+    word = {
+        "improved": "Improved",
+        "regressed": "Regressed",
+        "no_clear_change": "No clear change",
+    }[result["verdict"]]
+    scope = f"on a subset of {result['n']} items" if result["subset"] else "on BFCL v3"
+    said = (
+        f"{word}: the official Overall {scope} went from {line['baseline']:.2f} to "
+        f"{line['trained']:.2f}, {line['delta']:+.2f} points "
+        f"[{low:+.2f}, {high:+.2f}], p = {line['p']:.3g}."
+    )
+    if result["aa"]:
+        said += " Both are the same weights: this is an A/A comparison."
+    return said
+
+
+def compare(
+    before: Evaluation, subjects: dict[str, Evaluation], section: ComparisonSection
+) -> Json:
+    """The content of comparison.json for evaluations that were read."""
+    settings = Settings(section.draws, section.seed, section.alpha, section.margin)
+    refusals = {
+        name: comparable.reasons(before, after, section.max_error_share)
+        for name, after in subjects.items()
+    }
+    pairs = {name: _pair(before, after) for name, after in subjects.items() if not refusals[name]}
+    placed = _design(before)
+    plan = power.plan(
+        placed,
+        section.alpha,
+        section.assumed_discordance.model_dump(),
+        section.assumed_correlation,
+    )
+    runs: dict[str, Json] = {}
+    judged: dict[str, Judged] = {}
+    draws = judgement.resampling(placed, settings) if pairs else None
+    for name, after in subjects.items():
+        state = {
+            "aa": comparable.same_weights(before, after),
+            "reasons": [reason.record() for reason in refusals[name]],
+            "equal": comparable.equal(before, after),
+            "trained": _origin(after),
+        }
+        if name in pairs and draws is not None:
+            judged[name] = Judged(pairs[name], settings, draws)
+            strict = Judged(_pair(before, after, strict=True), settings, draws)
+            runs[name] = {**_numbers(judged[name], strict, before, after), **state}
+        else:
+            runs[name] = {"verdict": "not_comparable", **state}
+    pooled = None
+    if len(pairs) > 1 and len(pairs) == len(subjects):
+        pooled = seeds.pooled(list(pairs.values()), settings)
+    only = next(iter(subjects)) if len(subjects) == 1 else None
+    primary = section.primary or only
+    head = runs[primary] if primary else pooled
+    reasons = runs[primary]["reasons"] if primary else _tagged(runs)
+    return {
+        "schema": 1,
+        "verdict": head["verdict"] if head and not reasons else "not_comparable",
+        "primary": primary or "mean of the runs",
+        "headline": head["overall"] if head and not reasons else None,
+        "aa": any(entry["aa"] for entry in runs.values()),
+        "reasons": reasons,
+        "warnings": _warnings(before, subjects, runs),
+        "checks_impossible": comparable.impossible(before, *subjects.values()),
+        "subset": before.subset,
+        "n": len(before.keys),
+        "population": sum(POPULATION.values()),
+        "repeats": before.repeats,
+        "method": {
+            "interval": judged[next(iter(judged))].method if judged else None,
+            "draws": settings.draws,
+            "seed": settings.seed,
+            "alpha": settings.alpha,
+            "clusters": placed.clusters,
+            "declared": "one primary test, two-sided, of the official Overall; groups and "
+            "categories are secondary families, corrected by Holm",
+        },
+        "detectable_change": {
+            "before": plan.record(),
+            "after": {
+                key: entry["detectable_change"]
+                for key, entry in runs.items()
+                if "detectable_change" in entry
+            },
+        },
+        "noise_floor": runs[primary].get("noise_floor") if primary else _first_noise(runs),
+        "runs": runs,
+        "pooled": pooled,
+        "baseline": _origin(before),
+        "equal": next(iter(runs.values()))["equal"],
+        "anchors": anchors(),
+    }
+
+
+def anchors() -> list[Json]:
+    """Published BFCL v3 scores, each with what makes it not comparable."""
+    found: list[Json] = yaml.safe_load(ANCHORS.read_text(encoding="utf-8"))
+    return found
+
+
+def _named(found: list[Evaluation]) -> dict[str, Evaluation]:
+    """Evaluations by subject; folders of one name are told apart by a number."""
+    named: dict[str, Evaluation] = {}
+    for evaluation in found:
+        name, number = evaluation.subject, 2
+        while name in named:
+            name, number = f"{evaluation.subject}-{number}", number + 1
+        named[name] = evaluation
+    return named
+
+
+def _design(evaluation: Evaluation) -> Design:
+    items = evaluation.items
+    return design([item.category for item in items], [item.cluster for item in items])
+
+
+def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
+    """The two evaluations' outcomes in the baseline's order of items."""
+    place = {key: number for number, key in enumerate(after.keys)}
+    order = [place[key] for key in before.keys]
+    return Pair(_design(before), before.matrix(strict), after.matrix(strict)[order])
+
+
+def _numbers(judged: Judged, strict: Judged, before: Evaluation, after: Evaluation) -> Json:
+    line = judgement.overall(judged)
+    change = judged.pair.change
+    return {
+        "verdict": judgement.word(*line["ci95"]),
+        "n": len(change),
+        "overall": line,
+        "groups": judgement.groups(judged),
+        "categories": judgement.categories(judged),
+        "strict_overall": strict.line(0),
+        "flips": {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())},
+        "noninferiority": judgement.non_inferiority(judged),
+        "error_migration": judgement.error_migration(
+            [before.outcomes[key, 0].error_type for key in before.keys],
+            [after.outcomes[key, 0].error_type for key in before.keys],
+        ),
+        "pooled_items": judgement.pooled_items(judged),
+        "detectable_change": judgement.detectable(judged),
+        "noise_floor": repeats.noise_floor(judged.pair, line["delta"]),
+    }
+
+
+def _origin(evaluation: Evaluation) -> Json:
+    return {
+        "subject": evaluation.subject,
+        "path": str(evaluation.folder),
+        "digest": evaluation.weights.get("digest"),
+        "name": evaluation.weights.get("name"),
+        "plain": evaluation.plain,
+    }
+
+
+def _tagged(runs: dict[str, Json]) -> list[Json]:
+    """The reasons of all runs; each names its run."""
+    return [
+        {**reason, "message": f"{name}: {reason['message']}"}
+        for name, entry in runs.items()
+        for reason in entry["reasons"]
+    ]
+
+
+def _first_noise(runs: dict[str, Json]) -> Json | None:
+    return next((entry["noise_floor"] for entry in runs.values() if entry.get("noise_floor")), None)
+
+
+def _warnings(
+    before: Evaluation, subjects: dict[str, Evaluation], runs: dict[str, Json]
+) -> list[str]:
+    found = []
+    if before.subset:
+        found.append(
+            f"Subset of {len(before.keys)} of {sum(POPULATION.values())} items: not comparable "
+            "with published scores."
+        )
+    found += [
+        f"{name}: the same weights as the baseline; this is an A/A comparison."
+        for name, entry in runs.items()
+        if entry["aa"]
+    ]
+    found += [
+        f"{evaluation.subject}: a plain harness folder; {len(comparable.IMPOSSIBLE_WITHOUT_RECORD)}"
+        " checks were impossible (checks_impossible)."
+        for evaluation in (before, *subjects.values())
+        if evaluation.plain
+    ]
+    found += [
+        f"{evaluation.subject}: {100 * evaluation.share(flag):.2f} % of the questions {what}; "
+        "they count as wrong."
+        for evaluation in (before, *subjects.values())
+        for flag, what in (
+            (INFERENCE_ERROR, "got no answer"),
+            (CONTEXT_OVERFLOW, "were longer than the server's context"),
+        )
+        if evaluation.share(flag)
+    ]
+    found += [
+        f"{name}: pooled items change by {entry['pooled_items']['delta']:+.2f} points, the "
+        f"official Overall by {entry['overall']['delta']:+.2f}; only the latter is the measure."
+        for name, entry in runs.items()
+        if entry.get("pooled_items", {}).get("sign_differs")
+    ]
+    return found

@@ -1,0 +1,165 @@
+"""The paired cluster bootstrap of the change of the official scores.
+
+What is drawn are clusters, with replacement, inside each stratum (`pairs.Design`), so that a
+category keeps its number of items in expectation. In each draw every category's mean change is
+taken over the items drawn, and the official formula is applied to it. `intervals` makes
+intervals of the draws.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolgain.bfcl.overall import weight_matrix
+from toolgain.statistics.pairs import Design
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+ROWS = 4
+"""Overall and the three groups, in the order of `overall.weight_matrix`."""
+PRIOR_CORRELATION = 0.3
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How often each cluster comes up in each draw, by stratum."""
+
+    clusters: tuple[NDArray[np.intp], ...]
+    """For each stratum the (k,) numbers of its clusters."""
+    counts: tuple[Singles, ...]
+    """For each stratum (draws, k); each row sums to k."""
+
+    @property
+    def draws(self) -> int:
+        return len(self.counts[0])
+
+
+def resample(design: Design, draws: int, seed: int) -> Resampling:
+    """Draw the clusters of each stratum with replacement, `draws` times."""
+    generator = np.random.default_rng(seed)
+    clusters, counts = [], []
+    for stratum in range(int(design.stratum.max()) + 1):
+        members = np.flatnonzero(design.stratum == stratum)
+        size = len(members)
+        drawn = generator.integers(size, size=(draws, size))
+        drawn += np.arange(draws)[:, None] * size
+        count = np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)
+        clusters.append(members)
+        counts.append(count.astype(np.float32))
+    return Resampling(tuple(clusters), tuple(counts))
+
+
+@dataclass(frozen=True)
+class Change:
+    """Changes of the Overall and the groups, as fractions. R: number of pairs, mostly 1."""
+
+    estimate: Floats
+    """(4, R)"""
+    error: Floats
+    """(4, R) standard errors, robust for clusters."""
+    draws: Singles
+    """(4, draws, R)"""
+    draw_errors: Singles
+    """(4, draws, R) the standard error that each draw would have had."""
+    skew: Floats
+    """(4, R) acceleration of the BCa interval."""
+    strata: tuple["Stratum", ...]
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """What one stratum adds to the variance of the Overall and the groups."""
+
+    clusters: int
+    variance: Floats
+    """(4, R)"""
+    fourth: Floats
+    """(4, R) sum of the fourth powers of the clusters' shares of the change."""
+    unit: Floats
+    """(4,) the variance that it would add if each item's change had variance 1 and two items of
+    a cluster the correlation `PRIOR_CORRELATION`."""
+
+
+def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
+    """The distribution of the change of Overall and groups.
+
+    Args:
+        design: of the n items.
+        change: (n, R) trained minus baseline of each item; R pairs share one resampling.
+        resampling: from `resample(design, ...)`.
+    """
+    weights = weight_matrix()
+    pairs = change.shape[1]
+    estimate = np.zeros((ROWS, pairs))
+    variance = np.zeros((ROWS, pairs))
+    cubes = np.zeros((ROWS, pairs))
+    draws = np.zeros((ROWS, resampling.draws, pairs), dtype=np.float32)
+    draw_variance = np.zeros_like(draws)
+    counts = design.counts
+    strata = []
+    for clusters, drawn in zip(resampling.clusters, resampling.counts, strict=True):
+        size = len(clusters)
+        place = np.full(design.clusters, -1)
+        place[clusters] = np.arange(size)
+        items = np.flatnonzero(place[design.cluster] >= 0)
+        residual = np.zeros((ROWS, size, pairs))
+        for category in np.unique(design.category[items]):
+            chosen = items[design.category[items] == category]
+            owner = place[design.cluster[chosen]]
+            sums = _sums(owner, change[chosen], size)
+            sizes = np.bincount(owner, minlength=size).astype(float)
+            mean = sums.sum(axis=0) / counts[category]
+            deviation = (sums - sizes[:, None] * mean) / counts[category]
+            weight = weights[:, category]
+            estimate += weight[:, None] * mean
+            residual += weight[:, None, None] * deviation
+            # The draw's own number of items; a draw without any tells nothing of the category.
+            items_drawn = drawn @ sizes.astype(np.float32)
+            scale = np.divide(
+                counts[category],
+                items_drawn,
+                out=np.zeros_like(items_drawn),
+                where=items_drawn > 0,
+            )
+            moved = (drawn @ deviation.astype(np.float32)) * scale[:, None]
+            for row in np.flatnonzero(weight):
+                draws[row] += np.float32(weight[row]) * moved
+        correction = size / max(size - 1, 1)
+        added = correction * (residual**2).sum(axis=1)
+        variance += added
+        fourth = correction**2 * (residual**4).sum(axis=1)
+        shares = (weights / counts)[:, design.category[items]]
+        strata.append(Stratum(size, added, fourth, _unit(place[design.cluster[items]], shares)))
+        cubes += (residual**3).sum(axis=1)
+        for row in np.flatnonzero(weights[:, np.unique(design.category[items])].any(axis=1)):
+            single = residual[row].astype(np.float32)
+            first = drawn @ single
+            second = drawn @ (single * single)
+            draw_variance[row] += np.float32(correction) * (second - first * first / size)
+    draws += estimate[:, None, :].astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        skew = np.where(variance > 0, cubes / (6 * variance**1.5), 0.0)
+    return Change(
+        estimate,
+        np.sqrt(variance),
+        draws,
+        np.sqrt(np.maximum(draw_variance, 0)),
+        skew,
+        tuple(strata),
+    )
+
+
+def _unit(owner: NDArray[np.intp], shares: Floats) -> Floats:
+    alone = (shares**2).sum(axis=1)
+    together = np.array([(np.bincount(owner, weights=share) ** 2).sum() for share in shares])
+    return (1 - PRIOR_CORRELATION) * alone + PRIOR_CORRELATION * together
+
+
+def _sums(owner: NDArray[np.intp], values: Floats, size: int) -> Floats:
+    if values.shape[1] == 1:
+        return np.bincount(owner, weights=values[:, 0], minlength=size)[:, None]
+    sums = np.zeros((size, values.shape[1]))
+    np.add.at(sums, owner, values)
+    return sums

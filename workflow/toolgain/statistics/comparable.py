@@ -1,0 +1,186 @@
+"""Whether two evaluations may be compared: every reason against it, with both values."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from toolgain.evaluation.record import INFERENCE_ERROR
+from toolgain.statistics.evaluations import Evaluation
+
+_ADVICE = {
+    "items": "Evaluate both with the same subset, or both on the full set.",
+    "scorer": "Evaluate both with the same version of nvidia-bfcl.",
+    "harness": "Evaluate both with the same version of nemo-evaluator.",
+    "formula": "Evaluate both with the same version of toolgain.",
+    "alias": "Serve both under the same name; the harness reads meaning into it.",
+    "chat_template": "Serve both with the same chat template; set model.chat_template.",
+    "tool_parser": "Serve both with the same tool parser.",
+    "sampling": "Ask both with the same sampling.",
+    "context": "Serve both with the same context length.",
+    "dtype": "Serve both with the same number type.",
+    "server": "Serve both with the same server.",
+    "server_version": "Serve both with the same version of the server.",
+    "machine": "Evaluate both on the same kind of machine.",
+}
+
+IMPOSSIBLE_WITHOUT_RECORD = (
+    "which weights were evaluated",
+    "same chat template, tool parser, sampling, context length and number type",
+    "same server, version and kind of machine",
+    "canary before the start",
+    "answers cut at the token limit, and hung or repaired requests",
+)
+"""What a plain harness folder cannot tell."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why two evaluations cannot be compared."""
+
+    what: str
+    baseline: Any
+    trained: Any
+    message: str
+    advice: str
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def reasons(baseline: Evaluation, trained: Evaluation, max_error_share: float) -> list[Reason]:
+    """Every reason against comparing the two; empty when they may be compared."""
+    return [
+        *_items(baseline, trained),
+        *_errors(baseline, trained, max_error_share),
+        *_validity(baseline, trained),
+        *_canary(baseline, trained),
+        *_conditions(baseline, trained),
+    ]
+
+
+def equal(baseline: Evaluation, trained: Evaluation) -> list[dict[str, Any]]:
+    """Every condition of the two, side by side, with whether it is equal."""
+    if baseline.plain or trained.plain:
+        return []
+    ours, theirs = baseline.comparable, trained.comparable
+    return [
+        {
+            "what": what,
+            "baseline": ours.get(what),
+            "trained": theirs.get(what),
+            "equal": ours.get(what) == theirs.get(what),
+        }
+        for what in dict.fromkeys([*ours, *theirs])
+    ]
+
+
+def impossible(*evaluations: Evaluation) -> list[str]:
+    """Checks that could not be made, in words."""
+    found = [
+        f"{evaluation.subject}: {check}"
+        for evaluation in evaluations
+        if evaluation.plain
+        for check in IMPOSSIBLE_WITHOUT_RECORD
+    ]
+    found += [
+        f"{evaluation.subject}: canary before the start"
+        for evaluation in evaluations
+        if not evaluation.plain and _canary_passed(evaluation) is None
+    ]
+    return found
+
+
+def same_weights(baseline: Evaluation, trained: Evaluation) -> bool:
+    """Whether the same weights were evaluated twice: an A/A comparison."""
+    digest = baseline.weights.get("digest")
+    return digest is not None and digest == trained.weights.get("digest")
+
+
+def _items(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
+    ours, theirs = set(baseline.keys), set(trained.keys)
+    if ours == theirs:
+        return []
+    only = sorted(ours - theirs) or sorted(theirs - ours)
+    return [
+        Reason(
+            "items",
+            len(ours),
+            len(theirs),
+            f"{len(ours - theirs)} items only in the baseline, {len(theirs - ours)} only in "
+            f"{trained.subject}, such as {only[0][1]}.",
+            _ADVICE["items"],
+        )
+    ]
+
+
+def _errors(baseline: Evaluation, trained: Evaluation, limit: float) -> list[Reason]:
+    shares = baseline.share(INFERENCE_ERROR), trained.share(INFERENCE_ERROR)
+    if max(shares) <= limit:
+        return []
+    return [
+        Reason(
+            "errors",
+            shares[0],
+            shares[1],
+            f"{100 * max(shares):.1f} % of the questions got no answer; {100 * limit:g} % is "
+            "the limit. The harness counts them as wrong, or as right where no call is wanted.",
+            "See errors in summary.json for the kinds, then run the evaluation again: only "
+            "failed items are asked again.",
+        )
+    ]
+
+
+def _validity(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
+    states = [evaluation.summary.get("valid", True) for evaluation in (baseline, trained)]
+    if all(states):
+        return []
+    why = [
+        f"{evaluation.subject}: {'; '.join(evaluation.summary.get('reasons') or ['no reason'])}"
+        for evaluation, state in zip((baseline, trained), states, strict=True)
+        if not state
+    ]
+    return [
+        Reason(
+            "validity",
+            states[0],
+            states[1],
+            "Not a valid evaluation: " + " ".join(why),
+            "Run the evaluation again; only what failed is asked again.",
+        )
+    ]
+
+
+def _canary_passed(evaluation: Evaluation) -> bool | None:
+    canary = evaluation.summary.get("canary")
+    passed = canary.get("passed") if isinstance(canary, Mapping) else None
+    return None if passed is None else bool(passed)
+
+
+def _canary(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
+    passed = _canary_passed(baseline), _canary_passed(trained)
+    if False not in passed:
+        return []
+    return [
+        Reason(
+            "canary",
+            passed[0],
+            passed[1],
+            "The server did not answer the two canary questions as it must: one with a parsed "
+            "tool call, one with none.",
+            "Check the chat template and the tool parser of the server.",
+        )
+    ]
+
+
+def _conditions(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
+    return [
+        Reason(
+            pair["what"],
+            pair["baseline"],
+            pair["trained"],
+            f"{pair['what'].replace('_', ' ')} differs; only the weights may.",
+            _ADVICE.get(pair["what"], "Evaluate both under the same conditions."),
+        )
+        for pair in equal(baseline, trained)
+        if not pair["equal"]
+    ]

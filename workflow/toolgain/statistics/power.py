@@ -1,0 +1,122 @@
+"""The smallest change that a comparison can detect, before and after the run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from toolgain.bfcl.categories import CATEGORIES, group_of
+from toolgain.bfcl.overall import CATEGORY_WEIGHTS
+from toolgain.statistics.pairs import Design, design
+
+Floats = NDArray[np.float64]
+
+ASSUMED_DISCORDANCE: Mapping[str, float] = {"non_live": 0.05, "live": 0.07, "multi_turn": 0.20}
+"""Share of items that change their outcome, by group, for a trained model: an assumption."""
+ASSUMED_CORRELATION = 0.3
+"""Correlation of the changes of two items of one cluster: an assumption."""
+POWER = 0.8
+
+
+class Placed(Protocol):
+    """An item with its category and cluster."""
+
+    @property
+    def category(self) -> str: ...
+    @property
+    def cluster(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a comparison will be able to see, from its design and what is assumed of the change."""
+
+    error: float
+    """Standard error of the Overall's change, as a fraction."""
+    alpha: float
+    n: int
+    discordance: Mapping[str, float]
+    correlation: float
+
+    @property
+    def detectable(self) -> float:
+        """The change found with 80 % power, as a fraction."""
+        return detectable(self.error, self.alpha)
+
+    def record(self) -> dict[str, Any]:
+        """The plan for comparison.json, in points."""
+        return {
+            "points": 100 * self.detectable,
+            "standard_error": 100 * self.error,
+            "power": POWER,
+            "alpha": self.alpha,
+            "basis": "assumed",
+            "discordance": dict(self.discordance),
+            "correlation": self.correlation,
+        }
+
+    def sentence(self) -> str:
+        """One line for the log."""
+        shares = ", ".join(f"{name} {100 * share:g} %" for name, share in self.discordance.items())
+        return (
+            f"{self.n} items can show a change of the Overall of {100 * self.detectable:.1f} "
+            f"points or more with {100 * POWER:.0f} % power (assumed: items that change {shares}; "
+            f"correlation within clusters {self.correlation:g})"
+        )
+
+
+def planned(
+    items: Sequence[Placed],
+    alpha: float = 0.05,
+    discordance: Mapping[str, float] = ASSUMED_DISCORDANCE,
+    correlation: float = ASSUMED_CORRELATION,
+) -> Plan:
+    """What a comparison on `items` can detect, before anything has been run."""
+    placed = design([item.category for item in items], [item.cluster for item in items])
+    return plan(placed, alpha, discordance, correlation)
+
+
+def plan(
+    placed: Design,
+    alpha: float = 0.05,
+    discordance: Mapping[str, float] = ASSUMED_DISCORDANCE,
+    correlation: float = ASSUMED_CORRELATION,
+) -> Plan:
+    """As `planned`, for a design."""
+    shares = np.array([discordance[group_of(category)] for category in CATEGORIES])
+    error = design_error(placed, shares, correlation)
+    return Plan(error, alpha, len(placed.category), dict(discordance), correlation)
+
+
+def design_error(placed: Design, variance: Floats, correlation: float) -> float:
+    """The standard error of the Overall's change.
+
+    Args:
+        placed: the items' design.
+        variance: (17,) variance of an item's change by category; for small changes that is the
+            share of items that change.
+        correlation: between the changes of two items of one cluster.
+    """
+    weights = np.array([CATEGORY_WEIGHTS[category] for category in CATEGORIES]) / placed.counts
+    scale = (weights * np.sqrt(variance))[placed.category]
+    alone = float((scale**2).sum())
+    together = np.bincount(placed.cluster, weights=scale, minlength=placed.clusters)
+    return float(np.sqrt((1 - correlation) * alone + correlation * float((together**2).sum())))
+
+
+def detectable(error: float, alpha: float = 0.05, power: float = POWER) -> float:
+    """The change that a two-sided test at `alpha` finds with `power`, by the normal law.
+
+    Args:
+        error: standard error of the change, in any unit; the result has the same.
+    """
+    return float((ndtri(1 - alpha / 2) + ndtri(power)) * error)
+
+
+def power_at(change: float, error: float, alpha: float = 0.05) -> float:
+    """The probability that a true `change` ends as a verdict, by the normal law."""
+    limit = ndtri(1 - alpha / 2)
+    return float(ndtr(change / error - limit) + ndtr(-change / error - limit))
