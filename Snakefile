@@ -48,7 +48,7 @@ wildcard_constraints:
 
 
 onstart:
-    check_or_exit(CONFIG)
+    check_or_exit(CONFIG, workflow)
 
 
 localrules:

@@ -436,6 +436,10 @@ class ClusterSection(Section):
     train_time: Duration = Field(
         "1d", description="Time limit of one training job; the next one goes on where it stopped."
     )
+    shortest_time: Duration = Field(
+        "10m",
+        description="A stage with a shorter time limit is refused: it could not start and save.",
+    )
     smoke_time: Duration = Field("1h", description="Time limit of the smoke training.")
     export_time: Duration = Field("2h", description="Time limit of the export.")
     export_memory_gb: Positive = Field(64, description="Memory of the export, in GB.")

@@ -8,6 +8,8 @@ from typing import Any
 from toolgain import model
 from toolgain.config import Config, parse_config
 from toolgain.errors import ExitCode, UserError
+from toolgain.slurm import guard
+from toolgain.slurm import preflight as slurm
 
 
 def config_or_exit(values: dict[str, Any]) -> Config:
@@ -19,9 +21,18 @@ def config_or_exit(values: dict[str, Any]) -> Config:
         raise
 
 
-def check_or_exit(config: Config) -> None:
-    """End Snakemake with a line per finding unless everything that a run needs is there."""
+def check_or_exit(config: Config, workflow: Any = None) -> None:
+    """End Snakemake with a line per finding unless everything that a run needs is there.
+
+    Args:
+        config: the configuration.
+        workflow: Snakemake's workflow with its plan, which is then checked too: against
+            retraining a finished run, and on a cluster with what Slurm has.
+    """
     found = list(findings(config))
+    if workflow is not None:
+        found += guard.findings(workflow, config)
+        found += slurm.plan_findings(workflow, config)
     if found:
         _exit(found)
 

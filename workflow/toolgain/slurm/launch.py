@@ -15,13 +15,16 @@ from toolgain.slurm.allocation import Allocation, current, node_address
 FIRST_PORT, PORTS = 20000, 12000
 
 
-def command(program: list[str], nodes: int, processes: int) -> list[str]:
+def command(
+    program: list[str], nodes: int, processes: int, threads: int | None = None
+) -> list[str]:
     """The command that runs `program` in `processes` processes on each of `nodes` nodes.
 
     Args:
         program: a Python interpreter and its arguments, `[python, "-m", "module", ...]`.
         nodes: nodes of the training; more than one needs a Slurm allocation.
         processes: processes on each node: its GPUs, or 1 without any.
+        threads: CPU threads of each process; none: an equal share of the node's.
 
     Raises:
         UserError: the allocation does not have that many nodes.
@@ -36,8 +39,8 @@ def command(program: list[str], nodes: int, processes: int) -> list[str]:
             raise UserError(
                 f"training: {nodes} nodes wanted, {where}. Use --profile slurm, or --nodes 1."
             )
-    threads = str(threads_per_process(found, processes))
-    with_threads = ["env", f"OMP_NUM_THREADS={threads}", f"MKL_NUM_THREADS={threads}"]
+    count = threads or threads_per_process(found, processes)
+    with_threads = ["env", f"OMP_NUM_THREADS={count}", f"MKL_NUM_THREADS={count}"]
     if nodes == 1:
         if processes == 1:
             return program
@@ -68,7 +71,6 @@ def srun(found: Allocation, nodes: int) -> list[str]:
         f"--nodelist={','.join(found.nodes[:nodes])}",
         "--overlap",
         "--kill-on-bad-exit=1",
-        "--label",
     ]
     if found.gpus_per_node:
         arguments.append(f"--gres=gpu:{found.gpus_per_node}")

@@ -1,0 +1,282 @@
+"""Checks with Slurm before anything is submitted: one line per finding.
+
+What the plan's jobs ask for is compared with what Slurm says of its accounts and partitions, so
+that a job neither is refused nor waits for ever for nodes that do not exist.
+"""
+
+import getpass
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolgain.config import Config
+from toolgain.files import read_json, write_json
+from toolgain.slurm.allocation import parse_job
+from toolgain.slurm.queue import NoAnswerError, ask, of_folder
+from toolgain.slurm.resources import minutes
+
+CANARY_SECONDS = 30
+"""How long the check of the shared folder may wait for a free CPU."""
+CHECKED = Path(".snakemake/toolgain-shared-folder.json")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one rule's jobs ask Slurm for."""
+
+    rule: str
+    account: str | None = None
+    partition: str | None = None
+    nodes: int = 1
+    gpus: int = 0
+    """Per node."""
+    cpus: int = 1
+    """Per node."""
+    memory_mb: int = 0
+    """Per node."""
+    minutes: int = 0
+    whole_nodes: bool = False
+    """Whether every GPU of its nodes is meant."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What Slurm says of a partition. GPUs, CPUs and memory are those of its largest node."""
+
+    name: str
+    default: bool
+    up: bool
+    nodes: int
+    max_nodes: int | None
+    max_minutes: int | None
+    gpus: frozenset[int]
+    """The numbers of GPUs that its nodes have."""
+    cpus: int
+    memory_mb: int
+
+
+def request_of(job: Any) -> Request:
+    """The request of a Snakemake job."""
+    asked = {name: job.resources.get(name) for name in job.resources.keys()}  # noqa: SIM118
+    gres = re.search(r"gpu:(?:[^:]+:)?(\d+)", str(asked.get("gres") or ""))
+    tasks = int(asked.get("tasks_per_node") or 1)
+    return Request(
+        rule=job.rule.name,
+        account=asked.get("slurm_account"),
+        partition=asked.get("slurm_partition"),
+        nodes=int(asked.get("nodes") or 1),
+        gpus=int(gres[1]) if gres else 0,
+        cpus=tasks * int(asked.get("cpus_per_task") or 1),
+        memory_mb=int(asked.get("mem_mb") or 0),
+        minutes=int(asked.get("runtime") or 0),
+        whole_nodes="mpi" in asked,
+    )
+
+
+def findings(requests: Iterable[Request], folder: Path, shortest: int) -> Iterator[str]:
+    """What is wrong with `requests` on this cluster, as lines for their user."""
+    if not shutil.which("sbatch"):
+        yield NO_SLURM
+        return
+    try:
+        partitions = read_partitions(
+            ask("scontrol", "show", "partition", "-o"),
+            ask("sinfo", "-h", "-N", "-o", "%R|%c|%m|%G"),
+        )
+        left_over = of_folder(str(folder))
+    except NoAnswerError as error:
+        yield f"Slurm does not answer ({error}); is slurmctld up? `scontrol ping` asks it."
+        return
+    if left_over:
+        names = ", ".join(
+            f"{job.job_id} ({describe(job.comment)}, {job.state})" for job in left_over
+        )
+        ids = " ".join(job.job_id for job in left_over)
+        yield (
+            f"jobs of an earlier start in this folder are still in the queue: {names}. Wait until "
+            f"they have ended, or `scancel {ids}`, then start again."
+        )
+        return
+    unique = sorted(set(requests), key=lambda request: request.rule)
+    found = list(dict.fromkeys(_account_findings(unique)))
+    for request in unique:
+        found += mismatches(request, partitions, shortest)
+    yield from dict.fromkeys(found)
+    if unique and not found:
+        yield from folder_findings(unique[0], folder)
+
+
+NO_SLURM = (
+    "no Slurm here: sbatch is not on the PATH. Start on a login node of the cluster, or use "
+    "--profile profiles/local."
+)
+
+
+def mismatches(request: Request, partitions: dict[str, Partition], shortest: int) -> Iterator[str]:
+    """Where a request asks for more than its partition has, or for under `shortest` minutes."""
+    name = request.partition or next((p.name for p in partitions.values() if p.default), None)
+    if name is None:
+        yield (
+            "no partition is named and the cluster has no default one; set SLURM_PARTITION or "
+            f"cluster.partition to one of: {', '.join(partitions)}."
+        )
+        return
+    partition = partitions.get(name)
+    if partition is None:
+        yield (
+            f"Slurm knows no partition {name!r} (SLURM_PARTITION or cluster.partition); it has: "
+            f"{', '.join(partitions)}."
+        )
+        return
+    if not partition.up:
+        yield f"partition {name} is not up; `sinfo -p {name}` shows its state."
+    most = min(partition.nodes, partition.max_nodes or partition.nodes)
+    rule, where = request.rule, f"partition {name}"
+    if request.nodes > most:
+        yield (
+            f"{rule} asks for {request.nodes} nodes (cluster.nodes); {where} gives {most} "
+            "at the most."
+        )
+    largest = max(partition.gpus, default=0)
+    if request.gpus > largest:
+        yield (
+            f"{rule} asks for {request.gpus} GPUs per node; the nodes of {where} have "
+            f"{largest or 'none'}."
+        )
+    elif request.whole_nodes and request.gpus and request.gpus not in partition.gpus:
+        counts = " or ".join(str(count) for count in sorted(partition.gpus))
+        yield (
+            f"{rule} takes whole nodes with {request.gpus} GPUs (cluster.gpus_per_node); the "
+            f"nodes of {where} have {counts}."
+        )
+    if request.cpus > partition.cpus:
+        yield f"{rule} asks for {request.cpus} CPUs per node; {where} has {partition.cpus}."
+    if request.memory_mb > partition.memory_mb:
+        yield (
+            f"{rule} asks for {request.memory_mb} MB of memory per node; {where} has "
+            f"{partition.memory_mb} MB."
+        )
+    if partition.max_minutes is not None and request.minutes > partition.max_minutes:
+        yield (
+            f"{rule} asks for {request.minutes} minutes; {where} allows {partition.max_minutes}. "
+            "Shorter is no harm: a training goes on in the next job."
+        )
+    if 0 < request.minutes < shortest:
+        yield (
+            f"{rule} has a time limit of {request.minutes} minutes, too short to start and save "
+            f"once; give it {shortest} or more (cluster.*_time, or less in cluster.shortest_time)."
+        )
+
+
+def folder_findings(request: Request, folder: Path) -> Iterator[str]:
+    """Whether a node sees what this host writes into `folder`, by a job of a second.
+
+    The answer is kept in the folder. Where no CPU is free at once, the check is left out: the
+    first real job would say the same.
+    """
+    record = folder / CHECKED
+    partition = request.partition or ""
+    if record.exists() and read_json(record, "shared folder").get("partition") == partition:
+        return
+    word = uuid.uuid4().hex
+    token = folder / f".toolgain-{word}"
+    token.write_text(word)
+    command = ["srun", "--ntasks=1", "--time=1", "--mem=50", "--job-name=toolgain-folder-check"]
+    command += [f"--immediate={CANARY_SECONDS}", "--quiet", "--chdir=/"]
+    command += [f"--account={request.account}"] if request.account else []
+    command += [f"--partition={request.partition}"] if request.partition else []
+    try:
+        seen = ask(*command, "sh", "-c", f"cat '{token}' 2>&1; true", timeout=CANARY_SECONDS + 60)
+    except NoAnswerError:
+        return
+    finally:
+        token.unlink(missing_ok=True)
+    if seen.strip() != word:
+        yield (
+            f"the nodes do not see {folder}: a job found none of this host's files there. Work in "
+            "a folder on the file system that all nodes share."
+        )
+        return
+    write_json(record, {"partition": partition})
+
+
+def read_partitions(partitions: str, nodes: str) -> dict[str, Partition]:
+    """The partitions from `scontrol show partition -o` and `sinfo -h -N -o "%R|%c|%m|%G"`."""
+    rows: dict[str, list[tuple[int, int, int]]] = {}
+    for line in nodes.splitlines():
+        name, cpus, memory, gres = line.strip().split("|")
+        gpus = sum(int(count) for count in re.findall(r"gpu(?::[^:,(]+)?:(\d+)", gres))
+        rows.setdefault(name, []).append((gpus, int(cpus.rstrip("+")), int(memory.rstrip("+"))))
+    found = {}
+    for line in partitions.splitlines():
+        fields = parse_job(line)
+        name = fields["PartitionName"]
+        own = rows.get(name, [])
+        most = fields.get("MaxNodes", "UNLIMITED")
+        found[name] = Partition(
+            name=name,
+            default=fields.get("Default") == "YES",
+            up=fields.get("State") == "UP",
+            nodes=int(fields.get("TotalNodes", "0")),
+            max_nodes=int(most) if most.isdigit() else None,
+            max_minutes=limit_minutes(fields.get("MaxTime", "UNLIMITED")),
+            gpus=frozenset(gpus for gpus, _, _ in own),
+            cpus=max((cpus for _, cpus, _ in own), default=0),
+            memory_mb=max((memory for _, _, memory in own), default=0),
+        )
+    return found
+
+
+def limit_minutes(text: str) -> int | None:
+    """A time limit of Slurm (`D-HH:MM:SS`, `HH:MM:SS`) in minutes; None for no limit."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text)
+    if match is None:
+        return None
+    days, hours, minutes, _ = (int(part or 0) for part in match.groups())
+    return (days * 24 + hours) * 60 + minutes
+
+
+def describe(comment: str) -> str:
+    """The rule and its wildcards from a job's comment, for people: `train_run grpo`."""
+    rule, _, wildcards = comment.removeprefix("rule_").partition("_wildcards_")
+    return f"{rule} {wildcards}".strip()
+
+
+def _account_findings(requests: list[Request]) -> Iterator[str]:
+    user = getpass.getuser()
+    try:
+        text = ask("sacctmgr", "-n", "-P", "show", "assoc", f"user={user}", "format=Account")
+    except NoAnswerError:
+        # A site without accounting, or slurmdbd away: sbatch has the last word.
+        return
+    known = sorted({line.strip() for line in text.splitlines() if line.strip()})
+    for request in requests:
+        if request.account and known and request.account not in known:
+            yield (
+                f"Slurm knows no account {request.account!r} for {user} (SLURM_ACCOUNT or "
+                f"cluster.account); it has: {', '.join(known)}."
+            )
+
+
+def is_slurm(workflow: Any) -> bool:
+    """Whether this Snakemake submits its jobs to Slurm."""
+    plugin = getattr(workflow, "executor_plugin", None) or getattr(
+        workflow, "_executor_plugin", None
+    )
+    return str(getattr(plugin, "name", "")).endswith("slurm")
+
+
+def plan_findings(workflow: Any, config: Config) -> Iterator[str]:
+    """What keeps the plan of a Snakemake workflow from running on Slurm."""
+    if not is_slurm(workflow):
+        return
+    jobs = [job for job in workflow.dag.needrun_jobs() if not workflow.is_local(job.rule)]
+    if jobs:
+        folder = Path(os.path.realpath(Path.cwd()))
+        shortest = minutes(config.cluster.shortest_time)
+        yield from findings((request_of(job) for job in jobs), folder, shortest)
