@@ -4,8 +4,8 @@ Source: the task `multi_turn,ast` of nvidia-bfcl 26.3 and its data, which equals
 data of 2025-01-26.
 """
 
-import re
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -43,8 +43,6 @@ ANY_CALL = frozenset({"live_relevance"})
 """Here any readable call is correct; there is no expected answer."""
 WITHOUT_EXPECTED = MUST_NOT_CALL | ANY_CALL
 
-_LIVE_ID = re.compile(r"_(\d+)-(\d+)-(\d+)$")
-
 
 def group_of(category: str) -> Group:
     """The group that `category` counts to."""
@@ -58,18 +56,23 @@ def in_group(group: Group) -> tuple[str, ...]:
     return tuple(category for category in CATEGORIES if group_of(category) == group)
 
 
-def cluster_of(category: str, item_id: str, index: int) -> str:
+def cluster_of(category: str, item_id: str, index: int, functions: Iterable[str] = ()) -> str:
     """The cluster of an item: items of one cluster are not independent of each other.
 
-    The four multi-turn categories ask variants of the same 200 scenarios; live items with the
-    same middle number share a function document; other items stand alone.
+    The four multi-turn categories ask variants of the same 200 scenarios. Live items that offer
+    functions of the same names share a function document, in whichever categories they stand;
+    the number in a live id cannot serve, since each category counts its documents anew. Other
+    items stand alone.
+
+    Args:
+        functions: names of the functions offered; read for live items only.
     """
     group = group_of(category)
     if group == "multi_turn":
         return f"mt_{index}"
-    live = _LIVE_ID.search(item_id)
-    if group == "live" and live:
-        return f"live_doc_{category.removeprefix('live_')}_{live[2]}"
+    if group == "live":
+        names = " ".join(sorted(set(functions)))
+        return f"live_doc_{hashlib.sha256(names.encode()).hexdigest()[:10]}"
     return f"{category}/{item_id}"
 
 

@@ -63,7 +63,8 @@ class Item:
 
     @cached_property
     def cluster(self) -> str:
-        return cluster_of(self.category, self.id, self.index)
+        functions = [tool["name"] for tool in self.entry.get("function", ())]
+        return cluster_of(self.category, self.id, self.index, functions)
 
     @property
     def question(self) -> list[list[dict[str, Any]]]:
@@ -152,9 +153,7 @@ def _load_category(folder: Path, category: str, documents: dict[str, list[Any]])
     items = []
     for index, (entry, answer) in enumerate(zip(entries, answers, strict=True)):
         item_id = entry["id"]
-        items.append(
-            Item(category, item_id, seen[item_id], index, entry, answer, documents)
-        )
+        items.append(Item(category, item_id, seen[item_id], index, entry, answer, documents))
         seen[item_id] += 1
     return items
 
