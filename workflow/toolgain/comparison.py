@@ -127,16 +127,11 @@ def compare(
         for name, after in subjects.items()
     }
     pairs = {name: _pair(before, after) for name, after in subjects.items() if not refusals[name]}
-    placed = _design(before)
-    plan = power.plan(
-        placed,
-        section.alpha,
-        section.assumed_discordance.model_dump(),
-        section.assumed_correlation,
-    )
+    complete = before if before.valid else next((s for s in subjects.values() if s.valid), None)
+    placed = _design(complete) if complete else None
     runs: dict[str, Json] = {}
     judged: dict[str, Judged] = {}
-    draws = judgement.resampling(placed, settings) if pairs else None
+    draws = judgement.resampling(placed, settings) if pairs and placed else None
     for name, after in subjects.items():
         state = {
             "aa": comparable.same_weights(before, after),
@@ -175,12 +170,12 @@ def compare(
             "draws": settings.draws,
             "seed": settings.seed,
             "alpha": settings.alpha,
-            "clusters": placed.clusters,
+            "clusters": placed.clusters if placed else None,
             "declared": "one primary test, two-sided, of the official Overall; groups and "
             "categories are secondary families, corrected by Holm",
         },
         "detectable_change": {
-            "before": plan.record(),
+            "before": _planned(placed, section) if placed else None,
             "after": {
                 key: entry["detectable_change"]
                 for key, entry in runs.items()
@@ -255,6 +250,16 @@ def _origin(evaluation: Evaluation) -> Json:
         "name": evaluation.weights.get("name"),
         "plain": evaluation.plain,
     }
+
+
+def _planned(placed: Design, section: ComparisonSection) -> Json:
+    """What the design could show by what was assumed before the run."""
+    return power.plan(
+        placed,
+        section.alpha,
+        section.assumed_discordance.model_dump(),
+        section.assumed_correlation,
+    ).record()
 
 
 def _tagged(runs: dict[str, Json]) -> list[Json]:

@@ -160,6 +160,8 @@ def _unit(owner: NDArray[np.intp], shares: Floats) -> Floats:
 def _sums(owner: NDArray[np.intp], values: Floats, size: int) -> Floats:
     if values.shape[1] == 1:
         return np.bincount(owner, weights=values[:, 0], minlength=size)[:, None]
+    order = np.argsort(owner, kind="stable")
+    present, starts = np.unique(owner[order], return_index=True)
     sums = np.zeros((size, values.shape[1]))
-    np.add.at(sums, owner, values)
+    sums[present] = np.add.reduceat(values[order], starts, axis=0)
     return sums

@@ -1,6 +1,5 @@
 """Whether two evaluations may be compared: every reason against it, with both values."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,7 +52,6 @@ def reasons(baseline: Evaluation, trained: Evaluation, max_error_share: float) -
         *_items(baseline, trained),
         *_errors(baseline, trained, max_error_share),
         *_validity(baseline, trained),
-        *_canary(baseline, trained),
         *_conditions(baseline, trained),
     ]
 
@@ -85,9 +83,20 @@ def impossible(*evaluations: Evaluation) -> list[str]:
     found += [
         f"{evaluation.subject}: canary before the start"
         for evaluation in evaluations
-        if not evaluation.plain and _canary_passed(evaluation) is None
+        if not evaluation.plain and not _has_canary(evaluation)
     ]
-    return found
+    found += [
+        f"{evaluation.subject}: which weights were evaluated"
+        for evaluation in evaluations
+        if not evaluation.plain and evaluation.weights.get("digest") is None
+    ]
+    records = [evaluation for evaluation in evaluations if not evaluation.plain]
+    unknown = [
+        what
+        for what in _ADVICE
+        if records and all(one.comparable.get(what, "") is None for one in records)
+    ]
+    return found + [f"same {what.replace('_', ' ')}: unknown on both sides" for what in unknown]
 
 
 def same_weights(baseline: Evaluation, trained: Evaluation) -> bool:
@@ -98,7 +107,8 @@ def same_weights(baseline: Evaluation, trained: Evaluation) -> bool:
 
 def _items(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
     ours, theirs = set(baseline.keys), set(trained.keys)
-    if ours == theirs:
+    cut_short = not (baseline.valid and trained.valid)
+    if ours == theirs or cut_short:
         return []
     only = sorted(ours - theirs) or sorted(theirs - ours)
     return [
@@ -131,45 +141,35 @@ def _errors(baseline: Evaluation, trained: Evaluation, limit: float) -> list[Rea
 
 
 def _validity(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
-    states = [evaluation.summary.get("valid", True) for evaluation in (baseline, trained)]
-    if all(states):
+    """Reasons of evaluations that call themselves not valid; the canary's are apart."""
+    found = []
+    for what, canary, advice in (
+        ("canary", True, "Check the chat template and the tool parser of the server."),
+        ("validity", False, "Run the evaluation again; only what failed is asked again."),
+    ):
+        said = [
+            [why for why in _own_reasons(evaluation) if why.startswith("canary") == canary]
+            for evaluation in (baseline, trained)
+        ]
+        if any(said):
+            messages = [
+                f"{evaluation.subject}: {'; '.join(why)}."
+                for evaluation, why in zip((baseline, trained), said, strict=True)
+                if why
+            ]
+            states = ["failed" if why else "passed" for why in said]
+            found.append(Reason(what, states[0], states[1], " ".join(messages), advice))
+    return found
+
+
+def _own_reasons(evaluation: Evaluation) -> list[str]:
+    if evaluation.valid:
         return []
-    why = [
-        f"{evaluation.subject}: {'; '.join(evaluation.summary.get('reasons') or ['no reason'])}"
-        for evaluation, state in zip((baseline, trained), states, strict=True)
-        if not state
-    ]
-    return [
-        Reason(
-            "validity",
-            states[0],
-            states[1],
-            "Not a valid evaluation: " + " ".join(why),
-            "Run the evaluation again; only what failed is asked again.",
-        )
-    ]
+    return [str(why) for why in evaluation.summary.get("reasons", ())] or ["no reason is given"]
 
 
-def _canary_passed(evaluation: Evaluation) -> bool | None:
-    canary = evaluation.summary.get("canary")
-    passed = canary.get("passed") if isinstance(canary, Mapping) else None
-    return None if passed is None else bool(passed)
-
-
-def _canary(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
-    passed = _canary_passed(baseline), _canary_passed(trained)
-    if False not in passed:
-        return []
-    return [
-        Reason(
-            "canary",
-            passed[0],
-            passed[1],
-            "The server did not answer the two canary questions as it must: one with a parsed "
-            "tool call, one with none.",
-            "Check the chat template and the tool parser of the server.",
-        )
-    ]
+def _has_canary(evaluation: Evaluation) -> bool:
+    return bool(evaluation.summary.get("canary"))
 
 
 def _conditions(baseline: Evaluation, trained: Evaluation) -> list[Reason]:

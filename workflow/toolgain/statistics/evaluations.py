@@ -45,12 +45,17 @@ class Evaluation:
 
     @cached_property
     def repeats(self) -> int:
-        return 1 + max(repeat for _, repeat in self.outcomes)
+        return 1 + max((repeat for _, repeat in self.outcomes), default=0)
 
     @property
     def items(self) -> list[ItemOutcome]:
         """The first repeat of each item."""
         return [self.outcomes[key, 0] for key in self.keys]
+
+    @property
+    def valid(self) -> bool:
+        """Whether the evaluation calls itself valid; a plain harness folder does not know."""
+        return bool(self.summary.get("valid", True))
 
     @property
     def weights(self) -> Mapping[str, Any]:
@@ -80,7 +85,8 @@ class Evaluation:
 
     def share(self, flag: str) -> float:
         """The share of questions that carry `flag`."""
-        return sum(flag in outcome.flags for outcome in self.outcomes.values()) / len(self.outcomes)
+        carrying = sum(flag in outcome.flags for outcome in self.outcomes.values())
+        return carrying / max(len(self.outcomes), 1)
 
 
 def read(folder: Path, bfcl_env: Path) -> Evaluation:
@@ -133,13 +139,21 @@ def _table(folder: Path, outcomes: list[ItemOutcome]) -> dict[tuple[Key, int], I
         if place in table:
             raise UserError(f"evaluation: {folder} holds item {outcome.key} twice.")
         table[place] = outcome
-    if not table:
-        raise UserError(f"evaluation: {folder} holds no items.")
     return table
 
 
 def _check(evaluation: Evaluation) -> None:
     folder = evaluation.folder
+    for category, known in evaluation.summary.get("categories", {}).items():
+        population = known.get("population", POPULATION.get(category))
+        if population != POPULATION.get(category):
+            raise UserError(
+                f"evaluation: {folder} is of a BFCL with {population} items of {category}; "
+                f"v3 has {POPULATION.get(category)}. Another version cannot be compared."
+            )
+    if not evaluation.valid:
+        # It may well be cut short; the comparison is refused with its own reasons.
+        return
     counts = Counter(key[0] for key in evaluation.keys)
     missing = [category for category in CATEGORIES if not counts[category]]
     if missing:
@@ -149,13 +163,6 @@ def _check(evaluation: Evaluation) -> None:
         )
     if len(evaluation.outcomes) != len(evaluation.keys) * evaluation.repeats:
         raise UserError(f"evaluation: {folder} is cut short: not every item is in every repeat.")
-    for category, known in evaluation.summary.get("categories", {}).items():
-        population = known.get("population", POPULATION.get(category))
-        if population != POPULATION.get(category):
-            raise UserError(
-                f"evaluation: {folder} is of a BFCL with {population} items of {category}; "
-                f"v3 has {POPULATION.get(category)}. Another version cannot be compared."
-            )
     stated = evaluation.summary.get("n", len(evaluation.keys))
     if stated != len(evaluation.keys):
         raise UserError(

@@ -39,11 +39,43 @@ class Interval:
     """Two-sided; below alpha exactly where the interval leaves out 0."""
 
 
-def method(design: Design, change: Floats) -> str:
-    """The method of the verdict's interval for the changes (n,) of items."""
-    strata = np.bincount(design.stratum)
-    moved = len(np.unique(design.cluster[change != 0]))
-    return SMALL_SAMPLE if min(*strata, moved) < FEW else STUDENTISED
+def read(
+    design: Design, change: Floats, boot: Change, row: int, alpha: float
+) -> tuple[Interval, NDArray[np.bool_]]:
+    """The interval that the verdict reads.
+
+    Args:
+        design: of the n items.
+        change: (n, R) changes of the items.
+        boot: their bootstrap.
+        row: 0 for the Overall, 1 to 3 for the groups.
+        alpha: two-sided error level.
+
+    Returns:
+        The interval, and (R,) where it is the small-sample one.
+    """
+    careful = small_sample(boot, row, (change**2).mean(axis=0), alpha)
+    few = np.full(change.shape[1], np.bincount(design.stratum).min() < FEW)
+    if few.all():
+        return careful, few
+    usual = studentised(boot, row, alpha)
+    few |= (_moved(design, change) < FEW) | ~np.isfinite(usual.high)
+    return (
+        Interval(
+            np.where(few, careful.low, usual.low),
+            np.where(few, careful.high, usual.high),
+            np.where(few, careful.p, usual.p),
+        ),
+        few,
+    )
+
+
+def _moved(design: Design, change: Floats) -> NDArray[np.intp]:
+    """(R,) number of clusters with an item that changed."""
+    order = np.argsort(design.cluster, kind="stable")
+    starts = np.searchsorted(design.cluster[order], np.arange(design.clusters))
+    moved = np.logical_or.reduceat(change[order] != 0, starts, axis=0)
+    return moved.sum(axis=0)
 
 
 def small_sample(change: Change, row: int, mean_square: Floats, alpha: float) -> Interval:

@@ -50,18 +50,21 @@ class Judged:
     def change(self) -> Change:
         return repeats.bootstrap(self.pair, self.resampling, self.settings.seed)
 
-    @cached_property
-    def method(self) -> str:
-        return intervals.method(self.pair.design, self.pair.change)
-
     def interval(self, row: int) -> Interval:
         """The interval that is read: of the Overall (row 0) or of a group (rows 1 to 3)."""
-        if self.method == intervals.STUDENTISED:
-            found = intervals.studentised(self.change, row, self.settings.alpha)
-            if np.isfinite(found.high).all():
-                return found
-        square = np.mean(self.pair.change**2, keepdims=True)
-        return intervals.small_sample(self.change, row, square, self.settings.alpha)
+        return self._read(row)[0]
+
+    @cached_property
+    def method(self) -> str:
+        """The method of the Overall's interval."""
+        small = self._read(0)[1][0]
+        return intervals.SMALL_SAMPLE if small else intervals.STUDENTISED
+
+    def _read(self, row: int) -> tuple[Interval, NDArray[np.bool_]]:
+        pair = self.pair
+        return intervals.read(
+            pair.design, pair.change[:, None], self.change, row, self.settings.alpha
+        )
 
     @cached_property
     def rows(self) -> tuple[Floats, Floats]:

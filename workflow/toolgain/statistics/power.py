@@ -91,20 +91,24 @@ def plan(
     return Plan(error, alpha, len(placed.category), dict(discordance), correlation)
 
 
-def design_error(placed: Design, variance: Floats, correlation: float) -> float:
+def design_error(placed: Design, variance: Floats, correlation: float | Floats) -> float:
     """The standard error of the Overall's change.
 
     Args:
         placed: the items' design.
         variance: (17,) variance of an item's change by category; for small changes that is the
             share of items that change.
-        correlation: between the changes of two items of one cluster.
+        correlation: between the changes of two items of one cluster; one number, or (17,) by
+            category, of which two categories take the geometric mean.
     """
     weights = np.array([CATEGORY_WEIGHTS[category] for category in CATEGORIES]) / placed.counts
     scale = (weights * np.sqrt(variance))[placed.category]
-    alone = float((scale**2).sum())
-    together = np.bincount(placed.cluster, weights=scale, minlength=placed.clusters)
-    return float(np.sqrt((1 - correlation) * alone + correlation * float((together**2).sum())))
+    shared = np.broadcast_to(correlation, placed.counts.shape)[placed.category]
+    alone = float((scale**2 * (1 - shared)).sum())
+    together = np.bincount(
+        placed.cluster, weights=scale * np.sqrt(shared), minlength=placed.clusters
+    )
+    return float(np.sqrt(alone + (together**2).sum()))
 
 
 def detectable(error: float, alpha: float = 0.05, power: float = POWER) -> float:
