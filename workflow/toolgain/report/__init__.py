@@ -1,0 +1,1 @@
+"""The comparison report: one HTML file that needs no network, and Markdown beside it."""

@@ -1,0 +1,158 @@
+"""How the model behaves: calls, declines, tokens and latency, apart from right and wrong."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from toolgain.bfcl.categories import GROUPS, MUST_NOT_CALL, group_of
+from toolgain.report.sources import Outcome
+from toolgain.report.wording import NO_VALUE, count, group, number, percent, points
+
+MOST_CALLS = 5
+"""Answers with this many calls or more share a bar."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure before and after."""
+
+    label: str
+    term: str
+    """Key of the glossary, or empty."""
+    before: str
+    after: str
+    change: str
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The measures by group, and how many calls the single-turn answers hold."""
+
+    tables: tuple[tuple[str, tuple[Line, ...]], ...]
+    calls: tuple[tuple[str, int, int], ...]
+    """(number of calls, answers before, answers after) of the single-turn items."""
+
+
+Measure = Callable[[Sequence[Outcome]], float | None]
+
+
+def behaviour(before: Iterable[Outcome], after: Iterable[Outcome]) -> Behaviour:
+    """Compare the behaviour of the two models, over all items and by group."""
+    old, new = list(before), list(after)
+    scopes: list[tuple[str, list[Outcome], list[Outcome]]] = [("All items", old, new)]
+    scopes += [
+        (
+            group(name),
+            [outcome for outcome in old if group_of(outcome.category) == name],
+            [outcome for outcome in new if group_of(outcome.category) == name],
+        )
+        for name in GROUPS
+    ]
+    return Behaviour(
+        tuple((name, tuple(_lines(a, b))) for name, a, b in scopes if a or b), _calls(old, new)
+    )
+
+
+def _lines(before: Sequence[Outcome], after: Sequence[Outcome]) -> Iterable[Line]:
+    for label, term, measure, digits in _MEASURES:
+        old, new = measure(before), measure(after)
+        if old is None and new is None:
+            continue
+        yield Line(label, term, _shown(old, digits), _shown(new, digits), _change(old, new, digits))
+
+
+def _shown(value: float | None, digits: int) -> str:
+    if number(value) is None:
+        return NO_VALUE
+    return percent(value, digits) if digits else count(value)
+
+
+def _change(old: float | None, new: float | None, digits: int) -> str:
+    return NO_VALUE if old is None or new is None else points(new - old, digits)
+
+
+def _calls(before: Sequence[Outcome], after: Sequence[Outcome]) -> tuple[tuple[str, int, int], ...]:
+    old, new = _histogram(before), _histogram(after)
+    if not old and not new:
+        return ()
+    names = [*map(str, range(MOST_CALLS)), f"{MOST_CALLS} or more"]
+    return tuple((name, old[calls], new[calls]) for calls, name in enumerate(names))
+
+
+def _histogram(outcomes: Sequence[Outcome]) -> Counter[int]:
+    return Counter(
+        min(outcome.calls, MOST_CALLS)
+        for outcome in outcomes
+        if outcome.calls is not None and group_of(outcome.category) != "multi_turn"
+    )
+
+
+def _flag(name: str) -> Measure:
+    def measure(outcomes: Sequence[Outcome]) -> float | None:
+        return sum(name in outcome.flags for outcome in outcomes) if outcomes else None
+
+    return measure
+
+
+def _share(part: Callable[[Outcome], bool], of: Callable[[Outcome], bool]) -> Measure:
+    def measure(outcomes: Sequence[Outcome]) -> float | None:
+        chosen = [outcome for outcome in outcomes if outcome.calls is not None and of(outcome)]
+        return 100 * fmean(part(outcome) for outcome in chosen) if chosen else None
+
+    return measure
+
+
+def _average(
+    attribute: str, average: Callable[[list[float]], float] = fmean
+) -> Callable[[Sequence[Outcome]], float | None]:
+    def measure(outcomes: Sequence[Outcome]) -> float | None:
+        values = [x for o in outcomes if (x := getattr(o, attribute)) is not None]
+        # A harness folder that others made holds no counts: zeros everywhere.
+        return average(values) if any(values) else None
+
+    return measure
+
+
+def _slowest(values: list[float]) -> float:
+    """The 95th percentile: the value that 5 % of the items exceed."""
+    return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
+
+
+def _tokens_per_solved(outcomes: Sequence[Outcome]) -> float | None:
+    tokens = [o.completion_tokens for o in outcomes if o.completion_tokens is not None]
+    solved = sum(outcome.valid for outcome in outcomes)
+    return sum(tokens) / solved if any(tokens) and solved else None
+
+
+_MEASURES: tuple[tuple[str, str, Measure, int], ...] = (
+    ("Calls per answer, mean", "", _average("calls"), 2),
+    (
+        "Declines, % of answers",
+        "decline",
+        _share(lambda o: o.calls == 0, lambda o: True),
+        1,
+    ),
+    (
+        "Declines where a call was wanted, %",
+        "decline",
+        _share(lambda o: o.calls == 0, lambda o: o.category not in MUST_NOT_CALL),
+        1,
+    ),
+    (
+        "Calls where no tool fits, %",
+        "overcall",
+        _share(lambda o: o.calls != 0, lambda o: o.category in MUST_NOT_CALL),
+        1,
+    ),
+    ("Unparsed calls", "unparsed", _flag("unparsed_call"), 0),
+    ("Empty answers", "", _flag("empty"), 0),
+    ("Answers cut at the token limit", "truncated", _flag("truncated"), 0),
+    ("Forced stops", "forced-stop", _flag("forced_stop"), 0),
+    ("Context overflows", "overflow", _flag("context_overflow"), 0),
+    ("Prompt tokens per item, mean", "", _average("prompt_tokens"), 0),
+    ("Answer tokens per item, mean", "", _average("completion_tokens"), 1),
+    ("Answer tokens per solved item", "", _tokens_per_solved, 1),
+    ("Latency per item, median s", "", _average("latency", median), 2),
+    ("Latency per item, 95th percentile s", "", _average("latency", _slowest), 2),
+)

@@ -1,0 +1,104 @@
+"""What the answer cost: wall time, GPU-hours and nodes of each stage."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from toolgain.report.sources import Json, Sources
+from toolgain.report.wording import number
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the chain."""
+
+    title: str
+    run: str
+    """Name of the run, or empty for what all runs share."""
+    kind: str
+    """`evaluation`, `training` or another rule's name."""
+    seconds: float | None
+    nodes: float | None
+    gpus: float | None
+    gpu_hours: float | None
+    where: str
+    """Host or job, as far as recorded."""
+    source: str
+    """Who measured: Slurm's accounting, the stage itself or Snakemake."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """All stages, their sums, and the price of a point by run."""
+
+    stages: tuple[Stage, ...]
+    seconds: float | None
+    gpu_hours: float | None
+    points_per_gpu_hour: tuple[tuple[str, float], ...]
+
+
+def cost(sources: Sources) -> Cost:
+    """The cost of every stage that left a record."""
+    stages = tuple(_stages(sources))
+    times = [stage.seconds for stage in stages if stage.seconds is not None]
+    hours = [stage.gpu_hours for stage in stages if stage.gpu_hours is not None]
+    return Cost(
+        stages,
+        sum(times) if times else None,
+        sum(hours) if hours else None,
+        tuple(_prices(sources, stages)),
+    )
+
+
+def _stages(sources: Sources) -> Iterable[Stage]:
+    several = len(sources.runs) > 1
+    yield from _stage("Evaluation before", "", "evaluation", sources.baseline.manifest)
+    for name, run in sources.runs.items():
+        of = f" ({name})" if several else ""
+        smoke = sources.benchmarks.get(f"smoke/{name}")
+        if smoke is not None:
+            yield _measured(f"Smoke training{of}", name, "smoke", smoke)
+        yield from _stage(f"Training{of}", name, "training", run.manifest)
+        export = sources.benchmarks.get(f"export/{name}")
+        if export is not None:
+            yield _measured(f"Export{of}", name, "export", export)
+        yield from _stage(f"Evaluation after{of}", name, "evaluation", run.evaluation.manifest)
+
+
+def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
+    times, spent = _dict(manifest.get("times")), _dict(manifest.get("cost"))
+    slurm = _dict(manifest.get("slurm"))
+    if not times and not spent:
+        return
+    job = slurm.get("job_id") or slurm.get("slurm_job_id")
+    where = f"job {job}" if job else str(manifest.get("host") or "")
+    accounted = bool(slurm.get("accounting")) or spent.get("source") == "sacct"
+    yield Stage(
+        title,
+        run,
+        kind,
+        number(times.get("wall_s")),
+        number(spent.get("nodes")),
+        number(spent.get("gpus")),
+        number(spent.get("gpu_hours")),
+        where,
+        "Slurm's accounting" if accounted else "the stage",
+    )
+
+
+def _measured(title: str, run: str, kind: str, seconds: float) -> Stage:
+    return Stage(title, run, kind, seconds, None, None, None, "", "Snakemake")
+
+
+def _prices(sources: Sources, stages: tuple[Stage, ...]) -> Iterable[tuple[str, float]]:
+    for name in sources.runs:
+        entry = _dict(_dict(sources.comparison.get("runs")).get(name))
+        delta = number(_dict(entry.get("overall")).get("delta"))
+        hours = sum(
+            stage.gpu_hours or 0 for stage in stages if stage.run == name and stage.kind == "training"
+        )
+        if delta is not None and hours > 0 and entry.get("verdict") != "not_comparable":
+            yield name, delta / hours
+
+
+def _dict(value: object) -> Json:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,233 @@
+"""The items of the page: gains and losses, how errors moved, and the embedded item data.
+
+The data is one JSON text, compressed; the page unpacks it and renders rows as they are looked at.
+"""
+
+import gzip
+import json
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolgain.bfcl.categories import CATEGORIES
+from toolgain.report.sources import Key, Outcome, Question
+
+CORRECT = "correct"
+OTHER = "other errors"
+LARGEST_MATRIX = 14
+"""Error types beyond this number are taken together, so that the matrix can be read."""
+
+# What is given up, step by step, until the data fits: long answers first, tools last.
+ANSWER_LIMITS = (None, 40_000, 8_000, 2_000, 600, 200)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Counts of items by their error before (rows) and after (columns)."""
+
+    kinds: tuple[str, ...]
+    """The harness's error types, `correct` first, the rest by how often they occur."""
+    counts: tuple[tuple[int, ...], ...]
+
+    @property
+    def largest(self) -> int:
+        """The largest count off the diagonal: it sets the scale of the shades."""
+        off = [n for i, row in enumerate(self.counts) for j, n in enumerate(row) if i != j]
+        return max(off, default=0)
+
+
+@dataclass(frozen=True)
+class Flips:
+    """How many of the paired items changed."""
+
+    gained: int
+    lost: int
+    right: int
+    wrong: int
+
+    @property
+    def items(self) -> int:
+        """Number of paired items."""
+        return self.gained + self.lost + self.right + self.wrong
+
+
+@dataclass(frozen=True)
+class ItemData:
+    """The embedded data."""
+
+    text: str
+    """Base64 of gzip of JSON in UTF-8."""
+    notes: tuple[str, ...]
+    """What was cut so that the page stays small."""
+
+
+def kind_of(outcome: Outcome) -> str:
+    """The error type of an answer, `correct` where there is none."""
+    return CORRECT if outcome.valid == 1 else outcome.error or "not given"
+
+
+def flips(before: Mapping[Key, Outcome], after: Mapping[Key, Outcome]) -> Flips:
+    """Count gained, lost and unchanged items; with repeats, by the items' means."""
+    changes: Counter[str] = Counter()
+    for key, old in before.items():
+        if key in after:
+            changes[change_of(old, after[key])] += 1
+    return Flips(changes["gained"], changes["lost"], changes["right"], changes["wrong"])
+
+
+def change_of(before: Outcome, after: Outcome) -> str:
+    """`gained`, `lost`, `right` (both) or `wrong` (both)."""
+    if after.valid != before.valid:
+        return "gained" if after.valid > before.valid else "lost"
+    return "right" if after.valid == 1 else "wrong"
+
+
+def migration(before: Mapping[Key, Outcome], after: Mapping[Key, Outcome]) -> Matrix:
+    """The matrix of error types before and after, over the paired items."""
+    pairs = [(kind_of(old), kind_of(after[key])) for key, old in before.items() if key in after]
+    seen = Counter(kind for pair in pairs for kind in pair if kind != CORRECT)
+    ordered = sorted(seen, key=lambda kind: (-seen[kind], kind))
+    kept = ordered[: LARGEST_MATRIX - 2] if len(ordered) > LARGEST_MATRIX - 1 else ordered
+    kinds = (CORRECT, *kept, *([OTHER] if len(kept) < len(ordered) else []))
+    place = {kind: number for number, kind in enumerate(kinds)}
+    last = len(kinds) - 1
+    cells = Counter((place.get(a, last), place.get(b, last)) for a, b in pairs)
+    size = range(len(kinds))
+    return Matrix(kinds, tuple(tuple(cells[i, j] for j in size) for i in size))
+
+
+def pack(
+    sides: Mapping[str, Mapping[Key, Outcome]], questions: Mapping[Key, Question], limit: int
+) -> ItemData:
+    """Embed the answers of all `sides` (the baseline first) in at most `limit` characters.
+
+    Where they do not fit, long answers are cut, then the tools of all items are left out; the
+    notes say so. The full text stays in the evaluation folders.
+    """
+    keys = _ordered({key for outcomes in sides.values() for key in outcomes})
+    for tools in (True, False):
+        for longest in ANSWER_LIMITS:
+            text = _encoded(keys, sides, questions, longest, tools)
+            if len(text) <= limit:
+                return ItemData(text, tuple(_notes(longest, tools)))
+    return ItemData(
+        _encoded([], {name: {} for name in sides}, {}, None, False),
+        ("The items do not fit into this page; they are in the evaluation folders.",),
+    )
+
+
+def _notes(longest: int | None, tools: bool) -> Iterable[str]:
+    if longest is not None:
+        yield f"Answers above {longest} characters are cut here; items.csv has them in full."
+    if not tools:
+        yield "The tools of the items are left out here; questions.jsonl.gz has them."
+
+
+def _ordered(keys: Iterable[Key]) -> list[Key]:
+    place = {name: number for number, name in enumerate(CATEGORIES)}
+    return sorted(keys, key=lambda key: (place.get(key[0], len(place)), _natural(key[1]), key))
+
+
+def _natural(identity: str) -> list[tuple[int, str]]:
+    """Sorts `simple_10` after `simple_9`."""
+    parts = identity.replace("-", "_").split("_")
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _encoded(
+    keys: list[Key],
+    sides: Mapping[str, Mapping[Key, Outcome]],
+    questions: Mapping[Key, Question],
+    longest: int | None,
+    tools: bool,
+) -> str:
+    tables = _Tables()
+    rows = [
+        [
+            tables.index("categories", key[0]),
+            key[1],
+            key[2],
+            *_question(questions.get(key), tables, tools),
+            next((o.expected for side in sides.values() if (o := side.get(key))), ""),
+            [_side(outcomes.get(key), tables, longest) for outcomes in sides.values()],
+        ]
+        for key in keys
+    ]
+    value = {
+        "sides": list(sides),
+        **{name: list(table) for name, table in tables.names.items()},
+        "tools": [json.loads(tool) for tool in tables.tools],
+        "items": rows,
+    }
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # A lone surrogate becomes its JSON escape.
+    data = gzip.compress(text.encode("utf-8", "backslashreplace"), 9, mtime=0)
+    return b64encode(data).decode("ascii")
+
+
+class _Tables:
+    """Values that many items share, stored once."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, dict[str, int]] = {"categories": {}, "errors": {}, "flags": {}}
+        self.tools: dict[str, int] = {}
+
+    def index(self, table: str, value: str) -> int:
+        return self.names[table].setdefault(value, len(self.names[table]))
+
+    def tool(self, tool: object) -> int:
+        text = json.dumps(_plain(tool), ensure_ascii=False, sort_keys=False)
+        return self.tools.setdefault(text, len(self.tools))
+
+
+def _question(question: Question | None, tables: _Tables, tools: bool) -> list[Any]:
+    if question is None:
+        return [None, None]
+    listed = [tables.tool(tool) for tool in question.tools] if tools else None
+    return [_plain(question.turns), listed]
+
+
+def _side(outcome: Outcome | None, tables: _Tables, longest: int | None) -> list[Any] | None:
+    if outcome is None:
+        return None
+    answer = outcome.answer
+    cut = 0
+    if longest is not None and len(answer) > longest:
+        answer, cut = answer[:longest], len(answer)
+    message = outcome.message
+    if longest is not None:
+        message = message[:longest]
+    return [
+        round(outcome.valid, 4),
+        round(outcome.strict, 4),
+        tables.index("errors", "" if outcome.valid == 1 else outcome.error),
+        message,
+        answer,
+        cut,
+        outcome.calls,
+        [tables.index("flags", flag) for flag in outcome.flags],
+        _short(outcome.prompt_tokens),
+        _short(outcome.completion_tokens),
+        _short(outcome.latency),
+        outcome.finish,
+        [int(right) for right in outcome.repeats],
+    ]
+
+
+def _short(value: float | None) -> float | int | None:
+    if value is None:
+        return None
+    return int(value) if value == int(value) else round(value, 3)
+
+
+def _plain(value: object) -> Any:
+    """`value` without floats that JSON has no form for."""
+    if isinstance(value, float) and value - value != 0:
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value

@@ -1,0 +1,159 @@
+"""The report as Markdown, for a pull request."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from toolgain.report.model import Change, Page, RunPage
+from toolgain.report.wording import (
+    NO_VALUE,
+    count,
+    duration,
+    interval,
+    p_value,
+    percent,
+    points,
+)
+
+# Backslash escapes work for every ASCII punctuation character of CommonMark.
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&@])")
+
+
+def text(page: Page) -> str:
+    """The whole document."""
+    return "\n".join(_lines(page)).rstrip() + "\n"
+
+
+def escaped(value: object) -> str:
+    """Text that Markdown takes literally, in one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int = 1) -> list[str]:
+    """A table; columns from `right_from` on are aligned to the right."""
+    rule = ["---" if number < right_from else "--:" for number in range(len(head))]
+    return [
+        "| " + " | ".join(cells) + " |" for cells in ([*head], rule, *(list(row) for row in rows))
+    ] + [""]
+
+
+def _lines(page: Page) -> Iterable[str]:
+    yield f"## {escaped(page.title)}"
+    yield ""
+    yield f"**{escaped(page.sentence)}**"
+    yield ""
+    if page.stamp:
+        yield f"> {page.stamp} ({count(page.n)} of 4441 items)"
+        yield ""
+    for reason in page.reasons:
+        yield f"- **{escaped(reason.get('message') or reason.get('what') or '')}** " + escaped(
+            reason.get("advice") or ""
+        )
+    if page.reasons:
+        yield ""
+    for note in page.notes:
+        yield f"- {escaped(note)}"
+    for note in (*page.warnings, *page.missing):
+        yield f"- Note: {escaped(note)}"
+    yield ""
+    if len(page.runs) > 1:
+        yield from _runs(page)
+    for run in page.runs:
+        yield from _run(page, run)
+    yield from _cost(page)
+    yield f"<sub>{escaped(page.model)} · toolgain {page.provenance.report_version}</sub>"
+
+
+def _runs(page: Page) -> Iterable[str]:
+    rows = [_overall(run.name, run.overall) for run in page.runs]
+    if page.pooled:
+        rows.append(_overall("pooled", page.pooled))
+    yield "### Runs"
+    yield ""
+    yield from table(["Run", "Before", "After", "Change", "95 % interval", "p"], rows)
+
+
+def _overall(name: str, change: Change) -> list[str]:
+    return [
+        escaped(name),
+        percent(change.baseline),
+        percent(change.trained),
+        points(change.delta),
+        interval(change.interval),
+        p_value(change.p),
+    ]
+
+
+def _run(page: Page, run: RunPage) -> Iterable[str]:
+    heading = f"### Where: {escaped(run.name)}" if len(page.runs) > 1 else "### Where"
+    if page.comparable and run.changes:
+        yield heading
+        yield ""
+        yield from table(
+            ["", "Before", "After", "Change", "95 % interval", "Adjusted p", "Items", "Gained",
+             "Lost"],
+            [_change(change) for change in run.changes],
+        )  # fmt: skip
+        if any(change.small for change in run.changes):
+            yield "Rows in italics have too few items to tell."
+            yield ""
+    for sentence in run.held:
+        yield f"- {escaped(sentence)}"
+    training = run.training
+    if training:
+        yield f"### Training{': ' + escaped(run.name) if len(page.runs) > 1 else ''}"
+        yield ""
+        for sign in training.signs:
+            mark = {True: "passed", False: "**failed**", None: "not judged"}[sign.passed]
+            yield f"- {escaped(sign.title)}: {mark} ({escaped(sign.evidence)})"
+        for note in training.notes:
+            yield f"- {escaped(note)}"
+        yield ""
+        if training.checkpoints:
+            yield from table(
+                ["Checkpoint", "Validation accuracy, %", "Standard error"],
+                [
+                    [
+                        f"step {point.step}" + (" (chosen)" if point.chosen else ""),
+                        percent(point.accuracy),
+                        percent(point.standard_error),
+                    ]
+                    for point in training.checkpoints
+                ],
+            )
+
+
+def _change(change: Change) -> list[str]:
+    title = escaped(change.title)
+    if change.kind != "category":
+        title = f"**{title}**"
+    elif change.small:
+        title = f"*{title}*"
+    return [
+        title,
+        percent(change.baseline),
+        percent(change.trained),
+        points(change.delta),
+        interval(change.interval),
+        p_value(change.p),
+        count(change.n),
+        count(change.gained),
+        count(change.lost),
+    ]
+
+
+def _cost(page: Page) -> Iterable[str]:
+    if not page.cost.stages:
+        return
+    yield "### Cost"
+    yield ""
+    rows = [
+        [
+            escaped(stage.title),
+            duration(stage.seconds),
+            count(stage.nodes),
+            percent(stage.gpu_hours),
+        ]
+        for stage in page.cost.stages
+    ]
+    rows.append(["**Sum**", duration(page.cost.seconds), NO_VALUE, percent(page.cost.gpu_hours)])
+    yield from table(["Stage", "Wall time", "Nodes", "GPU-hours"], rows)

@@ -1,0 +1,146 @@
+"""Where the numbers come from: versions, commits, configs, digests, jobs, commands."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from toolgain import __version__
+from toolgain.report.sources import Json, Sources
+from toolgain.report.wording import percent
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The section `Provenance`."""
+
+    report_version: str
+    facts: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    """By stage: (software, version)."""
+    digests: tuple[tuple[str, str], ...]
+    jobs: tuple[tuple[str, str], ...]
+    configs: tuple[tuple[str, str], ...]
+    """(name, JSON text) of the frozen sections."""
+    commands: tuple[str, ...]
+    harness: tuple[tuple[str, str], ...]
+    """(subject, the harness's own Overall)."""
+
+
+def provenance(sources: Sources) -> Provenance:
+    """Collect it from the manifests and the frozen configs."""
+    return Provenance(
+        report_version=__version__,
+        facts=tuple(_facts(sources)),
+        versions=tuple(_versions(sources)),
+        digests=tuple(_digests(sources)),
+        jobs=tuple(_jobs(sources)),
+        configs=tuple(
+            (name, json.dumps(value, indent=2, ensure_ascii=False))
+            for name, value in sources.configs.items()
+            if value
+        ),
+        commands=tuple(_commands(sources)),
+        harness=tuple(
+            (subject, percent(own, 2))
+            for subject, summary in _summaries(sources)
+            if (own := summary.get("harness_overall")) is not None
+        ),
+    )
+
+
+def _stages(sources: Sources) -> Iterable[tuple[str, Json]]:
+    yield "Evaluation before", sources.baseline.manifest
+    for name, run in sources.runs.items():
+        of = f" ({name})" if len(sources.runs) > 1 else ""
+        yield f"Training{of}", run.manifest
+        yield f"Evaluation after{of}", run.evaluation.manifest
+
+
+def _summaries(sources: Sources) -> Iterable[tuple[str, Json]]:
+    yield "before", sources.baseline.summary
+    for name, run in sources.runs.items():
+        yield f"after ({name})", run.evaluation.summary
+
+
+def _facts(sources: Sources) -> Iterable[tuple[str, str]]:
+    commits = {
+        str(manifest["commit"]) for _, manifest in _stages(sources) if manifest.get("commit")
+    }
+    for commit in sorted(commits):
+        yield "Commit of the workflow", commit
+    if len(commits) > 1:
+        yield "Note", "The stages ran with different commits of the workflow."
+    for title, manifest in _stages(sources):
+        times = _dict(manifest.get("times"))
+        if times.get("started"):
+            yield title, f"{times['started']} to {times.get('finished', 'not finished')}"
+
+
+def _versions(sources: Sources) -> Iterable[tuple[str, tuple[tuple[str, str], ...]]]:
+    for title, manifest in _stages(sources):
+        versions = _dict(manifest.get("versions"))
+        if versions:
+            yield title, tuple((str(key), str(value)) for key, value in sorted(versions.items()))
+
+
+def _digests(sources: Sources) -> Iterable[tuple[str, str]]:
+    weights = _dict(sources.baseline.manifest.get("weights"))
+    digest = weights.get("digest") or _dict(sources.comparison.get("baseline")).get("digest")
+    if digest:
+        yield "Weights before", str(digest)
+    for name, run in sources.runs.items():
+        trained = _dict(run.evaluation.manifest.get("weights")).get("digest")
+        if trained:
+            yield f"Weights after ({name})", str(trained)
+        exported = run.export.get("digest")
+        if exported and exported != trained:
+            yield f"Exported model ({name})", str(exported)
+    for title, manifest in _stages(sources):
+        if manifest.get("config_digest"):
+            yield f"Config: {title}", str(manifest["config_digest"])
+
+
+def _jobs(sources: Sources) -> Iterable[tuple[str, str]]:
+    for title, manifest in _stages(sources):
+        slurm = _dict(manifest.get("slurm"))
+        job = slurm.get("job_id") or slurm.get("slurm_job_id")
+        if job:
+            yield title, str(job)
+        for part in manifest.get("segments") or []:
+            if isinstance(part, dict) and part.get("slurm_job_id") not in (None, job):
+                yield f"{title}, earlier segment", str(part["slurm_job_id"])
+
+
+def _commands(sources: Sources) -> Iterable[str]:
+    commit = next(
+        (str(m["commit"]).removesuffix("+dirty") for _, m in _stages(sources) if m.get("commit")),
+        None,
+    )
+    if commit:
+        yield f"git checkout {commit}"
+    yield "make setup"
+    yield "snakemake --profile profiles/local all    # or --profile slurm, with your config"
+    yield "# stage by stage:"
+    yield (
+        "toolgain evaluate --config results/config/evaluation.json "
+        "--weights results/model.json --out results/evaluations/baseline"
+    )
+    folders = ["results/evaluations/baseline"]
+    for name in sources.runs:
+        yield (
+            "toolgain evaluate --config results/config/evaluation.json "
+            f"--weights results/runs/{name}/export.json --out results/evaluations/{name}"
+        )
+        folders.append(f"results/evaluations/{name}")
+    yield (
+        f"toolgain compare {' '.join(folders)} --config results/config/comparison.json "
+        "--out results/comparison.json"
+    )
+    yield (
+        "toolgain report results/comparison.json --results results "
+        "--config results/config/report.json --out results/report.html"
+    )
+
+
+def _dict(value: object) -> Json:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,155 @@
+"""Writes results/report.html and results/report.md."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from toolgain.config import ReportSection
+from toolgain.files import write_text
+from toolgain.report import glossary, markdown, wording
+from toolgain.report.items import ItemData, pack
+from toolgain.report.model import Page, chart_data, page
+from toolgain.report.sources import Sources, read
+from toolgain.report.training import contamination
+from toolgain.report.trust import shown
+
+HERE = Path(__file__).parent
+ASSETS = HERE / "assets"
+
+LIBRARIES = (("D3", "d3.min.js", "d3.LICENSE"), ("Observable Plot", "plot.umd.min.js", "plot.LICENSE"))
+SCRIPTS = ("core.js", "charts.js", "calls.js", "items.js")
+
+# Characters that change how text around them is read: controls, and overrides of direction.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def run(comparison: Path, results: Path, config: Mapping[str, Any], out: Path) -> None:
+    """Write the report of `comparison` to `out` (.html) and beside it as Markdown.
+
+    The same inputs give the same bytes.
+
+    Raises:
+        UserError: `comparison` is not a comparison. Whatever else is missing is said in the page.
+    """
+    section = ReportSection.model_validate(config)
+    sources = read(comparison, results)
+    content = page(sources, section.title, section.anchors)
+    text = markdown.text(content)
+    html = _html(content, sources, comparison.read_bytes(), text, section.max_megabytes)
+    write_text(out, html)
+    write_text(out.with_suffix(".md"), text)
+
+
+def _html(
+    content: Page, sources: Sources, comparison: bytes, text: str, max_megabytes: float
+) -> str:
+    sides = {"baseline": sources.baseline.outcomes} | {
+        name: run.evaluation.outcomes for name, run in sources.runs.items()
+    }
+    values: dict[str, Any] = {
+        "page": content,
+        "charts": embedded_json(chart_data(content)),
+        "words": embedded_json(_words(sources)),
+        "comparison": _packed(comparison),
+        "markdown": _packed(text.encode()),
+        "libraries": _libraries(),
+        "scripts": [(name, _asset(name)) for name in SCRIPTS],
+        "style": _asset("report.css"),
+        "theme": _asset("theme.js"),
+        "policy": _policy(),
+        "has_items": any(sides.values()),
+    }
+    template = _environment().get_template("page.html.j2")
+    empty = template.render(values, items=ItemData("", ("x" * 200,)))
+    room = int(max_megabytes * 1e6) - len(empty.encode("utf-8", "replace")) - 1000
+    items = pack(sides, sources.baseline.questions, room)
+    # A lone surrogate has no place in UTF-8.
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", template.render(values, items=items))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": wording.percent,
+        "points": wording.points,
+        "interval": wording.interval,
+        "p_value": wording.p_value,
+        "count": wording.count,
+        "duration": wording.duration,
+        "error_words": wording.error,
+        "shown": shown,
+    }
+    environment.globals |= {
+        "TERMS": glossary.TERMS,
+        "wording": wording,
+        "contamination": contamination,
+    }
+    return environment
+
+
+def visible(value: Any) -> Any:
+    """Text with control and direction characters shown as `\\u{202E}`; other values as they are."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _HIDDEN.sub(lambda match: f"\\u{{{ord(match[0]):04X}}}", value)
+    return value
+
+
+def embedded_json(value: object) -> Markup:
+    """`value` as JSON that cannot leave its script element."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _words(sources: Sources) -> dict[str, Any]:
+    return {
+        "categories": wording.CATEGORIES,
+        "errors": wording.ERRORS,
+        "runs": list(sources.runs),
+    }
+
+
+def _packed(data: bytes) -> Markup:
+    return Markup(base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii"))
+
+
+@cache
+def _asset(name: str) -> Markup:
+    return Markup((ASSETS / name).read_text(encoding="utf-8"))
+
+
+def _libraries() -> list[tuple[str, Markup, Markup]]:
+    return [(name, _asset(script), _asset(licence)) for name, script, licence in LIBRARIES]
+
+
+@cache
+def _policy() -> str:
+    """The page's content security policy: its own scripts by digest, and no request at all."""
+    names = ["theme.js", *(script for _, script, _ in LIBRARIES), *SCRIPTS]
+    digests = " ".join(
+        "'sha256-" + base64.b64encode(hashlib.sha256(_asset(n).encode()).digest()).decode() + "'"
+        for n in names
+    )
+    return (
+        f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )

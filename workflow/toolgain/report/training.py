@@ -1,0 +1,219 @@
+"""The training of one run: curves, resumes, signs of a good run, checkpoints."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from toolgain.report.sources import Json, Run
+from toolgain.report.wording import count, number, percent, share
+
+REWARD = "train/reward"
+ACCURACY = "validation/accuracy"
+
+Curve = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One sign of a good run."""
+
+    title: str
+    passed: bool | None
+    """None: it could not be judged."""
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A candidate for the evaluation."""
+
+    step: int
+    accuracy: float | None
+    """Validation accuracy in percent."""
+    standard_error: float | None
+    """Of the accuracy, in percent points."""
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is known of a run's training."""
+
+    backend: str
+    seed: str
+    steps: str
+    reward: Curve
+    accuracy: Curve
+    resumes: tuple[int, ...]
+    """First step of each segment after the first."""
+    segments: tuple[Json, ...]
+    signs: tuple[Sign, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    passed_over: tuple[tuple[str, str], ...]
+    """(path, reason)"""
+    chosen_step: int | None
+    notes: tuple[str, ...]
+    validation_items: int | None
+    tracker: str
+
+    def chart(self) -> Json:
+        """Plain data for the curves; accuracies as shares."""
+        return {
+            "reward": [list(point) for point in self.reward],
+            "accuracy": [list(point) for point in self.accuracy],
+            "resumes": list(self.resumes),
+            "chosen": self.chosen_step,
+            "validationItems": self.validation_items,
+        }
+
+
+def training(run: Run) -> Training | None:
+    """The training of `run`; None when nothing of it is recorded."""
+    manifest, best = run.manifest, run.best
+    if not manifest and not best:
+        return None
+    curves = _dict(manifest.get("curves"))
+    items = _int(manifest.get("validation_items"))
+    segments = [part for part in _list(manifest.get("segments")) if isinstance(part, dict)]
+    chosen = _int(best.get("step"))
+    checkpoints = tuple(_checkpoints(manifest, best, items, chosen))
+    reward, accuracy = _curve(curves.get(REWARD)), _curve(curves.get(ACCURACY))
+    return Training(
+        backend={"nemo_rl": "NeMo RL", "trl": "TRL"}.get(
+            str(manifest.get("backend")), str(manifest.get("backend") or "not recorded")
+        ),
+        seed=str(manifest.get("seed", "not recorded")),
+        steps=_steps(manifest),
+        reward=reward,
+        accuracy=accuracy,
+        resumes=tuple(
+            step for part in segments[1:] if (step := _int(part.get("first_step"))) is not None
+        ),
+        segments=tuple(segments),
+        signs=tuple(_signs(manifest)),
+        checkpoints=checkpoints,
+        passed_over=tuple(
+            (str(part.get("path", "")), str(part.get("reason", "")))
+            for part in _list(best.get("passed_over"))
+            if isinstance(part, dict)
+        ),
+        chosen_step=chosen,
+        notes=tuple(_notes(manifest, best, checkpoints, bool(reward), bool(accuracy))),
+        validation_items=items,
+        tracker=str(manifest.get("wandb_url") or ""),
+    )
+
+
+def _steps(manifest: Json) -> str:
+    total, planned = manifest.get("total_steps"), manifest.get("planned_steps")
+    if number(total) is None:
+        return "not recorded"
+    if number(planned) is None or total == planned:
+        return count(total)
+    return f"{count(total)} of {count(planned)} planned"
+
+
+def _curve(points: Any) -> Curve:
+    found = []
+    for point in _list(points):
+        if not isinstance(point, list | tuple) or len(point) != 2:
+            continue
+        step, value = number(point[0]), number(point[1])
+        if step is not None and value is not None:
+            found.append((round(step), value))
+    return tuple(sorted(found))
+
+
+def _signs(manifest: Json) -> Iterable[Sign]:
+    for part in _list(manifest.get("health")):
+        if isinstance(part, dict):
+            passed = part.get("passed")
+            yield Sign(
+                str(part.get("title") or part.get("name") or ""),
+                passed if isinstance(passed, bool) else None,
+                str(part.get("evidence") or ""),
+            )
+
+
+def _checkpoints(
+    manifest: Json, best: Json, items: int | None, chosen: int | None
+) -> Iterable[Checkpoint]:
+    candidates = _list(best.get("candidates")) or _list(manifest.get("checkpoints"))
+    found = []
+    for part in candidates:
+        step = _int(part.get("step")) if isinstance(part, dict) else None
+        if step is None:
+            continue
+        accuracy = number(part.get("accuracy"))
+        error = number(part.get("standard_error"))
+        if error is None and accuracy is not None and items:
+            error = math.sqrt(max(0.0, accuracy * (1 - accuracy)) / items)
+        found.append(
+            Checkpoint(
+                step,
+                None if accuracy is None else 100 * accuracy,
+                None if error is None else 100 * error,
+                step == chosen,
+            )
+        )
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def _notes(
+    manifest: Json, best: Json, checkpoints: tuple[Checkpoint, ...], reward: bool, accuracy: bool
+) -> Iterable[str]:
+    if not manifest:
+        yield "The training's manifest is missing: the training may have failed half-way."
+    elif not reward or not accuracy:
+        gone = [
+            name for name, there in (("reward", reward), ("validation accuracy", accuracy))
+            if not there
+        ]  # fmt: skip
+        yield f"The training left no curve of {' and none of '.join(gone)}."
+    if not best:
+        yield "No checkpoint was chosen (best.json is missing)."
+        return
+    initial, chosen = number(best.get("initial_accuracy")), number(best.get("accuracy"))
+    if initial is not None and chosen is not None:
+        word = "beats" if best.get("beats_initial") else "does not beat"
+        yield (
+            f"The chosen checkpoint (step {best.get('step')}, {percent(100 * chosen)} %) {word} "
+            f"the model before the training ({percent(100 * initial)} %)."
+        )
+    if best.get("within_noise") and len(checkpoints) > 1:
+        yield (
+            "The best two checkpoints are within noise of each other: the choice between them is "
+            "as good as chance."
+        )
+
+
+def contamination(tasks: Json) -> Iterable[tuple[str, str]]:
+    """The figures of the check of training tasks against BFCL's items, as (label, value)."""
+    found = _dict(tasks.get("contamination"))
+    if not found:
+        return
+    compared = count(found.get("compared_items"))
+    limit = share(found.get("limit"), 1)
+    for key, label in (
+        ("name_overlap", "Tasks with a function name of BFCL"),
+        ("ngram_overlap", "Tasks that share a word sequence with BFCL"),
+    ):
+        if key in found:
+            yield (
+                label,
+                f"{share(found.get(key), 1)} (limit {limit}; compared with {compared} items)",
+            )
+
+
+def _dict(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _int(value: object) -> int | None:
+    x = number(value)
+    return None if x is None else round(x)

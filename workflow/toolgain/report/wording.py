@@ -1,0 +1,198 @@
+"""Numbers and verdicts in words, the same in the page and in Markdown."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MINUS = "\N{MINUS SIGN}"
+NO_VALUE = "\N{EN DASH}"
+
+VERDICTS = {
+    "improved": "Improved",
+    "regressed": "Regressed",
+    "no_clear_change": "No clear change",
+    "not_comparable": "Not comparable",
+}
+
+GROUPS = {"non_live": "Non-live", "live": "Live", "multi_turn": "Multi-turn"}
+
+CATEGORIES = {
+    "simple": "Simple (Python)",
+    "java": "Simple (Java)",
+    "javascript": "Simple (JavaScript)",
+    "multiple": "Multiple",
+    "parallel": "Parallel",
+    "parallel_multiple": "Parallel multiple",
+    "irrelevance": "Irrelevance",
+    "live_simple": "Live simple",
+    "live_multiple": "Live multiple",
+    "live_parallel": "Live parallel",
+    "live_parallel_multiple": "Live parallel multiple",
+    "live_irrelevance": "Live irrelevance",
+    "live_relevance": "Live relevance",
+    "multi_turn_base": "Multi-turn base",
+    "multi_turn_miss_func": "Multi-turn missing function",
+    "multi_turn_miss_param": "Multi-turn missing parameter",
+    "multi_turn_long_context": "Multi-turn long context",
+}
+
+# The harness names the checker and the fault; people need the fault.
+ERRORS = {
+    "": "correct",
+    "simple_function_checker:wrong_func_name": "wrong function",
+    "simple_function_checker:wrong_count": "wrong number of calls",
+    "simple_function_checker:missing_required": "argument missing",
+    "simple_function_checker:missing_optional": "optional argument missing",
+    "simple_function_checker:unexpected_param": "unknown argument",
+    "multiple_function_checker:wrong_count": "wrong number of calls (multiple)",
+    "parallel_function_checker_no_order:wrong_count": "wrong number of calls (parallel)",
+    "parallel_function_checker_no_order:cannot_find_match": "no matching call (parallel)",
+    "value_error:string": "wrong text value",
+    "value_error:others": "wrong value",
+    "value_error:list": "wrong list value",
+    "value_error:list/tuple": "wrong list value",
+    "value_error:dict_key": "wrong key in an object",
+    "value_error:dict_value": "wrong value in an object",
+    "value_error:list_dict_count": "wrong length of a list of objects",
+    "type_error:simple": "wrong type",
+    "type_error:nested": "wrong type inside a list",
+    "type_error:java": "wrong Java type",
+    "type_error:js": "wrong JavaScript type",
+    "ast_decoder:decoder_failed": "answer not readable as calls",
+    "ast_decoder:decoder_wrong_output_format": "text where calls were expected",
+    "irrelevance_error:decoder_success": "called where no tool fits",
+    "relevance_error:decoder_failed": "no call where one was wanted",
+    "multi_turn:instance_state_mismatch": "wrong end state",
+    "multi_turn:execution_response_mismatch": "wrong results of calls",
+    "multi_turn:force_terminated": "stopped by force",
+    "multi_turn:empty_turn_model_response": "a turn without calls",
+    "multi_turn:irrelevance_error:decoder_success": "called where it had to ask",
+    "multi_turn:inference_error": "inference error",
+    "multi_turn:method_invoke_order_mismatch": "wrong order of calls",
+}
+
+
+def number(value: object) -> float | None:
+    """`value` as a finite float, or None: results may hold null, NaN or text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def percent(value: object, digits: int = 1) -> str:
+    """A score in percent without the sign, `56.9`."""
+    x = number(value)
+    return NO_VALUE if x is None else f"{x:.{digits}f}".replace("-", MINUS)
+
+
+def points(value: object, digits: int = 1) -> str:
+    """A change in percent points with its sign, `+6.8`; zero has none."""
+    x = number(value)
+    if x is None:
+        return NO_VALUE
+    text = f"{abs(x):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return ("+" if x > 0 else MINUS) + text
+
+
+def interval(bounds: object, digits: int = 1) -> str:
+    """An interval of changes, `+5.6 to +8.1`."""
+    pair = limits(bounds)
+    if pair is None:
+        return NO_VALUE
+    return f"{points(pair[0], digits)} to {points(pair[1], digits)}"
+
+
+def limits(bounds: object) -> tuple[float, float] | None:
+    """The two ends of an interval, or None where one is missing."""
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        return None
+    low, high = number(bounds[0]), number(bounds[1])
+    return None if low is None or high is None else (low, high)
+
+
+def p_value(value: object) -> str:
+    """A p value, `< 0.001` or `0.034`."""
+    p = number(value)
+    if p is None:
+        return NO_VALUE
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+
+
+def p_equals(value: object) -> str:
+    """A p value with its relation, `p < 0.001` or `p = 0.034`."""
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def count(value: object) -> str:
+    """A whole number, with commas from ten thousand on."""
+    x = number(value)
+    if x is None:
+        return NO_VALUE
+    return f"{round(x):,}" if abs(x) >= 10_000 else str(round(x))
+
+
+def share(part: object, whole: object) -> str:
+    """`part` of `whole` in percent, `4.8 %`."""
+    a, b = number(part), number(whole)
+    return NO_VALUE if a is None or not b else f"{percent(100 * a / b)} %"
+
+
+def duration(seconds: object) -> str:
+    """A time span in its two largest units, `1 h 12 min`."""
+    s = number(seconds)
+    if s is None or s < 0:
+        return NO_VALUE
+    if s < 10:
+        return f"{s:.1f} s"
+    if s < 60:
+        return f"{s:.0f} s"
+    minutes, rest = divmod(round(s), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(s / 60), 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def category(name: str) -> str:
+    """The title of a category; a name that is not known stays as it is."""
+    return CATEGORIES.get(name, name)
+
+
+def group(name: str) -> str:
+    """The title of a group."""
+    return GROUPS.get(name, name)
+
+
+def error(kind: str) -> str:
+    """A harness error type in plain words; a type that is not known stays as it is."""
+    return ERRORS.get(kind, kind)
+
+
+def verdict(name: object) -> str:
+    """The verdict as a title."""
+    return VERDICTS.get(str(name), str(name).replace("_", " ").capitalize())
+
+
+def headline(verdict_name: str, overall: Mapping[str, Any]) -> str:
+    """The answer in one sentence, with number, interval and p.
+
+    A comparison that is not possible has no numbers.
+    """
+    if verdict_name == "not_comparable":
+        return "Not comparable: the two evaluations cannot tell whether the training helped."
+    return f"{change_sentence(overall)} {verdict(verdict_name)}."
+
+
+def change_sentence(overall: Mapping[str, Any]) -> str:
+    """`Overall 56.9 → 63.8: +6.8 points (95 % interval +5.6 to +8.1, p < 0.001).`"""
+    return (
+        f"Overall {percent(overall.get('baseline'))} → {percent(overall.get('trained'))}: "
+        f"{points(overall.get('delta'))} points "
+        f"(95 % interval {interval(overall.get('ci95'))}, {p_equals(overall.get('p'))})."
+    )
