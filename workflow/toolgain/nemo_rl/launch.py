@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import yaml
 from omegaconf import DictConfig
 
 from toolgain.errors import GoOnLaterError, StageError, ToolgainError, UserError
-from toolgain.files import now, read_json, write_json, write_text
+from toolgain.files import now, write_json, write_text
 from toolgain.nemo_rl import lint, plan, refs, watch
 from toolgain.nemo_rl import overrides as ov
 from toolgain.nemo_rl.raysub import (
@@ -31,7 +31,8 @@ from toolgain.nemo_rl.raysub import (
     wandb_key_file,
 )
 from toolgain.slurm import allocation
-from toolgain.training import checkpoints
+from toolgain.training import checkpoints, manifest
+
 
 Report = Callable[[int, int, float | None, float | None], None]
 """Called with step, planned steps, last reward and last accuracy."""
@@ -43,21 +44,16 @@ class Outcome:
 
     planned_steps: int
     total_steps: int
-    first_step: int
-    """Steps that were done before this segment."""
     end: str
-    """finished, time_limit, hang, zero_reward, nan, empty_batch, stopped, failed."""
-    message: str
-    hosts: list[str]
+    """finished, time_limit, hang, told_to_end or failed."""
+    hosts: tuple[str, ...]
     world_size: int
     health: list[dict[str, Any]]
-    versions: dict[str, str | None]
+    versions: dict[str, str]
     wandb_url: str | None
-    periods: dict[str, int]
+    periods: dict[str, Any]
     lost_s: float
     """Seconds of training after the last save, done again by the next segment."""
-    log: str
-    """The log to look at first."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +64,31 @@ class Prepared:
     root: Path
     config: Path
     overrides: list[ov.Override]
-    used: dict[str, Any]
     numbers: plan.Numbers
-    planned_steps: int
+    planned: int
     findings: list[lint.Finding]
-    versions: dict[str, str | None]
-    tasks: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `train`, once they are paths."""
+
+    section: Mapping[str, Any]
+    weights: Path
+    train: Path
+    validation: Path
+    name: str
+    folder: Path
+    nodes: int
+    smoke: bool
+    cluster: Mapping[str, Any]
+    report: Report
+
+    @property
+    def logs(self) -> Path:
+        """Where NeMo RL makes a folder `exp_NNN` for each launch."""
+        return self.folder / "logs"
 
 
 def train(
@@ -99,7 +114,7 @@ def train(
         nodes: Nodes to train on, of those that the job has.
         smoke: Only `smoke_steps` steps.
         cluster: The cluster section.
-        report: Told about each new step.
+        report: Told where the training stands.
 
     Raises:
         UserError: something would fail after the GPUs were taken; nothing was started.
@@ -107,6 +122,18 @@ def train(
         StageError: the training failed.
         The last two carry the segment as `.outcome`.
     """
+    request = Request(
+        section=section,
+        weights=Path(weights["path"]),
+        train=tasks.resolve().parent / "train.jsonl",
+        validation=tasks.resolve().parent / "validation.jsonl",
+        name=name,
+        folder=directory.resolve(),
+        nodes=nodes,
+        smoke=smoke,
+        cluster=cluster,
+        report=report or (lambda *_: None),
+    )
     found = allocation.current()
     if found is None:
         raise UserError(
@@ -117,27 +144,30 @@ def train(
         raise UserError(
             f"training: {nodes} nodes wanted, Slurm job {found.job_id} has {len(found.nodes)}."
         )
+    # A smoke training is one segment that must fit its time limit.
+    prepared = prepare(request, None if smoke else found.seconds_left())
+    request.folder.mkdir(parents=True, exist_ok=True)
     hosts = found.nodes[:nodes]
-    directory = directory.resolve()
-    prepared = prepare(
-        section,
-        weights=weights,
-        tasks=tasks,
-        name=name,
-        directory=directory,
-        nodes=nodes,
-        smoke=smoke,
-        cluster=cluster,
-        seconds_left=found.seconds_left(),
-    )
-    site = cluster["nemo_rl"]
-    directory.mkdir(parents=True, exist_ok=True)
-    before = newest_step(directory)
-    if before >= prepared.planned_steps:
-        return _already_done(prepared, before, hosts, directory)
-    checkpoints.discard_unfinished(directory)
-    log_folder = _new_log_folder(directory, found.job_id)
-    wandb = "off" if smoke else section["nemo_rl"]["wandb"]
+    if newest_step(request.folder) >= prepared.planned:
+        return _outcome(request, prepared, hosts, "finished", [], None, 0.0)
+    checkpoints.discard_unfinished(request.folder)
+    log_folder = _new_log_folder(request.folder, found.job_id)
+    variables = _variables(request, prepared, found, hosts, log_folder)
+    _write_private(log_folder / "command.sh", variables["COMMAND"])
+    write_json(log_folder / "findings.json", [asdict(item) for item in prepared.findings])
+    return _segment(request, prepared, variables, log_folder, hosts)
+
+
+def _variables(
+    request: Request,
+    prepared: Prepared,
+    found: allocation.Allocation,
+    hosts: tuple[str, ...],
+    log_folder: Path,
+) -> dict[str, str]:
+    """The environment of ray.sub."""
+    site = request.cluster["nemo_rl"]
+    wandb = "off" if request.smoke else request.section["nemo_rl"]["wandb"]
     key_file = wandb_key_file(os.environ, prepared.ref, wandb)
     text = command(
         prepared.ref, prepared.root, prepared.config, prepared.overrides, site, wandb, key_file
@@ -145,94 +175,79 @@ def train(
     needed = [
         prepared.root,
         Path.cwd(),
-        directory,
-        tasks.resolve().parent,
-        Path(weights["path"]),
+        request.folder,
+        request.train.parent,
+        *folders_behind(request.weights),
         plan.PLUGIN.parent,
         prepared.config.parent,
         *([Path(site["hf_home"])] if site["hf_home"] else []),
         *([Path(key_file).parent] if key_file else []),
     ]
-    allocated = replace(found, nodes=hosts, cpus=found.cpus_per_node * nodes)
     variables = environment(
         os.environ,
-        allocated,
+        replace(found, nodes=hosts, cpus=found.cpus_per_node * len(hosts)),
         prepared.root,
-        str(cluster["container"]),
+        str(request.cluster["container"]),
         mounts(site["mounts"], needed),
         text,
         log_folder,
-        cluster["gpus_per_node"],
+        request.cluster["gpus_per_node"],
         site,
-        account=cluster.get("account") or os.environ.get("SLURM_ACCOUNT"),
+        account=request.cluster.get("account") or os.environ.get("SLURM_ACCOUNT"),
     )
     if wandb == "online" and not key_file:
         variables["WANDB_API_KEY"] = os.environ["WANDB_API_KEY"]
-    _write_private(log_folder / "command.sh", text)
-    write_json(log_folder / "findings.json", [asdict(item) for item in prepared.findings])
-    return _segment(
-        section["nemo_rl"], prepared, variables, log_folder, directory, hosts, site, before, report
-    )
+    return variables
 
 
-def prepare(
-    section: Mapping[str, Any],
-    *,
-    weights: Mapping[str, Any],
-    tasks: Path,
-    name: str,
-    directory: Path,
-    nodes: int,
-    smoke: bool,
-    cluster: Mapping[str, Any],
-    seconds_left: float | None,
-) -> Prepared:
+def folders_behind(model: Path) -> list[Path]:
+    """The model's folder and those that its links lead to; the container needs them all."""
+    targets = {path.resolve().parent for path in model.iterdir()} if model.is_dir() else set()
+    return [model.resolve(), *sorted(targets)]
+
+
+def prepare(request: Request, seconds_left: float | None) -> Prepared:
     """Check everything that can be known before the start and build the overrides.
+
+    Args:
+        request: The training.
+        seconds_left: Seconds until the time limit; None without one.
 
     Raises:
         UserError: lists every finding, with its arithmetic.
     """
-    nemo = section["nemo_rl"]
-    ref, root, config, base, versions = checkout(nemo, cluster)
-    counted = read_json(tasks, "tasks")
-    folder = tasks.resolve().parent
-    rows = int(counted["train"])
+    nemo, folder = request.section["nemo_rl"], request.folder
+    ref, root, config, base, versions = checkout(nemo, request.cluster)
+    rows = manifest.validation_items(request.train)
     place = plan.Place(
-        model=Path(weights["path"]),
-        train_file=folder / "train.jsonl",
-        validation_file=folder / "validation.jsonl",
-        checkpoints=directory,
-        nodes=nodes,
-        gpus_per_node=cluster["gpus_per_node"],
-        run=name,
+        model=request.weights,
+        train_file=request.train,
+        validation_file=request.validation,
+        checkpoints=folder,
+        nodes=request.nodes,
+        gpus_per_node=request.cluster["gpus_per_node"],
+        run=request.name,
     )
-    for file in (place.train_file, place.validation_file):
-        if not file.is_file():
-            raise UserError(f"tasks: {file} does not exist; delete {tasks} and run again.")
-    steps = section["smoke_steps"] if smoke else 0
-    asked = plan.overrides(nemo, section["seed"], ref, base, place, rows, steps)
-    findings = [lint.log_folder(directory)]
+    smoke_steps = request.section["smoke_steps"] if request.smoke else 0
+    asked = plan.overrides(nemo, request.section["seed"], ref, base, place, rows, smoke_steps)
+    findings = [lint.log_folder(folder)]
     if seconds_left is not None:
         value, finding = lint.must_save_by(
-            seconds_left, cluster["nemo_rl"], _longest_step(directory)
+            seconds_left, request.cluster["nemo_rl"], _longest_step(folder)
         )
         findings.append(finding)
         asked.append(ov.Override("checkpointing.checkpoint_must_save_by", value))
-    used = ov.apply(base, asked)
-    numbers = plan.numbers(used, rows)
+    numbers = plan.numbers(ov.apply(base, asked), rows)
     findings += lint.findings(numbers, ref)
-    findings.append(_disk(numbers, Path(weights["path"]), directory))
+    findings.append(_disk(numbers, request.weights, folder))
     lint.refuse(findings)
-    planned = numbers.total_steps
-    assert planned is not None
-    return Prepared(
-        ref, root, config, asked, used, numbers, planned, findings, versions, dict(counted)
-    )
+    assert numbers.total_steps is not None
+    return Prepared(ref, root, config, asked, numbers, numbers.total_steps, findings, versions)
 
 
 def checkout(
     nemo: Mapping[str, Any], cluster: Mapping[str, Any]
-) -> tuple[refs.Ref, Path, Path, DictConfig, dict[str, str | None]]:
+) -> tuple[refs.Ref, Path, Path, DictConfig, dict[str, str]]:
     """The NeMo RL version, its checkout, the YAML and its content, and the versions found.
 
     Raises:
@@ -253,153 +268,171 @@ def checkout(
     config = config if config.is_absolute() else root / config
     versions = {
         "nemo_rl": ref.name,
-        "nemo_rl_commit": commit,
-        "nemo_gym_commit": gym,
+        "nemo_rl_commit": commit or "no git history",
+        "nemo_gym_commit": gym or "no git history",
         "container": str(cluster["container"]),
     }
     return ref, root, config, ov.load_yaml(config), versions
 
 
-def newest_step(directory: Path) -> int:
+def newest_step(folder: Path) -> int:
     """Step of the newest whole checkpoint; 0 without one."""
-    if not directory.is_dir():
-        return 0
-    whole, _ = checkpoints.scan(directory)
-    return max((item.step for item in whole), default=0)
+    return max((item.step for item in checkpoints.scan(folder)[0]), default=0)
 
 
 def _segment(
-    nemo: Mapping[str, Any],
+    request: Request,
     prepared: Prepared,
     variables: Mapping[str, str],
     log_folder: Path,
-    directory: Path,
     hosts: tuple[str, ...],
-    site: Mapping[str, Any],
-    before: int,
-    report: Report | None,
 ) -> Outcome:
+    nemo, site, folder = request.section["nemo_rl"], request.cluster["nemo_rl"], request.folder
     started = time.time()
-    logs, curves = watch.Logs(), watch.Curves(directory / "logs")
+    logs, curves = watch.Logs(), watch.Curves(request.logs)
     limits = watch.Limits(
         zero_reward_steps=nemo["zero_reward_steps"],
         hang_factor=nemo["hang_factor"],
         setup_s=site["setup_minutes"] * 60,
         save_s=site["save_minutes"] * 60,
     )
-    running: RaySub | None = None
     alarms: list[watch.Alarm] = []
-    asked_otherwise: list[str] = []
+    otherwise: list[str] = []
     outlived: list[str] = []
-    stopped = False
+
+    def look() -> None:
+        logs.read(running.logs())
+        curves.read()
+        _note_saves(folder)
+        reward, accuracy = curves.last(watch.REWARD), curves.last(watch.ACCURACY)
+        request.report(
+            reward.step if reward else 0,
+            prepared.planned,
+            reward.value if reward else None,
+            accuracy.value if accuracy else None,
+        )
+
     with _told_to_stop() as told:
         running = RaySub(prepared.root, variables, log_folder)
         try:
-            while running.returned() is None and not told and not asked_otherwise:
+            while running.returned() is None and not told:
                 _pause(site["poll_seconds"], running, told)
-                logs.read(running.logs())
-                curves.read()
-                _tell(report, curves, prepared.planned_steps)
+                look()
                 alarms = watch.alarms(curves, logs, limits, started)
-                asked_otherwise = _config_differs(prepared, directory)
-                if any(alarm.fatal for alarm in alarms):
+                otherwise = _config_differs(prepared, folder)
+                if otherwise or any(alarm.fatal for alarm in alarms):
                     break
-            stopped = bool(told)
         finally:
             code = running.returned()
             outlived = running.end()
-    logs.read(running.logs())
-    curves.read()
-    _tell(report, curves, prepared.planned_steps)
+    look()
     ended_by = next((alarm for alarm in alarms if alarm.fatal), None)
     if ended_by is None:
         # What the last lines say counts too; a hang is none once everything has ended.
         alarms = [
             alarm for alarm in watch.alarms(curves, logs, limits, started) if alarm.name != "hang"
         ]
-    total = newest_step(directory)
-    all_alarms = _remember_alarms(directory, alarms)
-    end, message = _judge(
-        prepared, total, before, code, logs, ended_by, asked_otherwise, stopped, outlived
-    )
-    outcome = Outcome(
-        planned_steps=total if logs.stopped_early and end == "finished" else prepared.planned_steps,
-        total_steps=total,
-        first_step=before,
-        end=end,
-        message=message,
-        hosts=list(hosts),
-        world_size=prepared.numbers.world,
-        health=watch.health(all_alarms),
-        versions=prepared.versions,
-        wandb_url=logs.wandb_url or _remembered_url(directory),
-        periods={
-            "val_period": prepared.numbers.val_period,
-            "save_period": prepared.numbers.save_period,
-            "keep_top_k": prepared.numbers.keep_top_k,
-        },
-        lost_s=0.0 if end == "finished" else _lost_seconds(directory, started),
-        log=str(running.driver_log() or running.output),
-    )
-    write_json(log_folder / "outcome.json", asdict(outcome))
-    _remember_url(directory, logs.wandb_url)
+        ended_by = next((alarm for alarm in alarms if alarm.fatal), None)
+    otherwise = otherwise or _config_differs(prepared, folder)
+    total = newest_step(folder)
+    if otherwise:
+        end, message = (
+            "failed",
+            "NeMo RL trains with other values than asked: " + "; ".join(otherwise),
+        )
+    else:
+        end, message = _judge(total, prepared.planned, code, logs, ended_by, bool(told), outlived)
+    lost = 0.0 if end == "finished" else _lost_seconds(folder, started)
+    outcome = _outcome(request, prepared, hosts, end, alarms, logs.wandb_url, lost)
+    write_json(log_folder / "outcome.json", {**asdict(outcome), "message": message})
     if end == "finished":
         return outcome
-    kind: type[ToolgainError] = (
-        GoOnLaterError if end in ("time_limit", "hang", "stopped") else StageError
+    kind: type[ToolgainError] = StageError if end == "failed" else GoOnLaterError
+    error = kind(
+        f"training: step {total} of {prepared.planned} is saved; {message} "
+        f"Log: {running.driver_log() or running.output}."
     )
-    error = kind(message)
     error.outcome = outcome  # type: ignore[attr-defined]
     raise error
 
 
 def _judge(
-    prepared: Prepared,
     total: int,
-    before: int,
+    planned: int,
     code: int | None,
     logs: watch.Logs,
     ended_by: watch.Alarm | None,
-    asked_otherwise: list[str],
-    stopped: bool,
+    told: bool,
     outlived: list[str],
 ) -> tuple[str, str]:
-    """How the segment ended and the line that says so. The exit code alone decides nothing."""
-    planned = prepared.planned_steps
-    reached = f"step {total} of {planned} is saved"
-    if asked_otherwise:
-        return "failed", "NeMo RL trains with other values than asked: " + "; ".join(
-            asked_otherwise
-        )
-    if total >= planned or (logs.stopped_early and total > before):
-        return "finished", reached
+    """How a segment ended, and a sentence that says why.
+
+    The exit code decides nothing: ray.sub gives 0 when it was ended, with the training still
+    running.
+    """
+    if total >= planned:
+        return "finished", "all steps are done."
     memory = f" Out of memory: {logs.out_of_memory}." if logs.out_of_memory else ""
     if ended_by is not None:
-        word = "ended as a hang" if ended_by.name == "hang" else "ended"
-        return ended_by.name, f"the training was {word}: {ended_by.evidence}; {reached}.{memory}"
-    if logs.timed_out or stopped:
-        why = "before the job's time limit" if logs.timed_out else "when the job was told to end"
-        return (
-            "time_limit" if logs.timed_out else "stopped",
-            f"the training stopped {why}; {reached}. Run the same command again to go on.",
-        )
-    still = f", while job steps {', '.join(outlived)} still ran" if outlived else ""
-    said = "was ended" if code is None else f"ended with exit code {code}{still}"
-    return "failed", f"ray.sub {said}, but {reached}.{memory}"
+        why = f"{ended_by.evidence}. {watch.ADVICE[ended_by.name]}{memory}"
+        if ended_by.name == "hang":
+            return "hang", f"ended as a hang: {why}"
+        return "failed", f"ended to save the GPUs: {why}"
+    if logs.timed_out:
+        return "time_limit", "stopped before the time limit; run the same command again to go on."
+    if told:
+        return "told_to_end", "the job was told to end; run the same command again to go on."
+    still = f", while its job steps {', '.join(outlived)} still ran" if outlived else ""
+    early = " NeMo RL stopped early by its own threshold." if logs.stopped_early else ""
+    return "failed", f"ray.sub ended with exit code {code}{still}.{early}{memory}"
 
 
-def _config_differs(prepared: Prepared, directory: Path) -> list[str]:
+def _outcome(
+    request: Request,
+    prepared: Prepared,
+    hosts: tuple[str, ...],
+    end: str,
+    alarms: list[watch.Alarm],
+    url: str | None,
+    lost_s: float,
+) -> Outcome:
+    folder, numbers = request.folder, prepared.numbers
+    _remember_url(folder, url)
+    return Outcome(
+        planned_steps=prepared.planned,
+        total_steps=newest_step(folder),
+        end=end,
+        hosts=hosts,
+        world_size=numbers.world,
+        health=watch.health(_remember_alarms(folder, alarms)),
+        versions=prepared.versions,
+        wandb_url=url or _remembered_url(folder),
+        periods={
+            "val_period": numbers.val_period,
+            "save_period": numbers.save_period,
+            "keep_top_k": numbers.keep_top_k,
+        },
+        lost_s=lost_s,
+    )
+
+
+def _config_differs(prepared: Prepared, folder: Path) -> list[str]:
     """How the newest checkpoint's config.yaml differs from what was asked for."""
-    step = newest_step(directory)
-    path = checkpoints.step_folder(directory, step) / "config.yaml"
+    step = newest_step(folder)
+    path = checkpoints.step_folder(folder, step) / "config.yaml"
     if not step or not path.is_file():
         return []
-    # What may differ between the segments of one training.
-    free = {"checkpointing.checkpoint_must_save_by", "cluster.num_nodes", "cluster.gpus_per_node"}
-    # Filled in by NeMo RL from the validation file.
-    free.add("grpo.max_val_samples")
-    # NeMo RL puts exp_NNN behind it.
-    free.add("logger.log_dir")
+    free = {
+        # What may differ between the segments of one training.
+        "checkpointing.checkpoint_must_save_by",
+        "cluster.num_nodes",
+        "cluster.gpus_per_node",
+        # Filled in by NeMo RL: the size of the validation file, and exp_NNN.
+        "grpo.max_val_samples",
+        "logger.log_dir",
+        # Where things lie may change between segments too.
+        "policy.generation.vllm_cfg.tool_parser_plugin",
+    }
     with contextlib.suppress(OSError, yaml.YAMLError):
         used = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(used, dict):
@@ -408,28 +441,15 @@ def _config_differs(prepared: Prepared, directory: Path) -> list[str]:
     return []
 
 
-def _already_done(
-    prepared: Prepared, total: int, hosts: tuple[str, ...], directory: Path
-) -> Outcome:
-    return Outcome(
-        planned_steps=prepared.planned_steps,
-        total_steps=total,
-        first_step=total,
-        end="finished",
-        message=f"step {total} of {prepared.planned_steps} was saved before",
-        hosts=list(hosts),
-        world_size=prepared.numbers.world,
-        health=watch.health(_remember_alarms(directory, [])),
-        versions=prepared.versions,
-        wandb_url=_remembered_url(directory),
-        periods={
-            "val_period": prepared.numbers.val_period,
-            "save_period": prepared.numbers.save_period,
-            "keep_top_k": prepared.numbers.keep_top_k,
-        },
-        lost_s=0.0,
-        log=str(directory / "launches"),
-    )
+def _note_saves(folder: Path) -> None:
+    """Note each checkpoint when it is first seen: upstream deletes the worse ones later."""
+    known = {save["step"] for save in manifest.read_saves(folder)}
+    new = [item for item in checkpoints.scan(folder)[0] if item.step not in known]
+    if new:
+        with (folder / "saves.jsonl").open("a", encoding="utf-8") as file:
+            for item in new:
+                line = {"step": item.step, "accuracy": item.accuracy, "seconds": 0.0}
+                file.write(json.dumps(line) + "\n")
 
 
 def _disk(numbers: plan.Numbers, model: Path, directory: Path) -> lint.Finding:
@@ -443,9 +463,9 @@ def _disk(numbers: plan.Numbers, model: Path, directory: Path) -> lint.Finding:
     return lint.disk(numbers, weights, free, len(present), measured or None)
 
 
-def _longest_step(directory: Path) -> float | None:
+def _longest_step(folder: Path) -> float | None:
     """The longest step of the launches so far, in seconds; None before two steps were done."""
-    curves = watch.Curves(directory / "logs")
+    curves = watch.Curves(folder / "logs")
     curves.read()
     return max(curves.step_times(), default=None)
 
@@ -454,18 +474,6 @@ def _lost_seconds(directory: Path, started: float) -> float:
     """Seconds since the newest save of this segment, or since its start."""
     saves = [path.stat().st_mtime for path in directory.glob("step_*/training_info.json")]
     return max(0.0, time.time() - max([started, *saves]))
-
-
-def _tell(report: Report | None, curves: watch.Curves, planned: int) -> None:
-    if report is None:
-        return
-    reward, accuracy = curves.last(watch.REWARD), curves.last(watch.ACCURACY)
-    report(
-        reward.step if reward else 0,
-        planned,
-        reward.value if reward else None,
-        accuracy.value if accuracy else None,
-    )
 
 
 def _pause(seconds: float, running: RaySub, told: list[int]) -> None:

@@ -172,7 +172,7 @@ def _values(
     epochs = section["epochs"]
     most = section["max_steps"] or 1_000_000
     if rows is not None:
-        most = min(most, max(1, epochs * (rows // section["prompts_per_step"])))
+        most = planned_steps(section, rows)
     val_period, save_period = section["val_period"], section["save_period"]
     if smoke_steps:
         most, val_period, save_period = min(most, smoke_steps), smoke_steps, smoke_steps
@@ -319,6 +319,22 @@ def _refuse_owned(theirs: list[Override], ours: Mapping[str, Any]) -> None:
                 f"training.nemo_rl.overrides: `{key}` follows from another key of "
                 "training.nemo_rl; set that one."
             )
+
+
+def planned_steps(section: Mapping[str, Any], rows: int) -> int:
+    """Steps of a training on so many rows: upstream drops an incomplete last batch.
+
+    Raises:
+        UserError: there are fewer rows than prompts in one step.
+    """
+    prompts = section["prompts_per_step"]
+    steps = section["epochs"] * (rows // prompts)
+    if steps == 0:
+        raise UserError(
+            f"training.nemo_rl.prompts_per_step is {prompts}, but there are only {rows} training "
+            f"rows; set it to {rows} or below."
+        )
+    return min(section["max_steps"] or steps, steps)
 
 
 def numbers(used: Mapping[str, Any], rows: int | None) -> Numbers:

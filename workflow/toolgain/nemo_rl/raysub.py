@@ -113,7 +113,7 @@ def environment(
         MOUNTS=",".join(mounts),
         COMMAND=command,
         GPUS_PER_NODE=str(gpus_per_node),
-        CPUS_PER_WORKER=str(site["cpus_per_node"] or found.cpus_per_node),
+        CPUS_PER_WORKER=str(found.cpus_per_node),
         BASE_LOG_DIR=str(log_folder),
     )
     kept.update(site["env"])

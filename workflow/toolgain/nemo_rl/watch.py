@@ -27,7 +27,7 @@ TITLES = {
     "empty_batch": "No batch was empty",
     "nan": "Loss, reward and accuracy are numbers",
 }
-_ADVICE = {
+ADVICE = {
     "out_of_memory": "Lower gpu_memory_utilization, micro_batch_size or max_sequence_length; for "
     "host memory ask for more with the job.",
     "zero_reward": "The environment server is likely dead: look for its error in ray-driver.log.",
@@ -264,7 +264,7 @@ def health(found: Iterable[Alarm]) -> list[dict[str, Any]]:
     entries = []
     for name, title in TITLES.items():
         alarm = by_name.get(name)
-        evidence = "" if alarm is None else f"{alarm.evidence}. {_ADVICE[name]}"
+        evidence = "" if alarm is None else f"{alarm.evidence}. {ADVICE[name]}"
         entries.append(
             {"name": name, "title": title, "passed": alarm is None, "evidence": evidence}
         )
