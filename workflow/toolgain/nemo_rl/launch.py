@@ -33,7 +33,6 @@ from toolgain.nemo_rl.raysub import (
 from toolgain.slurm import allocation
 from toolgain.training import checkpoints, manifest
 
-
 Report = Callable[[int, int, float | None, float | None], None]
 """Called with step, planned steps, last reward and last accuracy."""
 

@@ -328,13 +328,13 @@ def planned_steps(section: Mapping[str, Any], rows: int) -> int:
         UserError: there are fewer rows than prompts in one step.
     """
     prompts = section["prompts_per_step"]
-    steps = section["epochs"] * (rows // prompts)
+    steps = int(section["epochs"]) * (rows // int(prompts))
     if steps == 0:
         raise UserError(
             f"training.nemo_rl.prompts_per_step is {prompts}, but there are only {rows} training "
             f"rows; set it to {rows} or below."
         )
-    return min(section["max_steps"] or steps, steps)
+    return min(int(section["max_steps"] or steps), steps)
 
 
 def numbers(used: Mapping[str, Any], rows: int | None) -> Numbers:

@@ -87,14 +87,7 @@ def environment(
                 f"the {what} {text} holds a space or one of , : $ ' \" which ray.sub does not "
                 "quote; use a plain path."
             )
-    kept = {
-        name: value
-        for name, value in base.items()
-        if name not in TAKEN_BY_CHANCE
-        and name not in HOST_ONLY
-        and not _STRIPPED.match(name)
-        and not _SECRET.search(name)
-    }
+    kept = host_environment(base)
     slurm = found.variables()
     # Fresh log folders tell launches apart; a restart count would put the number in the name.
     slurm.pop("SLURM_RESTART_COUNT", None)
@@ -118,6 +111,24 @@ def environment(
     )
     kept.update(site["env"])
     return kept
+
+
+def host_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """`base` without secrets, without what ray.sub takes by chance, and without old SLURM_*.
+
+    The job's id stays: srun needs it.
+    """
+    return {
+        name: value
+        for name, value in base.items()
+        if name in ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF")
+        or (
+            name not in TAKEN_BY_CHANCE
+            and name not in HOST_ONLY
+            and not _STRIPPED.match(name)
+            and not _SECRET.search(name)
+        )
+    }
 
 
 def command(

@@ -15,6 +15,8 @@ WORKPLACE_YAML = "examples/nemo_gym/grpo_workplace_assistant_nemotron_nano_v2_9b
 DAPO_YAML = "examples/nemo_gym/grpo_dapo17k_bytedtsinghua_qwen3_4binstruct_nf.yaml"
 PROGRAM = "examples/nemo_gym/run_grpo_nemo_gym.py"
 GYM_FOLDER = "3rdparty/Gym-workspace/Gym"
+GYM_DATA = "data/workplace_assistant"
+"""Where Gym's preparation writes, below its folder."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,6 @@ class Ref:
     ray: str
     train_data_key: str
     validation_data_key: str
-    gym_data_folder: str
-    """Where Gym's preparation of this version writes, below the Gym folder."""
     has_val_at_end: bool
     """Whether `grpo.val_at_end` is read; v0.5.0 ignores it without a word."""
     has_save_optimizer: bool
@@ -70,7 +70,6 @@ _COMMON_KEYS = (
 _NEW_DATA = {
     "train_data_key": "data.train.data_path",
     "validation_data_key": "data.validation.data_path",
-    "gym_data_folder": "data/workplace_assistant",
 }
 
 REFS: dict[str, Ref] = {
@@ -85,7 +84,6 @@ REFS: dict[str, Ref] = {
             ray="2.49.2",
             train_data_key="data.train_jsonl_fpath",
             validation_data_key="data.validation_jsonl_fpath",
-            gym_data_folder="resources_servers/workplace_assistant/data",
             has_val_at_end=False,
             has_save_optimizer=False,
             parser_plugin_is_mandatory=True,
