@@ -1,0 +1,72 @@
+"""Training curves from TensorBoard files, merged over the launches of one training.
+
+Every launch writes its own folder, `exp_001`, `exp_002`, ...; where two have a value for one step,
+the later launch wins. Names and steps are NeMo RL's: `train/reward` from step 1,
+`validation/accuracy` with the model before the training at step 0.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+REWARD = "train/reward"
+ACCURACY = "validation/accuracy"
+
+Curve = list[tuple[int, float]]
+
+_LAUNCH = re.compile(r"exp_(\d+)")
+
+
+def launches(logs: Path) -> list[Path]:
+    """The launch folders in `logs`, first to last."""
+    if not logs.is_dir():
+        return []
+    numbered = [(_LAUNCH.fullmatch(path.name), path) for path in logs.iterdir() if path.is_dir()]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in numbered if match)]
+
+
+def next_launch(logs: Path) -> Path:
+    """The folder that the next launch writes into."""
+    done = launches(logs)
+    number = int(done[-1].name.removeprefix("exp_")) + 1 if done else 1
+    return logs / f"exp_{number:03d}"
+
+
+def read(logs: Path) -> dict[str, Curve]:
+    """All curves below `logs` by name, each by rising step; only finite values.
+
+    `logs` holds launch folders; without any, its own event files are one launch. A file that was
+    cut off by a kill gives what is before the cut.
+    """
+    merged: dict[str, dict[int, float]] = {}
+    for folder in launches(logs) or [logs]:
+        for name, step, value in _events(folder):
+            merged.setdefault(name, {})[step] = value
+    return {name: sorted(curve.items()) for name, curve in sorted(merged.items())}
+
+
+def _events(folder: Path) -> Iterable[tuple[str, int, float]]:
+    # Imported here: it takes most of a second, which a caller without curves should not wait.
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util import tensor_util
+
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    files = sorted(folder.rglob("*tfevents*"), key=lambda path: (path.stat().st_mtime, path.name))
+    for path in files:
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                if value.HasField("tensor"):
+                    number = float(tensor_util.make_ndarray(value.tensor).reshape(-1)[0])
+                elif value.HasField("simple_value"):
+                    number = float(value.simple_value)
+                else:
+                    continue
+                if math.isfinite(number):
+                    yield value.tag, int(event.step), number
+
+
+def at(curve: Curve, step: int) -> float | None:
+    """The value at a step, or None."""
+    return dict(curve).get(step)

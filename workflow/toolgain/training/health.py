@@ -1,0 +1,128 @@
+"""The four signs of a healthy training, each with its evidence."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from toolgain.training.curves import ACCURACY, REWARD, Curve
+
+
+class Sign(TypedDict):
+    """One sign: passed or not, and what that rests on."""
+
+    name: str
+    title: str
+    passed: bool
+    evidence: str
+
+
+def signs(
+    curves: dict[str, Curve],
+    *,
+    steps: int,
+    val_period: int,
+    save_period: int,
+    saved: Sequence[int],
+    out_of_memory: Sequence[str],
+    logs: int,
+    validation_items: int | None,
+) -> list[Sign]:
+    """The four signs that the documentation asks to look for after a training.
+
+    Args:
+        curves: The training curves by name.
+        steps: Steps planned.
+        val_period: Steps between validations.
+        save_period: Steps between checkpoints.
+        saved: Steps of all checkpoints that were written, kept or not.
+        out_of_memory: Logs that say that memory ran out.
+        logs: Logs that were read.
+        validation_items: Validation tasks, for the standard error.
+    """
+    return [
+        reward_rises(curves.get(REWARD, [])),
+        accuracy_rises(curves.get(ACCURACY, []), validation_items),
+        memory_sufficed(out_of_memory, logs, curves.get("system/peak_memory_bytes", [])),
+        saved_in_time(steps, val_period, save_period, saved, curves.get(ACCURACY, [])),
+    ]
+
+
+def reward_rises(curve: Curve) -> Sign:
+    """The last third's mean is above the first's by twice the error of their difference."""
+    name, title = "reward", "The training reward rises"
+    third = len(curve) // 3
+    if third < 2:
+        return _sign(name, title, False, f"{len(curve)} steps are too few to see a rise.")
+    first, last = ([value for _, value in part] for part in (curve[:third], curve[-third:]))
+    rise = statistics.fmean(last) - statistics.fmean(first)
+    error = math.sqrt(sum(statistics.variance(part) / third for part in (first, last)))
+    evidence = (
+        f"Mean of the first {third} steps {statistics.fmean(first):.3f}, of the last {third} "
+        f"{statistics.fmean(last):.3f}: {rise:+.3f}, standard error {error:.3f}."
+    )
+    return _sign(name, title, rise > 2 * error, evidence)
+
+
+def accuracy_rises(curve: Curve, items: int | None) -> Sign:
+    """The last validation is above the one before the training."""
+    name, title = "accuracy", "The validation accuracy rises"
+    if len(curve) < 2 or curve[0][0] != 0:
+        return _sign(name, title, False, "No validation before the training, or none after it.")
+    (_, before), (step, after) = curve[0], curve[-1]
+    best_step, best = max(curve[1:], key=lambda point: (point[1], point[0]))
+    evidence = f"{before:.3f} before, {after:.3f} at step {step}, best {best:.3f} at {best_step}"
+    if items:
+        error = math.sqrt(sum(p * (1 - p) / items for p in (before, after) if 0 <= p <= 1))
+        evidence += f" ({items} tasks; standard error of the difference up to {error:.3f})"
+    return _sign(name, title, after > before, evidence + ".")
+
+
+def memory_sufficed(found: Sequence[str], logs: int, peak: Curve) -> Sign:
+    """No log says that memory ran out."""
+    name, title = "memory", "Memory never ran out"
+    if found:
+        return _sign(name, title, False, f"Out of memory in {', '.join(found)}.")
+    if not logs:
+        return _sign(name, title, False, "There is no log to read.")
+    most = max((value for _, value in peak), default=0.0)
+    held = f"; at most {most / 2**30:.1f} GiB in the first process" if most else ""
+    return _sign(name, title, True, f"None of {logs} log{'s' * (logs > 1)} says so{held}.")
+
+
+def saved_in_time(
+    steps: int, val_period: int, save_period: int, saved: Sequence[int], accuracy: Curve
+) -> Sign:
+    """Every checkpoint and every validation that was asked for took place."""
+    name, title = "checkpoints", "Checkpoints and validations came at the intervals asked for"
+    due = _due(steps, save_period)
+    missing = sorted(due - set(saved))
+    asked = _due(steps, val_period) | {0}
+    unseen = sorted(asked - {step for step, _ in accuracy})
+    evidence = (
+        f"{len(due) - len(missing)} of {len(due)} checkpoints (every {save_period} steps and the "
+        f"last), {len(asked) - len(unseen)} of {len(asked)} validations (every {val_period} steps, "
+        "the first and the last)"
+    )
+    if missing:
+        evidence += f"; no checkpoint at {_list(missing)}"
+    if unseen:
+        evidence += f"; no validation at {_list(unseen)}"
+    return _sign(name, title, not missing and not unseen, evidence + ".")
+
+
+def _due(steps: int, period: int) -> set[int]:
+    return set(range(period, steps + 1, period)) | {steps}
+
+
+def _list(steps: Sequence[int]) -> str:
+    return ", ".join(map(str, steps[:10])) + (", ..." if len(steps) > 10 else "")
+
+
+def _sign(name: str, title: str, passed: bool, evidence: str) -> Sign:
+    return {"name": name, "title": title, "passed": passed, "evidence": evidence}
+
+
+def problems(found: Sequence[Any]) -> list[str]:
+    """The signs that are missing, one line each."""
+    return [f"{sign['title']}: no. {sign['evidence']}" for sign in found if not sign["passed"]]

@@ -1,0 +1,106 @@
+"""The manifest of a training: written last, from what lies in the checkpoint folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from toolgain.files import commit, digest, now
+from toolgain.training import checkpoints, curves, health, segments
+from toolgain.training.backend import Job
+from toolgain.training.trl import out_of_memory, tail
+
+SEGMENT = (
+    "started", "finished", "host", "slurm_job_id", "first_step", "last_step", "end",
+    "world_size", "lost_s",
+)  # fmt: skip
+"""What the manifest says about each launch."""
+
+
+def build(job: Job, tasks: dict[str, Any], slurm: dict[str, Any] | None) -> dict[str, Any]:
+    """The content of manifest.json."""
+    found = curves.read(job.logs)
+    launches = segments.read(job.folder)
+    whole, _ = checkpoints.scan(job.folder)
+    saves = read_saves(job.folder)
+    kept = {item.step: item.accuracy for item in whole}
+    written = {save["step"]: save["accuracy"] for save in saves} | kept
+    items = validation_items(job.validation)
+    logs = sorted(path for path in job.folder.rglob("*.log") if path.is_file())
+    logs += sorted(job.folder.glob("launches/*/*-logs/*.log"))
+    last = launches[-1] if launches else {}
+    wall = sum(segments.seconds(entry) for entry in launches)
+    gpus = int(last.get("gpus") or 0)
+    return {
+        "schema": 1,
+        "run": job.name,
+        "backend": job.section["backend"],
+        "seed": job.section["seed"],
+        "checkpoint_dir": str(job.folder),
+        "config_digest": digest(job.section),
+        "weights": {key: job.weights.get(key) for key in ("path", "digest", "name")},
+        "planned_steps": job.steps,
+        "total_steps": max(kept, default=0),
+        "segments": [{key: entry[key] for key in SEGMENT if key in entry} for entry in launches],
+        "hosts": sorted({host for entry in launches for host in entry.get("hosts", [])}),
+        "world_size": last.get("world_size"),
+        "curves": found,
+        "checkpoints": [
+            {"step": step, "accuracy": accuracy, "kept": step in kept}
+            for step, accuracy in sorted(written.items())
+        ],
+        "validation_items": items,
+        "health": health.signs(
+            found,
+            steps=job.steps,
+            val_period=job.val_period,
+            save_period=job.save_period,
+            saved=sorted(written),
+            out_of_memory=[str(path) for path in logs if out_of_memory(tail(path))],
+            logs=len(logs),
+            validation_items=items,
+        )
+        + last.get("health", []),
+        "periods": {
+            "val_period": job.val_period,
+            "save_period": job.save_period,
+            "keep_top_k": job.section[job.section["backend"]].get("keep_top_k"),
+        },
+        "tasks": tasks,
+        "versions": last.get("versions", {}),
+        "times": {
+            "started": launches[0]["started"] if launches else None,
+            "finished": last.get("finished") or now(),
+            "wall_s": wall,
+            "stages": {
+                "checkpoints": sum(save["seconds"] for save in saves),
+                "steps": sum(value for _, value in found.get("train/step_time", [])),
+            },
+        },
+        "cost": {
+            "nodes": max(1, len(set(last.get("hosts", [])))),
+            "gpus": gpus,
+            "gpu_hours": gpus * wall / 3600,
+        },
+        "slurm": slurm,
+        "wandb_url": last.get("wandb_url"),
+        "commit": commit(Path(__file__).parent),
+    }
+
+
+def read_saves(folder: Path) -> list[dict[str, Any]]:
+    """What the program noted about each checkpoint it wrote; a step saved twice counts once."""
+    path = folder / "saves.jsonl"
+    saves: dict[int, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            save = json.loads(line)
+        except ValueError:
+            continue
+        saves[save["step"]] = save
+    return list(saves.values())
+
+
+def validation_items(path: Path) -> int:
+    """Number of validation tasks."""
+    with path.open(encoding="utf-8") as file:
+        return sum(1 for line in file if line.strip())

@@ -1,0 +1,102 @@
+"""The launches of one training: when each began, where, and how it ended.
+
+segments.jsonl in the checkpoint folder has a line for each begin and each end. A launch without an
+end was killed.
+"""
+
+import json
+import os
+import socket
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from toolgain.files import now
+from toolgain.training import curves
+
+FILE = "segments.jsonl"
+
+
+def begin(folder: Path, launch: Path) -> None:
+    """Note that `launch` begins."""
+    _append(
+        folder,
+        {
+            "event": "begin",
+            "launch": launch.name,
+            "time": now(),
+            "host": socket.gethostname(),
+            "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+        },
+    )
+
+
+def end(folder: Path, launch: Path, how: str, **facts: Any) -> None:
+    """Note that `launch` ended: `finished`, `failed`, or why it was asked to stop."""
+    _append(folder, {"event": "end", "launch": launch.name, "time": now(), "end": how, **facts})
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """One entry per launch, first to last: started, finished, host, slurm_job_id, first_step,
+    last_step, end, and what was noted with the end."""
+    launches: dict[str, dict[str, Any]] = {}
+    for event in _events(folder / FILE):
+        if event["event"] == "begin":
+            launches[event["launch"]] = {
+                "started": event["time"],
+                "finished": None,
+                "host": event["host"],
+                "slurm_job_id": event["slurm_job_id"],
+                "first_step": None,
+                "last_step": None,
+                "end": "killed",
+            }
+        elif event["launch"] in launches:
+            facts = {k: v for k, v in event.items() if k not in ("event", "launch", "time")}
+            launches[event["launch"]] |= {"finished": event["time"], **facts}
+    for name, entry in launches.items():
+        steps = [
+            step for step, _ in curves.read(folder / "logs" / name).get(curves.REWARD, []) if step
+        ]
+        if steps:
+            entry["first_step"], entry["last_step"] = min(steps), max(steps)
+        if entry["finished"] is None:
+            entry["finished"] = _last_sign(folder / "logs" / name)
+    return list(launches.values())
+
+
+def seconds(entry: dict[str, Any]) -> float:
+    """How long a launch ran."""
+    if not entry["finished"]:
+        return 0.0
+    begun, ended = (datetime.fromisoformat(entry[key]) for key in ("started", "finished"))
+    return max(0.0, (ended - begun).total_seconds())
+
+
+def _last_sign(launch: Path) -> str | None:
+    """When a killed launch last wrote anything."""
+    times = [path.stat().st_mtime for path in launch.rglob("*") if path.is_file()]
+    if not times:
+        return None
+    zone = datetime.fromisoformat(now()).tzinfo
+    return datetime.fromtimestamp(max(times), zone).isoformat(timespec="seconds")
+
+
+def _append(folder: Path, event: dict[str, Any]) -> None:
+    with (folder / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(event) + "\n")
+
+
+def _events(path: Path) -> list[dict[str, Any]]:
+    events = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            # The last line of a killed writer.
+            continue
+    return events

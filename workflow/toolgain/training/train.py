@@ -1,0 +1,356 @@
+"""The train stage: one GRPO training, from a frozen section to a manifest that is written last.
+
+The checkpoint folder is named after the fingerprint of what decides the outcome (section, weights,
+tasks). A killed training goes on from its last whole checkpoint; a finished one is only described
+again; a second trainer is refused by a lease. What the trainer leaves behind is checked by content,
+since an exit code proves nothing.
+"""
+
+import math
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolgain.errors import GoOnLaterError, StageError, UserError
+from toolgain.files import digest, file_digest, now, read_json, write_json
+from toolgain.progress import Progress, clock, mirror, results_folder
+from toolgain.training import checkpoints, curves, manifest, segments
+from toolgain.training.backend import Backend, Job
+from toolgain.training.lease import Lease
+
+SAVE_MARGIN_SECONDS = 60.0
+"""Kept free before a time limit, for the last checkpoint and the end."""
+
+OPTIMIZER_COPIES = 3
+"""Numbers kept per weight in a checkpoint: the weight and two of Adam's."""
+
+WITHOUT_EFFECT = ("smoke_steps", "tasks")
+"""Keys of the section that do not change what is trained; the tasks count by their content."""
+
+WITHOUT_EFFECT_HERE = {
+    "trl": ("threads", "processes"),
+    "nemo_rl": ("wandb", "wandb_project", "zero_reward_steps", "hang_factor"),
+}
+
+
+def run(
+    section: dict[str, Any],
+    *,
+    weights: Path,
+    tasks: Path,
+    name: str,
+    out: Path,
+    nodes: int,
+    smoke: bool,
+    trl_env: Path,
+    cluster: dict[str, Any] | None = None,
+) -> None:
+    """Train, or go on, and write `out`: the manifest, or with `smoke` the record of the smoke run.
+
+    Raises:
+        UserError: weights or tasks are missing or not those that were recorded.
+        StageError: another training holds the folder, or this one failed.
+        GoOnLaterError: stopped in time with everything saved.
+    """
+    base = read_json(weights, "--weights")
+    described = read_json(tasks, "--tasks")
+    train, validation = _task_files(tasks, described)
+    steps = int(section["smoke_steps"]) if smoke else planned_steps(section, train)
+    key = fingerprint(section, base, train, validation)
+    if smoke and steps == 0:
+        write_json(out, {"schema": 1, "run": name, "left_out": True, "fingerprint": key})
+        click.echo("smoke training left out (training.smoke_steps: 0)")
+        return
+    work = results_folder(out) / "work" / "training"
+    folder = work / (key[:12] + ("-smoke" if smoke else ""))
+    if smoke and (earlier := _earlier_smoke(folder, key)):
+        write_json(out, {**earlier, "run": name})
+        click.echo(f"smoke training passed before, at {earlier['finished']}; not repeated")
+        return
+    stage = "smoke" if smoke else "train"
+    progress = (folder / "progress.json", mirror(out, stage, name))
+    with Lease(folder, _job_alive) as lease:
+        if lease.taken_from:
+            click.echo(f"takes over from a training that has ended: {lease.taken_from}")
+        _same_fingerprint(folder, key)
+        val_period, save_period = (steps, steps) if smoke else _periods(section)
+        job = Job(
+            name=name,
+            section=section,
+            weights=base,
+            tasks=tasks,
+            train=train,
+            validation=validation,
+            folder=folder,
+            steps=steps,
+            val_period=val_period,
+            save_period=save_period,
+            nodes=nodes,
+            cluster=cluster or {},
+            smoke=smoke,
+            stop_at=_stop_at(),
+            environment=trl_env,
+            progress=progress,
+            lease=lease,
+        )
+        try:
+            _train(job)
+            verify(job)
+            if smoke:
+                record = _smoke_record(job, key)
+                write_json(folder / "smoke.json", record)
+                write_json(out, record)
+                return
+            result = manifest.build(job, described, _slurm())
+            write_json(out, {**result, "fingerprint": key})
+        except Exception as error:
+            _note(job, "failed", str(error))
+            raise
+        _note(job, "finished", None)
+        click.echo(summary(result))
+
+
+def fingerprint(
+    section: dict[str, Any], base: dict[str, Any], train: Path, validation: Path
+) -> str:
+    """Digest of everything that decides the outcome of a training."""
+    backend = section["backend"]
+    kept = {key: section[key] for key in ("backend", "seed")}
+    kept |= {
+        key: value
+        for key, value in section.items()
+        if key not in (*WITHOUT_EFFECT, "trl", "nemo_rl")
+    }
+    kept[backend] = {
+        key: value
+        for key, value in section[backend].items()
+        if key not in WITHOUT_EFFECT_HERE[backend]
+    }
+    return digest(
+        {
+            "training": kept,
+            "weights": base["digest"],
+            "tasks": [file_digest(train), file_digest(validation)],
+        }
+    )
+
+
+def planned_steps(section: dict[str, Any], train: Path) -> int:
+    """Steps of the training that the section asks for."""
+    if section["backend"] == "trl":
+        return int(section["trl"]["steps"])
+    from toolgain.nemo_rl import plan
+
+    return plan.planned_steps(section["nemo_rl"], manifest.validation_items(train))
+
+
+def verify(job: Job) -> None:
+    """Check by content that the training is finished.
+
+    Raises:
+        StageError: the last step's checkpoint is missing or not whole, no checkpoint carries a
+            validation accuracy, the curves have gaps, or a reward is no finite number.
+    """
+    whole, passed_over = checkpoints.scan(job.folder)
+    last = max((item.step for item in whole), default=0)
+    if last < job.steps:
+        broken = "; ".join(f"{item.path.name}: {item.reason}" for item in passed_over)
+        raise StageError(
+            f"training: the trainer ended without an error at step {last} of {job.steps}"
+            + (f" ({broken})" if broken else "")
+            + f". Run again to go on. Logs: {job.logs}."
+        )
+    if not any(item.accuracy is not None for item in whole):
+        raise StageError(
+            f"training: no checkpoint in {job.folder} carries {checkpoints.METRIC}. "
+            f"Logs: {job.logs}."
+        )
+    reward = dict(curves.read(job.logs).get(curves.REWARD, []))
+    missing = [step for step in range(1, job.steps + 1) if step not in reward]
+    if missing:
+        raise StageError(
+            f"training: the curve {curves.REWARD} in {job.logs} has no value for step "
+            f"{', '.join(map(str, missing[:5]))}{' and more' if len(missing) > 5 else ''}."
+        )
+    if not all(math.isfinite(value) for value in reward.values()):
+        raise StageError(f"training: a reward in {job.logs} is not a finite number.")
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What a training came to, in a few lines."""
+    accuracy = result["curves"].get(curves.ACCURACY, [])
+    lines = [
+        f"{result['run']}: {result['total_steps']} steps in {clock(result['times']['wall_s'])}"
+    ]
+    if accuracy:
+        values = ", ".join(f"{value:.3f} at {step}" for step, value in accuracy)
+        lines.append(f"validation accuracy: {values}")
+    for sign in result["health"]:
+        lines.append(f"{'yes' if sign['passed'] else 'NO '}  {sign['title']}. {sign['evidence']}")
+    return "\n".join(lines)
+
+
+def _train(job: Job) -> None:
+    """Bring the training to its end, or raise."""
+    done = latest_step(job.folder)
+    if done >= job.steps:
+        click.echo(f"all {job.steps} steps are done in {job.folder}")
+        return
+    _room_on_disk(job)
+    launch = curves.next_launch(job.logs)
+    segments.begin(job.folder, launch)
+    if done:
+        click.echo(f"goes on after step {done} of {job.steps}")
+    try:
+        outcome = _backend(job.section["backend"])(job, launch)
+    except Exception:
+        segments.end(job.folder, launch, "failed")
+        raise
+    facts = {k: v for k, v in asdict(outcome).items() if k not in ("step", "stopped")}
+    segments.end(job.folder, launch, outcome.stopped or "finished", **facts)
+    if outcome.stopped:
+        raise GoOnLaterError(
+            f"training: stopped after step {outcome.step} of {job.steps} ({outcome.stopped}) with "
+            "everything saved; run the same command again to go on."
+        )
+
+
+def latest_step(folder: Path) -> int:
+    """The last step with a whole checkpoint; 0 without any."""
+    return max((item.step for item in checkpoints.scan(folder)[0]), default=0)
+
+
+def _backend(name: str) -> Backend:
+    if name == "trl":
+        from toolgain.training import trl
+
+        return trl.start
+    from toolgain.nemo_rl import launch
+
+    return launch.start
+
+
+def _periods(section: dict[str, Any]) -> tuple[int, int]:
+    settings = section[section["backend"]]
+    return int(settings["val_period"]), int(settings["save_period"])
+
+
+def _task_files(tasks: Path, described: dict[str, Any]) -> tuple[Path, Path]:
+    files = tuple(tasks.parent / name for name in ("train.jsonl", "validation.jsonl"))
+    for path in files:
+        if not path.is_file():
+            raise UserError(
+                f"--tasks: {path} is missing beside {tasks.name}; make the tasks again."
+            )
+        recorded = described.get("sha256", {}).get(path.stem)
+        if recorded and recorded != file_digest(path):
+            raise UserError(
+                f"--tasks: {path} is not the file that {tasks.name} describes (its SHA-256 "
+                "differs); make the tasks again."
+            )
+    return files[0], files[1]
+
+
+def _same_fingerprint(folder: Path, key: str) -> None:
+    path = folder / "fingerprint.json"
+    if path.is_file() and (found := read_json(path, "training").get("fingerprint")) != key:
+        raise StageError(
+            f"training: {folder} belongs to another training (fingerprint {found}); move it away."
+        )
+    write_json(path, {"schema": 1, "fingerprint": key})
+
+
+def _room_on_disk(job: Job) -> None:
+    weights = Path(job.weights["path"])
+    size = sum(_numbers(path) for path in weights.glob("*.safetensors"))
+    if job.section["backend"] != "trl":
+        # NeMo RL's checkpoints are another size; toolgain.nemo_rl.lint reckons with it.
+        return
+    copies = 2 if job.smoke else job.section["trl"]["keep_top_k"] + 2
+    needed = copies * OPTIMIZER_COPIES * 4 * size
+    free = shutil.disk_usage(job.folder).free
+    if needed > free:
+        raise UserError(
+            f"training: {job.folder} has {free / 2**30:.1f} GiB free; {copies} checkpoints need "
+            f"{needed / 2**30:.1f} GiB. Free some, or lower keep_top_k."
+        )
+
+
+def _numbers(path: Path) -> int:
+    """How many numbers a safetensors file holds."""
+    header, _ = checkpoints.read_safetensors_header(path)
+    return sum(
+        math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+    )
+
+
+def _earlier_smoke(folder: Path, key: str) -> dict[str, Any] | None:
+    path = folder / "smoke.json"
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = read_json(path, "smoke training")
+    return record if record.get("fingerprint") == key and record.get("passed") else None
+
+
+def _smoke_record(job: Job, key: str) -> dict[str, Any]:
+    found = curves.read(job.logs)
+    times = [value for _, value in found.get("train/step_time", [])]
+    # The smoke training proved that a checkpoint can be written; it is not kept.
+    for item in checkpoints.scan(job.folder)[0]:
+        shutil.rmtree(item.path)
+    return {
+        "schema": 1,
+        "run": job.name,
+        "left_out": False,
+        "passed": True,
+        "steps": job.steps,
+        "fingerprint": key,
+        "config_digest": digest(job.section),
+        "finished": now(),
+        "seconds_per_step": sum(times) / len(times) if times else None,
+        "reward": found.get(curves.REWARD, []),
+        "accuracy": found.get(curves.ACCURACY, []),
+        "folder": str(job.folder),
+    }
+
+
+def _note(job: Job, state: str, message: str | None) -> None:
+    """Write the end into the progress files, over what the program wrote last."""
+    path = job.progress[0]
+    fields = read_json(path, "progress") if path.is_file() else {}
+    kept = {key: value for key, value in fields.items() if key != "updated"}
+    defaults = {"stage": "smoke" if job.smoke else "train", "name": job.name, "total": job.steps}
+    Progress(list(job.progress), **{**defaults, **kept, "state": state, "message": message})
+
+
+def _stop_at() -> float | None:
+    from toolgain.slurm.allocation import current
+
+    found = current()
+    if found is None or found.end is None:
+        return None
+    if found.end - SAVE_MARGIN_SECONDS < time.time():
+        raise UserError(
+            f"training: the time limit of Slurm job {found.job_id} leaves less than "
+            f"{SAVE_MARGIN_SECONDS:.0f} s; ask for more time."
+        )
+    return found.end - SAVE_MARGIN_SECONDS
+
+
+def _slurm() -> dict[str, Any] | None:
+    from toolgain.slurm.allocation import current, manifest_entry
+
+    return manifest_entry(current())
+
+
+def _job_alive(job_id: str) -> bool | None:
+    from toolgain.slurm.queue import NoAnswerError, is_alive
+
+    try:
+        return is_alive(job_id)
+    except NoAnswerError:
+        return None

@@ -1,0 +1,92 @@
+"""Log-probabilities of many completions of one prompt, with the prompt computed once.
+
+The completions of a group share their prompt. They are laid behind it in one row,
+
+    prompt without its last token | last token, completion 1 | last token, completion 2 | ...
+
+with a mask that shows each completion the prompt and itself alone, and with the positions that each
+would have on its own. Repeating the prompt's last token gives every completion a place from which
+its first token is predicted. The numbers are those of separate rows up to rounding; the training
+program checks that on its first batch (`toolgain.trl.grpo`), for a model whose attention takes no
+such mask.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+NOTHING = -100
+"""Label of places that are not scored."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Groups as rows of equal length; shapes with R rows of length L."""
+
+    input_ids: torch.Tensor
+    """(R, L)"""
+    position_ids: torch.Tensor
+    """(R, L)"""
+    attention_mask: torch.Tensor
+    """(R, 1, L, L), True where the place of dimension 2 sees that of dimension 3."""
+    shift_labels: torch.Tensor
+    """(R, L): the token that each place predicts, or NOTHING."""
+    places: tuple[tuple[int, int, int], ...]
+    """Per completion, in the order given: row, first place that predicts it, length."""
+
+    def to(self, device: torch.device) -> "Packed":
+        """The same on another device."""
+        tensors = (self.input_ids, self.position_ids, self.attention_mask, self.shift_labels)
+        return Packed(*(tensor.to(device) for tensor in tensors), self.places)
+
+
+def pack(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad: int
+) -> Packed:
+    """Lay completions behind their prompts; equal prompts share a row.
+
+    Prompts have two tokens or more, completions one or more.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(tuple(prompt), []).append(index)
+    length = max(
+        len(prompt) - 1 + sum(1 + len(completions[index]) for index in members)
+        for prompt, members in groups.items()
+    )
+    rows = len(groups)
+    input_ids = torch.full((rows, length), pad)
+    position_ids = torch.zeros((rows, length), dtype=torch.long)
+    shift_labels = torch.full((rows, length), NOTHING)
+    segment = torch.full((rows, length), -1)
+    places: list[tuple[int, int, int]] = [(0, 0, 0)] * len(prompts)
+    for row, (prompt, members) in enumerate(groups.items()):
+        shared = len(prompt) - 1
+        input_ids[row, :shared] = torch.tensor(prompt[:-1])
+        position_ids[row, :shared] = torch.arange(shared)
+        segment[row, :shared] = 0
+        begin = shared
+        for number, index in enumerate(members, start=1):
+            tokens = torch.tensor([prompt[-1], *completions[index]])
+            end = begin + len(tokens)
+            input_ids[row, begin:end] = tokens
+            position_ids[row, begin:end] = torch.arange(shared, shared + len(tokens))
+            shift_labels[row, begin : end - 1] = tokens[1:]
+            segment[row, begin:end] = number
+            places[index] = (row, begin, len(tokens) - 1)
+            begin = end
+    earlier = torch.ones((length, length), dtype=torch.bool).tril()
+    same = segment[:, :, None] == segment[:, None, :]
+    visible = earlier & (same | (segment == 0)[:, None, :])
+    return Packed(input_ids, position_ids, visible[:, None], shift_labels, tuple(places))
+
+
+def unpack(values: torch.Tensor, packed: Packed, width: int) -> torch.Tensor:
+    """Values per place, (R, L), as one row of `width` per completion, zero behind its end."""
+    rows = []
+    for row, begin, length in packed.places:
+        rows.append(
+            torch.nn.functional.pad(values[row, begin : begin + length], (0, width - length))
+        )
+    return torch.stack(rows)
