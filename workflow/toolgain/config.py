@@ -95,7 +95,10 @@ class Serve(Section):
     data_parallel_size: Positive = Field(1, description="Model copies, one or more GPUs each.")
     tensor_parallel_size: Positive = Field(1, description="GPUs that share one model copy.")
     extra_args: list[str] = Field([], description="Further arguments of the server, as they are.")
-    container: str | None = Field(None, description="Container image that the server runs in.")
+    container: str | None = Field(
+        None, description="Container image that the server runs in (needs a Slurm job and pyxis)."
+    )
+    program: str = Field("vllm", description="How vLLM is started, here or in the container.")
     ready_timeout_s: Positive = Field(1800, description="Longest wait for the server, in seconds.")
     threads: Positive | None = Field(None, description="CPU threads of the server.")
 

@@ -30,16 +30,36 @@ def files_of(folder: Path) -> dict[str, str]:
 
 
 def run(section: dict[str, Any], out: Path) -> None:
-    """Write `out`: path, digest and name of the model that is evaluated and trained from."""
+    """Write `out`: path, digest and name of the model that is evaluated and trained from.
+
+    With `patch` or `chat_template` that is a private copy by links, made beside the other work.
+    """
     folder = Path(section["path"]).resolve()
     files = files_of(folder)
+    if section["patch"] != "none" or section["chat_template"]:
+        folder = _private_copy(section, folder, files, out.resolve().parent / "work" / "models")
+        files = files_of(folder)
     write_json(
         out,
         {
             "schema": 1,
             "path": str(folder),
             "digest": digest(files),
-            "name": section["name"] or folder.name,
+            "name": section["name"] or Path(section["path"]).resolve().name,
             "files": files,
         },
     )
+
+
+def _private_copy(section: dict[str, Any], folder: Path, files: dict[str, str], work: Path) -> Path:
+    from toolgain.nemo_rl.template import private_copy
+
+    text = None
+    if section["chat_template"]:
+        path = Path(section["chat_template"])
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"model.chat_template: {path} cannot be read: {error}.") from error
+    key = digest({"files": files, "patch": section["patch"], "template": text})
+    return private_copy(folder, work / f"{folder.name}-{key[:12]}", section["patch"], text)

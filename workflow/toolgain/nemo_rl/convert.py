@@ -249,7 +249,7 @@ def shards_complete(folder: Path) -> bool:
 
 
 def copy_identity(source: Path, target: Path) -> None:
-    """Copy all of the base but its weights: config, tokenizer, template, generation config, code."""
+    """Copy all of the base but its weights: config, tokenizer, chat template, code."""
     for path in sorted(source.iterdir()):
         if path.is_file() and not any(path.match(pattern) for pattern in WEIGHTS):
             shutil.copy2(path.resolve(), target / path.name)

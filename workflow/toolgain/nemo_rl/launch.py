@@ -176,7 +176,7 @@ def _variables(
         Path.cwd(),
         request.folder,
         request.train.parent,
-        *folders_behind(request.weights),
+        *plan.folders_behind(request.weights),
         plan.PLUGIN.parent,
         prepared.config.parent,
         *([Path(site["hf_home"])] if site["hf_home"] else []),
@@ -197,12 +197,6 @@ def _variables(
     if wandb == "online" and not key_file:
         variables["WANDB_API_KEY"] = os.environ["WANDB_API_KEY"]
     return variables
-
-
-def folders_behind(model: Path) -> list[Path]:
-    """The model's folder and those that its links lead to; the container needs them all."""
-    targets = {path.resolve().parent for path in model.iterdir()} if model.is_dir() else set()
-    return [model.resolve(), *sorted(targets)]
 
 
 def prepare(request: Request, seconds_left: float | None) -> Prepared:

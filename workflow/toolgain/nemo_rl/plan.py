@@ -302,6 +302,12 @@ def plugin_path(named: str | None) -> Path | None:
     return path
 
 
+def folders_behind(model: Path) -> list[Path]:
+    """The model's folder and those that its links lead to; the container needs them all."""
+    targets = {path.resolve().parent for path in model.iterdir()} if model.is_dir() else set()
+    return [model.resolve(), *sorted(targets)]
+
+
 def _refuse_owned(theirs: list[Override], ours: Mapping[str, Any]) -> None:
     for override in theirs:
         key = override.key

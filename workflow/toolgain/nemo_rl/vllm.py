@@ -5,6 +5,7 @@ supported NeMo RL versions (tests/upstream).
 """
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.errors import UserError
-from toolgain.nemo_rl.plan import plugin_path
+from toolgain.nemo_rl.plan import folders_behind, plugin_path
+from toolgain.nemo_rl.raysub import mounts
 
 CHECKED_VERSIONS = ("0.11.2", "0.17.1", "0.20.0", "0.25.1")
 
@@ -40,6 +42,35 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     # The state of its Mamba layers loses accuracy in 16 bits.
     "nemotron_h": ("--trust-remote-code", "--mamba-ssm-cache-dtype", "float32"),
 }
+
+
+def command(
+    model: Path, alias: str, port: int, serve: Mapping[str, Any], folder: Path
+) -> list[str]:
+    """The whole command line of the server, in its container where one is named.
+
+    Args:
+        model: Hugging Face folder.
+        alias: Served name.
+        port: Loopback port.
+        serve: `evaluation.serve`.
+        folder: A folder of this evaluation, which the container sees too.
+
+    Raises:
+        UserError: a container is named outside of a Slurm job, or a flag cannot be right.
+    """
+    words = shlex.split(serve["program"])
+    line = [*words, "serve", *arguments(model, alias, port, serve, family_of(model))]
+    if not serve["container"]:
+        return line
+    if not os.environ.get("SLURM_JOB_ID"):
+        raise UserError(
+            "evaluation.serve.container needs a Slurm job; use --profile slurm, or leave it out and "
+            "have vLLM on the PATH."
+        )
+    plugin = plugin_path(serve["tool_parser_plugin"])
+    needed = [*folders_behind(model), folder.resolve(), *([plugin.parent] if plugin else [])]
+    return in_container(line, serve["container"], mounts([], needed), folder.resolve())
 
 
 def arguments(
