@@ -93,20 +93,16 @@ def transformers_command(request: ServerRequest) -> Command:
 
 
 def vllm_command(request: ServerRequest) -> Command:
-    """`vllm serve` with tool calls parsed. The vLLM of PATH, such as that of a container."""
-    serve = request.serve
-    argv = ["vllm", "serve", str(request.weights), "--served-model-name", request.alias]
-    argv += ["--host", "127.0.0.1", "--port", str(request.port), "--dtype", serve.dtype]
-    if serve.max_model_len:
-        argv += ["--max-model-len", str(serve.max_model_len)]
-    argv += ["--tensor-parallel-size", str(serve.tensor_parallel_size)]
-    argv += ["--data-parallel-size", str(serve.data_parallel_size)]
-    if serve.tool_parser:
-        argv += ["--enable-auto-tool-choice", "--tool-call-parser", serve.tool_parser]
-    if serve.tool_parser_plugin:
-        argv += ["--tool-parser-plugin", serve.tool_parser_plugin]
-    argv += serve.extra_args
-    return Command(argv, {"VLLM_API_KEY": request.key, "VLLM_NO_USAGE_STATS": "1"}, request.folder)
+    """`vllm serve` with tool calls parsed: the vLLM of PATH, or that of `serve.container`."""
+    from toolgain.nemo_rl import vllm
+
+    return Command(
+        vllm.command(
+            request.weights, request.alias, request.port, request.serve.model_dump(), request.folder
+        ),
+        vllm.environment(request.key),
+        request.folder,
+    )
 
 
 BACKENDS: dict[str, CommandBuilder] = {
@@ -202,16 +198,17 @@ def wait_ready(endpoint: Endpoint) -> str | None:
     """
     deadline = time.monotonic() + endpoint.ready_timeout_s
     last = "no answer"
+    health = endpoint.base_url.removesuffix("/v1") + "/health"
     with endpoint.client(5.0) as client:
         while True:
             if reason := endpoint.alive():
                 raise StageError(f"evaluate: {reason}")
             try:
-                status = client.get(f"{endpoint.base_url}/models").status_code
+                status = client.get(health).status_code
             except httpx.HTTPError as error:
                 last = type(error).__name__
             else:
-                # Any answer of a running application will do; not every server lists its models.
+                # Any answer of a running application will do; not every server has this page.
                 if status < 500:
                     return None
                 last = f"HTTP {status}"
