@@ -296,6 +296,8 @@ def evaluate(
     digest: str,
     subset_of: dict[str, Any] | None = None,
     hostile: bool = False,
+    repeats: int = 1,
+    conditions: dict[str, Any] | None = None,
     **over: Any,
 ) -> None:
     """Write an evaluation folder with the given outcome per item."""
@@ -358,7 +360,7 @@ def evaluate(
     summary = summarise(rows, subject, subset_of)
     summary.update(over)
     _write(folder / "summary.json", summary)
-    _write(folder / "manifest.json", _evaluation_manifest(subject, digest))
+    _write(folder / "manifest.json", _evaluation_manifest(subject, digest, conditions or {}))
 
 
 HOSTILE = [
@@ -414,11 +416,9 @@ def summarise(
         "repaired": 3,
         "requests": sum(row["requests"] for row in rows) + 3,
         "repeats": 1,
-        "canary": {
-            "tool_call": {"passed": True},
-            "no_tool_call": {"passed": True},
-            "sampling": {"temperature": 0.0, "top_p": 1.0},
-        },
+        "warnings": [],
+        "sampling_seen": [{"temperature": 0.0, "top_p": 1.0}],
+        "canary": {"answered": True, "parsed_call": True, "call_as_text": False, "text": True},
         "harness_overall": 51.22,
     }
 
@@ -435,7 +435,9 @@ def group_scores(accuracy: dict[str, float], population: dict[str, int]) -> dict
     }
 
 
-def _evaluation_manifest(subject: str, digest: str) -> dict[str, Any]:
+def _evaluation_manifest(
+    subject: str, digest: str, conditions: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "schema": 1,
         "subject": subject,
@@ -455,6 +457,7 @@ def _evaluation_manifest(subject: str, digest: str) -> dict[str, Any]:
             "server": "vllm",
             "server_version": "0.13.0",
             "machine": "NVIDIA H100",
+            **conditions,
         },
         "versions": {"nemo-evaluator": "0.2.8", "nvidia-bfcl": "26.3", "vllm": "0.13.0"},
         "times": {
@@ -464,7 +467,7 @@ def _evaluation_manifest(subject: str, digest: str) -> dict[str, Any]:
             "stages": {"serve": 95.0, "canary": 2.1, "harness": 1150.0, "score": 4.0},
         },
         "cost": {"nodes": 1, "gpus": 8, "gpu_hours": 2.87},
-        "slurm": {"job_id": "481516", "partition": "batch"},
+        "slurm": {"id": "481516", "partition": "batch"},
         "host": "node017",
         "work_dir": "results/work/evaluations/0123456789ab-c0ffee000000",
         "commit": "3f2c1d0" + "0" * 33,
@@ -553,8 +556,11 @@ def train(folder: Path, *, seed: int, curves: bool = True, healthy: bool = True)
             "started": "2026-11-18T10:00:00+00:00", "finished": "2026-11-19T11:40:00+00:00",
             "wall_s": 91680.0,
         },
-        "cost": {"nodes": 4, "gpus": 32, "gpu_hours": 814.9},
-        "slurm": {"job_id": "481455", "partition": "batch", "account": "research"},
+        "cost": {
+            "nodes": 4, "gpus": 32, "gpu_hours": 814.9, "jobs": ["481400", "481455"],
+            "source": "sacct",
+        },
+        "slurm": {"id": "481455", "partition": "batch", "account": "research"},
         "wandb_url": None,
         "commit": "3f2c1d0" + "0" * 33,
     }  # fmt: skip

@@ -7,14 +7,15 @@ writes FOLDER/<scenario>/report.html for looking at.
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from report_comparison import compare
 from report_fixtures import (
     MULTI_TURN,
+    ROOT,
     Effect,
     all_items,
     draw_after,
@@ -24,6 +25,8 @@ from report_fixtures import (
     train,
 )
 
+from toolgain import comparison
+from toolgain.errors import NotValidError
 from toolgain.report import render
 
 IMPROVED = Effect(0.2, 0.03, {"multi_turn_base": (0.12, 0.02), "irrelevance": (0.05, 0.09)})
@@ -54,7 +57,13 @@ def _chain(results: Path, runs: dict[str, Effect], **options: Any) -> None:
                 results / "runs" / run, seed=number, curves=options.get("curves", True),
                 healthy=effect.gain > effect.loss,
             )  # fmt: skip
-    compare(results, list(runs))
+    evaluations = results / "evaluations"
+    # Where the two sides may not be compared, the file is written all the same.
+    with suppress(NotValidError):
+        comparison.run(
+            evaluations / "baseline", [evaluations / run for run in runs], None,
+            results / "comparison.json", ROOT / ".venvs/bfcl",
+        )  # fmt: skip
 
 
 def improved(results: Path) -> None:
@@ -81,6 +90,7 @@ def not_comparable(results: Path) -> None:
             "valid": False,
             "reasons": ["214 of 4441 items failed (4.8 %, limit 0.5 %): 5xx 214"],
             "errors": {"5xx": 214},
+            "conditions": {"tool_parser": None},
         },
     )
 

@@ -69,9 +69,10 @@ def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
     slurm = _dict(manifest.get("slurm"))
     if not times and not spent:
         return
-    job = slurm.get("job_id") or slurm.get("slurm_job_id")
-    where = f"job {job}" if job else str(manifest.get("host") or "")
-    accounted = bool(slurm.get("accounting")) or spent.get("source") == "sacct"
+    jobs = spent.get("jobs") or [job for key in ("id", "job_id") if (job := slurm.get(key))]
+    hosts = manifest.get("hosts") or [manifest.get("host")]
+    where = f"job {', '.join(map(str, jobs))}" if jobs else ", ".join(filter(None, hosts))
+    measured = {"sacct": "Slurm's accounting"}.get(str(spent.get("source")), spent.get("source"))
     yield Stage(
         title,
         run,
@@ -81,7 +82,7 @@ def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
         number(spent.get("gpus")),
         number(spent.get("gpu_hours")),
         where,
-        "Slurm's accounting" if accounted else "the stage",
+        str(measured or "the stage's clock"),
     )
 
 

@@ -38,6 +38,17 @@ class Matrix:
         return max(off, default=0)
 
 
+    def moves(self, most: int) -> list[tuple[str, str, int]]:
+        """The largest counts off the diagonal, as (before, after, items)."""
+        found = [
+            (self.kinds[i], self.kinds[j], n)
+            for i, row in enumerate(self.counts)
+            for j, n in enumerate(row)
+            if n and i != j
+        ]
+        return sorted(found, key=lambda move: -move[2])[:most]
+
+
 @dataclass(frozen=True)
 class Flips:
     """How many of the paired items changed."""

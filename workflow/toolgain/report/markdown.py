@@ -64,9 +64,9 @@ def _lines(page: Page) -> Iterable[str]:
 
 
 def _runs(page: Page) -> Iterable[str]:
-    rows = [_overall(run.name, run.overall) for run in page.runs]
+    rows = [_overall(escaped(run.name), run.overall) for run in page.runs]
     if page.pooled:
-        rows.append(_overall("pooled", page.pooled))
+        rows.append(_overall(f"**{page.pooled.title}**", page.pooled))
     yield "### Runs"
     yield ""
     yield from table(["Run", "Before", "After", "Change", "95 % interval", "p"], rows)
@@ -74,7 +74,7 @@ def _runs(page: Page) -> Iterable[str]:
 
 def _overall(name: str, change: Change) -> list[str]:
     return [
-        escaped(name),
+        name,
         percent(change.baseline),
         percent(change.trained),
         points(change.delta),
@@ -96,8 +96,9 @@ def _run(page: Page, run: RunPage) -> Iterable[str]:
         if any(change.small for change in run.changes):
             yield "Rows in italics have too few items to tell."
             yield ""
-    for sentence in run.held:
-        yield f"- {escaped(sentence)}"
+    if run.held:
+        yield f"- {escaped(run.held[:1].upper() + run.held[1:])}"
+        yield ""
     training = run.training
     if training:
         yield f"### Training{': ' + escaped(run.name) if len(page.runs) > 1 else ''}"

@@ -42,12 +42,8 @@ class Change:
     small: bool
     """Too few items to tell."""
 
-    @property
-    def clear(self) -> str:
-        """`up` or `down` where the adjusted test is significant at 5 %, else empty."""
-        if self.small or self.p is None or self.delta is None or self.p >= 0.05:
-            return ""
-        return "up" if self.delta > 0 else "down"
+    clear: str
+    """`up` or `down` where the change is clear after the correction for several tests."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,9 @@ class RunPage:
     matrix: Matrix | None
     training: Training | None
     behaviour: Behaviour | None
-    held: tuple[str, ...]
-    """Non-inferiority in words, a sentence per group."""
+    held: str
+    """Non-inferiority of the single-turn groups in a sentence."""
+    same_weights: bool
 
 
 @dataclass(frozen=True)
@@ -88,8 +85,11 @@ class Page:
     n: int | None
     model: str
     runs: tuple[RunPage, ...]
+    """The primary run first."""
     pooled: Change | None
     pooled_note: str
+    pooled_leads: bool
+    """The verdict at the top is that of the mean over the runs."""
     noise_floor: float | None
     cost: Cost
     trust: Trust
@@ -111,9 +111,9 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
     """The page of a comparison and what lies around it."""
     comparison = sources.comparison
     verdict = str(comparison.get("verdict", "unknown"))
-    runs = tuple(_run(name, sources) for name in sources.runs)
+    runs = tuple(_run(name, sources) for name in ordered_runs(sources))
     pooled = _dict(comparison.get("pooled"))
-    pooled_change = _change("overall", "overall", "Pooled", _overall(pooled)) if pooled else None
+    head = _headline(comparison)
     subset = comparison.get("subset")
     floor = _noise_floor(comparison)
     return Page(
@@ -121,8 +121,8 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         verdict=verdict,
         verdict_title=wording.verdict(verdict),
         tone=TONES.get(verdict, "neutral"),
-        sentence=_sentence(verdict, comparison, pooled),
-        notes=tuple(_notes(comparison, pooled, runs, floor)),
+        sentence=wording.headline(verdict, head),
+        notes=tuple(_notes(comparison, number(head.get("delta")), floor)),
         reasons=tuple(_dict(reason) for reason in _list(comparison.get("reasons"))),
         warnings=tuple(_text(warning) for warning in _list(comparison.get("warnings"))),
         missing=sources.missing,
@@ -131,14 +131,23 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         n=_int(comparison.get("n")),
         model=_model_name(sources),
         runs=runs,
-        pooled=pooled_change,
-        pooled_note=_text(pooled.get("note") or pooled.get("method") or ""),
+        pooled=_change("overall", "overall", "Mean of the runs", _overall(pooled))
+        if pooled
+        else None,
+        pooled_note=_text(pooled.get("sentence")),
+        pooled_leads=bool(pooled) and comparison.get("primary") not in sources.runs,
         noise_floor=floor,
         cost=cost(sources),
         trust=trust(sources, anchors),
         provenance=provenance(sources),
         tasks=tuple((run.name, run.tasks) for run in sources.runs.values() if run.tasks),
     )
+
+
+def ordered_runs(sources: Sources) -> list[str]:
+    """The names of the runs, the primary one first."""
+    primary = sources.comparison.get("primary")
+    return sorted(sources.runs, key=lambda name: name != primary)
 
 
 def _run(name: str, sources: Sources) -> RunPage:
@@ -159,7 +168,8 @@ def _run(name: str, sources: Sources) -> RunPage:
         matrix=migration(before.outcomes, after.outcomes) if both else None,
         training=training(run),
         behaviour=_behaviour(before, after) if both else None,
-        held=tuple(_held(entry)),
+        held=_text(_dict(entry.get("noninferiority")).get("sentence")),
+        same_weights=entry.get("aa") is True,
     )
 
 
@@ -189,7 +199,7 @@ def _changes(entry: Json, overall: Change) -> Iterable[Change]:
 
 
 def _change(kind: str, name: str, title: str, entry: Json) -> Change:
-    adjusted = entry.get("p_holm", entry.get("p"))
+    small, bounds = bool(entry.get("small")), limits(entry.get("ci95"))
     return Change(
         kind=kind,
         name=name,
@@ -197,38 +207,40 @@ def _change(kind: str, name: str, title: str, entry: Json) -> Change:
         baseline=number(entry.get("baseline")),
         trained=number(entry.get("trained")),
         delta=number(entry.get("delta")),
-        interval=limits(entry.get("ci95")),
-        p=number(adjusted),
+        interval=bounds,
+        p=number(entry.get("p_holm", entry.get("p"))),
         n=_int(entry.get("n")),
         gained=_int(entry.get("gained")),
         lost=_int(entry.get("lost")),
-        small=bool(entry.get("small")),
+        small=small,
+        clear="" if small else _clear(kind, entry, bounds),
     )
 
 
-def _sentence(verdict: str, comparison: Json, pooled: Json) -> str:
-    if verdict == "not_comparable":
-        return wording.headline(verdict, {})
-    if pooled:
-        return wording.headline(verdict, _overall(pooled))
-    for entry in _dict(comparison.get("runs")).values():
-        return wording.headline(verdict, _overall(_dict(entry)))
-    return "The comparison holds no run."
+def _clear(kind: str, entry: Json, bounds: tuple[float, float] | None) -> str:
+    """The Overall is judged by its interval alone; groups and categories carry their word."""
+    if kind != "overall":
+        return {"improved": "up", "regressed": "down"}.get(str(entry.get("word")), "")
+    if bounds is None:
+        return ""
+    return "up" if bounds[0] > 0 else "down" if bounds[1] < 0 else ""
 
 
-def _notes(
-    comparison: Json, pooled: Json, runs: tuple[RunPage, ...], floor: float | None
-) -> Iterable[str]:
+def _headline(comparison: Json) -> Json:
+    """The Overall that the verdict speaks of."""
+    for entry in (
+        comparison.get("headline"),
+        _overall(_dict(comparison.get("pooled"))),
+        *(_overall(_dict(run)) for run in _dict(comparison.get("runs")).values()),
+    ):
+        if isinstance(entry, dict) and entry:
+            return entry
+    return {}
+
+
+def _notes(comparison: Json, delta: float | None, floor: float | None) -> Iterable[str]:
     if comparison.get("verdict") == "not_comparable":
         return
-    overall = _overall(pooled) if pooled else None
-    delta = (
-        number(overall.get("delta"))
-        if overall is not None
-        else runs[0].overall.delta
-        if runs
-        else None
-    )
     if floor is not None and delta is not None:
         moved = f"The same weights, evaluated again, moved by {wording.percent(floor)} points"
         times = f"; the change is {abs(delta) / floor:.1f} times that" if floor > 0 else ""
@@ -236,42 +248,26 @@ def _notes(
     detectable = detectable_change(comparison)
     if detectable is not None:
         yield (
-            f"This comparison detects a change of {wording.percent(detectable)} points or more "
-            "in 80 of 100 cases."
+            f"This comparison detects a true change of {wording.percent(detectable)} points or "
+            "more in 80 of 100 cases."
         )
 
 
 def detectable_change(comparison: Json) -> float | None:
-    """The smallest change of the Overall that the design detects with 80 % power, in points."""
+    """The smallest change of the Overall that is detected with 80 % power, in points.
+
+    As measured, where the comparison could; else as planned.
+    """
     entry = _dict(comparison.get("detectable_change"))
-    for name in ("overall", "points", "delta", "measured", "assumed"):
-        value = number(entry.get(name))
-        if value is not None:
-            return value
-    return None
+    measured = _dict(entry.get("after"))
+    primary = comparison.get("primary")
+    candidates = [measured.get(primary), *measured.values(), entry.get("before")]
+    return next((x for one in candidates if (x := number(_dict(one).get("points")))), None)
 
 
 def _noise_floor(comparison: Json) -> float | None:
-    """Half width of the band around zero that the same weights move in, in points."""
-    entry = comparison.get("noise_floor")
-    value = number(entry)
-    if value is None:
-        entry = _dict(entry)
-        value = next(
-            (x for name in ("overall", "points", "delta") if (x := number(entry.get(name)))), None
-        )
-    return abs(value) if value is not None else None
-
-
-def _held(entry: Json) -> Iterable[str]:
-    for name, raw in _dict(entry.get("noninferiority")).items():
-        found = _dict(raw)
-        answer = found.get("verdict", found.get("held"))
-        margin = wording.percent(found.get("margin"), 0)
-        words = {
-            True: "yes", False: "no", None: "cannot tell", "cannot_tell": "cannot tell",
-        }.get(answer, str(answer))  # fmt: skip
-        yield f"{wording.group(name)} held within {margin} point: {words}"
+    """How far the same weights move between two evaluations, in points."""
+    return number(_dict(comparison.get("noise_floor")).get("moved"))
 
 
 def _model_name(sources: Sources) -> str:
@@ -310,6 +306,7 @@ def _dot(change: Change) -> Json:
         "low": change.interval[0] if change.interval else None,
         "high": change.interval[1] if change.interval else None,
         "small": change.small,
+        "clear": change.clear,
     }
 
 

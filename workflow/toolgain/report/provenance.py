@@ -1,12 +1,13 @@
 """Where the numbers come from: versions, commits, configs, digests, jobs, commands."""
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from toolgain import __version__
 from toolgain.report.sources import Json, Sources
-from toolgain.report.wording import percent
+from toolgain.report.wording import moment, percent
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _facts(sources: Sources) -> Iterable[tuple[str, str]]:
     for title, manifest in _stages(sources):
         times = _dict(manifest.get("times"))
         if times.get("started"):
-            yield title, f"{times['started']} to {times.get('finished', 'not finished')}"
+            yield title, f"{moment(times['started'])} to {moment(times.get('finished'))}"
 
 
 def _versions(sources: Sources) -> Iterable[tuple[str, tuple[tuple[str, str], ...]]]:
@@ -103,12 +104,13 @@ def _digests(sources: Sources) -> Iterable[tuple[str, str]]:
 def _jobs(sources: Sources) -> Iterable[tuple[str, str]]:
     for title, manifest in _stages(sources):
         slurm = _dict(manifest.get("slurm"))
-        job = slurm.get("job_id") or slurm.get("slurm_job_id")
-        if job:
-            yield title, str(job)
-        for part in manifest.get("segments") or []:
-            if isinstance(part, dict) and part.get("slurm_job_id") not in (None, job):
-                yield f"{title}, earlier segment", str(part["slurm_job_id"])
+        jobs = [slurm.get("id"), slurm.get("job_id"), *(_dict(manifest.get("cost")).get("jobs") or [])]
+        jobs += [
+            part.get("slurm_job_id") for part in manifest.get("segments") or [] if _dict(part)
+        ]
+        distinct = dict.fromkeys(str(job) for job in jobs if job)
+        if distinct:
+            yield title, ", ".join(distinct)
 
 
 def _commands(sources: Sources) -> Iterable[str]:
@@ -127,11 +129,12 @@ def _commands(sources: Sources) -> Iterable[str]:
     )
     folders = ["results/evaluations/baseline"]
     for name in sources.runs:
+        run, folder = shlex.quote(f"results/runs/{name}"), shlex.quote(f"results/evaluations/{name}")
         yield (
             "toolgain evaluate --config results/config/evaluation.json "
-            f"--weights results/runs/{name}/export.json --out results/evaluations/{name}"
+            f"--weights {run}/export.json --out {folder}"
         )
-        folders.append(f"results/evaluations/{name}")
+        folders.append(folder)
     yield (
         f"toolgain compare {' '.join(folders)} --config results/config/comparison.json "
         "--out results/comparison.json"

@@ -17,7 +17,7 @@ from toolgain.config import ReportSection
 from toolgain.files import write_text
 from toolgain.report import glossary, markdown, wording
 from toolgain.report.items import ItemData, pack
-from toolgain.report.model import Page, chart_data, page
+from toolgain.report.model import Page, chart_data, ordered_runs, page
 from toolgain.report.sources import Sources, read
 from toolgain.report.training import contamination
 from toolgain.report.trust import shown
@@ -97,6 +97,8 @@ def _environment() -> Environment:
         "count": wording.count,
         "duration": wording.duration,
         "error_words": wording.error,
+        "moment": wording.moment,
+        "together": wording.kept_together,
         "shown": shown,
     }
     environment.globals |= {
@@ -124,7 +126,7 @@ def _words(sources: Sources) -> dict[str, Any]:
     return {
         "categories": wording.CATEGORIES,
         "errors": wording.ERRORS,
-        "runs": list(sources.runs),
+        "runs": ordered_runs(sources),
     }
 
 

@@ -35,11 +35,10 @@ class Equal:
     """One condition that had to be equal on both sides."""
 
     what: str
-    baseline: str
-    trained: str
+    values: tuple[str, ...]
+    """Of the baseline and of each run."""
     equal: bool | None
     """None: it could not be checked."""
-    run: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class Trust:
     reasons: tuple[str, ...]
     """Why an evaluation is not valid, with its subject."""
     equal: tuple[Equal, ...]
+    impossible: tuple[str, ...]
+    """Checks that could not be made."""
     method: tuple[tuple[str, str], ...]
     strict: tuple[tuple[str, str], ...]
     """Per run: the strict Overall's change as a sentence."""
@@ -73,7 +74,8 @@ def trust(sources: Sources, anchors: bool) -> Trust:
             for evaluation in evaluations
             for reason in _list(evaluation.summary.get("reasons"))
         ),
-        equal=tuple(_equal(comparison)),
+        equal=tuple(_equal(comparison, runs)),
+        impossible=tuple(str(check) for check in _list(comparison.get("checks_impossible"))),
         method=tuple(_method(comparison)),
         strict=tuple(
             (name, change_sentence(_dict(_dict(entry).get("strict_overall"))))
@@ -122,12 +124,19 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
     yield _counts("Repaired items", "repaired", summaries, "repaired", bad=False)
     yield _counts("Requests answered", "", summaries, "requests", bad=False)
     yield _counts("Repeats of the evaluation", "", summaries, "repeats", bad=False)
-    canaries = [canary(_dict(summary.get("canary"))) for summary in summaries]
+    canaries = [_dict(summary.get("canary")) for summary in summaries]
     yield Fact(
         "Canary",
         "canary",
-        tuple({True: "passed", False: "failed", None: NO_VALUE}[c] for c in canaries),
-        tuple(c is False for c in canaries),
+        tuple(canary(record) for record in canaries),
+        tuple(record.get("answered") is False or record.get("call_as_text") is True
+              for record in canaries),
+    )  # fmt: skip
+    yield Fact(
+        "Sampling that the server received",
+        "",
+        tuple("; ".join(map(shown, _list(s.get("sampling_seen")))) or NO_VALUE for s in summaries),
+        (False,) * len(summaries),
     )
     yield Fact(
         "Overall",
@@ -143,14 +152,17 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
     )
 
 
-def canary(record: Json) -> bool | None:
-    """Whether every part of a canary's record passed; None where there is none."""
-    found = [
-        part if isinstance(part, bool) else part.get("passed", part.get("ok"))
-        for part in record.values()
-        if isinstance(part, bool) or (isinstance(part, dict) and ("passed" in part or "ok" in part))
-    ]
-    return all(found) if found else None
+def canary(record: Json) -> str:
+    """What the canary requests showed, in words."""
+    if not record:
+        return NO_VALUE
+    if record.get("answered") is False:
+        return f"no answer ({record.get('failure') or 'no reason given'})"
+    if record.get("call_as_text"):
+        return "tool call came back as text"
+    seen = [word for key, word in (("parsed_call", "parsed call"), ("text", "text answer"))
+            if record.get(key)]  # fmt: skip
+    return " and ".join(seen) if seen else "neither call nor text"
 
 
 def _counts(
@@ -165,17 +177,23 @@ def _counts(
     )
 
 
-def _equal(comparison: Json) -> Iterable[Equal]:
-    for part in _list(comparison.get("equal")):
-        if isinstance(part, dict):
-            same = part.get("equal")
-            yield Equal(
-                str(part.get("what", "")).replace("_", " "),
-                shown(part.get("baseline")),
-                shown(part.get("trained")),
-                same if isinstance(same, bool) else None,
-                str(part.get("run") or ""),
-            )
+def _equal(comparison: Json, runs: Json) -> Iterable[Equal]:
+    """The conditions, with the value of every run beside the baseline's."""
+    tables = [_list(_dict(entry).get("equal")) for entry in runs.values()]
+    if not any(tables):
+        tables = [_list(comparison.get("equal"))]
+    rows: dict[str, list[Json]] = {}
+    for table in tables:
+        for part in table:
+            if isinstance(part, dict):
+                rows.setdefault(str(part.get("what", "")), []).append(part)
+    for what, parts in rows.items():
+        same = [part.get("equal") for part in parts]
+        yield Equal(
+            what.replace("_", " "),
+            (shown(parts[0].get("baseline")), *(shown(part.get("trained")) for part in parts)),
+            False if False in same else True if all(s is True for s in same) else None,
+        )
 
 
 def shown(value: object) -> str:
@@ -195,59 +213,56 @@ def shown(value: object) -> str:
 
 def _method(comparison: Json) -> Iterable[tuple[str, str]]:
     method = _dict(comparison.get("method"))
-    names = {
-        "draws": "Bootstrap draws",
-        "seed": "Seed of the bootstrap",
-        "interval": "Kind of interval",
-        "alpha": "Error level, two-sided",
-        "clusters": "Clusters",
-        "margin": "Non-inferiority margin, points",
-    }
-    for key, value in method.items():
-        yield names.get(key, key.replace("_", " ").capitalize()), shown(value)
+    for key, label in (
+        ("interval", "Interval"),
+        ("draws", "Bootstrap draws"),
+        ("clusters", "Clusters"),
+        ("seed", "Seed"),
+        ("alpha", "Error level, two-sided"),
+        ("declared", "Declared before the run"),
+    ):
+        if method.get(key) is not None:
+            yield label, shown(method[key])
+    for name, entry in _dict(comparison.get("runs")).items():
+        of = f" ({name})" if len(_dict(comparison.get("runs"))) > 1 else ""
+        others = _dict(_dict(_dict(entry).get("overall")).get("other_intervals"))
+        for key, bounds in others.items():
+            yield f"Interval by {key}{of}", interval(bounds, 2)
     detectable = _dict(comparison.get("detectable_change"))
-    for key, value in detectable.items():
-        x = number(value)
-        text = shown(value) if x is None or isinstance(value, int) else percent(x, 2)
-        yield f"Detectable change: {key.replace('_', ' ')}", text
-    floor = comparison.get("noise_floor")
+    before = _dict(detectable.get("before"))
+    if before:
+        yield "Detectable change, planned", f"{percent(before.get('points'), 2)} points"
+    for name, entry in _dict(detectable.get("after")).items():
+        of = f" ({name})" if len(_dict(detectable.get("after"))) > 1 else ""
+        yield f"Detectable change, measured{of}", f"{percent(_dict(entry).get('points'), 2)} points"
+    floor = _dict(comparison.get("noise_floor"))
     if not floor:
         yield "Noise floor", "not measured (evaluation.repeats is 1)"
-    elif isinstance(floor, dict):
-        for key, value in floor.items():
-            x = number(value)
-            text = shown(value) if x is None or isinstance(value, int) else percent(x, 2)
-            yield f"Noise floor: {key.replace('_', ' ')}", text
-    else:
-        yield "Noise floor", percent(floor, 2)
+        return
+    yield "Noise floor", f"{percent(floor.get('moved'), 2)} points"
+    for side, values in _dict(floor.get("overalls")).items():
+        yield f"Overall of each repeat, {side}", ", ".join(percent(v, 2) for v in _list(values))
 
 
 def _naive(record: Json) -> Iterable[tuple[str, str]]:
-    """Simpler tests on the same items, in words; nested records are one test each."""
-    for key, value in record.items():
-        title = key.replace("_", " ").capitalize()
-        if isinstance(value, dict):
-            yield title, _test(value)
-        elif number(value) is not None and not isinstance(value, bool):
-            yield title, p_equals(value) if key.startswith("p") else points(value, 2)
-        else:
-            yield title, shown(value)
-
-
-def _test(value: Json) -> str:
-    parts = []
-    if number(value.get("delta")) is not None:
-        parts.append(f"{points(value['delta'], 2)} points")
-    if "ci95" in value:
-        parts.append(f"95 % interval {interval(value['ci95'], 2)}")
-    if "p" in value:
-        parts.append(p_equals(value["p"]))
-    parts += [
-        f"{key.replace('_', ' ')} {shown(part)}"
-        for key, part in value.items()
-        if key not in ("delta", "ci95", "p")
-    ]
-    return ", ".join(parts)
+    """What simpler tests say about the same items."""
+    if number(record.get("delta")) is not None:
+        yield (
+            "Pooled items",
+            f"{percent(record.get('baseline'))} → {percent(record.get('trained'))}: "
+            f"{points(record.get('delta'), 2)} points",
+        )
+    z, mcnemar = _dict(record.get("unpaired_z")), _dict(record.get("mcnemar"))
+    if z:
+        yield "Unpaired z test", p_equals(z.get("p"))
+    if mcnemar:
+        yield (
+            "McNemar on pooled items",
+            f"{p_equals(mcnemar.get('p'))} ({count(mcnemar.get('gained'))} gained, "
+            f"{count(mcnemar.get('lost'))} lost)",
+        )
+    if record.get("sign_differs"):
+        yield "Careful", "pooled items and the official Overall change in opposite directions"
 
 
 def _yes(value: object) -> str:

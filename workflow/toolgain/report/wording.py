@@ -1,11 +1,15 @@
 """Numbers and verdicts in words, the same in the page and in Markdown."""
 
 import math
+import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "\N{EN DASH}"
+
+_TOGETHER = re.compile(r"p [<=] [\d.]+|\d %( interval)?|[\d.]+ → [\d.]+|[+\u2212]?[\d.]+ points?")
 
 VERDICTS = {
     "improved": "Improved",
@@ -157,6 +161,22 @@ def duration(seconds: object) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def moment(value: object) -> str:
+    """An ISO 8601 time to the minute, `2026-11-20 08:21 UTC`; other text as it is."""
+    text = str(value or NO_VALUE)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    zone = " UTC" if time.utcoffset() == timedelta(0) else ""
+    return f"{time:%Y-%m-%d %H:%M}{zone}"
+
+
+def kept_together(text: str) -> str:
+    """`text` with no line break inside of a number's unit, a relation or a range."""
+    return _TOGETHER.sub(lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 def category(name: str) -> str:

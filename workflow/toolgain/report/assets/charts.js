@@ -14,7 +14,9 @@ const Charts = (() => {
   }
 
   const style = () => ({ fontSize: `${0.8 * rem()}px`, background: "none", color: "var(--soft)" });
-  const colour = (d) => (d.small ? "var(--mute-dot)" : d.low > 0 ? "var(--good)" : d.high < 0 ? "var(--bad)" : "var(--neutral)");
+  const colour = (d) => (d.small ? "var(--mute-dot)" : { up: "var(--good)", down: "var(--bad)" }[d.clear] ?? "var(--neutral)");
+  // Sizes and opacities are given as they are, not as data to scale.
+  const asIs = { r: { type: "identity" }, opacity: { type: "identity" }, symbol: { type: "identity" } };
 
   /* Ends of the common scale: all large-sample intervals, zero and the noise floor. */
   function extent(dots, alsoSmall) {
@@ -52,7 +54,7 @@ const Charts = (() => {
       marginLeft: labels, marginRight: size, marginTop: 2, marginBottom: 2.4 * size,
       style: style(),
       x: { domain: extent(shown, true), label: null, tickFormat: signed, grid: true, ticks: Math.max(3, Math.floor(target.clientWidth / 90)) },
-      y: { type: "linear", domain: [height, 0], axis: null },
+      y: { type: "linear", domain: [height, 0], axis: null }, ...asIs,
       marks: [
         ...zeroAndFloor(0, height),
         Plot.link(shown.filter((d) => finite(d.low, d.high)), { x1: "low", x2: "high", y1: y, y2: y, stroke: colour, strokeWidth: (d) => (d.strong ? 4 : 2.2), strokeLinecap: "round" }),
@@ -62,6 +64,13 @@ const Charts = (() => {
       ],
     }));
   }
+
+  // A category stands below its group, so the group's name need not be said again.
+  const shortTitle = (d) => {
+    if (d.kind !== "category") return d.title;
+    const text = Page.visible(d.title).replace(/^(Multi-turn|Live) /, "");
+    return text[0].toUpperCase() + text.slice(1);
+  };
 
   function forest(target) {
     const changes = data.runs[target.dataset.run]?.changes.filter((d) => finite(d.delta)) ?? [];
@@ -85,7 +94,7 @@ const Charts = (() => {
       height = changes.length * 1.7 * size;
     }
     const width = Math.max(250, target.clientWidth);
-    const labels = beside ? 6 : Math.min(0.5 * width, 13 * size);
+    const labels = beside ? 6 : Math.min(0.45 * width, 9.5 * size);
     const domain = extent(changes, false);
     const y = (d) => rows.get(d.name);
     const cut = (x) => Math.max(domain[0], Math.min(domain[1], x));
@@ -97,7 +106,7 @@ const Charts = (() => {
       width, height: height + bottom, marginLeft: labels, marginRight: 12, marginTop: 0, marginBottom: bottom,
       style: style(),
       x: { domain, label: null, axis: null },
-      y: { type: "linear", domain: [height, 0], axis: null },
+      y: { type: "linear", domain: [height, 0], axis: null }, ...asIs,
       marks: [
         Plot.gridX({ ticks, strokeOpacity: 0.16, y1: top }),
         ...zeroAndFloor(top, height),
@@ -112,7 +121,7 @@ const Charts = (() => {
         }),
         // A small category may lie outside of the scale: an arrow says where.
         Plot.text(outside, { x: (d) => cut(d.delta), y, text: (d) => (d.delta > 0 ? "▸" : "◂"), fill: "var(--mute-dot)" }),
-        beside ? null : Plot.text(changes, { y, text: "title", frameAnchor: "left", dx: (d) => (d.kind === "category" ? 0.8 * size : 0) - labels, textAnchor: "start", fill: (d) => (d.small ? "var(--faint)" : "var(--ink)"), fontWeight: (d) => (d.kind === "category" ? 400 : 650) }),
+        beside ? null : Plot.text(changes, { y, text: shortTitle, frameAnchor: "left", dx: (d) => (d.kind === "category" ? 0.8 * size : 0) - labels, textAnchor: "start", fill: (d) => (d.small ? "var(--faint)" : "var(--ink)"), fontWeight: (d) => (d.kind === "category" ? 400 : 650) }),
         Plot.axisX({ ticks, tickFormat: signed, label: "points", labelAnchor: "center", labelArrow: "none", labelOffset: 2.1 * size, color: "var(--soft)" }),
         Plot.tip(changes, Plot.pointer({ x: (d) => cut(d.delta), y, title: (d) => `${d.title}\n${signed(+d.delta.toFixed(1))} points` + (finite(d.low, d.high) ? `\n95 %: ${signed(+d.low.toFixed(1))} to ${signed(+d.high.toFixed(1))}` : "") + (d.small ? "\ntoo small to tell" : ""), fill: "var(--raised)" })),
       ],
@@ -196,14 +205,12 @@ const Charts = (() => {
     const width = Math.max(250, target.clientWidth);
     place(target, Plot.plot({
       width, height: 15 * size, marginLeft: 3.2 * size, marginBottom: 2.6 * size, marginTop: size, style: style(),
-      fx: { domain: rows.map((r) => r[0]), label: "calls", padding: 0.25, labelArrow: "none" },
-      x: { domain: ["before", "after"], axis: null, padding: 0.08 },
+      fx: { domain: rows.map((r) => r[0]), label: "calls", padding: 0, labelArrow: "none" },
+      x: { domain: ["", "before", "after", " "], axis: null, padding: 0.06 },
       y: { label: null, grid: true, ticks: 5, tickFormat: "d" },
-      color: { domain: ["before", "after"], range: ["var(--before)", "var(--after)"], legend: false },
       marks: [
-        Plot.barY(long, { fx: "label", x: "side", y: "n", fill: "side" }),
+        Plot.barY(long, { fx: "label", x: "side", y: "n", fill: (d) => `var(--${d.side})` }),
         Plot.ruleY([0], { stroke: "var(--strong-line)" }),
-        Plot.text(long.filter((d) => d.label === rows[0][0]), { fx: "label", x: "side", y: "n", text: "side", dy: -0.7 * size, fill: "var(--soft)", fontSize: 0.72 * size }),
         Plot.tip(long, Plot.pointer({ fx: "label", x: "side", y: "n", title: (d) => `${d.label} calls\n${d.n} answers ${d.side}`, fill: "var(--raised)" })),
       ],
     }));
