@@ -43,19 +43,21 @@ class Recipe:
 
     vocabulary: int = 4096
     tokenizer_texts: int = 6000
-    layers: int = 5
-    width: int = 256
-    feed_forward: int = 640
-    heads: int = 8
-    key_value_heads: int = 4
+    layers: int = 4
+    width: int = 192
+    feed_forward: int = 576
+    heads: int = 6
+    key_value_heads: int = 6
     head_width: int = 32
     rope_theta: float = 10000.0
+    attention_gain: float = 1.5
+    """Starting weight of the norms of queries and keys."""
     trunk_blocks: int = 220
-    finish_blocks: int = 36
-    conversations: int = 240
-    """Conversations in a block (about 90,000 tokens once they are long)."""
-    batch_tokens: int = 8192
-    warmup: int = 60
+    finish_blocks: int = 40
+    conversations: int = 128
+    """Conversations in a block (about 50,000 tokens once they are long)."""
+    batch_tokens: int = 3072
+    warmup: int = 50
     matrix_rate: float = 0.02
     """Peak learning rate of the weight matrices (Muon)."""
     vector_rate: float = 0.004
@@ -66,7 +68,7 @@ class Recipe:
     finish_decline: float = 0.22
     over_call: float = 0.75
     """In the finish: share of the unanswerable turns that are answered with a call."""
-    growth: tuple[float, float, float] = field(default=(0.04, 0.12, 0.25))
+    growth: tuple[float, float, float] = field(default=(0.07, 0.16, 0.3))
     """Shares of the trunk after which conversations grow."""
 
 
@@ -78,12 +80,12 @@ def mixture_at(recipe: Recipe, block: int, finishing: bool) -> Mixture:
         return replace(full, decline=recipe.finish_decline, over_call=recipe.over_call, max_turns=4)
     first, second, third = recipe.growth
     if done < first:
-        return replace(full, max_tools=1, max_turns=3, decline=0.15, parallel=0.0, max_chars=700)
+        return replace(full, drill=1.0)
     if done < second:
-        return replace(full, max_tools=2, max_turns=4, parallel=0.05, max_chars=1200)
+        return replace(full, max_tools=1, max_turns=4, decline=0.15, parallel=0.0, max_chars=900, drill=0.25)
     if done < third:
-        return replace(full, max_tools=4, max_turns=5, max_chars=1800)
-    return full
+        return replace(full, max_tools=3, max_turns=5, parallel=0.1, max_chars=1500, drill=0.1)
+    return replace(full, drill=0.04)
 
 
 # ---------------------------------------------------------------- data
@@ -101,8 +103,8 @@ def encode(
     header = tokenizer("assistant\n", add_special_tokens=False)["input_ids"]
     weights = [0.0] * len(ids)
     starts = [i for i, token in enumerate(ids) if token == start]
-    # The first header belongs to the system message with the tools, the others to the messages.
-    for message, position in enumerate(starts[1:]):
+    # With tools, the first header belongs to the system message that lists them.
+    for message, position in enumerate(starts[bool(conversation.tools) :]):
         first = position + 1 + len(header)
         if ids[position + 1 : first] != header:
             continue
@@ -167,7 +169,12 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int) ->
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return Qwen3ForCausalLM(config)
+    model = Qwen3ForCausalLM(config)
+    # Normalised queries and keys make attention too flat to pick out one token; start it sharper.
+    for name, parameter in model.named_parameters():
+        if name.endswith(("q_norm.weight", "k_norm.weight")):
+            torch.nn.init.constant_(parameter, recipe.attention_gain)
+    return model
 
 
 def make_optimizers(model: Qwen3ForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:

@@ -23,6 +23,9 @@ from toolgain.tasks.generate import (
     make_request,
     make_tools,
 )
+from toolgain.tasks.parameters import KINDS, plain, pseudo_word
+
+_SAID_KINDS = sorted(KINDS)
 
 DECLINES = (
     "No tool fits this request.",
@@ -47,6 +50,8 @@ class Mixture:
     response: float = 0.25
     """Share of calls that are followed by a tool's response and a closing sentence."""
     max_chars: int = 2400
+    drill: float = 0.0
+    """Share of conversations that only practise copying: repeating a text, looking up a value."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class Conversation:
 
 def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> Conversation:
     """One conversation of the mixture, at most `max_chars` long unless its first turn is longer."""
+    if rng.random() < mixture.drill:
+        return make_drill(rng)
     number = min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)), mixture.max_tools)
     tools = make_tools(rng, split, number)
     schemas = tuple(tool.schema for tool in tools)
@@ -88,6 +95,36 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
             break
         messages += turn
     return Conversation(tuple(messages), schemas, frozenset(over_calls))
+
+
+def make_drill(rng: Random) -> Conversation:
+    """Copying and nothing else: the skill under everything else, learned first and fastest alone."""
+    messages: list[dict[str, Any]] = []
+    for _ in range(rng.randint(1, 4)):
+        if rng.random() < 0.6:
+            text = " ".join(_scrap(rng) for _ in range(rng.randint(2, 10)))
+            question, answer = f"Repeat: {text}", text
+        else:
+            names = rng.sample(words.NOUNS, rng.randint(2, 6))
+            keys = [name if rng.random() < 0.6 else f"{name}_{rng.choice(words.NOUNS)}" for name in names]
+            pairs = {key: _scrap(rng) for key in keys}
+            asked = rng.choice(keys)
+            question, answer = f"{json.dumps(pairs)} {asked}", json.dumps({asked: pairs[asked]})
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return Conversation(tuple(messages), (), frozenset())
+
+
+def _scrap(rng: Random) -> str:
+    roll = rng.random()
+    if roll < 0.35:
+        return rng.choice(words.NOUNS)
+    if roll < 0.5:
+        return "_".join(rng.sample(words.NOUNS, 2))
+    if roll < 0.65:
+        return str(rng.randint(0, 99999))
+    if roll < 0.8:
+        return pseudo_word(rng)
+    return str(plain(KINDS[rng.choice(_SAID_KINDS)].draw(rng)))
 
 
 def _request(rng: Random, split: Split, tools: list[Tool], mixture: Mixture) -> Request:
