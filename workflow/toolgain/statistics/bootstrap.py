@@ -154,12 +154,13 @@ def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
 def _unit(owner: NDArray[np.intp], shares: Floats) -> Floats:
     alone = (shares**2).sum(axis=1)
     together = np.array([(np.bincount(owner, weights=share) ** 2).sum() for share in shares])
-    return (1 - PRIOR_CORRELATION) * alone + PRIOR_CORRELATION * together
+    return np.asarray((1 - PRIOR_CORRELATION) * alone + PRIOR_CORRELATION * together)
 
 
 def _sums(owner: NDArray[np.intp], values: Floats, size: int) -> Floats:
     if values.shape[1] == 1:
-        return np.bincount(owner, weights=values[:, 0], minlength=size)[:, None]
+        one = np.bincount(owner, weights=values[:, 0], minlength=size).astype(np.float64)
+        return one[:, None]
     order = np.argsort(owner, kind="stable")
     present, starts = np.unique(owner[order], return_index=True)
     sums = np.zeros((size, values.shape[1]))

@@ -75,7 +75,8 @@ def _moved(design: Design, change: Floats) -> NDArray[np.intp]:
     order = np.argsort(design.cluster, kind="stable")
     starts = np.searchsorted(design.cluster[order], np.arange(design.clusters))
     moved = np.logical_or.reduceat(change[order] != 0, starts, axis=0)
-    return moved.sum(axis=0)
+    counts: NDArray[np.intp] = moved.sum(axis=0)
+    return counts
 
 
 def small_sample(change: Change, row: int, mean_square: Floats, alpha: float) -> Interval:

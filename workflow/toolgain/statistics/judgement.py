@@ -187,7 +187,9 @@ def non_inferiority(judged: Judged) -> Json:
     """Whether the single-turn groups held within the margin."""
     margin = judged.settings.margin
     lines = {group: judged.line(GROUPS.index(group) + 1)["ci95"] for group in SINGLE_TURN}
-    words = {group: tests.non_inferiority(*ci, margin) for group, ci in lines.items()}
+    words = {
+        group: tests.non_inferiority(low, high, margin) for group, (low, high) in lines.items()
+    }
     answer = tests.held(list(words.values()))
     return {
         "margin": margin,
@@ -219,14 +221,14 @@ def pooled_items(judged: Judged) -> Json:
 def detectable(judged: Judged) -> Json:
     """The smallest change that this comparison could have found, from its own standard error."""
     error = 100 * float(judged.change.error[0, 0])
-    alpha = judged.settings.alpha
+    low, high = judged.line(0)["ci95"]
     design, change = judged.pair.design, judged.pair.change
     of_item = np.array([group_of(CATEGORIES[c]) for c in design.category])
     return {
-        "points": power.detectable(error, alpha),
+        "points": power.detectable(error, (high - low) / 2),
         "standard_error": error,
         "power": power.POWER,
-        "alpha": alpha,
+        "alpha": judged.settings.alpha,
         "basis": "measured",
         "discordance": {g: float((change[of_item == g] != 0).mean()) for g in GROUPS},
     }

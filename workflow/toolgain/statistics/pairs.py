@@ -42,7 +42,7 @@ class Design:
         cells = np.bincount(
             self.cluster * width + self.category, weights=values, minlength=self.clusters * width
         )
-        return cells.reshape(self.clusters, width)
+        return cells.astype(np.float64).reshape(self.clusters, width)
 
 
 def design(categories: Sequence[str], clusters: Sequence[str]) -> Design:
@@ -70,12 +70,12 @@ class Pair:
     @property
     def before(self) -> Floats:
         """(n,) item means of the baseline."""
-        return self.baseline.mean(axis=1)
+        return np.asarray(self.baseline.mean(axis=1))
 
     @property
     def after(self) -> Floats:
         """(n,) item means of the trained model."""
-        return self.trained.mean(axis=1)
+        return np.asarray(self.trained.mean(axis=1))
 
     @property
     def change(self) -> Floats:

@@ -6,10 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from toolgain.bfcl.categories import CATEGORIES, group_of
 from toolgain.bfcl.overall import CATEGORY_WEIGHTS
+from toolgain.statistics.bootstrap import PRIOR_CORRELATION
+from toolgain.statistics.intervals import FEW
 from toolgain.statistics.pairs import Design, design
 
 Floats = NDArray[np.float64]
@@ -36,6 +38,8 @@ class Plan:
 
     error: float
     """Standard error of the Overall's change, as a fraction."""
+    reach: float
+    """Half width that the interval will have, as a fraction."""
     alpha: float
     n: int
     discordance: Mapping[str, float]
@@ -44,7 +48,7 @@ class Plan:
     @property
     def detectable(self) -> float:
         """The change found with 80 % power, as a fraction."""
-        return detectable(self.error, self.alpha)
+        return detectable(self.error, self.reach)
 
     def record(self) -> dict[str, Any]:
         """The plan for comparison.json, in points."""
@@ -88,7 +92,8 @@ def plan(
     """As `planned`, for a design."""
     shares = np.array([discordance[group_of(category)] for category in CATEGORIES])
     error = design_error(placed, shares, correlation)
-    return Plan(error, alpha, len(placed.category), dict(discordance), correlation)
+    reach = design_reach(placed, shares, correlation, alpha)
+    return Plan(error, reach, alpha, len(placed.category), dict(discordance), correlation)
 
 
 def design_error(placed: Design, variance: Floats, correlation: float | Floats) -> float:
@@ -101,26 +106,53 @@ def design_error(placed: Design, variance: Floats, correlation: float | Floats) 
         correlation: between the changes of two items of one cluster; one number, or (17,) by
             category, of which two categories take the geometric mean.
     """
-    weights = np.array([CATEGORY_WEIGHTS[category] for category in CATEGORIES]) / placed.counts
+    weights = np.array(list(CATEGORY_WEIGHTS.values())) / placed.counts
     scale = (weights * np.sqrt(variance))[placed.category]
+    return float(np.sqrt(_by_cluster(placed, scale, correlation).sum()))
+
+
+def design_reach(
+    placed: Design, variance: Floats, correlation: float | Floats, alpha: float
+) -> float:
+    """The half width that the verdict's interval will have, as a fraction; see `intervals`.
+
+    Args:
+        placed, variance, correlation: as for `design_error`.
+        alpha: two-sided error level.
+    """
+    clusters = np.bincount(placed.stratum)
+    if clusters.min() >= FEW:
+        return float(ndtri(1 - alpha / 2)) * design_error(placed, variance, correlation)
+    weights = (np.array(list(CATEGORY_WEIGHTS.values())) / placed.counts)[placed.category]
+    scale = weights * np.sqrt(variance)[placed.category]
+    own = np.bincount(placed.stratum, weights=_by_cluster(placed, scale, correlation))
+    unit = np.bincount(placed.stratum, weights=_by_cluster(placed, weights, PRIOR_CORRELATION))
+    seen = np.where(clusters > 1, clusters, 0)
+    pulled = (seen * own + unit * variance[placed.category].mean()) / (seen + 1)
+    freedom = pulled.sum() ** 2 / (pulled**2 / np.maximum(clusters - 1, 1)).sum()
+    return float(stdtrit(freedom, 1 - alpha / 2) * np.sqrt(pulled.sum()))
+
+
+def _by_cluster(placed: Design, scale: Floats, correlation: float | Floats) -> Floats:
+    """(clusters,) variance of each cluster's sum, of items with standard deviation `scale`."""
     shared = np.broadcast_to(correlation, placed.counts.shape)[placed.category]
-    alone = float((scale**2 * (1 - shared)).sum())
+    alone = np.bincount(placed.cluster, weights=scale**2 * (1 - shared), minlength=placed.clusters)
     together = np.bincount(
         placed.cluster, weights=scale * np.sqrt(shared), minlength=placed.clusters
     )
-    return float(np.sqrt(alone + (together**2).sum()))
+    return np.asarray(alone + together**2, dtype=np.float64)
 
 
-def detectable(error: float, alpha: float = 0.05, power: float = POWER) -> float:
-    """The change that a two-sided test at `alpha` finds with `power`, by the normal law.
+def detectable(error: float, reach: float, power: float = POWER) -> float:
+    """The change that ends as a verdict with probability `power`, by the normal law.
 
     Args:
         error: standard error of the change, in any unit; the result has the same.
+        reach: half width of the interval.
     """
-    return float((ndtri(1 - alpha / 2) + ndtri(power)) * error)
+    return reach + float(ndtri(power)) * error
 
 
-def power_at(change: float, error: float, alpha: float = 0.05) -> float:
+def power_at(change: float, error: float, reach: float) -> float:
     """The probability that a true `change` ends as a verdict, by the normal law."""
-    limit = ndtri(1 - alpha / 2)
-    return float(ndtr(change / error - limit) + ndtr(-change / error - limit))
+    return float(ndtr((change - reach) / error) + ndtr((-change - reach) / error))

@@ -1,10 +1,11 @@
 """Several runs against one baseline: the mean change, and what a further run would do."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtrit
 
 from toolgain.statistics.judgement import Judged, Settings, resampling, word
 from toolgain.statistics.pairs import Pair
@@ -12,15 +13,50 @@ from toolgain.statistics.pairs import Pair
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Spread:
+    """What the mean change of several runs varies by, in points."""
+
+    items: float
+    """Standard error over items, of the mean of these runs."""
+    reach_of_items: float
+    """Half width of its interval at `alpha`."""
+    by_items: float
+    """Variance between runs that single items explain."""
+    between: float
+    """Variance between runs."""
+    runs: int
+    alpha: float
+
+    def reach(self, alpha: float) -> float:
+        """Half width of the interval that speaks of a further run, at any error level."""
+        normal = float(ndtri(1 - alpha / 2))
+        # The items' interval was made at one level; at others it grows like the normal one.
+        wide = self.reach_of_items * normal / float(ndtri(1 - self.alpha / 2))
+        shared = max(0.0, 1 - self.by_items / self.runs / max(self.items**2, 1e-30))
+        student = float(stdtrit(self.runs - 1, 1 - alpha / 2))
+        both = np.sqrt(shared * wide**2 + student**2 * self.between / self.runs)
+        return max(wide, float(both))
+
+    def p(self, delta: float) -> float:
+        """The level at which the interval around `delta` begins to hold 0."""
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.reach(middle) < abs(delta) else (middle, high)
+        return high
+
+
 def pooled(pairs: Sequence[Pair], settings: Settings) -> Json:
     """The mean over runs that share the baseline's items.
 
-    Two sources of uncertainty: other items, and other runs. The items' part is the cluster
-    bootstrap of each item's mean over the runs, which also holds what single items do differently
-    from run to run. The runs' part is the variance of the runs' changes, less what their items
-    explain, over the number of runs. `ci95` adds both, by Student's t with degrees of freedom
-    after Satterthwaite (1946): it speaks of the recipe. `ci95_these_runs` holds only the first:
-    it speaks of these very runs.
+    Two things might have been otherwise: the items, and the runs. `ci95_these_runs` holds the
+    items alone: the bootstrap of each item's mean over the runs. It speaks of these very runs.
+    `ci95` speaks of the recipe, so of a further run as well. Its half width adds, as squares, the
+    part of the items that all runs share (normal) and that of the runs' own spread (Student's t
+    with runs - 1 degrees of freedom, on the variance of the runs' changes as it is). It is never
+    narrower than the items alone. Two or three runs say little about a further one, and the
+    interval shows it.
     """
     runs = len(pairs)
     mean = Pair(
@@ -31,37 +67,32 @@ def pooled(pairs: Sequence[Pair], settings: Settings) -> Json:
     draws = resampling(mean.design, settings)
     judged = Judged(mean, settings, draws)
     line = judged.line(0)
-    deltas = np.array([Judged(pair, settings, draws).rows for pair in pairs])
-    changes = deltas[:, 1, 0] - deltas[:, 0, 0]
+    lines = [Judged(pair, settings, draws).rows for pair in pairs]
+    changes = np.array([after[0] - before[0] for before, after in lines])
     between = float(changes.var(ddof=1))
-    # What a run's change would vary by if runs differed only item by item.
+    # What the runs' changes would vary by if runs differed item by item only.
     apart = [
-        Judged(Pair(mean.design, mean.trained, pair.after[:, None]), settings, draws)
-        for pair in pairs
+        Judged(Pair(mean.design, mean.trained, pair.trained), settings, draws) for pair in pairs
     ]
-    by_items = sum((100 * float(j.change.error[0, 0])) ** 2 for j in apart) / (runs - 1)
-    of_runs = max(0.0, between - by_items) / runs
-    low, high = line["ci95"]
-    freedom_items = 1000.0
-    reach = (high - low) / 2
-    of_items = (reach / float(stdtrit(freedom_items, 1 - settings.alpha / 2))) ** 2
-    total = of_items + of_runs
-    spread = of_items**2 / freedom_items + (of_runs + min(between, by_items) / runs) ** 2 * (
-        of_runs / max(total, 1e-30)
-    ) / (runs - 1)
-    freedom = total**2 / spread if spread else freedom_items
-    error = float(np.sqrt(total))
+    by_items = sum((100 * float(one.change.error[0, 0])) ** 2 for one in apart) / (runs - 1)
+    spread = Spread(
+        items=line["standard_error"],
+        reach_of_items=(line["ci95"][1] - line["ci95"][0]) / 2,
+        by_items=by_items,
+        between=between,
+        runs=runs,
+        alpha=settings.alpha,
+    )
     delta = line["delta"]
-    reach = float(stdtrit(freedom, 1 - settings.alpha / 2)) * error
-    p = 2 * float(stdtr(freedom, -abs(delta) / error)) if error else 1.0
+    reach = spread.reach(settings.alpha)
+    interval = [delta - reach, delta + reach]
     return {
-        "verdict": word(delta - reach, delta + reach),
+        "verdict": word(*interval),
         "runs": runs,
-        "overall": {**line, "ci95": [delta - reach, delta + reach], "p": p},
-        "ci95_these_runs": [low, high],
+        "overall": {**line, "ci95": interval, "p": spread.p(delta)},
+        "ci95_these_runs": line["ci95"],
         "changes": [float(value) for value in changes],
         "standard_deviation_of_runs": float(np.sqrt(between)),
-        "degrees_of_freedom": freedom,
         "sentence": (
             f"mean of {runs} runs; the interval speaks of a further run of the same recipe, "
             "ci95_these_runs of these runs alone"

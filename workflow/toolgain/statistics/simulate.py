@@ -53,7 +53,8 @@ class Truth:
         both = np.array(
             [joint(p, q, self.similarity) for p, q in zip(self.before, self.after, strict=True)]
         )
-        return self.before + self.after - 2 * both - (self.after - self.before) ** 2
+        variance = self.before + self.after - 2 * both - (self.after - self.before) ** 2
+        return np.asarray(variance)
 
     @property
     def change_correlation(self) -> Floats:
