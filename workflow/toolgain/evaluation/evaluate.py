@@ -35,6 +35,7 @@ from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
 from toolgain.evaluation.identity import Weights, comparable, read_weights, work_key
 from toolgain.evaluation.progress import Progress
 from toolgain.evaluation.server import Endpoint
+from toolgain.statistics import power
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ def run(
     job = _job(out, section, weights, endpoint, model_name, bfcl_env, trl_env)
     started, clock = files.now(), time.monotonic()
     ledger = Ledger()
+    log.info("evaluate: %s", power.planned(data.flat(job.items)).sentence())
     with processes.stopping_in_time():
         canary, outcomes, seen = _evaluate(job, ledger)
     verdict = _write(job, ledger, canary, outcomes, seen, started, time.monotonic() - clock)
