@@ -243,7 +243,8 @@ class Trainer(GRPOTrainer):
     def _agrees_when_packed(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int
     ) -> bool:
-        """Whether the model gives a shared prompt the numbers of separate rows."""
+        """Whether the model gives a shared prompt the numbers of separate rows, on every process."""
+        model = self.accelerator.unwrap_model(model)
         if model.config.get_text_config()._attn_implementation != "sdpa":
             return False
         prompts = input_ids[:, :-width]
@@ -252,7 +253,8 @@ class Trainer(GRPOTrainer):
         with torch.autocast(input_ids.device.type, enabled=False):
             apart, _, _ = super()._get_per_token_logps_and_entropies(*part)
             together, _ = self._packed(*part)
-        difference = (apart - together).abs()[attention_mask[alike, -width:].bool()].max().item()
+        own = (apart - together).abs()[attention_mask[alike, -width:].bool()].max()
+        difference = self.accelerator.gather(own.reshape(1)).max().item()
         agrees = difference < PACKING_TOLERANCE
         if not agrees:
             say(f"prompts are not shared in the loss: this model differs by {difference:.2g} then")
@@ -292,7 +294,8 @@ class Trainer(GRPOTrainer):
                 self.writer.add_scalar(f"validation/{name}", value, self.state.global_step)
             self.writer.flush()
         shown = {f"eval_{name}": value for name, value in metrics.items()}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, shown)
+        control: TrainerControl = self.control
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, control, shown)
         return shown
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -350,16 +353,17 @@ class Trainer(GRPOTrainer):
     def _note_save(self, step: int, seconds: float) -> None:
         settings = self.plan["section"]["trl"]
         path = checkpoints.step_folder(self.folder, step)
+        size = checkpoints.size_of(path)
         note = {
             "step": step,
             "accuracy": self.val_accuracy,
             "seconds": round(seconds, 3),
-            "bytes": checkpoints.size_of(path),
+            "bytes": size,
         }
         with (self.folder / "saves.jsonl").open("a") as file:
             file.write(json.dumps(note) + "\n")
         checkpoints.prune(self.folder, settings["keep_top_k"])
-        say(f"checkpoint {path} ({note['bytes'] / 1e6:.0f} MB, {seconds:.1f} s)")
+        say(f"checkpoint {path} ({size / 1e6:.0f} MB, {seconds:.1f} s)")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # Into the model that was loaded from the base, so that the base stays the reference of
