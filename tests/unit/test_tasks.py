@@ -1,4 +1,4 @@
-"""What the generated training tasks promise: seeded, disjoint, verifiable, of the shares asked for."""
+"""What the training tasks promise: seeded, disjoint, verifiable, of the shares asked for."""
 
 import json
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):
             tools = [tool["function"] for tool in task["tools"]]
             json.dump({"id": task["id"], "question": [task["prompt"]], "function": tools}, file)
             file.write("\n")
-    with pytest.raises(StageError, match="more than the limit of 1.00%"):
+    with pytest.raises(StageError, match=r"more than the limit of 1\.00%"):
         stage.run({"tasks": KEYS}, tmp_path / "second", data)
     assert not (tmp_path / "second" / "tasks.json").exists()
 

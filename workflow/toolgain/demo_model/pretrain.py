@@ -1,4 +1,4 @@
-"""Pre-train the demo model from nothing: `python -m toolgain.demo_model.pretrain --out DIR --seed N`.
+"""Pre-train the demo model: `python -m toolgain.demo_model.pretrain --out DIR --work DIR`.
 
 Runs in the trl environment (torch, transformers). Three phases, all counted in blocks of generated
 conversations, so that a seed gives the same text whatever the machine's speed:
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -82,7 +81,9 @@ def mixture_at(recipe: Recipe, block: int, finishing: bool) -> Mixture:
     if done < first:
         return replace(full, drill=1.0)
     if done < second:
-        return replace(full, max_tools=1, max_turns=4, decline=0.15, parallel=0.0, max_chars=900, drill=0.25)
+        return replace(
+            full, max_tools=1, max_turns=4, decline=0.15, parallel=0.0, max_chars=900, drill=0.25
+        )
     if done < third:
         return replace(full, max_tools=3, max_turns=5, parallel=0.1, max_chars=1500, drill=0.1)
     return replace(full, drill=0.04)
@@ -305,8 +306,7 @@ def pretrain(
         state = content["state"]
         if finish_at is not None and state["block"] < finish_at:
             trunk_blocks = state["block"]
-    bases = [optimizer.param_groups[0]["initial_lr"] if "initial_lr" in optimizer.param_groups[0] else rate
-             for optimizer, rate in zip(optimizers, (recipe.matrix_rate, recipe.vector_rate), strict=True)]  # fmt: skip
+    bases = (recipe.matrix_rate, recipe.vector_rate)
     forward = torch.compile(model.model, dynamic=False) if compiled else model.model
     figures: dict[str, float] = {}
     total = trunk_blocks + recipe.finish_blocks
@@ -336,7 +336,8 @@ def pretrain(
             seen += ids.numel()
         state["block"] += 1
         line = (
-            f"block {state['block']}/{total} step {state['step']} tokens {state['tokens'] / 1e6:.2f}M "
+            f"block {state['block']}/{total} step {state['step']} "
+            f"tokens {state['tokens'] / 1e6:.2f}M "
             + (f"loss {running:.4f} {seen / (time.time() - started):.0f} tokens/s")
         )
         if state["block"] % 10 == 0 or state["block"] == total:
@@ -349,7 +350,7 @@ def pretrain(
             }
             target = work / (name if finishing else "trunk.pt")
             torch.save(content, target.with_suffix(".tmp"))
-            os.replace(target.with_suffix(".tmp"), target)
+            target.with_suffix(".tmp").replace(target)
         print(line, flush=True)
     export(model, tokenizer, out)
     return figures

@@ -106,11 +106,17 @@ def make_drill(rng: Random) -> Conversation:
             question, answer = f"Repeat: {text}", text
         else:
             names = rng.sample(words.NOUNS, rng.randint(2, 6))
-            keys = [name if rng.random() < 0.6 else f"{name}_{rng.choice(words.NOUNS)}" for name in names]
+            keys = [
+                name if rng.random() < 0.6 else f"{name}_{rng.choice(words.NOUNS)}"
+                for name in names
+            ]
             pairs = {key: _scrap(rng) for key in keys}
             asked = rng.choice(keys)
             question, answer = f"{json.dumps(pairs)} {asked}", json.dumps({asked: pairs[asked]})
-        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        messages += [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
     return Conversation(tuple(messages), (), frozenset())
 
 

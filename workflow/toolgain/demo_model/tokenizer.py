@@ -26,7 +26,8 @@ MARKS = (
     "</tool_response>",
 )
 SMALL_WORDS = (
-    "the a an of for to in on at by with and or from is are was it its this that these be as i me my you your "
+    "the a an of for to in on at by with and or from is are was it its this that these be as "
+    "i me my you your "
     "please can could what how what's do does did would will if when where which who not no "
     "given using between during per than then there have has about into should must only"
 ).split()
@@ -65,7 +66,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def _unmark(tokenizer: Any) -> Any:
-    """Make the tool marks ordinary added tokens, so that decoding without special tokens keeps them."""
+    """Make the tool marks ordinary added tokens: decoding without special tokens keeps them."""
     from tokenizers import AddedToken
 
     for mark in MARKS:

@@ -21,9 +21,11 @@ NGRAM = 8
 """Words in a row that count as shared text."""
 
 SCORED = frozenset(
-    "simple java javascript multiple parallel parallel_multiple irrelevance live_simple live_multiple "
-    "live_parallel live_parallel_multiple live_irrelevance live_relevance multi_turn_base "
-    "multi_turn_miss_func multi_turn_miss_param multi_turn_long_context".split()
+    """
+    simple java javascript multiple parallel parallel_multiple irrelevance
+    live_simple live_multiple live_parallel live_parallel_multiple live_irrelevance live_relevance
+    multi_turn_base multi_turn_miss_func multi_turn_miss_param multi_turn_long_context
+    """.split()  # noqa: SIM905
 )
 """The 17 categories of BFCL v3 whose items are compared: 4441 items."""
 
@@ -96,7 +98,8 @@ def overlap(tasks: Iterable[Mapping[str, Any]], data: Path) -> Overlap:
     """Compare tasks (lines of train.jsonl) with all scored items of a BFCL data folder.
 
     A task shares a name if one of its tools has the name of a BFCL function, and shares text if its
-    question has `NGRAM` words in a row that a BFCL question has too. Three examples of each are kept.
+    question has `NGRAM` words in a row that a BFCL question has too. Three examples of each are
+    kept.
     """
     names, questions = bfcl_texts(data)
     taken = {normal_name(name) for name in names}

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905
 """Function-calling tasks, made from a seed: a question, tools, and the calls that answer it.
 
 A task is right or wrong without judgement: the question is built from the expected call, so names,
@@ -101,7 +102,7 @@ def split_of(concept: Concept) -> Split:
 
 
 def make_tool(rng: Random, split: Split, concept: Concept | None = None) -> Tool:
-    """A tool of the given split, from the catalogue or (without `concept`) often from random words."""
+    """A tool of the given split; without `concept`, its object is drawn, often random words."""
     while concept is None:
         drawn = _open_concept(rng) if rng.random() < OPEN_SHARE else rng.choice(CONCEPTS)
         if split_of(drawn) == split:
@@ -241,10 +242,7 @@ def _arguments(rng: Random, concept: Concept) -> tuple[Argument, ...]:
     for parameter in concept.parameters:
         required = not parameter.startswith("?")
         word = parameter.lstrip("?")
-        if ":" in word:
-            kind = _named_kind(*word.split(":"))
-        else:
-            kind = KINDS[word]
+        kind = _named_kind(*word.split(":")) if ":" in word else KINDS[word]
         names = [name for name in kind.names if name not in taken]
         if not names:
             continue
@@ -427,7 +425,7 @@ def join_requests(rng: Random, first: Request, second: Request) -> Request:
 
 
 def prompt_chars(task: Task) -> int:
-    """Length of a task's prompt: its question and its tools as JSON, without the chat's own marks."""
+    """Length of a task's prompt: its question and its tools as JSON, without the chat's marks."""
     return len(task.question) + sum(len(json.dumps(tool["function"])) for tool in task.tools)
 
 

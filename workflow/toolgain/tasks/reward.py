@@ -40,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Score:
-    """Reward in [-1, 1]; `exact` is the task's accuracy; `called` says whether any call was made."""
+    """Reward in [-1, 1]; `exact` is the task's accuracy; `called`: whether any call was made."""
 
     reward: float
     exact: bool
@@ -74,7 +74,7 @@ def parse(completion: str) -> Answer:
 
 
 def same_value(given: Any, expected: Any) -> bool:
-    """Whether a JSON value has the expected type and value; a whole number may stand for a float."""
+    """Whether a JSON value has the expected type and value; 5 may stand for 5.0."""
     if isinstance(expected, bool) or isinstance(given, bool):
         return given is expected
     if isinstance(expected, float):

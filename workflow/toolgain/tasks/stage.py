@@ -83,6 +83,6 @@ def _compare(tasks: list[Task], bfcl_data: Path | None, limit: float) -> dict[st
         if value > limit:
             raise StageError(
                 f"training tasks: {value:.2%} share {what} with BFCL v3, more than the limit of "
-                f"{limit:.2%} (training.tasks.max_ngram_overlap); for example: {'; '.join(examples)}"
+                f"{limit:.2%} (training.tasks.max_ngram_overlap), such as: {'; '.join(examples)}"
             )
     return {**asdict(found), "limit": limit}
