@@ -98,7 +98,7 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
 
 
 def make_drill(rng: Random) -> Conversation:
-    """Copying and nothing else: the skill under everything else, learned first and fastest alone."""
+    """Copying and nothing else: the skill under all others, learned fastest alone."""
     messages: list[dict[str, Any]] = []
     for _ in range(rng.randint(1, 4)):
         if rng.random() < 0.6:
