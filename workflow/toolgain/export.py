@@ -203,7 +203,7 @@ class Tensor:
         self._place = (path, begin + first, last - first)
 
     def __len__(self) -> int:
-        return self._place[2]
+        return int(self._place[2])
 
     def blocks(self, kind: str = "u1") -> "np.memmap[Any, Any]":
         """The bytes as an array of `kind`, mapped, not read."""

@@ -2,7 +2,7 @@
 
 A backend is a function `start(job, launch) -> Outcome` that trains in `job.folder` from its latest
 usable checkpoint on, leaves NeMo RL's checkpoint layout and TensorBoard files below `job.logs`, and
-returns or raises StageError. `toolgain.training.trl` and `toolgain.nemo_rl.launch` are the two.
+returns or raises StageError. `toolgain.training.trl` and `toolgain.training.nemo` are the two.
 """
 
 from collections.abc import Callable
@@ -58,6 +58,8 @@ class Outcome:
 
     step: int
     """The last step that was done and saved."""
+    planned_steps: int
+    """Steps of the whole training, as it turned out: fewer where a trainer stops early by rule."""
     stopped: str | None
     """Why it ended before its last step with everything saved, or None."""
     world_size: int = 1

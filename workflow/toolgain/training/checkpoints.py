@@ -183,7 +183,7 @@ def resume_problem(checkpoint: Path) -> str | None:
 def latest_resumable(folder: Path) -> tuple[Checkpoint | None, list[PassedOver]]:
     """The latest checkpoint that a TRL training can go on from, and those later ones it cannot."""
     whole, _ = scan(folder)
-    unusable = []
+    unusable: list[PassedOver] = []
     broken = [path for path in _steps(folder) if path not in {item.path for item in whole}]
     for path in sorted([*broken, *(item.path for item in whole)], key=_step_of, reverse=True):
         problem = resume_problem(path)

@@ -9,7 +9,7 @@ since an exit code proves nothing.
 import math
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from toolgain.errors import GoOnLaterError, StageError, UserError
 from toolgain.files import digest, file_digest, now, read_json, write_json
 from toolgain.progress import Progress, clock, mirror, results_folder
 from toolgain.training import checkpoints, curves, manifest, segments
-from toolgain.training.backend import Backend, Job
+from toolgain.training.backend import Backend, Job, Outcome
 from toolgain.training.lease import Lease
+
+DONE = "finished"
+"""How a launch ended that reached the last step."""
 
 SAVE_MARGIN_SECONDS = 60.0
 """Kept free before a time limit, for the last checkpoint and the end."""
@@ -98,7 +101,7 @@ def run(
             lease=lease,
         )
         try:
-            _train(job)
+            job = _train(job)
             verify(job)
             if smoke:
                 record = _smoke_record(job, key)
@@ -194,12 +197,19 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _train(job: Job) -> None:
-    """Bring the training to its end, or raise."""
+def _train(job: Job) -> Job:
+    """Bring the training to its end, or raise; the job with the steps that it turned out to have.
+
+    Raises:
+        GoOnLaterError: stopped in time with everything saved.
+    """
+    known = [entry["planned_steps"] for entry in segments.read(job.folder) if entry["end"] == DONE]
+    if known:
+        job = replace(job, steps=known[-1])
     done = latest_step(job.folder)
     if done >= job.steps:
         click.echo(f"all {job.steps} steps are done in {job.folder}")
-        return
+        return job
     _room_on_disk(job)
     launch = curves.next_launch(job.logs)
     segments.begin(job.folder, launch)
@@ -211,12 +221,19 @@ def _train(job: Job) -> None:
         segments.end(job.folder, launch, "failed")
         raise
     facts = {k: v for k, v in asdict(outcome).items() if k not in ("step", "stopped")}
-    segments.end(job.folder, launch, outcome.stopped or "finished", **facts)
+    segments.end(job.folder, launch, outcome.stopped or DONE, **facts)
     if outcome.stopped:
-        raise GoOnLaterError(
+        raise GoOnLaterError(_stopped_line(job, outcome))
+    return replace(job, steps=outcome.planned_steps)
+
+
+def _stopped_line(job: Job, outcome: Outcome) -> str:
+    if job.section["backend"] == "trl":
+        return (
             f"training: stopped after step {outcome.step} of {job.steps} ({outcome.stopped}) with "
             "everything saved; run the same command again to go on."
         )
+    return str(outcome.stopped)
 
 
 def latest_step(folder: Path) -> int:
@@ -229,9 +246,9 @@ def _backend(name: str) -> Backend:
         from toolgain.training import trl
 
         return trl.start
-    from toolgain.nemo_rl import launch
+    from toolgain.training import nemo
 
-    return launch.start
+    return nemo.start
 
 
 def _periods(section: dict[str, Any]) -> tuple[int, int]:

@@ -74,6 +74,7 @@ def start(job: Job, launch: Path) -> Outcome:
     processes = read_json(launch / "processes.json", "training")
     return Outcome(
         step=result["step"],
+        planned_steps=job.steps,
         stopped=result["stopped"],
         world_size=processes["world_size"],
         hosts=tuple(processes["hosts"]),
@@ -167,7 +168,7 @@ def cause(code: int, log: Path) -> str:
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "the program was killed (signal 9), by someone or for lack of memory."
     errors = re.findall(r"^(?:\[rank\d+\]: )?(?:\w+\.)*(\w*(?:Error|Exception)\b.*)$", text, re.M)
-    own = [line for line in errors if "ChildFailedError" not in line]
+    own: list[str] = [line for line in errors if "ChildFailedError" not in line]
     if own:
         return own[-1].strip().rstrip(".") + "."
     if code < 0:
@@ -191,6 +192,6 @@ def tail(log: Path, size: int = 200_000) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - size))
-            return file.read().decode(errors="replace")
+            return str(file.read().decode(errors="replace"))
     except OSError:
         return ""

@@ -153,6 +153,8 @@ class Judge:
 class Trainer(GRPOTrainer):
     """GRPOTrainer with NeMo RL's checkpoint layout and a greedy validation by exact success."""
 
+    control: TrainerControl
+
     def __init__(
         self,
         plan: dict[str, Any],
@@ -243,16 +245,15 @@ class Trainer(GRPOTrainer):
     def _agrees_when_packed(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int
     ) -> bool:
-        """Whether the model gives a shared prompt the numbers of separate rows, on every process."""
+        """Whether the model gives a shared prompt the numbers of separate rows, everywhere."""
         model = self.accelerator.unwrap_model(model)
         if model.config.get_text_config()._attn_implementation != "sdpa":
             return False
         prompts = input_ids[:, :-width]
         alike = (prompts == prompts[0]).all(dim=1).nonzero().squeeze(1)[:4]
         part = (model, input_ids[alike], attention_mask[alike], width)
-        with torch.autocast(input_ids.device.type, enabled=False):
-            apart, _, _ = super()._get_per_token_logps_and_entropies(*part)
-            together, _ = self._packed(*part)
+        apart, _, _ = super()._get_per_token_logps_and_entropies(*part)
+        together, _ = self._packed(*part)
         own = (apart - together).abs()[attention_mask[alike, -width:].bool()].max()
         difference = self.accelerator.gather(own.reshape(1)).max().item()
         agrees = difference < PACKING_TOLERANCE
@@ -294,8 +295,7 @@ class Trainer(GRPOTrainer):
                 self.writer.add_scalar(f"validation/{name}", value, self.state.global_step)
             self.writer.flush()
         shown = {f"eval_{name}": value for name, value in metrics.items()}
-        control: TrainerControl = self.control
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, control, shown)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, shown)
         return shown
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -38,7 +38,8 @@ class Packed:
     def to(self, device: torch.device) -> "Packed":
         """The same on another device."""
         tensors = (self.input_ids, self.position_ids, self.attention_mask, self.shift_labels)
-        return Packed(*(tensor.to(device) for tensor in tensors), self.places)
+        ids, positions, mask, labels = (tensor.to(device) for tensor in tensors)
+        return Packed(ids, positions, mask, labels, self.places)
 
 
 def pack(

@@ -23,6 +23,9 @@ LEAVE_SHARE = 8
 class InPlaceLayer(DynamicLayer):
     """A cache layer that writes into spare room, in place of copying itself at every token."""
 
+    _room: tuple[torch.Tensor, torch.Tensor]
+    """Keys and values with spare room behind them; `keys` and `values` are views of it."""
+
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,20 +44,24 @@ class InPlaceLayer(DynamicLayer):
     ) -> None:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        rooms = []
-        for states, old in ((key_states, self.keys), (value_states, self.values)):
-            batch, heads, _, width = states.shape
-            room = states.new_empty(batch, heads, end + ROOM, width)
-            if begin:
-                room[:, :, :begin] = old
-            rooms.append(room)
-        self._room = tuple(rooms)
+        self._room = (
+            _with_room(key_states, self.keys, begin, end),
+            _with_room(value_states, self.values, begin, end),
+        )
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep these rows, in this order; a row may be named several times."""
         super().batch_select_indices(indices)
         self._make_room(self.keys, self.values, self.get_seq_length(), self.get_seq_length())
         self.keys, self.values = (room[:, :, : self.keys.shape[-2]] for room in self._room)
+
+
+def _with_room(states: torch.Tensor, old: torch.Tensor, begin: int, end: int) -> torch.Tensor:
+    batch, heads, _, width = states.shape
+    room = states.new_empty(batch, heads, end + ROOM, width)
+    if begin:
+        room[:, :, :begin] = old
+    return room
 
 
 def new_cache(model: Any) -> DynamicCache:
