@@ -41,7 +41,7 @@ rule compare:
             --config {input.config:q} \
             --bfcl-env {CONFIG.environments.bfcl:q} \
             --out {output:q} \
-            || [ $? -eq 3 ]  # not comparable: written all the same, and the report says why
+            || [ $? -eq 3 ] # not comparable: written all the same, and the report says why
         """
 
 
