@@ -218,14 +218,25 @@ class _Server:
         self._stack = ExitStack()
         self._endpoint: Endpoint | None = None
 
+    @property
+    def log_file(self) -> Path:
+        return self.job.folders(0).work / "server.log"
+
     def __enter__(self) -> "_Server":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def endpoint(self) -> Endpoint:
-        """A server that answers, or that did not within its time (then say so, and go on)."""
+    def endpoint(self, wait: bool = True) -> Endpoint:
+        """The server, ready.
+
+        An endpoint of others may not become ready in time: then it is asked all the same, and the
+        failures are counted.
+
+        Raises:
+            StageError: a server of ours ended at its start, or was not ready in time.
+        """
         if self._endpoint is not None and self._endpoint.alive():
             log.warning("evaluate: %s", self._endpoint.alive())
             self._stack.close()
@@ -233,11 +244,16 @@ class _Server:
         with self.ledger.timing("server"):
             if self._endpoint is None:
                 self._endpoint = self._start()
-            last = server.wait_ready(self._endpoint)
+            last = server.wait_ready(self._endpoint) if wait else None
         if last is None:
-            self.ledger.server = server.server_facts(self._endpoint)
-        else:
+            self.ledger.server |= server.server_facts(self._endpoint) if wait else {}
+        elif self.job.section.serve.backend == "endpoint":
             log.warning("evaluate: the server is not ready: %s", last)
+        else:
+            raise StageError(
+                f"evaluate: the model server was not ready after "
+                f"{self._endpoint.ready_timeout_s:g} s ({last}); see {self.log_file}."
+            )
         return self._endpoint
 
     def _start(self) -> Endpoint:
@@ -245,10 +261,9 @@ class _Server:
         if serve.backend == "endpoint":
             return server.existing(serve, job.subject, job.weights.served_name, None)
         folder = job.folders(0).work / "server"
-        log_file = folder.parent / "server.log"
         return self._stack.enter_context(
             server.serving(
-                serve, job.weights.folder, job.section.alias, folder, job.trl_env, log_file
+                serve, job.weights.folder, job.section.alias, folder, job.trl_env, self.log_file
             )
         )
 
@@ -351,7 +366,8 @@ def _repeat(
     if state.missing or not _is_scored(folders, state):
         # Items without a row are failures; the harness must see a row for each to pair the others.
         repair.fill_gaps(result, state, problem or "not asked")
-        problem = _run_harness(job, settings, folders, model_server.endpoint(), state, repeat)
+        endpoint = model_server.endpoint(wait=False)
+        problem = _run_harness(job, settings, folders, endpoint, state, repeat)
         if problem:
             raise StageError(f"evaluate: {problem}; see {folders.log}.")
         state = repair.heal(result, job.items, take_out_failed=False)

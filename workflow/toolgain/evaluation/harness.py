@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -13,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from toolgain.errors import StageError, UserError
+from toolgain.errors import UserError
 from toolgain.evaluation import processes
 from toolgain.evaluation.processes import Command
-from toolgain.evaluation.server import Endpoint
+from toolgain.evaluation.server import Endpoint, free_port
 
 EVAL_TYPE = "bfclv3_ast"
 """NVIDIA's name for the task `multi_turn,ast` with native function calling."""
@@ -82,18 +83,19 @@ def run_config(
     The harness puts values into a shell command without quotes and splits them at `,` and `=`,
     so it sees the adapter's address and the alias only; the real ones go to the interceptor.
     """
-    from nemo_evaluator.adapters.adapter_config import (
-        AdapterConfig,
-        DiscoveryConfig,
-        InterceptorConfig,
-    )
-    from nemo_evaluator.api.api_dataclasses import (
-        ApiEndpoint,
-        ConfigParams,
-        EndpointType,
-        EvaluationConfig,
-        EvaluationTarget,
-    )
+    with _logging_untouched():
+        from nemo_evaluator.adapters.adapter_config import (
+            AdapterConfig,
+            DiscoveryConfig,
+            InterceptorConfig,
+        )
+        from nemo_evaluator.api.api_dataclasses import (
+            ApiEndpoint,
+            ConfigParams,
+            EndpointType,
+            EvaluationConfig,
+            EvaluationTarget,
+        )
 
     interceptor = {
         "model": endpoint.model,
@@ -131,6 +133,19 @@ def run_config(
         "config": config.model_dump(mode="json", exclude_none=True),
         "target": target.model_dump(mode="json", exclude_none=True),
     }
+
+
+@contextmanager
+def _logging_untouched() -> Iterator[None]:
+    """Importing nemo_evaluator replaces the handlers of the root logger; keep ours."""
+    os.environ.setdefault("NEMO_EVALUATOR_LOG_LEVEL", "WARNING")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def harness_program(bfcl_env: Path) -> Path:
@@ -172,6 +187,8 @@ def run(
         "BFCL_DATA_DIR": str(folders.data),
         "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0",
         "ADAPTER_HOST": "127.0.0.1",
+        # Left to itself, the adapter of a second evaluation on this host races for the port.
+        "ADAPTER_PORT": str(free_port()),
         "ADAPTER_SERVER_THREADS": str(settings.parallelism + 4),
         "OMP_NUM_THREADS": "1",
     }
@@ -238,9 +255,3 @@ def reported_overall(output: Path) -> float | None:
         return float(row["Overall Acc"].rstrip("%"))
     except (OSError, StopIteration, KeyError, ValueError):
         return None
-
-
-def require_complete(output: Path, problem: str | None, log: Path) -> None:
-    """Fail when the harness left no scores at all."""
-    if not (output / "score").is_dir():
-        raise StageError(f"evaluate: {problem or 'the harness wrote no scores'}; see {log}.")

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -34,7 +35,6 @@ ATTENTION = "toolgain_rows"
 BLOCK = 256
 """Tokens of a prompt that are computed, and kept, together."""
 
-Tensor = torch.Tensor
 KeysAndValues = list[tuple[Tensor, Tensor]]
 """For each layer, keys and values of shape (heads, tokens, width)."""
 
