@@ -1,0 +1,407 @@
+"""`toolgain compare` and `toolgain verdict` on evaluation folders."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_folders import outcome, rows, write
+
+from toolgain import comparison
+from toolgain.bfcl import data
+from toolgain.bfcl.categories import CATEGORIES, POPULATION, group_of
+from toolgain.errors import NotValidError, UserError
+
+BFCL_ENV = Path(__file__).parents[2] / ".venvs" / "bfcl"
+SUBSET = {category: 3 if group_of(category) == "multi_turn" else 10 for category in CATEGORIES}
+
+Json = dict[str, Any]
+Compare = Callable[..., Json]
+
+
+@pytest.fixture
+def compare(tmp_path: Path) -> Compare:
+    """Compare folders and return what comparison.json holds, also when it is refused."""
+
+    def run(baseline: Path, *trained: Path, **config: Any) -> Json:
+        out = tmp_path / "comparison.json"
+        try:
+            comparison.run(baseline, trained, {"draws": 1000, **config}, out, BFCL_ENV)
+        except NotValidError:
+            assert json.loads(out.read_text())["verdict"] == "not_comparable"
+        result: Json = json.loads(out.read_text())
+        return result
+
+    return run
+
+
+def every(step: int) -> Callable[[str, int], bool]:
+    """Every `step`-th item right."""
+    return lambda category, index: index % step == 0
+
+
+def random_rows(share: float, seed: int, repeats: int = 1, **sizes: Any) -> Any:
+    generator = np.random.default_rng(seed)
+    return rows(lambda category, index: bool(generator.random() < share), repeats=repeats, **sizes)
+
+
+def test_a_clear_gain_is_an_improvement(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(3)))
+    trained = write(tmp_path / "grpo", rows(lambda c, i: i % 3 == 0 or i % 10 == 1))
+    result = compare(baseline, trained)
+    assert result["verdict"] == "improved"
+    run = result["runs"]["grpo"]
+    low, high = run["overall"]["ci95"]
+    assert 0 < low < run["overall"]["delta"] < high
+    assert run["overall"]["trained"] - run["overall"]["baseline"] == pytest.approx(
+        run["overall"]["delta"]
+    )
+    assert run["flips"] == {
+        "gained": sum(i % 3 > 0 and i % 10 == 1 for n in POPULATION.values() for i in range(n)),
+        "lost": 0,
+    }
+    assert run["groups"]["live"]["word"] == "improved"
+    assert run["noninferiority"]["held"] == "yes"
+    assert run["error_migration"]["ast_checker:wrong_value"]["correct"] == run["flips"]["gained"]
+    assert result["subset"] is None
+    assert result["headline"] == run["overall"]
+
+
+def test_small_categories_get_an_exact_interval_and_no_word(
+    tmp_path: Path, compare: Compare
+) -> None:
+    baseline = write(tmp_path / "baseline", rows(lambda c, i: False))
+    trained = write(tmp_path / "grpo", rows(lambda c, i: True))
+    categories = compare(baseline, trained)["runs"]["grpo"]["categories"]
+    small = {name for name, line in categories.items() if line["small"]}
+    assert small == {"live_parallel", "live_parallel_multiple", "live_relevance"}
+    for name, line in categories.items():
+        assert line["word"] == (None if name in small else "improved")
+    assert categories["live_parallel"]["interval"] == "exact"
+
+
+def test_pooled_items_and_the_official_overall_can_disagree(
+    tmp_path: Path, compare: Compare
+) -> None:
+    """McNemar on pooled items finds a loss; the official Overall rose, and surely.
+
+    Live loses 113 items, one of each document: 5 points of live, 1.67 of the Overall.
+    Multi-turn gains 20 of 200 in each category: 10 points, 3.33 of the Overall.
+    """
+
+    def before(category: str, index: int) -> bool:
+        return group_of(category) != "multi_turn" and index % 5 > 0
+
+    lost = {"live_simple": 13, "live_multiple": 56, "live_irrelevance": 44}
+    gained = {c: range(k * 20, k * 20 + 20) for k, c in enumerate(CATEGORIES[-4:])}
+
+    def after(category: str, index: int) -> bool:
+        if index in gained.get(category, ()):
+            return True
+        if index % 15 == 1 and index < 15 * lost.get(category, 0):
+            return False
+        return before(category, index)
+
+    result = compare(
+        write(tmp_path / "baseline", rows(before)), write(tmp_path / "grpo", rows(after))
+    )
+    naive = result["runs"]["grpo"]["pooled_items"]
+    assert naive["mcnemar"]["gained"] == 80
+    assert naive["mcnemar"]["lost"] == 113
+    assert naive["delta"] == pytest.approx(-100 * 33 / 4441)
+    assert naive["mcnemar"]["p"] < 0.05
+    assert naive["sign_differs"]
+    assert result["headline"]["delta"] == pytest.approx((10 - 100 * 113 / 2251) / 3)
+    assert result["verdict"] == "improved"
+    assert any("only the latter is the measure" in warning for warning in result["warnings"])
+
+
+def test_order_of_rows_does_not_matter(tmp_path: Path, compare: Compare) -> None:
+    items = random_rows(0.5, 1, sizes=SUBSET)
+    baseline = write(tmp_path / "baseline", items)
+    trained = random_rows(0.6, 2, sizes=SUBSET)
+    straight = compare(baseline, write(tmp_path / "grpo", trained))
+    backwards = compare(baseline, write(tmp_path / "other", trained[::-1]))
+    assert straight["headline"] == backwards["headline"]
+
+
+def test_the_doubled_id_is_two_items(tmp_path: Path, compare: Compare) -> None:
+    sizes = {**SUBSET, "live_relevance": 17}
+    twin = [outcome("live_relevance", 3, right, occurrence=1) for right in (False, True)]
+    baseline = write(tmp_path / "baseline", [*rows(every(2), sizes), twin[0]])
+    trained = write(tmp_path / "grpo", [*rows(every(2), sizes), twin[1]])
+    result = compare(baseline, trained)
+    assert result["runs"]["grpo"]["flips"] == {"gained": 1, "lost": 0}
+    assert result["runs"]["grpo"]["categories"]["live_relevance"]["n"] == 18
+
+
+def test_a_subset_says_so_and_uses_the_small_sample_interval(
+    tmp_path: Path, compare: Compare
+) -> None:
+    baseline = write(tmp_path / "baseline", random_rows(0.3, 1, sizes=SUBSET))
+    trained = write(tmp_path / "grpo", random_rows(0.4, 2, sizes=SUBSET))
+    result = compare(baseline, trained)
+    assert result["subset"]
+    assert "not comparable with published scores" in result["warnings"][0]
+    assert result["method"]["interval"] == "t with one pseudo-cluster per stratum"
+    assert "on a subset of 142 items" in comparison.sentence(result)
+
+
+def test_the_same_weights_twice_is_said(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(2)), digest="same")
+    again = write(tmp_path / "grpo", rows(every(2)), digest="same")
+    result = compare(baseline, again)
+    assert result["aa"]
+    assert result["verdict"] == "no_clear_change"
+    assert "A/A comparison" in comparison.sentence(result)
+
+
+@pytest.mark.parametrize(
+    ("what", "baseline", "trained"),
+    [
+        ("chat_template", {}, {"comparable": {"chat_template": "another"}}),
+        ("sampling", {"comparable": {"sampling": {"temperature": 0.6}}}, {}),
+        ("canary", {}, {"summary": {"valid": False, "reasons": ["canary: calls come as text"]}}),
+        ("validity", {"summary": {"valid": False, "reasons": ["40 of 4441 got no answer"]}}, {}),
+    ],
+)
+def test_what_may_not_differ_is_refused_with_both_values(
+    tmp_path: Path, compare: Compare, what: str, baseline: Json, trained: Json
+) -> None:
+    result = compare(
+        write(tmp_path / "baseline", rows(every(3)), **baseline),
+        write(tmp_path / "grpo", rows(every(2)), **trained),
+    )
+    assert result["verdict"] == "not_comparable"
+    assert result["headline"] is None
+    assert "overall" not in result["runs"]["grpo"]
+    (reason,) = result["reasons"]
+    assert reason["what"] == what
+    assert reason["baseline"] != reason["trained"]
+    assert reason["message"] and reason["advice"]
+
+
+def test_other_items_are_refused(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(2), SUBSET))
+    trained = write(tmp_path / "grpo", rows(every(2), {**SUBSET, "java": 11}))
+    (reason,) = compare(baseline, trained)["reasons"]
+    assert (reason["what"], reason["baseline"], reason["trained"]) == ("items", 142, 143)
+    assert "java_10" in reason["message"]
+
+
+def test_too_many_errors_are_refused_and_few_are_a_warning(
+    tmp_path: Path, compare: Compare
+) -> None:
+    def failing(count: int) -> Any:
+        failed = [outcome("simple", i, False, flags=("inference_error",)) for i in range(count)]
+        return failed + [item for item in rows(every(2)) if item.key not in {f.key for f in failed}]
+
+    baseline = write(tmp_path / "baseline", rows(every(2)))
+    few = compare(baseline, write(tmp_path / "few", failing(22)))
+    assert few["verdict"] != "not_comparable"
+    assert any("0.50 % of the questions got no answer" in warning for warning in few["warnings"])
+    many = compare(baseline, write(tmp_path / "many", failing(23)))
+    assert [reason["what"] for reason in many["reasons"]] == ["errors"]
+    allowed = compare(baseline, tmp_path / "many", max_error_share=0.01)
+    assert allowed["verdict"] != "not_comparable"
+
+
+def test_an_evaluation_that_never_got_an_answer_is_refused_not_scored(
+    tmp_path: Path, compare: Compare
+) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(2)))
+    dead = write(
+        tmp_path / "grpo", [], summary={"valid": False, "reasons": ["canary: no answer (503)"]}
+    )
+    result = compare(baseline, dead)
+    assert [reason["what"] for reason in result["reasons"]] == ["canary"]
+
+
+def test_unparsed_calls_lower_the_strict_overall_only(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(2)))
+    text = {"strict_valid": False, "flags": ("unparsed_call",)}
+    credited = [outcome("irrelevance", i, True, **text) for i in range(24)]
+    others = [
+        item
+        for item in rows(every(2))
+        if (item.category, item.index) not in {("irrelevance", i) for i in range(24)}
+    ]
+    run = compare(baseline, write(tmp_path / "grpo", others + credited))["runs"]["grpo"]
+    # 12 of 240 gained officially; strictly, 12 lost.
+    assert run["overall"]["delta"] == pytest.approx(5 / 15)
+    assert run["strict_overall"]["delta"] == pytest.approx(-5 / 15)
+
+
+def test_repeats_give_a_noise_floor(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", random_rows(0.5, 1, repeats=2, sizes=SUBSET))
+    trained = write(tmp_path / "grpo", random_rows(0.5, 2, repeats=2, sizes=SUBSET))
+    result = compare(baseline, trained)
+    noise = result["noise_floor"]
+    assert result["n"] == 142
+    assert len(noise["overalls"]["baseline"]) == 2
+    assert noise["times"] == pytest.approx(abs(result["headline"]["delta"]) / noise["moved"])
+    assert "the same weights moved by" in noise["sentence"]
+
+
+def test_several_runs_share_the_baseline_and_a_pooled_line(
+    tmp_path: Path, compare: Compare
+) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(4)))
+    runs = [
+        write(tmp_path / f"seed{n}", rows(lambda c, i, n=n: i % 4 == 0 or i % 20 == n))
+        for n in (1, 2, 3)
+    ]
+    result = compare(baseline, *runs)
+    pooled = result["pooled"]
+    assert pooled["runs"] == 3
+    assert result["headline"] == pooled["overall"]
+    deltas = [result["runs"][f"seed{n}"]["overall"]["delta"] for n in (1, 2, 3)]
+    assert pooled["overall"]["delta"] == pytest.approx(np.mean(deltas))
+    wide, narrow = pooled["overall"]["ci95"], pooled["ci95_these_runs"]
+    assert wide[0] <= narrow[0] + 1e-9 < narrow[1] <= wide[1] + 1e-9
+    named = compare(baseline, *runs, primary="seed2")
+    assert named["headline"] == named["runs"]["seed2"]["overall"]
+    with pytest.raises(UserError, match="seed1, seed2, seed3"):
+        compare(baseline, *runs, primary="seed9")
+
+
+def test_runs_that_disagree_make_a_wide_pooled_interval(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(4)))
+    good = write(tmp_path / "good", rows(lambda c, i: i % 4 == 0 or i % 5 == 1))
+    none = write(tmp_path / "none", rows(every(4)))
+    result = compare(baseline, good, none)
+    assert result["runs"]["good"]["verdict"] == "improved"
+    assert result["verdict"] == "no_clear_change"
+    assert result["pooled"]["ci95_these_runs"][0] > 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "items.csv").unlink(), "neither an evaluation"),
+        (lambda folder: (folder / "items.csv").write_text("id,score\n1,2\n"), "other columns"),
+        (lambda folder: (folder / "summary.json").write_text("{"), "cannot be read as JSON"),
+        (lambda folder: (folder / "manifest.json").write_text('{"schema": 7}'), "schema 1"),
+        (
+            lambda folder: (folder / "items.csv").write_text(
+                (folder / "items.csv").read_text().replace("simple,simple_", "simple_python,s_")
+            ),
+            "simple_python",
+        ),
+        (
+            lambda folder: (folder / "items.csv").write_text(
+                "".join((folder / "items.csv").open().readlines()[:-1])
+            ),
+            "cut short",
+        ),
+    ],
+)
+def test_foreign_or_cut_folders_are_bad_input_and_nothing_is_written(
+    tmp_path: Path, spoil: Callable[[Path], Any], message: str
+) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(2), SUBSET))
+    trained = write(tmp_path / "grpo", rows(every(2), SUBSET))
+    spoil(trained)
+    out = tmp_path / "comparison.json"
+    with pytest.raises(UserError, match=message):
+        comparison.run(baseline, (trained,), None, out, BFCL_ENV)
+    assert not out.exists()
+
+
+def test_a_folder_of_another_bfcl_version_is_bad_input(tmp_path: Path) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(2), SUBSET))
+    other = write(
+        tmp_path / "grpo",
+        rows(every(2), SUBSET),
+        summary={"categories": {"java": {"population": 120}}},
+    )
+    with pytest.raises(UserError, match="120 items of java"):
+        comparison.run(baseline, (other,), None, tmp_path / "c.json", BFCL_ENV)
+
+
+def harness_folder(folder: Path, wrong: Callable[[int], bool]) -> Path:
+    """What nvidia-bfcl leaves behind: an answer for every item, a score row for wrong ones."""
+    for category, items in data.load_full(data.installed_data(BFCL_ENV)).items():
+        multi_turn = group_of(category) == "multi_turn"
+        answers = [
+            {"id": item.id, "result": [["x"]] if multi_turn else "x", "latency": 0.1}
+            for item in items
+        ]
+        failed = [
+            {"id": item.id, "prompt": item.entry, "error": ["no"], "error_type": "wrong"}
+            for item in items
+            if wrong(item.index)
+        ]
+        for kind, lines in (
+            ("result", answers),
+            ("score", [{"total_count": len(items)}, *failed]),
+        ):
+            path = folder / kind / "policy" / f"BFCL_v3_{category}_{kind}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+def test_plain_harness_folders_compare_and_say_what_could_not_be_checked(
+    tmp_path: Path, compare: Compare
+) -> None:
+    baseline = harness_folder(tmp_path / "before", lambda index: index % 2 == 0)
+    trained = harness_folder(tmp_path / "after", lambda index: index % 4 == 0)
+    result = compare(baseline, trained)
+    assert result["verdict"] == "improved"
+    assert result["n"] == 4441
+    assert result["runs"]["after"]["categories"]["live_relevance"]["n"] == 18
+    assert "before: canary before the start" in result["checks_impossible"]
+    assert result["equal"] == []
+    assert sum("plain harness folder" in warning for warning in result["warnings"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "require", "code"),
+    [
+        ("improved", "improved", 0),
+        ("no_clear_change", "improved", 1),
+        ("no_clear_change", "not_regressed", 0),
+        ("regressed", "improved", 2),
+        ("regressed", "not_regressed", 2),
+        ("not_comparable", "not_regressed", 3),
+    ],
+)
+def test_verdict_is_a_sentence_and_an_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], found: str, require: str, code: int
+) -> None:
+    line = {"baseline": 50.0, "trained": 51.9, "delta": 1.9, "ci95": [0.6, 3.2], "p": 0.004}
+    reasons = [{"what": "items", "baseline": 1, "trained": 2, "message": "differ.", "advice": ""}]
+    refused = found == "not_comparable"
+    file = tmp_path / "comparison.json"
+    file.write_text(
+        json.dumps(
+            {
+                "verdict": found,
+                "headline": None if refused else line,
+                "reasons": reasons if refused else [],
+                "subset": None,
+                "n": 4441,
+                "aa": False,
+            }
+        )
+    )
+    assert comparison.verdict(file, require) == code
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert ("51.90, +1.90 points [+0.60, +3.20], p = 0.004" in said) != refused
+
+
+def test_verdict_of_something_else_is_bad_input(tmp_path: Path) -> None:
+    file = tmp_path / "comparison.json"
+    file.write_text("[]")
+    with pytest.raises(UserError, match="is not a comparison"):
+        comparison.verdict(file, "improved")
+
+
+def test_anchors_all_say_what_makes_them_not_comparable() -> None:
+    for anchor in comparison.anchors():
+        assert {"model", "overall", "conditions", "source"} <= set(anchor)
+        assert anchor["not_comparable"]

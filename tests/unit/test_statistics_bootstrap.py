@@ -1,0 +1,238 @@
+"""The bootstrap against brute force and known limits, and its intervals on simulated pairs."""
+
+import numpy as np
+import pytest
+from evaluation_folders import outcome
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from toolgain.bfcl.categories import CATEGORIES, POPULATION, group_of
+from toolgain.bfcl.overall import CATEGORY_WEIGHTS, overall
+from toolgain.statistics import bootstrap, intervals, power, repeats, simulate
+from toolgain.statistics.pairs import Design, Pair, design
+
+Floats = NDArray[np.float64]
+
+
+def layout(sizes: dict[str, int]) -> Design:
+    items = [outcome(c, index, True) for c, size in sizes.items() for index in range(size)]
+    return design([item.category for item in items], [item.cluster for item in items])
+
+
+FULL = layout(dict(POPULATION))
+SUBSET = layout({c: 3 if group_of(c) == "multi_turn" else 10 for c in CATEGORIES})
+
+
+def changes(placed: Design, share: float, seed: int = 0) -> Floats:
+    generator = np.random.default_rng(seed)
+    return generator.choice(
+        [-1.0, 0.0, 1.0], len(placed.category), p=[share / 2, 1 - share, share / 2]
+    )
+
+
+def test_a_draw_is_the_official_formula_on_the_items_drawn() -> None:
+    """Every draw is repeated by hand: item by item, with copies, through `overall`."""
+    change = changes(SUBSET, 0.3)
+    drawn = bootstrap.resample(SUBSET, 50, seed=3)
+    found = bootstrap.bootstrap(SUBSET, change[:, None], drawn)
+    copies = np.zeros((50, SUBSET.clusters))
+    for clusters, counts in zip(drawn.clusters, drawn.counts, strict=True):
+        copies[:, clusters] = counts
+    for number in range(50):
+        times = copies[number, SUBSET.cluster]
+        means = {
+            category: np.average(change[chosen], weights=times[chosen])
+            for place, category in enumerate(CATEGORIES)
+            if times[chosen := SUBSET.category == place].sum()
+        }
+        assert len(means) == len(CATEGORIES)
+        scores = overall(means)
+        expected = [scores["overall"], *scores["groups"].values()]
+        assert found.draws[:, number, 0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_strata_keep_their_numbers_of_clusters() -> None:
+    drawn = bootstrap.resample(FULL, 20, seed=1)
+    for clusters, counts in zip(drawn.clusters, drawn.counts, strict=True):
+        assert set(counts.sum(axis=1)) == {len(clusters)}
+
+
+def test_multi_turn_categories_are_drawn_together() -> None:
+    """A scenario brings its four items: the same change in all four is one observation."""
+    change = np.zeros(len(FULL.category))
+    for place, category in enumerate(CATEGORIES):
+        if group_of(category) == "multi_turn":
+            change[np.flatnonzero(FULL.category == place)[:40]] = 1.0
+    found = bootstrap.bootstrap(FULL, change[:, None], bootstrap.resample(FULL, 1000, seed=1))
+    one_category = np.sqrt(0.2 * 0.8 / 199)
+    assert found.error[3, 0] == pytest.approx(one_category)
+
+
+def test_same_seed_same_interval() -> None:
+    change = changes(FULL, 0.1)[:, None]
+    first, second = (
+        bootstrap.bootstrap(FULL, change, bootstrap.resample(FULL, 1000, seed=7)) for _ in range(2)
+    )
+    assert np.array_equal(first.draws, second.draws)
+
+
+def test_without_clusters_the_error_is_the_paired_standard_error() -> None:
+    """Non-live items stand alone, so the sum over categories is exact."""
+    change = changes(FULL, 0.2)
+    found = bootstrap.bootstrap(FULL, change[:, None], bootstrap.resample(FULL, 1000, seed=1))
+    variance = sum(
+        (3 * CATEGORY_WEIGHTS[category]) ** 2
+        * change[FULL.category == place].var(ddof=1)
+        / POPULATION[category]
+        for place, category in enumerate(CATEGORIES)
+        if group_of(category) == "non_live"
+    )
+    assert found.error[1, 0] == pytest.approx(np.sqrt(variance))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.01, 0.6), st.integers(0, 1000))
+def test_p_below_alpha_exactly_where_the_interval_leaves_out_zero(share: float, seed: int) -> None:
+    for placed in (FULL, SUBSET):
+        change = changes(placed, share, seed)[:, None]
+        change += (np.random.default_rng(seed).random(change.shape) < 0.02) * (1 - np.abs(change))
+        found = bootstrap.bootstrap(placed, change, bootstrap.resample(placed, 1000, seed=1))
+        for row in range(4):
+            read = intervals.read(placed, change, found, row, 0.05)[0]
+            assert read.low[0] <= found.estimate[row, 0] <= read.high[0]
+            assert (read.p[0] <= 0.05) == bool(read.low[0] > 0 or read.high[0] < 0)
+
+
+def test_swapping_the_sides_mirrors_the_interval() -> None:
+    change = changes(FULL, 0.15)[:, None] + 0.0
+    drawn = bootstrap.resample(FULL, 2000, seed=1)
+    there, back = (
+        intervals.read(FULL, c, bootstrap.bootstrap(FULL, c, drawn), 0, 0.05)[0]
+        for c in (change, -change)
+    )
+    assert there.low[0] == pytest.approx(-back.high[0], abs=1e-6)
+    assert there.p[0] == pytest.approx(back.p[0], abs=1e-3)
+
+
+def test_few_scenarios_are_not_called_sure() -> None:
+    """Three scenarios that happen not to change count as unknown, not as a change of zero."""
+    change = changes(SUBSET, 0.2)
+    for place, category in enumerate(CATEGORIES):
+        if group_of(category) == "multi_turn":
+            change[SUBSET.category == place] = 0.0
+    found = bootstrap.bootstrap(SUBSET, change[:, None], bootstrap.resample(SUBSET, 1000, seed=1))
+    read, small = intervals.read(SUBSET, change[:, None], found, 3, 0.05)
+    assert small[0]
+    assert read.high[0] - read.low[0] > 0.2
+    bare = intervals.percentile(found, 3, 0.05)
+    assert bare.high[0] - bare.low[0] == pytest.approx(0.0)
+
+
+def test_nothing_changed_at_all() -> None:
+    change = np.zeros((len(FULL.category), 1))
+    found = bootstrap.bootstrap(FULL, change, bootstrap.resample(FULL, 1000, seed=1))
+    read = intervals.read(FULL, change, found, 0, 0.05)[0]
+    assert (read.low[0], read.high[0], read.p[0]) == (0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.7])
+def test_verdicts_without_a_change_come_up_about_as_often_as_declared(correlation: float) -> None:
+    """A short form of benchmarks/calibration.py; the bounds are four standard errors wide."""
+    half = np.full(len(CATEGORIES), 0.5)
+    truth = simulate.Truth(half, half, correlation, similarity=0.9)
+    before, after = simulate.pairs(FULL, truth, 400, np.random.default_rng(5))
+    change = after.astype(float) - before
+    found = bootstrap.bootstrap(FULL, change, bootstrap.resample(FULL, 1000, seed=2))
+    read = intervals.read(FULL, change, found, 0, 0.05)[0]
+    wrong = ((read.low > 0) | (read.high < 0)).mean()
+    assert 0.006 < wrong < 0.094
+
+
+def test_simulated_pairs_have_the_accuracy_change_and_correlation_asked_for() -> None:
+    before = np.full(len(CATEGORIES), 0.3)
+    truth = simulate.Truth(before, before + 0.1, correlation=0.4, similarity=0.8)
+    first, second = simulate.pairs(FULL, truth, 200, np.random.default_rng(1))
+    assert first.mean() == pytest.approx(0.3, abs=0.01)
+    assert second.mean() == pytest.approx(0.4, abs=0.01)
+    change = second.astype(float) - first
+    assert change.var() == pytest.approx(float(truth.variance[0]), rel=0.03)
+    base = CATEGORIES.index("multi_turn_base")
+    one = first[FULL.category == base].ravel()
+    other = first[FULL.category == base + 1].ravel()
+    assert np.corrcoef(one, other)[0, 1] == pytest.approx(0.4, abs=0.02)
+    one, other = change[FULL.category == base].ravel(), change[FULL.category == base + 1].ravel()
+    expected = float(truth.change_correlation[0])
+    assert np.corrcoef(one, other)[0, 1] == pytest.approx(expected, abs=0.02)
+    assert truth.change == pytest.approx(0.1)
+
+
+def test_power_is_what_simulations_find() -> None:
+    before = np.full(len(CATEGORIES), 0.5)
+    truth = simulate.Truth(before, before + 0.02, correlation=0.3, similarity=0.9)
+    first, second = simulate.pairs(FULL, truth, 400, np.random.default_rng(2))
+    change = second.astype(float) - first
+    found = bootstrap.bootstrap(FULL, change, bootstrap.resample(FULL, 1000, seed=2))
+    read = intervals.read(FULL, change, found, 0, 0.05)[0]
+    facts = (FULL, truth.variance, truth.change_correlation)
+    error, reach = power.design_error(*facts), power.design_reach(*facts, 0.05)
+    assert error == pytest.approx(found.estimate[0].std(), rel=0.15)
+    assert (read.low > 0).mean() == pytest.approx(power.power_at(0.02, error, reach), abs=0.1)
+    assert power.power_at(power.detectable(error, reach), error, reach) == pytest.approx(
+        0.8, abs=1e-3
+    )
+
+
+def test_the_plan_says_how_much_a_subset_can_show() -> None:
+    full, subset = power.plan(FULL), power.plan(SUBSET)
+    assert 0.015 < full.detectable < 0.03
+    assert subset.detectable > 5 * full.detectable
+    assert f"{100 * subset.detectable:.1f} points" in subset.sentence()
+
+
+def repeated(outcomes: Floats, share: float, count: int, seed: int) -> Floats:
+    flips = np.random.default_rng(seed).random((len(outcomes), count)) < share
+    return np.abs(outcomes[:, None] - flips)
+
+
+def test_repeats_narrow_the_interval_and_show_the_noise() -> None:
+    truth = (np.random.default_rng(0).random(len(FULL.category)) < 0.5).astype(float)
+    pairs = {
+        count: Pair(FULL, repeated(truth, 0.1, count, 1), repeated(truth, 0.1, count, 2))
+        for count in (1, 4)
+    }
+    drawn = bootstrap.resample(FULL, 1000, seed=1)
+    error = {count: repeats.bootstrap(pair, drawn, 1).error[0, 0] for count, pair in pairs.items()}
+    assert error[4] == pytest.approx(error[1] / 2, rel=0.1)
+    assert repeats.noise_floor(pairs[1], 1.0) is None
+    noise = repeats.noise_floor(pairs[4], 1.0)
+    assert noise is not None
+    # Two evaluations differ by noise alone: 2 * 0.1 * 0.9 of the items change between them.
+    expected = 100 * power.design_error(FULL, np.full(len(CATEGORIES), 0.18), 0.0)
+    assert noise["moved"] == pytest.approx(expected, rel=0.5)
+    assert noise["times"] == pytest.approx(1.0 / noise["moved"])
+    assert noise["discordance"]["live"] == pytest.approx(0.18, rel=0.1)
+
+
+def test_drawing_repeats_widens_draws_and_their_errors_alike() -> None:
+    """What drawing items and then repeats counts twice, the studentised form divides out."""
+    truth = (np.random.default_rng(0).random(len(FULL.category)) < 0.5).astype(float)
+    pair = Pair(FULL, repeated(truth, 0.1, 2, 1), repeated(truth, 0.1, 2, 2))
+    drawn = bootstrap.resample(FULL, 4000, seed=1)
+    items_only = bootstrap.bootstrap(FULL, pair.change[:, None], drawn)
+    both = repeats.bootstrap(pair, drawn, 1)
+    wider = both.draws[0].std() / items_only.draws[0].std()
+    assert wider == pytest.approx(np.sqrt(1.5), rel=0.05)
+    assert both.draw_errors[0].mean() / items_only.draw_errors[0].mean() == pytest.approx(
+        wider, rel=0.05
+    )
+
+
+def test_two_repeats_of_one_model_moved_by_their_distance() -> None:
+    baseline = np.zeros((len(FULL.category), 2))
+    baseline[FULL.category == CATEGORIES.index("javascript"), 1] = 1.0
+    pair = Pair(FULL, baseline, baseline[:, :1])
+    noise = repeats.noise_floor(pair, 4.0)
+    assert noise is not None
+    assert noise["moved"] == pytest.approx(100 / 45)
+    assert noise["sentence"].endswith("the change is 1.8 times that")
