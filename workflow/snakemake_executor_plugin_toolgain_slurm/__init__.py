@@ -10,11 +10,16 @@ because 2.8.0 would lose or wait for long trainings otherwise:
 - Questions come every 5 to 20 seconds. (2.8.0 lets the pause grow to three minutes.)
 - A submission waits for an absent slurmctld. (2.8.0 spends all retries within seconds.)
 - A failure names the job, its state and the last lines of the log.
+- `--verbose` is not passed on to the jobs: their part of Snakemake would then write the whole
+  environment, tokens included, into Slurm's logs.
 - The account is passed on as it is, without asking the accounting database.
 """
 
 import asyncio
+import re
 import shlex
+import shutil
+import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
@@ -23,6 +28,8 @@ from typing import Any
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
 
+from toolgain.errors import ExitCode
+from toolgain.slurm.preflight import NO_SLURM
 from toolgain.slurm.queue import Job, NoAnswerError, ask, jobs, standing, state_of
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
@@ -38,6 +45,17 @@ CONTROLLER_WAIT = 1800
 
 class Executor(SlurmExecutor):  # type: ignore[misc]
     """Submits as Snakemake's Slurm executor does; asks for status in its own way."""
+
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        # The parent's start asks scontrol, and fails less plainly where there is none.
+        if not shutil.which("sbatch"):
+            print(f"toolgain: {NO_SLURM}", file=sys.stderr)
+            sys.exit(ExitCode.BAD_INPUT)
+        super().__init__(workflow, logger)
+
+    def format_job_exec(self, job: Any) -> str:
+        """The command of a job, without `--verbose`: there it would print the whole environment."""
+        return re.sub(r" --verbose(?= |$)", "", str(super().format_job_exec(job)))
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
