@@ -52,6 +52,10 @@ def findings(config: Config) -> Iterator[str]:
     for name, folder in needed.items():
         if not (Path(folder) / "bin" / "python").exists():
             yield f"environments.{name}: {folder} holds no Python environment; run `make setup`."
+    if any(config.training_of(run).backend == "nemo_rl" for run in config.runs):
+        from toolgain.nemo_rl import doctor
+
+        yield from doctor.findings(config)
 
 
 def _exit(lines: list[str]) -> None:

@@ -54,8 +54,8 @@ def cadence(numbers: Numbers, ref: Ref) -> list[Finding]:
             f"save_period {save} = {save // val} x val_period {val}"
             if rest == 0
             else f"save_period {save} mod val_period {val} = {rest}: a checkpoint carries "
-            f"val:accuracy only if its step was validated; set save_period to {val} or "
-            f"{(save // val + 1) * val}.",
+            f"val:accuracy only if its step was validated; set save_period to "
+            f"{' or '.join(map(str, sorted({val, (save // val + 1) * val})))}.",
         )
     )
     if total is None:

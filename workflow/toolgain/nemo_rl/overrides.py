@@ -25,6 +25,8 @@ Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
+# Names that Hydra would read as values.
+_WORDS = ("null", "true", "false", "nan", "inf")
 
 # Below these, upstream takes any key: arguments that are handed on to vLLM, Gym, W&B or torch.
 OPEN_SECTIONS = (
@@ -76,7 +78,7 @@ def literal(value: Value) -> str:
         return _quoted(value)
     if isinstance(value, list):
         return "[" + ",".join(literal(item) for item in value) + "]"
-    bad = [name for name in value if not _NAME.fullmatch(name)]
+    bad = [name for name in value if not _NAME.fullmatch(name) or name.lower() in _WORDS]
     if bad:
         raise UserError(
             f"training.nemo_rl.overrides: Hydra takes no quoted keys in a mapping, so {bad[0]!r} "

@@ -65,8 +65,8 @@ def command(
         return line
     if not os.environ.get("SLURM_JOB_ID"):
         raise UserError(
-            "evaluation.serve.container needs a Slurm job; use --profile slurm, or leave it out and "
-            "have vLLM on the PATH."
+            "evaluation.serve.container needs a Slurm job; use --profile slurm, or leave it out "
+            "and have vLLM on the PATH."
         )
     plugin = plugin_path(serve["tool_parser_plugin"])
     needed = [*folders_behind(model), folder.resolve(), *([plugin.parent] if plugin else [])]

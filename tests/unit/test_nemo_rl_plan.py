@@ -1,0 +1,134 @@
+"""From a training section to overrides and numbers."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import made
+import pytest
+
+from toolgain.errors import UserError
+from toolgain.nemo_rl import overrides as ov
+from toolgain.nemo_rl import plan
+from toolgain.nemo_rl.refs import REFS, WORKPLACE_YAML
+
+PLACE = plan.Place(
+    model=Path("/models/base"),
+    train_file=Path("/data/train.jsonl"),
+    validation_file=Path("/data/validation.jsonl"),
+    checkpoints=Path("/work/ckpt"),
+    nodes=3,
+    gpus_per_node=8,
+    run="grpo",
+)
+
+
+def asked(folder: Path, ref: str = "v0.7.0", smoke: int = 0, **values: Any) -> dict[str, Any]:
+    """The values that are set, by key."""
+    yaml = ov.load_yaml(made.checkout(folder / "rl", ref) / WORKPLACE_YAML)
+    section = made.training(**values)["nemo_rl"]
+    found = plan.overrides(section, 7, REFS[ref], yaml, PLACE, 60, smoke)
+    return {override.key: override.value for override in found if not override.delete}
+
+
+def test_what_toolgain_relies_on_is_always_set(tmp_path: Path) -> None:
+    found = asked(tmp_path)
+    assert found["checkpointing.metric_name"] == "val:accuracy"
+    assert found["checkpointing.checkpoint_dir"] == "/work/ckpt"
+    assert found["logger.tensorboard_enabled"] is True
+    assert found["logger.wandb_enabled"] is False
+    assert found["grpo.val_at_end"] is True
+    assert found["policy.megatron_cfg.checkpoint.async_save"] is False
+    assert found["data.train.data_path"] == "/data/train.jsonl"
+    assert found["grpo.max_num_steps"] == 10
+    assert found["grpo.seed"] == 7
+    assert found["policy.model_name"] == found["policy.tokenizer.name"] == "/models/base"
+
+
+def test_an_old_version_gets_its_own_names_and_no_others(tmp_path: Path) -> None:
+    found = asked(tmp_path, "v0.5.0")
+    assert found["data.train_jsonl_fpath"] == "/data/train.jsonl"
+    # `???` would reach the worker as text.
+    assert found["policy.generation.vllm_cfg.tool_parser_plugin"] is None
+    for key in ("data.train.data_path", "grpo.val_at_end", "checkpointing.save_optimizer"):
+        assert key not in found
+
+
+def test_a_smoke_training_saves_and_validates_once(tmp_path: Path) -> None:
+    found = asked(tmp_path, smoke=3, wandb="online")
+    assert found["grpo.max_num_steps"] == found["grpo.val_period"] == 3
+    assert found["checkpointing.save_period"] == 3
+    assert found["logger.wandb_enabled"] is False
+
+
+def test_dtensor_gets_the_optimizer_that_the_megatron_yaml_lacks(tmp_path: Path) -> None:
+    found = asked(tmp_path, policy_backend="dtensor_v2", learning_rate=2e-6, tensor_parallel=2)
+    assert found["policy.dtensor_cfg._v2"] is True
+    assert found["policy.megatron_cfg.enabled"] is False
+    assert found["policy.dtensor_cfg.tensor_parallel_size"] == 2
+    assert found["policy.optimizer"]["kwargs"]["lr"] == 2e-6
+
+
+def test_a_rate_below_megatron_s_lowest_lowers_that_too(tmp_path: Path) -> None:
+    found = asked(tmp_path, learning_rate=1e-7)
+    assert found["policy.megatron_cfg.optimizer.min_lr"] == 1e-7
+    assert "policy.megatron_cfg.optimizer.min_lr" not in asked(tmp_path / "b", learning_rate=1e-6)
+
+
+def test_the_plugin_of_toolgain_is_named_by_its_path(tmp_path: Path) -> None:
+    found = asked(tmp_path, tool_parser="nemotron_json", tool_parser_plugin="nemotron-nano-v2")
+    assert found["policy.generation.vllm_cfg.tool_parser_plugin"] == str(plan.PLUGIN)
+
+
+def test_a_plugin_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="neither `nemotron-nano-v2` nor a file"):
+        asked(tmp_path, tool_parser_plugin="/no/plugin.py")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("grpo.val_period", "is set by `training.nemo_rl.val_period`"),
+        ("checkpointing.checkpoint_dir", "is set by toolgain"),
+        ("policy.megatron_cfg.tensor_model_parallel_size", "follows from another key"),
+    ],
+)
+def test_a_key_of_toolgain_s_own_is_refused(tmp_path: Path, key: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        asked(tmp_path, overrides={key: 1})
+
+
+def test_user_s_overrides_come_last_and_deletions_first(tmp_path: Path) -> None:
+    yaml = ov.load_yaml(made.checkout(tmp_path / "rl") / WORKPLACE_YAML)
+    section = made.training(
+        overrides={"policy.generation.vllm_kwargs.max_num_seqs": 64},
+        delete=["policy.generation.vllm_kwargs.mamba_ssm_cache_dtype"],
+    )["nemo_rl"]
+    found = plan.overrides(section, 1, REFS["v0.7.0"], yaml, PLACE, 60)
+    assert found[0].render() == "~policy.generation.vllm_kwargs.mamba_ssm_cache_dtype"
+    used = ov.apply(yaml, found)
+    assert used["policy"]["generation"]["vllm_kwargs"] == {"max_num_seqs": 64}
+
+
+def test_the_numbers_are_those_that_upstream_will_read(tmp_path: Path) -> None:
+    yaml = ov.load_yaml(made.checkout(tmp_path / "rl") / WORKPLACE_YAML)
+    section = made.training(tensor_parallel=2)["nemo_rl"]
+    found = plan.numbers(
+        ov.apply(yaml, plan.overrides(section, 1, REFS["v0.7.0"], yaml, PLACE, 60)), 60
+    )
+    assert (found.world, found.data_parallel, found.global_batch) == (24, 12, 24)
+    assert found.total_steps == 10
+    assert replace(found, rows=None).total_steps is None
+
+
+def test_an_incomplete_last_batch_is_dropped() -> None:
+    section = made.training(prompts_per_step=64, epochs=2, max_steps=None)["nemo_rl"]
+    assert plan.planned_steps(section, 1255) == 38
+    assert plan.planned_steps({**section, "max_steps": 20}, 1255) == 20
+    with pytest.raises(UserError, match="only 50 training rows"):
+        plan.planned_steps(section, 50)
+
+
+def test_a_pipeline_needs_megatron(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="which has no pipeline"):
+        asked(tmp_path, policy_backend="dtensor", pipeline_parallel=2)
