@@ -304,41 +304,11 @@ def evaluate(
     draw = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    for item, good in zip(items, right, strict=True):
-        answer, error, message, flags = (
-            (right_answer(item, draw), "", "", [])
-            if good
-            else wrong_answer(item, draw)
-        )
-        if hostile and not good:
-            answer = HOSTILE[len(rows) % len(HOSTILE)]
-            error, message = "value_error:string</script>", HOSTILE[0]
-        calls = _count_calls(answer)
-        answer = as_recorded(answer)
-        tokens = 12 + 28 * calls + draw.randrange(30)
-        rows.append(
-            {
-                "category": item.category,
-                "id": item.id,
-                "occurrence": item.occurrence,
-                "index": item.index,
-                "repeat": 0,
-                "cluster": item.cluster,
-                "valid": int(good),
-                "strict_valid": int(good and "unparsed_call" not in flags),
-                "error_type": error,
-                "error_message": message,
-                "answer": json.dumps(answer, ensure_ascii=False),
-                "expected": json.dumps(item.expected, ensure_ascii=False),
-                "calls": calls,
-                "flags": ";".join(flags),
-                "prompt_tokens": 180 + 90 * len(item.tools) + draw.randrange(40),
-                "completion_tokens": tokens,
-                "latency_s": round(0.2 + tokens * 0.011 + draw.random() * 0.2, 3),
-                "requests": max(1, len(item.question)),
-                "finish_reason": "tool_calls" if calls else "stop",
-            }
-        )
+    for item, first in zip(items, right, strict=True):
+        for repeat in range(repeats):
+            # The same weights answer a few items otherwise when asked again.
+            good = first if repeat == 0 or draw.random() > 0.03 else not first
+            rows.append(_row(item, good, repeat, draw, hostile, len(rows)))
     with (folder / "items.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -357,10 +327,44 @@ def evaluate(
                 "expected": item.expected,
             }
             file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
-    summary = summarise(rows, subject, subset_of)
+    summary = summarise(rows, subject, subset_of, repeats)
     summary.update(over)
     _write(folder / "summary.json", summary)
     _write(folder / "manifest.json", _evaluation_manifest(subject, digest, conditions or {}))
+
+
+def _row(
+    item: Item, good: bool, repeat: int, draw: random.Random, hostile: bool, number: int
+) -> dict[str, Any]:
+    answer, error, message, flags = (
+        (right_answer(item, draw), "", "", []) if good else wrong_answer(item, draw)
+    )
+    if hostile and not good:
+        answer = HOSTILE[number % len(HOSTILE)]
+        error, message = "value_error:string</script>", HOSTILE[0]
+    calls = _count_calls(answer)
+    tokens = 12 + 28 * calls + draw.randrange(30)
+    return {
+        "category": item.category,
+        "id": item.id,
+        "occurrence": item.occurrence,
+        "index": item.index,
+        "repeat": repeat,
+        "cluster": item.cluster,
+        "valid": int(good),
+        "strict_valid": int(good and "unparsed_call" not in flags),
+        "error_type": error,
+        "error_message": message,
+        "answer": json.dumps(as_recorded(answer), ensure_ascii=False),
+        "expected": json.dumps(item.expected, ensure_ascii=False),
+        "calls": calls,
+        "flags": ";".join(flags),
+        "prompt_tokens": 180 + 90 * len(item.tools) + draw.randrange(40),
+        "completion_tokens": tokens,
+        "latency_s": round(0.2 + tokens * 0.011 + draw.random() * 0.2, 3),
+        "requests": max(1, len(item.question)),
+        "finish_reason": "tool_calls" if calls else "stop",
+    }
 
 
 HOSTILE = [
@@ -381,7 +385,7 @@ def _count_calls(answer: Any) -> int:
 
 
 def summarise(
-    rows: list[dict[str, Any]], subject: str, subset_of: dict[str, Any] | None
+    rows: list[dict[str, Any]], subject: str, subset_of: dict[str, Any] | None, repeats: int
 ) -> dict[str, Any]:
     """A summary.json of the given rows."""
     population = Counter(item.category for item in all_items())
@@ -403,7 +407,7 @@ def summarise(
     return {
         "schema": 1,
         "subject": subject,
-        "n": len(rows),
+        "n": len(rows) // repeats,
         "overall": sum(groups.values()) / 3,
         "groups": groups,
         "categories": categories,

@@ -43,13 +43,14 @@ def _chain(results: Path, runs: dict[str, Effect], **options: Any) -> None:
     hostile = options.get("hostile", False)
     evaluate(
         results / "evaluations/baseline", items, before, subject="baseline", seed=1,
-        digest="ba5e" * 16, subset_of=drawn, hostile=hostile,
+        digest="ba5e" * 16, subset_of=drawn, hostile=hostile, repeats=options.get("repeats", 1),
     )  # fmt: skip
     for number, (run, effect) in enumerate(runs.items(), start=1):
         after = draw_after(items, before, effect, number)
         evaluate(
             results / "evaluations" / run, items, after, subject=run, seed=1 + number,
             digest=f"{number:02d}" * 32, subset_of=drawn, hostile=hostile,
+            repeats=options.get("repeats", 1),
             **options.get("trained", {}),
         )  # fmt: skip
         if options.get("trainings", True):
@@ -72,8 +73,8 @@ def improved(results: Path) -> None:
 
 
 def no_clear_change(results: Path) -> None:
-    """A change inside the noise."""
-    _chain(results, {"grpo": UNCHANGED})
+    """A change inside the noise, with a noise floor from two evaluations of each side."""
+    _chain(results, {"grpo": UNCHANGED}, repeats=2)
 
 
 def regressed(results: Path) -> None:

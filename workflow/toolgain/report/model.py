@@ -134,13 +134,24 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         pooled=_change("overall", "overall", "Mean of the runs", _overall(pooled))
         if pooled
         else None,
-        pooled_note=_text(pooled.get("sentence")),
+        pooled_note=_pooled_note(pooled),
         pooled_leads=bool(pooled) and comparison.get("primary") not in sources.runs,
         noise_floor=floor,
         cost=cost(sources),
         trust=trust(sources, anchors),
         provenance=provenance(sources),
         tasks=tuple((run.name, run.tasks) for run in sources.runs.values() if run.tasks),
+    )
+
+
+def _pooled_note(pooled: Json) -> str:
+    """What the interval of the mean speaks of; empty for a single run."""
+    alone = limits(pooled.get("ci95_these_runs"))
+    if alone is None:
+        return ""
+    return (
+        "The interval of the mean speaks of a further run of the same recipe. For these runs "
+        f"alone it is {wording.interval(alone)}."
     )
 
 

@@ -39,7 +39,7 @@ const Charts = (() => {
     const run = data.runs[Page.words.runs[0]];
     const many = Page.words.runs.length > 1;
     const dots = many
-      ? [...(data.pooled ? [{ ...data.pooled, label: "Pooled", strong: true }] : []),
+      ? [...(data.pooled ? [{ ...data.pooled, label: data.pooled.title, strong: true }] : []),
         ...Page.words.runs.map((name) => ({ ...data.runs[name].changes.find((c) => c.kind === "overall"), label: name }))]
       : [{ ...run?.changes.find((c) => c.kind === "overall"), label: "", strong: true }];
     const shown = dots.filter((d) => finite(d.delta));
@@ -57,8 +57,8 @@ const Charts = (() => {
       y: { type: "linear", domain: [height, 0], axis: null }, ...asIs,
       marks: [
         ...zeroAndFloor(0, height),
-        Plot.link(shown.filter((d) => finite(d.low, d.high)), { x1: "low", x2: "high", y1: y, y2: y, stroke: colour, strokeWidth: (d) => (d.strong ? 4 : 2.2), strokeLinecap: "round" }),
-        Plot.dot(shown, { x: "delta", y, r: (d) => (d.strong ? 7 : 5), fill: colour, stroke: "var(--raised)", strokeWidth: 1.5 }),
+        Plot.link(shown.filter((d) => finite(d.low, d.high)), { x1: "low", x2: "high", y1: y, y2: y, stroke: colour, strokeWidth: (d) => (d.strong ? 0.25 : 0.14) * size, strokeLinecap: "round" }),
+        Plot.dot(shown, { x: "delta", y, r: (d) => (d.strong ? 0.44 : 0.3) * size, fill: colour, stroke: "var(--raised)", strokeWidth: 1.5 }),
         many ? Plot.text(shown, { y, text: (d) => Page.visible(d.label).slice(0, 24), frameAnchor: "left", dx: -labels, textAnchor: "start", fill: "var(--ink)", fontWeight: (d) => (d.strong ? 650 : 400) }) : null,
         Plot.axisX({ label: "change of the Overall, points", labelAnchor: "center", labelArrow: "none", labelOffset: 2.1 * size, tickFormat: signed, color: "var(--soft)", ticks: Math.max(3, Math.floor(target.clientWidth / 90)) }),
       ],
@@ -69,7 +69,7 @@ const Charts = (() => {
   const shortTitle = (d) => {
     if (d.kind !== "category") return d.title;
     const text = Page.visible(d.title).replace(/^(Multi-turn|Live) /, "");
-    return text[0].toUpperCase() + text.slice(1);
+    return "\u2002" + text.slice(0, 1).toUpperCase() + text.slice(1);
   };
 
   function forest(target) {
@@ -112,16 +112,16 @@ const Charts = (() => {
         ...zeroAndFloor(top, height),
         Plot.link(changes.filter((d) => finite(d.low, d.high)), {
           x1: (d) => cut(d.low), x2: (d) => cut(d.high), y1: y, y2: y, stroke: colour,
-          strokeWidth: (d) => (d.kind === "category" ? 1.6 : 3), strokeOpacity: (d) => (d.small ? 0.8 : 1), strokeLinecap: "round",
+          strokeWidth: (d) => (d.kind === "category" ? 0.1 : 0.19) * size, strokeOpacity: (d) => (d.small ? 0.8 : 1), strokeLinecap: "round",
         }),
         Plot.dot(inside, {
-          x: "delta", y, r: (d) => (d.kind === "overall" ? 6.5 : d.kind === "group" ? 5.5 : 4),
+          x: "delta", y, r: (d) => (d.kind === "overall" ? 0.42 : d.kind === "group" ? 0.35 : 0.25) * size,
           symbol: (d) => (d.kind === "overall" ? "diamond2" : "circle"),
           fill: (d) => (d.small ? "var(--paper)" : colour(d)), stroke: (d) => (d.small ? colour(d) : "var(--paper)"), strokeWidth: 1.4,
         }),
         // A small category may lie outside of the scale: an arrow says where.
         Plot.text(outside, { x: (d) => cut(d.delta), y, text: (d) => (d.delta > 0 ? "▸" : "◂"), fill: "var(--mute-dot)" }),
-        beside ? null : Plot.text(changes, { y, text: shortTitle, frameAnchor: "left", dx: (d) => (d.kind === "category" ? 0.8 * size : 0) - labels, textAnchor: "start", fill: (d) => (d.small ? "var(--faint)" : "var(--ink)"), fontWeight: (d) => (d.kind === "category" ? 400 : 650) }),
+        beside ? null : Plot.text(changes, { y, text: shortTitle, frameAnchor: "left", dx: -labels, textAnchor: "start", fill: (d) => (d.small ? "var(--faint)" : "var(--ink)"), fontWeight: (d) => (d.kind === "category" ? 400 : 650) }),
         Plot.axisX({ ticks, tickFormat: signed, label: "points", labelAnchor: "center", labelArrow: "none", labelOffset: 2.1 * size, color: "var(--soft)" }),
         Plot.tip(changes, Plot.pointer({ x: (d) => cut(d.delta), y, title: (d) => `${d.title}\n${signed(+d.delta.toFixed(1))} points` + (finite(d.low, d.high) ? `\n95 %: ${signed(+d.low.toFixed(1))} to ${signed(+d.high.toFixed(1))}` : "") + (d.small ? "\ntoo small to tell" : ""), fill: "var(--raised)" })),
       ],
@@ -141,7 +141,7 @@ const Charts = (() => {
   function resumeMarks(training, size) {
     return [
       Plot.ruleX(training.resumes, { stroke: "var(--faint)", strokeDasharray: "3,3" }),
-      Plot.text(training.resumes, { x: (d) => d, frameAnchor: "top", text: () => "resumed", dy: -0.9 * size, fill: "var(--faint)" }),
+      Plot.text(training.resumes.slice(0, 1), { x: (d) => d, frameAnchor: "top", text: () => (training.resumes.length > 1 ? `resumed ${training.resumes.length} times` : "resumed"), dy: -0.9 * size, fill: "var(--faint)" }),
     ];
   }
 
@@ -188,7 +188,7 @@ const Charts = (() => {
         Plot.line(points, { x: "step", y: "value", stroke: "var(--after)", strokeWidth: 2 }),
         Plot.dot(points, { x: "step", y: "value", fill: "var(--after)", r: 3 }),
         Plot.dot(chosen, { x: "step", y: "value", r: 8, stroke: "var(--ink)", strokeWidth: 2 }),
-        Plot.text(chosen, { x: "step", y: "value", text: () => "chosen", dy: 1.4 * size, fill: "var(--ink)", fontWeight: 600, textAnchor: (d) => "end", dx: 0.6 * size }),
+        Plot.text(chosen, { x: "step", y: "value", text: () => "chosen", dy: 1.4 * size, fill: "var(--ink)", fontWeight: 600, textAnchor: training.chosen > points.at(-1).step / 2 ? "end" : "start", dx: (training.chosen > points.at(-1).step / 2 ? 0.6 : -0.6) * size }),
         stepAxis(size, options.width),
         Plot.tip(points, Plot.pointerX({ x: "step", y: "value", title: (d) => `step ${d.step}\n${d.value.toFixed(1)} %` + (d.error === null ? "" : ` ± ${d.error.toFixed(1)}`), fill: "var(--raised)" })),
       ],
@@ -259,7 +259,12 @@ const Charts = (() => {
       }
     });
     for (const target of targets) resized.observe(target);
-    const redraw = (now) => { printing = now; targets.forEach(draw); };
+    // On paper every run is shown, at the width of a page.
+    const redraw = (now) => {
+      printing = now;
+      document.documentElement.classList.toggle("printing", now);
+      targets.forEach(draw);
+    };
     addEventListener("beforeprint", () => redraw(true));
     addEventListener("afterprint", () => redraw(false));
   }

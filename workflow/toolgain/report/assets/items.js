@@ -124,7 +124,7 @@ const Items = (() => {
     const how = [before, after].map((side) => (side ? errorTitle(kindOf(side)) : "not there")).join(" → ");
     const head = element("button", { type: "button", class: "item-head", "aria-expanded": String(open === index), on: { click: () => toggle(index) } },
       element("span", { class: `badge ${kind}` }, BADGES[kind]),
-      element("span", { class: "what" }, element("span", { class: "who" }, row[ID] + (row[OCCURRENCE] ? ` (${row[OCCURRENCE] + 1}nd)` : "")), question.slice(0, 300)),
+      element("span", { class: "what" }, element("span", { class: "who" }, row[ID] + (row[OCCURRENCE] ? ` (item ${row[OCCURRENCE] + 1} of this id)` : "")), element("span", { class: "question" }, question.slice(0, 300))),
       element("span", { class: "how" }, how));
     const made = element("li", { class: open === index ? "item open" : "item", "data-index": index }, head);
     if (open === index) made.append(body(row, index));
@@ -222,11 +222,12 @@ const Items = (() => {
       element("div", { class: "answers" },
         element("div", {}, element("h4", {}, "Expected"), expected?.[i]?.length ? expected[i].map((one) => element("div", { class: "call" }, String(one))) : element("p", { class: "nothing" }, "No call.")),
         [["Before", before, old], ["After", after, now]].map(([title, side, turns]) =>
-          element("div", {}, element("h4", {}, title), turns ? Calls.givenSteps(turns[i], expected?.[i]) : element("p", { class: "nothing" }, side ? "See below." : "Not in this evaluation."))))));
-    return element("div", {}, rounds,
+          element("div", {}, element("h4", {}, title), turns ? Calls.givenSteps(turns[i], expected?.[i]) : element("p", { class: "nothing" }, side ? "See above." : "Not in this evaluation."))))));
+    return element("div", {},
       element("div", { class: "answers" },
+        element("div", {}, element("h4", {}, "Result"), element("p", { class: "nothing" }, `${count} turns; calls that the expected turn does not hold are marked.`)),
         answerBox("Before", before, () => (old ? [] : Calls.givenAnswer(before[ANSWER], null))),
-        answerBox("After", after, () => (now ? [] : Calls.givenAnswer(after[ANSWER], null)))));
+        answerBox("After", after, () => (now ? [] : Calls.givenAnswer(after[ANSWER], null)))), rounds);
   }
 
   function tools(row) {
