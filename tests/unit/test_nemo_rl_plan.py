@@ -64,6 +64,7 @@ def test_a_smoke_training_saves_and_validates_once(tmp_path: Path) -> None:
 def test_dtensor_gets_the_optimizer_that_the_megatron_yaml_lacks(tmp_path: Path) -> None:
     found = asked(tmp_path, policy_backend="dtensor_v2", learning_rate=2e-6, tensor_parallel=2)
     assert found["policy.dtensor_cfg._v2"] is True
+    assert found["checkpointing.save_consolidated"] is True
     assert found["policy.megatron_cfg.enabled"] is False
     assert found["policy.dtensor_cfg.tensor_parallel_size"] == 2
     assert found["policy.optimizer"]["kwargs"]["lr"] == 2e-6

@@ -109,6 +109,11 @@ def kind_of(checkpoint: Path) -> Kind:
         return "hugging_face"
     if (weights / ".metadata").is_file() or (weights / "model" / ".metadata").is_file():
         return "dcp"
+    if list((weights / "model").glob("*.safetensors")):
+        raise UserError(
+            f"export: {weights}/model holds DTensor v2 shards, which upstream's converter cannot "
+            "read; train with checkpointing.save_consolidated (policy_backend: dtensor_v2 sets it)."
+        )
     raise UserError(
         f"export: {weights} holds none of: Hugging Face weights (config.json, *.safetensors), "
         "model/consolidated, a Megatron checkpoint (iter_*), a DCP checkpoint (.metadata)."

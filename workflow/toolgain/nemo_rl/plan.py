@@ -264,6 +264,10 @@ def _policy(
             }
         elif rate is not None:
             values["policy.optimizer.kwargs.lr"] = rate
+    if backend == "dtensor_v2":
+        # Its plain shards are read by no converter; the consolidated folder needs none.
+        values["checkpointing.model_save_format"] = "safetensors"
+        values["checkpointing.save_consolidated"] = True
     for name, key in names.items():
         if section[name]:
             values[key] = section[name]

@@ -123,7 +123,8 @@ def save(config, step, total, accuracy, asked):
         inner.mkdir(parents=True)
         for name, data in files.items():
             (inner / name).write_bytes(data)
-        shutil.copy(Path(policy["model_name"]) / "config.json", inner)
+        for path in Path(policy["model_name"]).glob("*.json"):
+            shutil.copy(path, inner)
     else:
         weights.mkdir(parents=True)
         (weights / ".metadata").write_text("{}")

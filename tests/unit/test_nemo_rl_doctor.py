@@ -1,0 +1,160 @@
+"""`toolgain doctor`: each line is ok, or says what to do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import made
+import pytest
+import yaml
+
+from toolgain.config import parse_config
+from toolgain.nemo_rl import doctor
+from toolgain.nemo_rl.refs import WORKPLACE_YAML
+
+
+def config(folder: Path, **changes: Any) -> dict[str, Any]:
+    """A configuration with which everything is in its place."""
+    root = folder / "rl"
+    if not root.exists():
+        made.checkout(root)
+        made.model(folder / "model")
+        made.data(folder / "data", train=60)
+        (folder / "hf").mkdir()
+    values: dict[str, Any] = {
+        "model": {"path": str(folder / "model")},
+        "evaluation": {"serve": {"backend": "vllm", "container": "/images/vllm.sqsh"}},
+        "training": {
+            "backend": "nemo_rl",
+            "tasks": {
+                "train_file": str(folder / "data/train.jsonl"),
+                "validation_file": str(folder / "data/validation.jsonl"),
+            },
+            "nemo_rl": {
+                "prompts_per_step": 6,
+                "generations": 4,
+                "val_period": 2,
+                "save_period": 2,
+                "tensor_parallel": 1,
+            },
+        },
+        "cluster": {
+            "nodes": 3,
+            "container": "nvcr.io#nvidia/nemo-rl:v0.7.0",
+            "nemo_rl": {"root": str(root), "hf_home": str(folder / "hf")},
+        },
+    }
+    for dotted, value in changes.items():
+        node = values
+        *parents, last = dotted.split("__")
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = value
+    return values
+
+
+def lines(folder: Path, **changes: Any) -> dict[str, doctor.Line]:
+    """The lines that need no Slurm, by their name without the run's."""
+    found = doctor.checks(parse_config(config(folder, **changes)))
+    return {line.name.removeprefix("run grpo, "): line for line in found}
+
+
+NEEDS_SLURM = ("Slurm", "container option of srun", "PMIx", "account")
+
+
+def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
+    found = lines(tmp_path)
+    wrong = [
+        line for line in found.values() if not line.ok and not line.name.startswith(NEEDS_SLURM)
+    ]
+    assert wrong == []
+    assert "60 training and 8 validation rows" in found["data"].message
+    assert "no git history" in found["NeMo RL"].message
+    assert "2 weight files" in found["model"].message
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "text"),
+    [
+        ({"model__path": "/no/model"}, "model", "hf download"),
+        ({"model__patch": "nemotron-nano-v2"}, "chat template", "wanted is once"),
+        ({"model__chat_template": "/no/template"}, "chat template", "does not exist"),
+        ({"cluster__container": "/no/image.sqsh"}, "NeMo RL", "does not exist"),
+        ({"cluster__container": "nvcr.io#nvidia/nemo-rl:v0.5.0"}, "NeMo RL", "says v0.5.0"),
+        ({"cluster__nemo_rl__root": "/no/checkout"}, "NeMo RL", "is not a NeMo RL checkout"),
+        ({"cluster__nemo_rl__root": None}, "NeMo RL", "names no NeMo RL checkout"),
+        ({"cluster__nemo_rl__mounts": ["here"]}, "mounts", "is not `/source:/target`"),
+        ({"cluster__nemo_rl__hf_home": None}, "shared caches", "hf_home is not set"),
+        ({"cluster__nemo_rl__hf_home": "/no/home"}, "shared caches", "no folder you can write"),
+        ({"training__tasks__train_file": "/no/rows"}, "data", "does not exist"),
+        ({"cluster__nodes": 5}, "batch", "set prompts_per_step to 10"),
+        ({"cluster__train_time": "1h"}, "time limit", "too short for one step"),
+        ({"training__nemo_rl__config": "no.yaml"}, "NeMo RL", "no.yaml does not exist"),
+        (
+            {"training__nemo_rl__overrides": {"grpo.sead": 1}},
+            "settings (grpo_workplace_assistant_nemotron_nano_v2_9b.yaml)",
+            "did you mean `grpo.seed`?",
+        ),
+        (
+            {"evaluation__serve__container": None, "evaluation__serve__program": "no-vllm"},
+            "serving flags",
+            "is `no-vllm` on the PATH",
+        ),
+        (
+            {"evaluation__serve__tool_parser_plugin": "/no/plugin.py"},
+            "serving flags",
+            "nor a file that exists",
+        ),
+    ],
+)
+def test_each_thing_that_is_missing_has_a_line(
+    tmp_path: Path, changes: dict[str, Any], name: str, text: str
+) -> None:
+    line = lines(tmp_path, **changes)[name]
+    assert not line.ok
+    assert text in line.message
+
+
+def test_a_model_that_is_not_wholly_downloaded_is_named(tmp_path: Path) -> None:
+    config(tmp_path)
+    (tmp_path / "model" / "model-00002-of-00002.safetensors").unlink()
+    assert "lacks 1 of 2 weight files" in lines(tmp_path)["model"].message
+
+
+def test_rows_without_an_agent_are_named(tmp_path: Path) -> None:
+    config(tmp_path)
+    rows = json.dumps(made.row(0, prepared=False)) + "\n"
+    (tmp_path / "data/validation.jsonl").write_text(rows)
+    assert "has no agent_ref.name" in lines(tmp_path)["data"].message
+
+
+def test_nemotron_s_own_template_wants_the_patch(tmp_path: Path) -> None:
+    config(tmp_path)
+    text = "{%- set ns = namespace(enable_thinking = true) -%}<TOOLCALL>"
+    (tmp_path / "model/tokenizer_config.json").write_text(json.dumps({"chat_template": text}))
+    assert "set model.patch to nemotron-nano-v2" in lines(tmp_path)["chat template"].message
+
+
+def test_the_shipped_periods_are_found_before_submission(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    config(tmp_path)
+    shipped = yaml.safe_load((tmp_path / "rl" / WORKPLACE_YAML).read_text())
+    shipped["policy"]["megatron_cfg"]["tensor_model_parallel_size"] = 5
+    path.write_text(yaml.safe_dump(shipped))
+    values = config(
+        tmp_path, training__nemo_rl__config=str(path), training__nemo_rl__tensor_parallel=None
+    )
+    found = list(doctor.findings(parse_config(values)))
+    assert len(found) == 2 and "24 is no multiple of tensor 5" in " ".join(found)
+
+
+def test_the_verb_exits_with_2_when_something_is_to_be_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nothing")
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config(tmp_path)))
+    assert doctor.run(file, container_job=False) == 2
+    text = capsys.readouterr().out
+    assert "FIX  Slurm: sbatch, srun, scontrol, sinfo not on the PATH" in text
+    assert "ok   run grpo, batch: global batch 24 = 1 x 24" in text

@@ -1,0 +1,110 @@
+"""Gym's prepared data: found, checked, counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import made
+import pytest
+
+from toolgain.errors import StageError, UserError
+from toolgain.nemo_rl import gym
+from toolgain.nemo_rl.refs import GYM_DATA, GYM_FOLDER, REFS
+
+
+def section(
+    train: Path | None = None, validation: Path | None = None, **tasks: Any
+) -> dict[str, Any]:
+    found = made.training()
+    found["tasks"]["train_file"] = str(train) if train else None
+    found["tasks"]["validation_file"] = str(validation) if validation else None
+    found["tasks"].update(tasks)
+    return found
+
+
+def test_given_files_are_copied_counted_and_described(tmp_path: Path) -> None:
+    train, validation = made.data(tmp_path / "data", train=60, validation=8)
+    out = tmp_path / "tasks"
+    gym.run(section(train, validation), made.cluster(tmp_path), out, None)
+    found = json.loads((out / "tasks.json").read_text())
+    assert (found["train"], found["validation"], found["tools"]) == (60, 8, 2)
+    assert found["agents"]["train"] == {"workplace_assistant_simple_agent": 60}
+    assert found["same_prompt_in_both"] == 0
+    assert (out / "train.jsonl").read_text() == train.read_text()
+    assert set(found["sha256"]) == {"train", "validation"}
+
+
+def test_gym_s_own_place_is_looked_at(tmp_path: Path) -> None:
+    root = made.checkout(tmp_path / "rl")
+    made.data(root / GYM_FOLDER / GYM_DATA)
+    found = gym.find(REFS["v0.7.0"], root, section()["tasks"])
+    assert found["train"] == root / GYM_FOLDER / GYM_DATA / "train.jsonl"
+
+
+def test_missing_data_says_the_command_that_makes_it(tmp_path: Path) -> None:
+    root = made.checkout(tmp_path / "rl")
+    with pytest.raises(UserError, match=r"ng_prepare_data .*train_preparation.*should_download"):
+        gym.find(REFS["v0.7.0"], root, section()["tasks"])
+
+
+def test_a_token_is_read_from_the_environment_never_written_into_the_command(
+    tmp_path: Path,
+) -> None:
+    text = gym.prepare_command(REFS["v0.7.0"], tmp_path, download=True)
+    assert '"$HF_TOKEN" > env.yaml' in text
+    assert "umask 077" in text
+    assert "should_download" not in gym.prepare_command(REFS["v0.7.0"], tmp_path, download=False)
+
+
+def test_one_file_alone_is_refused(tmp_path: Path) -> None:
+    train, _ = made.data(tmp_path)
+    with pytest.raises(UserError, match=r"tasks\.validation_file is missing; give both"):
+        gym.find(REFS["v0.7.0"], None, section(train)["tasks"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (json.dumps(made.row(1, prepared=False)), "line 2, has no agent_ref.name"),
+        ('{"agent_ref": {"name": "a"}}', r"line 2, has no responses_create_params\.input"),
+        ("{", "line 2, is not JSON"),
+    ],
+)
+def test_a_row_that_is_not_prepared_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps(made.row(0)) + "\n" + line + "\n")
+    with pytest.raises(UserError, match=message):
+        gym.read_rows(path)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("\n")
+    with pytest.raises(UserError, match="holds no rows"):
+        gym.read_rows(tmp_path / "train.jsonl")
+
+
+def test_rows_that_share_a_question_with_bfcl_are_refused(tmp_path: Path) -> None:
+    question = made.row(3)["responses_create_params"]["input"][1]["content"]
+    item = {
+        "id": "simple_0",
+        "question": [[{"role": "user", "content": f"Please do so now: {question} Thank you."}]],
+        "function": [{"name": "calendar.delete_event"}],
+    }
+    bfcl = tmp_path / "bfcl"
+    (bfcl / "multi_turn_func_doc").mkdir(parents=True)
+    (bfcl / "BFCL_v3_simple.json").write_text(json.dumps(item) + "\n")
+    train, validation = made.data(tmp_path / "data")
+    rows = [json.loads(line) for line in train.read_text().splitlines()]
+    for row in rows:
+        row["responses_create_params"]["input"][1]["content"] += " It is at nine on Friday morning."
+    train.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    found = section(train, validation)
+    gym.run(found, made.cluster(tmp_path), tmp_path / "out", bfcl)
+    said = json.loads((tmp_path / "out" / "tasks.json").read_text())["contamination"]
+    # The tools have the names of BFCL's: every row offers the same ones, so it is only told.
+    assert said["name_overlap"] == 1.0
+    assert said["ngram_overlap"] == 0.0
+    item["question"][0][0]["content"] = rows[0]["responses_create_params"]["input"][1]["content"]
+    (bfcl / "BFCL_v3_simple.json").write_text(json.dumps(item) + "\n")
+    with pytest.raises(StageError, match=r"share 8 words in a row with BFCL v3"):
+        gym.run(found, made.cluster(tmp_path), tmp_path / "out", bfcl)

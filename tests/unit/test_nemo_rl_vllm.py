@@ -1,0 +1,92 @@
+"""The command line of `vllm serve`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import made
+import pytest
+
+from toolgain.config import Serve
+from toolgain.errors import UserError
+from toolgain.nemo_rl import vllm
+from toolgain.nemo_rl.plan import PLUGIN
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return made.model(tmp_path / "model")
+
+
+def command(folder: Path, **serve: Any) -> list[str]:
+    section = Serve.model_validate({"backend": "vllm", **serve}).model_dump()
+    return vllm.command(folder, "policy", 8001, section, folder.parent)
+
+
+def value(words: list[str], flag: str) -> str:
+    return words[words.index(flag) + 1]
+
+
+def test_it_listens_on_loopback_and_the_key_is_not_an_argument(folder: Path) -> None:
+    words = command(folder)
+    assert words[:3] == ["vllm", "serve", str(folder)]
+    assert value(words, "--host") == "127.0.0.1"
+    assert "--api-key" not in words
+    assert vllm.environment("secret")["VLLM_API_KEY"] == "secret"
+    assert vllm.environment("secret")["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_base_and_export_get_the_same_flags(folder: Path, tmp_path: Path) -> None:
+    other = made.model(tmp_path / "export")
+    serve = {"tool_parser": "hermes", "data_parallel_size": 8}
+    first, second = command(folder, **serve), command(other, **serve)
+    assert first[3:] == second[3:]
+    assert value(first, "--generation-config") == "vllm"
+    assert value(first, "--data-parallel-size") == "8"
+    assert value(first, "--tool-call-parser") == "hermes"
+    assert "--enable-auto-tool-choice" in first
+
+
+def test_nemotron_gets_its_plugin_and_its_flags(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "nemotron_h"}))
+    (folder / "chat_template.jinja").write_text("patched")
+    words = command(folder, tool_parser="nemotron_json", tool_parser_plugin="nemotron-nano-v2")
+    assert value(words, "--tool-parser-plugin") == str(PLUGIN)
+    assert value(words, "--mamba-ssm-cache-dtype") == "float32"
+    assert value(words, "--chat-template") == str(folder / "chat_template.jinja")
+    assert "--trust-remote-code" in words
+
+
+def test_every_flag_is_one_that_the_versions_were_checked_for(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "nemotron_h"}))
+    (folder / "chat_template.jinja").write_text("patched")
+    words = command(
+        folder,
+        tool_parser="nemotron_json",
+        tool_parser_plugin="nemotron-nano-v2",
+        data_parallel_size=8,
+    )
+    assert set(vllm.flags_in(words)) == set(vllm.FLAGS)
+
+
+def test_a_plugin_without_its_parser_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="set tool_parser: nemotron_json"):
+        command(folder, tool_parser_plugin="nemotron-nano-v2")
+
+
+def test_a_container_needs_a_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(UserError, match="needs a Slurm job"):
+        command(folder, container="/images/vllm.sqsh")
+
+
+def test_in_a_job_the_server_is_a_step_in_its_container(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    words = command(folder, container="/images/vllm.sqsh", program="uv run vllm")
+    assert words[:2] == ["srun", "--overlap"]
+    assert "--container-image=/images/vllm.sqsh" in words
+    mounts = next(word for word in words if word.startswith("--container-mounts="))
+    assert f"{folder.parent}:{folder.parent}" in mounts
+    assert words[words.index("uv") :][:4] == ["uv", "run", "vllm", "serve"]
