@@ -62,7 +62,7 @@ def honest_answer(body: dict[str, Any]) -> dict[str, Any]:
                 "type": "function",
                 "function": {
                     "name": function["name"],
-                    "arguments": json.dumps({name: dice % 7 for name in names}),
+                    "arguments": json.dumps(dict.fromkeys(names, dice % 7)),
                 },
             }
         ],
