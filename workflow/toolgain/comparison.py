@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from toolgain.bfcl.categories import POPULATION
@@ -19,7 +20,7 @@ from toolgain.files import read_json, write_json
 from toolgain.statistics import comparable, evaluations, judgement, power, repeats, seeds
 from toolgain.statistics.evaluations import Evaluation
 from toolgain.statistics.judgement import Judged, Settings
-from toolgain.statistics.pairs import Design, Pair, design
+from toolgain.statistics.pairs import Design, Pair
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def compare(
     }
     pairs = {name: _pair(before, after) for name, after in subjects.items() if not refusals[name]}
     complete = before if before.valid else next((s for s in subjects.values() if s.valid), None)
-    placed = _design(complete) if complete else None
+    placed = complete.design if complete else None
     runs: dict[str, Json] = {}
     judged: dict[str, Judged] = {}
     draws = judgement.resampling(placed, settings) if pairs and placed else None
@@ -141,8 +142,12 @@ def compare(
         }
         if name in pairs and draws is not None:
             judged[name] = Judged(pairs[name], settings, draws)
-            strict = Judged(_pair(before, after, strict=True), settings, draws)
-            runs[name] = {**_numbers(judged[name], strict, before, after), **state}
+            strict = _pair(before, after, strict=True)
+            same = np.array_equal(strict.baseline, pairs[name].baseline) and np.array_equal(
+                strict.trained, pairs[name].trained
+            )
+            strictly = judged[name] if same else Judged(strict, settings, draws)
+            runs[name] = {**_numbers(judged[name], strictly, before, after), **state}
         else:
             runs[name] = {"verdict": "not_comparable", **state}
     pooled = None
@@ -208,16 +213,11 @@ def _named(found: list[Evaluation]) -> dict[str, Evaluation]:
     return named
 
 
-def _design(evaluation: Evaluation) -> Design:
-    items = evaluation.items
-    return design([item.category for item in items], [item.cluster for item in items])
-
-
 def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
     """The two evaluations' outcomes in the baseline's order of items."""
     place = {key: number for number, key in enumerate(after.keys)}
     order = [place[key] for key in before.keys]
-    return Pair(_design(before), before.matrix(strict), after.matrix(strict)[order])
+    return Pair(before.design, before.matrix(strict), after.matrix(strict)[order])
 
 
 def _numbers(judged: Judged, strict: Judged, before: Evaluation, after: Evaluation) -> Json:

@@ -15,6 +15,7 @@ from toolgain.errors import UserError
 from toolgain.evaluation import record
 from toolgain.evaluation.record import ItemOutcome
 from toolgain.files import read_json
+from toolgain.statistics.pairs import Design, design
 
 Key = tuple[str, str, int]
 Floats = NDArray[np.float64]
@@ -73,6 +74,12 @@ class Evaluation:
         if drawn is None and len(self.keys) < sum(POPULATION.values()):
             drawn = {"items": dict(Counter(key[0] for key in self.keys))}
         return drawn
+
+    @cached_property
+    def design(self) -> Design:
+        """Categories and clusters of the items."""
+        items = self.items
+        return design([item.category for item in items], [item.cluster for item in items])
 
     def matrix(self, strict: bool = False) -> Floats:
         """(n, repeats) 1 where the answer was right."""

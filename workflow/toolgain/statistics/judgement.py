@@ -50,21 +50,18 @@ class Judged:
     def change(self) -> Change:
         return repeats.bootstrap(self.pair, self.resampling, self.settings.seed)
 
-    def interval(self, row: int) -> Interval:
-        """The interval that is read: of the Overall (row 0) or of a group (rows 1 to 3)."""
-        return self._read(row)[0]
+    @cached_property
+    def read(self) -> list[tuple[Interval, NDArray[np.bool_]]]:
+        """The intervals that are read: of the Overall and of the groups; see `intervals.read`."""
+        design, change = self.pair.design, self.pair.change[:, None]
+        alpha = self.settings.alpha
+        return [intervals.read(design, change, self.change, row, alpha) for row in range(4)]
 
     @cached_property
     def method(self) -> str:
         """The method of the Overall's interval."""
-        small = self._read(0)[1][0]
-        return intervals.SMALL_SAMPLE if small else intervals.STUDENTISED
-
-    def _read(self, row: int) -> tuple[Interval, NDArray[np.bool_]]:
-        pair = self.pair
-        return intervals.read(
-            pair.design, pair.change[:, None], self.change, row, self.settings.alpha
-        )
+        _, small = self.read[0]
+        return intervals.SMALL_SAMPLE if small[0] else intervals.STUDENTISED
 
     @cached_property
     def rows(self) -> tuple[Floats, Floats]:
@@ -79,7 +76,7 @@ class Judged:
     def line(self, row: int) -> Json:
         """Values, change, interval and p of one row."""
         before, after = self.rows
-        found = self.interval(row)
+        found, _ = self.read[row]
         return {
             "baseline": float(before[row]),
             "trained": float(after[row]),

@@ -1,0 +1,122 @@
+"""How long `toolgain compare` takes on all 4441 items with 10,000 draws. Wanted: at most 1 s.
+
+    .venv/bin/python benchmarks/compare.py
+
+Writes two made-up evaluations of the real items, of usual size, and compares them, inside this
+process (reading both folders, every statistic, writing comparison.json) and as a command.
+"""
+
+import argparse
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from toolgain import comparison
+from toolgain.bfcl import data
+from toolgain.bfcl.categories import POPULATION
+from toolgain.evaluation import record
+from toolgain.files import write_json
+
+WANTED_S = 1.0
+ANSWER = "[" + ", ".join(['{\\"name\\": {\\"city\\": \\"x\\"}}'] * 8) + "]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bfcl-env", type=Path, default=Path(".venvs/bfcl"))
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    items = data.flat(data.load_full(data.installed_data(arguments.bfcl_env)))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for repeats in (1, 2):
+            baseline = evaluation(folder / f"baseline{repeats}", items, 1, repeats)
+            trained = evaluation(folder / f"grpo{repeats}", items, 2, repeats)
+            out = folder / "comparison.json"
+
+            def inside(baseline: Path = baseline, trained: Path = trained, out: Path = out) -> None:
+                comparison.run(baseline, (trained,), None, out, arguments.bfcl_env)
+
+            def command(
+                baseline: Path = baseline, trained: Path = trained, out: Path = out
+            ) -> None:
+                toolgain = Path(sys.executable).with_name("toolgain")
+                line = [toolgain, "compare", baseline, trained, "--out", out]
+                subprocess.run(line, check=True, capture_output=True)
+
+            for what, work in (("in the process", inside), ("as a command", command)):
+                wall, processor = median(work, arguments.rounds)
+                said = f"{what}, repeats {repeats}: {wall:.2f} s, processor {processor:.2f} s"
+                print(said + (f" (wanted {WANTED_S:g} s)" if repeats == 1 else ""), flush=True)
+
+
+def median(work: Callable[[], None], rounds: int) -> tuple[float, float]:
+    """Median seconds of `rounds` calls: by the clock, and of the processor, children included."""
+    walls, processor = [], []
+    for _ in range(rounds):
+        clock, times = time.perf_counter(), os.times()
+        work()
+        walls.append(time.perf_counter() - clock)
+        processor.append(sum(os.times()[:4]) - sum(times[:4]))
+    return statistics.median(walls), statistics.median(processor)
+
+
+def evaluation(folder: Path, items: list[data.Item], seed: int, repeats: int) -> Path:
+    """An evaluation of all items; a tenth of the outcomes differ by seed, a fiftieth by repeat."""
+    shared, own = np.random.default_rng(0), np.random.default_rng(seed)
+    base = shared.random(len(items)) < 0.6
+    outcome = np.where(own.random(len(items)) < 0.1, own.random(len(items)) < 0.7, base)
+    flips = own.random((len(items), repeats)) < (0.02 if repeats > 1 else 0.0)
+    folder.mkdir()
+    record.write_items(
+        folder,
+        (
+            row(item, repeat, bool(outcome[place] ^ flips[place, repeat]))
+            for place, item in enumerate(items)
+            for repeat in range(repeats)
+        ),
+    )
+    summary = {"schema": 1, "n": sum(POPULATION.values()), "valid": True, "canary": {"text": True}}
+    write_json(folder / record.SUMMARY, summary)
+    write_json(
+        folder / record.MANIFEST,
+        {"schema": 1, "weights": {"digest": str(seed)}, "comparable": {"items": "all"}},
+    )
+    return folder
+
+
+def row(item: data.Item, repeat: int, right: bool) -> record.ItemOutcome:
+    return record.ItemOutcome(
+        category=item.category,
+        id=item.id,
+        occurrence=item.occurrence,
+        index=item.index,
+        repeat=repeat,
+        cluster=item.cluster,
+        valid=right,
+        strict_valid=right,
+        error_type="" if right else "value_error:others",
+        error_message="",
+        answer=ANSWER,
+        expected=data.expected_text(item),
+        calls=1,
+        flags=(),
+        prompt_tokens=700,
+        completion_tokens=40,
+        latency_s=0.5,
+        requests=1,
+        finish_reason="tool_calls",
+    )
+
+
+if __name__ == "__main__":
+    main()
