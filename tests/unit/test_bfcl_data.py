@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolgain.bfcl import data
@@ -84,6 +84,7 @@ def test_multi_turn_categories_draw_the_same_scenarios(items: data.Items) -> Non
     assert len(scenarios) == 1
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 300), st.integers())
 def test_larger_draw_holds_the_smaller(size: int, seed: int) -> None:
     few = data.load(data.installed_data(ENVIRONMENT), ["live_relevance"])

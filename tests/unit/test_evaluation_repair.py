@@ -103,7 +103,7 @@ def test_gap_becomes_a_failure_that_a_later_run_repairs(tmp_path: Path) -> None:
     assert [i.id for i in again.failed] == ["simple_1"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(["ok", "failed", "overflow", "absent"]), min_size=4, max_size=4),
     st.integers(0, 40),

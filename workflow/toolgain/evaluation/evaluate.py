@@ -280,9 +280,9 @@ class _Seen:
 
 def _evaluate(
     job: Job, ledger: Ledger
-) -> tuple[Canary, list[record.ItemOutcome], list[witness.Testimony]]:
+) -> tuple[Canary, list[record.ItemOutcome], list[witness.Evidence]]:
     outcomes: list[record.ItemOutcome] = []
-    seen: list[witness.Testimony] = []
+    seen: list[witness.Evidence] = []
     first = job.folders(0).work
     first.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(first / ".lock")
@@ -299,9 +299,9 @@ def _evaluate(
         if canary.answered and not canary.call_as_text:
             for repeat in range(job.section.repeats):
                 with ledger.timing("ask"):
-                    found, testimony = _repeat(job, ledger, model_server, repeat)
+                    found, evidence = _repeat(job, ledger, model_server, repeat)
                 outcomes += found
-                seen.append(testimony)
+                seen.append(evidence)
     return canary, outcomes, seen
 
 
@@ -320,7 +320,7 @@ def _canary(job: Job, ledger: Ledger, model_server: _Server) -> Canary:
 
 def _repeat(
     job: Job, ledger: Ledger, model_server: _Server, repeat: int
-) -> tuple[list[record.ItemOutcome], witness.Testimony]:
+) -> tuple[list[record.ItemOutcome], witness.Evidence]:
     """Ask all items once: rounds of asking what is missing, until nothing is or they are spent."""
     folders = job.folders(repeat)
     result = folders.output / "result" / job.section.alias
@@ -371,13 +371,13 @@ def _repeat(
         if problem:
             raise StageError(f"evaluate: {problem}; see {folders.log}.")
         state = repair.heal(result, job.items, take_out_failed=False)
-    testimony = witness.testimony(
+    evidence = witness.match_requests(
         witness.read_lines(folders.requests), state.rows, job.items, repaired
     )
     if not any(map(results.is_error, (row for rows in state.rows.values() for row in rows))):
         for spent in (folders.answers, folders.replay):
             spent.unlink(missing_ok=True)
-    return results.outcomes(folders.output, job.items, repeat, testimony.seen), testimony
+    return results.outcomes(folders.output, job.items, repeat, evidence.seen), evidence
 
 
 def _run_harness(
@@ -423,7 +423,7 @@ def _prepare_replay(folders: HarnessFolders, items: Items, state: repair.State) 
     files.write_jsonl(folders.answers, received)
     requests = witness.read_lines(folders.requests)
     files.write_jsonl(folders.requests, requests)
-    used = witness.testimony(requests, state.rows, items, set()).used
+    used = witness.match_requests(requests, state.rows, items, set()).used
     files.write_jsonl(
         folders.replay, (answer for answer in received if answer["number"] not in used)
     )
@@ -434,7 +434,7 @@ def _write(
     ledger: Ledger,
     canary: Canary,
     outcomes: list[record.ItemOutcome],
-    seen: list[witness.Testimony],
+    seen: list[witness.Evidence],
     started: str,
     wall_s: float,
 ) -> validity.Validity:

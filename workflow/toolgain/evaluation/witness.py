@@ -23,7 +23,7 @@ Step = tuple[Any, int, int]
 
 
 @dataclass(frozen=True)
-class Testimony:
+class Evidence:
     """The record of the requests, put beside the rows."""
 
     seen: dict[Key, Seen]
@@ -54,9 +54,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def testimony(
+def match_requests(
     requests: list[dict[str, Any]], rows: dict[str, list[Row]], items: Items, repaired: set[Key]
-) -> Testimony:
+) -> Evidence:
     """Match recorded `requests` with the `rows` of each category.
 
     Args:
@@ -92,7 +92,7 @@ def testimony(
         for attempt in request["attempts"]:
             if attempt["kind"] != "ok":
                 failures[attempt["kind"]] += 1
-    return Testimony(
+    return Evidence(
         seen=seen,
         used=used,
         requests=len(asked),

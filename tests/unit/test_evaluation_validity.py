@@ -1,0 +1,107 @@
+"""When an evaluation counts, and what is said when it does not."""
+
+from dataclasses import replace
+
+from evaluation_folders import outcome
+
+from toolgain.evaluation.canary import Canary
+from toolgain.evaluation.record import ItemOutcome
+from toolgain.evaluation.validity import Limits, Validity, judge
+
+GOOD = Canary(answered=True, parsed_call=True, call_as_text=False, text=True)
+LIMITS = Limits(errors=0.005, overflows=0.02)
+WANTED = {"temperature": 0.0, "top_p": 1.0}
+
+
+def rows(n: int = 1000, **flagged: tuple[int, str]) -> list[ItemOutcome]:
+    """`n` items, of which some have a flag: rows(inference_error=(3, message))."""
+    made = [outcome("simple", index, right=True) for index in range(n)]
+    for flag, (count, message) in flagged.items():
+        for index in range(count):
+            made[index] = replace(made[index], flags=(flag,), error_message=message, calls=0)
+    return made
+
+
+def verdict(outcomes: list[ItemOutcome], canary: Canary = GOOD, n: int = 1000) -> Validity:
+    return judge(outcomes, n, canary, LIMITS, [WANTED], WANTED)
+
+
+def error(kind: str) -> str:
+    return f"Error during inference: 502 Server Error: {kind} for url: http://h/"
+
+
+def test_all_answered() -> None:
+    found = verdict(rows())
+    assert found.valid and found.reasons == [] and found.errors == {} and found.flags == {}
+
+
+def test_share_of_errors_decides() -> None:
+    few = verdict(rows(inference_error=(5, error("timeout"))))
+    assert few.valid and few.errors == {"timeout": 5}
+    assert few.warnings == ["5 of 1000 items got no answer: timeout 5"]
+    many = verdict(rows(inference_error=(6, error("timeout"))))
+    assert not many.valid
+    assert many.reasons == ["6 of 1000 items (0.6%) got no answer (timeout 6); allowed is 0.5%"]
+
+
+def test_overflows_have_a_limit_of_their_own() -> None:
+    message = "Error during inference: 400 Client Error: context_overflow for url: u"
+    assert verdict(rows(context_overflow=(20, message))).valid
+    many = verdict(rows(context_overflow=(21, message)))
+    assert many.errors == {"context_overflow": 21}
+    assert "longer than the server's context" in many.reasons[0]
+
+
+def test_items_that_were_not_asked_are_errors() -> None:
+    found = verdict(rows(900))
+    assert not found.valid and found.errors == {"not_asked": 100}
+
+
+def test_unanswered_canary() -> None:
+    canary = Canary(False, False, False, False, "http_5xx: HTTP 503 overloaded", "http_5xx")
+    found = verdict([], canary)
+    assert not found.valid
+    assert found.reasons[0] == (
+        "canary: the server did not answer a plain question (http_5xx: HTTP 503 overloaded)"
+    )
+
+
+def test_call_as_text_proves_that_the_parser_is_wrong() -> None:
+    found = verdict(rows(), replace(GOOD, parsed_call=False, call_as_text=True))
+    assert "tool calls come back as text" in found.reasons[0]
+
+
+def test_weak_model_is_not_the_servers_fault() -> None:
+    """No call to the canary's question, but a parsed one in the evaluation: the parser works."""
+    found = verdict(rows(), replace(GOOD, parsed_call=False))
+    assert found.valid
+    assert "the model made no tool call where it should" in found.warnings[0]
+
+
+def test_no_parsed_call_anywhere_proves_nothing() -> None:
+    silent = [replace(row, calls=0) for row in rows()]
+    found = verdict(silent, replace(GOOD, parsed_call=False))
+    assert not found.valid and "no parsed tool call in any answer" in found.reasons[0]
+
+
+def test_model_that_calls_too_often_is_valid_if_it_ever_speaks() -> None:
+    always = rows()
+    forced = replace(GOOD, text=False)
+    assert "force a tool call" in verdict(always, forced).reasons[0]
+    once = [replace(always[0], calls=0), *always[1:]]
+    assert verdict(once, forced).valid
+
+
+def test_sampling_must_be_what_was_wanted() -> None:
+    found = judge(rows(), 1000, GOOD, LIMITS, [{"temperature": 0.001}], WANTED)
+    assert found.reasons == [
+        "the server received the sampling {'temperature': 0.001}, wanted was "
+        "{'temperature': 0.0, 'top_p': 1.0}"
+    ]
+
+
+def test_flags_are_counted_and_warned_about() -> None:
+    found = verdict(rows(unparsed_call=(2, ""), truncated=(0, "")))
+    assert found.valid
+    assert found.flags == {"unparsed_call": 2}
+    assert found.warnings == ["2 of 1000: tool calls reached us as text"]

@@ -1,0 +1,95 @@
+"""Recorded requests, matched with the rows that the harness wrote."""
+
+from pathlib import Path
+from typing import Any
+
+from harness_folders import answered, failed, item
+
+from toolgain.evaluation.toolcalls import opening
+from toolgain.evaluation.witness import Evidence, match_requests, read_lines
+from toolgain.files import digest
+
+
+def request(
+    asked: Any, answer: Any, number: str, tokens: int = 7, attempts: int = 1, **other: Any
+) -> dict[str, Any]:
+    """A line of the interceptor's record."""
+    return {
+        "number": number,
+        "opening": digest(opening(asked.question[0])),
+        "request": f"r{number}",
+        "kind": "ok",
+        "attempts": [{"kind": "timeout"}] * (attempts - 1) + [{"kind": "ok"}],
+        "sampling": {"temperature": 0.0},
+        "answer": digest(answer),
+        "finish_reason": "stop",
+        "prompt_tokens": 11,
+        "completion_tokens": tokens,
+        **other,
+    }
+
+
+def see(requests: list[dict[str, Any]], rows: list[Any], items: list[Any]) -> Evidence:
+    return match_requests(requests, {items[0].category: rows}, {items[0].category: items}, set())
+
+
+def test_request_tells_why_the_answer_ended() -> None:
+    a, b = item("simple", 0), item("simple", 1)
+    found = see(
+        [request(b, "x", "2", finish_reason="length"), request(a, "x", "1")],
+        [answered(a, "x"), answered(b, "x")],
+        [a, b],
+    )
+    assert not found.seen[a.key].truncated
+    assert found.seen[b.key].truncated and found.seen[b.key].finish_reason == "length"
+    assert found.used == {"1", "2"}
+    assert found.sampling == [{"temperature": 0.0}]
+
+
+def test_answer_that_is_in_no_row_is_left_for_a_replay() -> None:
+    a, b = item("simple", 0), item("simple", 1)
+    found = see([request(a, "x", "1"), request(b, "y", "2")], [answered(a, "x"), failed(b)], [a, b])
+    assert found.used == {"1"}
+    assert b.key not in found.seen
+
+
+def test_each_answer_stands_for_one_row() -> None:
+    """Two items that open alike: two answers, whichever is whose."""
+    a, b = item("simple", 0), item("simple", 1, question=item("simple", 0).question)
+    requests = [request(a, "x", "1"), request(a, "x", "2"), request(a, "x", "3")]
+    found = see(requests, [answered(a, "x"), answered(b, "x")], [a, b])
+    assert len(found.used) == 2
+
+
+def test_request_that_was_asked_again_marks_its_item() -> None:
+    a = item("simple", 0)
+    found = see([request(a, "x", "1", attempts=3)], [answered(a, "x")], [a])
+    assert found.seen[a.key].repaired
+    assert (found.requests, found.retried, found.failures) == (1, 1, {"timeout": 2})
+
+
+def test_steps_of_a_conversation_are_matched_one_by_one() -> None:
+    a = item("multi_turn_base", 0)
+    call = [{"f": "{}"}]
+    row = {
+        "id": a.id,
+        "result": [[call, "done"], ["no"]],
+        "input_token_count": [[11, 11], [11]],
+        "output_token_count": [[7, 7], [9]],
+        "latency": [[1, 1], [1]],
+    }
+    requests = [
+        request(a, call, "1"),
+        request(a, "done", "2", finish_reason="length"),
+        request(a, "no", "3", tokens=9),
+    ]
+    found = see(requests, [row], [a])
+    assert found.used == {"1", "2", "3"}
+    assert found.seen[a.key].truncated and found.seen[a.key].finish_reason == "stop"
+
+
+def test_line_that_a_kill_cut_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "requests.jsonl"
+    file.write_text('{"number": "1"}\n{"number": "2"}\n{"numb')
+    assert [row["number"] for row in read_lines(file)] == ["1", "2"]
+    assert read_lines(tmp_path / "absent") == []
