@@ -1,0 +1,99 @@
+"""The sampling and the loss of the GRPO program against the plain way (trl environment).
+
+PYTHONPATH=workflow .venvs/trl/bin/python tests/training/plain_way.py MODEL     -> JSON
+"""
+
+import json
+import sys
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl.trainer.utils import add_fused_lm_head
+
+from toolgain.trl.packing import pack, unpack
+from toolgain.trl.sampling import complete
+
+DRAWS = 20_000
+
+
+def greedy(model: Any, tokenizer: Any, prompts: list[list[int]]) -> bool:
+    """Whether greedy completions of several prompts at once equal those of `model.generate`."""
+    together = complete(model, prompts, limit=20, endings=[2], padding=0, temperature=0)
+    alone = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=20,
+            do_sample=False,
+            eos_token_id=2,
+            pad_token_id=0,
+        )
+        alone.append(output[0, len(prompt) :].tolist())
+    return together == alone
+
+
+def sampled(model: Any, prompt: list[int]) -> float:
+    """Largest distance, in standard errors, of a first token's share from its probability."""
+    torch.manual_seed(1)
+    drawn = complete(model, [prompt] * DRAWS, limit=1, endings=[2], padding=0, temperature=2.0)
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt])).logits[0, -1]
+    expected = torch.softmax(logits / 2.0, dim=-1)
+    shares = torch.bincount(torch.tensor(drawn).flatten(), minlength=len(expected)) / DRAWS
+    common = expected > 0.002
+    errors = (expected * (1 - expected) / DRAWS).sqrt()
+    return float(((shares - expected).abs() / errors)[common].max())
+
+
+def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -> dict[str, float]:
+    """Largest differences of log-probabilities and gradients from one row per completion."""
+    width = max(map(len, completions))
+    rows = pack(prompts, completions, 0)
+    output = model(
+        input_ids=rows.input_ids,
+        attention_mask=rows.attention_mask,
+        position_ids=rows.position_ids,
+        shift_labels=rows.shift_labels,
+        fused_lm_head=True,
+    )
+    together = unpack(output.log_probs, rows, width)
+    weights = torch.linspace(-1, 1, len(prompts))[:, None]
+    (together * weights).sum().backward()
+    gradient = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    difference = 0.0
+    for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        ids = torch.tensor([[*prompt, *completion]])
+        log_probs = torch.log_softmax(model(input_ids=ids).logits[0, :-1], dim=-1)
+        chosen = log_probs.gather(1, ids[0, 1:, None])[len(prompt) - 1 :, 0]
+        (chosen * weights[index]).sum().backward()
+        own = together[index, : len(completion)]
+        difference = max(difference, float((chosen - own).abs().detach().max()))
+    slope = max(
+        float((parameter.grad - before).abs().max())
+        for parameter, before in zip(model.parameters(), gradient, strict=True)
+    )
+    return {"log_probs": difference, "gradient": slope, "rows": float(len(rows.input_ids))}
+
+
+def main(folder: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = ["What is the time?", "Book a table for two, please, at eight o'clock.", "Hello!"]
+    prompts = [tokenizer(text)["input_ids"] for text in texts]
+    result: dict[str, Any] = {
+        "greedy_equal": greedy(model, tokenizer, [*prompts, prompts[0]]),
+        "sampling_errors": sampled(model, prompts[0]),
+    }
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    torch.manual_seed(2)
+    completions = [torch.randint(3, 500, (size,)).tolist() for size in (1, 7, 12, 3, 5, 9)]
+    result |= packed(model, [prompts[index % 3] for index in range(6)], completions)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,122 @@
+"""Exporting: what a checkpoint is, and whether an exported model is a trained copy of its base."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from test_checkpoints import make
+
+from toolgain import export
+from toolgain.errors import UserError
+from toolgain.files import write_json
+
+NAMES = ("model.embed.weight", "model.norm.weight")
+
+
+def model(folder: Path, tied: bool = True, **tensors: np.ndarray) -> Path:
+    """A folder with weights and a config, nothing else."""
+    folder.mkdir(parents=True)
+    content = {name: np.full((2, 3), 0.5, dtype=np.float16) for name in NAMES} | tensors
+    save_file(content, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"tie_word_embeddings": tied}))
+    return folder
+
+
+def compared(tmp_path: Path, tied: bool = True, **tensors: np.ndarray) -> dict:
+    base = model(tmp_path / "base", tied)
+    return export.compare_tensors(base, model(tmp_path / "trained", tied, **tensors))
+
+
+def failed(checks: dict) -> list[str]:
+    return [name for name, passed in checks.items() if passed is False]
+
+
+def test_a_trained_copy_differs_in_some_tensor_and_in_nothing_else(tmp_path: Path) -> None:
+    checks = compared(tmp_path, **{NAMES[0]: np.full((2, 3), 0.25, dtype=np.float16)})
+    assert not failed(checks)
+    assert (checks["tensors"], checks["tensors_changed"], checks["detail"]) == (2, 1, None)
+
+
+def test_the_base_itself_is_not_a_trained_model(tmp_path: Path) -> None:
+    checks = compared(tmp_path)
+    assert failed(checks) == ["differs_from_base"]
+    assert checks["detail"] == "every tensor equals the base's"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_numbers_that_are_not_finite_are_found(
+    tmp_path: Path, value: float, dtype: type[np.floating]
+) -> None:
+    tensor = np.zeros((2, 3), dtype=dtype)
+    tensor[1, 2] = value
+    checks = compared(tmp_path, **{NAMES[1]: tensor})
+    assert "finite" in failed(checks)
+
+
+@pytest.mark.parametrize(("bits", "finite"), [(0x7F80, False), (0xFFC1, False), (0x7F7F, True)])
+def test_bfloat16_is_looked_at_by_its_bits(tmp_path: Path, bits: int, finite: bool) -> None:
+    header = {"w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}
+    text = json.dumps(header).encode()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(
+        len(text).to_bytes(8, "little") + text + bits.to_bytes(2, "little")
+    )
+    (folder / "config.json").write_text("{}")
+    assert export.compare_tensors(folder, folder)["finite"] is finite
+
+
+def test_a_missing_a_reshaped_and_a_retyped_tensor_are_named(tmp_path: Path) -> None:
+    extra = compared(tmp_path / "a", **{"model.extra": np.ones(2, dtype=np.float16)})
+    assert "same_names" in failed(extra)
+    assert "model.extra" in extra["detail"]
+    reshaped = compared(tmp_path / "b", **{NAMES[0]: np.ones((3, 2), dtype=np.float16)})
+    assert "same_shapes" in failed(reshaped)
+    retyped = compared(tmp_path / "c", **{NAMES[0]: np.ones((2, 3), dtype=np.float32)})
+    assert "same_dtype" in failed(retyped)
+
+
+def test_a_tied_output_layer_may_be_written_or_left_out(tmp_path: Path) -> None:
+    head = {
+        "lm_head.weight": np.ones((2, 3), dtype=np.float16),
+        NAMES[0]: np.ones((2, 3), dtype=np.float16),
+    }
+    assert not failed(compared(tmp_path / "tied", **head))
+    assert failed(compared(tmp_path / "untied", tied=False, **head)) == ["same_names"]
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        (["config.json"], "hugging_face"),
+        (["iter_0000000/.metadata"], "megatron"),
+        ([".metadata"], "dcp"),
+        (["model/.metadata"], "dcp"),
+        (["model/consolidated/config.json"], "consolidated"),
+    ],
+)
+def test_the_kind_is_told_from_the_content(tmp_path: Path, files: list[str], kind: str) -> None:
+    checkpoint = make(tmp_path, 5)
+    for name in files:
+        path = checkpoint / "policy" / "weights" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    assert export.kind_of(checkpoint) == kind
+
+
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds none of"):
+        export.kind_of(make(tmp_path, 5))
+
+
+def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
+    checkpoint = make(tmp_path, 5)
+    (checkpoint / "training_info.json").write_text("{")
+    write_json(tmp_path / "best.json", {"path": str(checkpoint), "step": 5})
+    write_json(tmp_path / "model.json", {"path": str(tmp_path), "digest": "0"})
+    with pytest.raises(UserError, match=r"step_5 cannot be read: training_info.json"):
+        export.run(tmp_path / "best.json", tmp_path / "model.json", tmp_path / "out.json", tmp_path)
+    assert not (tmp_path / "out.json").exists()

@@ -1,0 +1,96 @@
+"""Choosing a checkpoint on validation accuracy alone."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from test_checkpoints import make
+
+from toolgain import selection
+from toolgain.errors import UserError
+
+
+def chosen(folder: Path) -> dict:
+    out = folder / "out" / "best.json"
+    selection.run(folder, out)
+    return json.loads(out.read_text())
+
+
+def test_the_highest_accuracy_wins_and_ties_go_to_the_higher_step(tmp_path: Path) -> None:
+    for step, accuracy in ((5, 0.6), (10, 0.8), (15, 0.8), (20, 0.7)):
+        make(tmp_path, step, accuracy)
+    best = chosen(tmp_path)
+    assert (best["step"], best["accuracy"]) == (15, 0.8)
+    assert [item["step"] for item in best["candidates"]] == [5, 10, 15, 20]
+
+
+def test_what_was_passed_over_is_listed_with_its_reason(tmp_path: Path) -> None:
+    make(tmp_path, 5, 0.6)
+    make(tmp_path, 10, None)
+    make(tmp_path, 15, math.nan)
+    (tmp_path / "tmp_step_20").mkdir()
+    best = chosen(tmp_path)
+    assert best["step"] == 5
+    reasons = {Path(item["path"]).name: item["reason"] for item in best["passed_over"]}
+    assert "was not validated" in reasons["step_10"]
+    assert "is nan" in reasons["step_15"]
+    assert "not finished" in reasons["tmp_step_20"]
+
+
+def test_without_a_finite_accuracy_there_is_an_error_and_no_file(tmp_path: Path) -> None:
+    make(tmp_path, 5, None)
+    with pytest.raises(UserError, match=r"no checkpoint in .* has a finite val:accuracy"):
+        chosen(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        chosen(tmp_path)
+
+
+def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
+    (make(tmp_path, 5) / "policy" / "weights" / "model.safetensors").write_bytes(b"\0" * 9)
+    with pytest.raises(UserError, match=r"step_5: policy/weights/model.safetensors cannot be read"):
+        chosen(tmp_path)
+
+
+def test_a_manifest_says_what_was_there_before_and_how_sure_it_is(tmp_path: Path) -> None:
+    for step, accuracy in ((5, 0.5), (10, 0.55)):
+        make(tmp_path / "checkpoints", step, accuracy)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(
+        json.dumps(
+            {
+                "checkpoint_dir": str(tmp_path / "checkpoints"),
+                "curves": {"validation/accuracy": [[0, 0.55], [5, 0.5], [10, 0.55]]},
+                "validation_items": 100,
+            }
+        )
+    )
+    out = tmp_path / "best.json"
+    selection.run(manifest, out)
+    best = json.loads(out.read_text())
+    assert best["standard_error"] == pytest.approx(math.sqrt(0.55 * 0.45 / 100))
+    assert best["initial_accuracy"] == 0.55
+    assert best["beats_initial"] is False
+    assert best["within_noise"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [('{"runs": 1}', "has no `checkpoint_dir`"), ("{", "cannot be read as JSON")],
+)
+def test_a_foreign_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        selection.run(path, tmp_path / "best.json")
+
+
+def test_gone_checkpoints_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"checkpoint_dir": str(tmp_path / "gone")}))
+    with pytest.raises(UserError, match=r"gone is not a folder"):
+        selection.run(path, tmp_path / "best.json")

@@ -1,0 +1,190 @@
+"""The train stage without a trainer: fingerprints, signs of health, segments, causes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolgain.config import TrainingSection
+from toolgain.errors import StageError, UserError
+from toolgain.files import write_json
+from toolgain.training import health, segments, train, trl
+from toolgain.training.curves import ACCURACY, REWARD
+
+BASE = {"path": "/model", "digest": "abc"}
+
+
+def section(**changes: Any) -> dict[str, Any]:
+    return TrainingSection.model_validate({"backend": "trl", **changes}).model_dump()
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> tuple[Path, Path]:
+    files = tmp_path / "train.jsonl", tmp_path / "validation.jsonl"
+    for path in files:
+        path.write_text(f'{{"id": "{path.stem}"}}\n')
+    return files
+
+
+class TestFingerprint:
+    """What makes another training, and what does not."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"seed": 2}, {"trl": {"learning_rate": 2e-5}}, {"trl": {"steps": 50}}],
+    )
+    def test_what_is_trained_decides(
+        self, tasks: tuple[Path, Path], changes: dict[str, Any]
+    ) -> None:
+        assert train.fingerprint(section(), BASE, *tasks) != train.fingerprint(
+            section(**changes), BASE, *tasks
+        )
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"smoke_steps": 0},
+            {"trl": {"threads": 4}},
+            {"trl": {"processes": 2}},
+            {"nemo_rl": {"ref": "v0.6.0"}},
+            {"tasks": {"max_ngram_overlap": 0.5}},
+        ],
+    )
+    def test_how_and_where_it_is_trained_does_not(
+        self, tasks: tuple[Path, Path], changes: dict[str, Any]
+    ) -> None:
+        assert train.fingerprint(section(), BASE, *tasks) == train.fingerprint(
+            section(**changes), BASE, *tasks
+        )
+
+    def test_weights_and_tasks_count_by_content(self, tasks: tuple[Path, Path]) -> None:
+        before = train.fingerprint(section(), BASE, *tasks)
+        moved = train.fingerprint(section(), BASE | {"path": "/elsewhere"}, *tasks)
+        assert before == moved
+        assert before != train.fingerprint(section(), BASE | {"digest": "x"}, *tasks)
+        tasks[0].write_text("{}\n")
+        assert before != train.fingerprint(section(), BASE, *tasks)
+
+
+def run(tmp_path: Path, tasks_file: Path, smoke: bool = False) -> None:
+    weights = tmp_path / "model.json"
+    write_json(weights, BASE)
+    train.run(
+        section(),
+        weights=weights,
+        tasks=tasks_file,
+        name="grpo",
+        out=tmp_path / "results" / "runs" / "grpo" / "manifest.json",
+        nodes=1,
+        smoke=smoke,
+        trl_env=tmp_path,
+    )
+
+
+def test_tasks_that_were_changed_by_hand_are_refused(
+    tmp_path: Path, tasks: tuple[Path, Path]
+) -> None:
+    described = tmp_path / "tasks.json"
+    write_json(described, {"sha256": {"train": "0" * 64}})
+    with pytest.raises(UserError, match=r"train\.jsonl is not the file that tasks\.json describes"):
+        run(tmp_path, described)
+    tasks[1].unlink()
+    write_json(described, {})
+    with pytest.raises(UserError, match=r"validation\.jsonl is missing beside tasks\.json"):
+        run(tmp_path, described)
+    assert not (tmp_path / "results").exists()
+
+
+def signs(curves: dict[str, Any], **changes: Any) -> dict[str, health.Sign]:
+    facts: dict[str, Any] = {
+        "steps": 12,
+        "val_period": 4,
+        "save_period": 4,
+        "saved": [4, 8, 12],
+        "out_of_memory": [],
+        "logs": 1,
+        "validation_items": 50,
+    }
+    return {sign["name"]: sign for sign in health.signs(curves, **(facts | changes))}
+
+
+GOOD = {
+    REWARD: [(step, step / 20 + 0.01 * (step % 2)) for step in range(1, 13)],
+    ACCURACY: [(0, 0.2), (4, 0.3), (8, 0.5), (12, 0.4)],
+}
+
+
+class TestHealth:
+    """The four signs, each with its evidence."""
+
+    def test_a_healthy_training_shows_all_four(self) -> None:
+        found = signs(GOOD)
+        assert all(sign["passed"] for sign in found.values())
+        assert "0.200 before, 0.400 at step 12, best 0.500 at 8" in found["accuracy"]["evidence"]
+        assert "3 of 3 checkpoints" in found["checkpoints"]["evidence"]
+        assert "4 of 4 validations" in found["checkpoints"]["evidence"]
+
+    def test_a_reward_that_only_wobbles_does_not_rise(self) -> None:
+        wobble = [(step, 0.5 + (0.1 if step % 2 else -0.1)) for step in range(1, 13)]
+        assert not signs(GOOD | {REWARD: wobble})["reward"]["passed"]
+
+    def test_too_few_steps_show_no_rise(self) -> None:
+        assert "too few" in signs(GOOD | {REWARD: [(1, 0.1), (2, 0.9)]})["reward"]["evidence"]
+
+    def test_an_accuracy_that_ends_where_it_began_does_not_rise(self) -> None:
+        flat = [(0, 0.4), (4, 0.6), (8, 0.5), (12, 0.4)]
+        assert not signs(GOOD | {ACCURACY: flat})["accuracy"]["passed"]
+
+    def test_missing_checkpoints_and_validations_are_named(self) -> None:
+        found = signs(GOOD | {ACCURACY: [(0, 0.2), (12, 0.4)]}, saved=[4, 12])["checkpoints"]
+        assert not found["passed"]
+        assert "no checkpoint at 8" in found["evidence"]
+        assert "no validation at 4, 8" in found["evidence"]
+
+    def test_memory_that_ran_out_names_the_log(self) -> None:
+        found = signs(GOOD, out_of_memory=["/logs/train.log"])["memory"]
+        assert not found["passed"]
+        assert "/logs/train.log" in found["evidence"]
+
+
+def test_a_launch_without_an_end_was_killed(tmp_path: Path) -> None:
+    first, second = tmp_path / "logs" / "exp_001", tmp_path / "logs" / "exp_002"
+    segments.begin(tmp_path, first)
+    segments.begin(tmp_path, second)
+    segments.end(tmp_path, second, "finished", world_size=2)
+    with (tmp_path / segments.FILE).open("a") as file:
+        file.write('{"event": "beg')
+    killed, finished = segments.read(tmp_path)
+    assert (killed["end"], finished["end"]) == ("killed", "finished")
+    assert finished["world_size"] == 2
+    assert segments.seconds(finished) >= 0
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (1, "Traceback\nKeyError: 'tools'\n", "KeyError: 'tools'."),
+        (1, "OSError: [Errno 28] No space left on device: 'x'\n", "No space left on device"),
+        (1, "RuntimeError: can't allocate memory: you tried\n", "out of memory"),
+        (-9, "", "killed (signal 9)"),
+        (-15, "", "SIGTERM"),
+        (3, "nothing of use\n", "exit code 3"),
+        (
+            1,
+            "[rank1]: ValueError: bad\ntorch.distributed.elastic.ChildFailedError: \n",
+            "ValueError: bad",
+        ),
+    ],
+)
+def test_the_cause_of_a_failure_is_found_in_its_log(
+    tmp_path: Path, code: int, text: str, said: str
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(text)
+    assert said in trl.cause(code, log)
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "fingerprint.json", {"fingerprint": "other"})
+    with pytest.raises(StageError, match="belongs to another training"):
+        train._same_fingerprint(tmp_path, "mine")
