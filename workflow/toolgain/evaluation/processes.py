@@ -36,6 +36,8 @@ _PASSED = (
     "OMP_NUM_THREADS",
     "SLURM_JOB_ID",
 )
+# In addition for a server that is started with srun in a container.
+_SLURM = ("SLURM", "ENROOT_", "PMI", "XDG_RUNTIME_DIR", "MUNGE")
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,19 @@ class Command:
     cwd: Path | None = None
 
 
-def scrubbed_environment(first_on_path: Path | None, home: Path) -> dict[str, str]:
+def scrubbed_environment(
+    first_on_path: Path | None, home: Path, with_slurm: bool = False
+) -> dict[str, str]:
     """An environment without secrets.
 
     Args:
         first_on_path: folder that goes to the front of PATH.
         home: an empty folder that stands in for the user's home.
+        with_slurm: keep what srun needs.
     """
     env = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    if with_slurm:
+        env |= {name: value for name, value in os.environ.items() if name.startswith(_SLURM)}
     path = os.environ.get("PATH", os.defpath)
     env["PATH"] = f"{first_on_path.absolute()}:{path}" if first_on_path else path
     env["HOME"] = str(home)

@@ -93,16 +93,12 @@ def transformers_command(request: ServerRequest) -> Command:
 
 
 def vllm_command(request: ServerRequest) -> Command:
-    """`vllm serve` with tool calls parsed: the vLLM of PATH, or that of `serve.container`."""
+    """`vllm serve`, from PATH or in its container."""
     from toolgain.nemo_rl import vllm
 
-    return Command(
-        vllm.command(
-            request.weights, request.alias, request.port, request.serve.model_dump(), request.folder
-        ),
-        vllm.environment(request.key),
-        request.folder,
-    )
+    serve = request.serve.model_dump()
+    argv = vllm.command(request.weights, request.alias, request.port, serve, request.folder)
+    return Command(argv, vllm.environment(request.key), request.folder)
 
 
 BACKENDS: dict[str, CommandBuilder] = {
@@ -131,7 +127,7 @@ def serving(
     port, key = free_port(), secrets.token_urlsafe(32)
     request = ServerRequest(serve, weights.absolute(), alias, port, key, folder, trl_env)
     command = BACKENDS[serve.backend](request)
-    env = processes.scrubbed_environment(Path(command.argv[0]).parent, folder)
+    env = processes.scrubbed_environment(None, folder, with_slurm=True)
     log.info("evaluate: starting the model server (%s), log %s", serve.backend, log_file)
     with processes.running(command, env, log_file) as process:
 
