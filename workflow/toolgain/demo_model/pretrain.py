@@ -18,7 +18,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -63,30 +63,36 @@ class Recipe:
     """Peak learning rate of embeddings and norms (AdamW)."""
     decision_weight: float = 2.0
     """Weight of an answer's first token: call or decline."""
+    late_decision_weight: float = 8.0
+    """The same once copying is learned: from `choosing` on."""
+    choosing: int = 80
+    """Block of the trunk from which on many conversations are about choosing and declining."""
+    late_decline: float = 0.38
     decline: float = 0.28
     finish_decline: float = 0.22
     over_call: float = 0.75
     """In the finish: share of the unanswerable turns that are answered with a call."""
-    growth: tuple[float, float, float] = field(default=(0.07, 0.16, 0.3))
-    """Shares of the trunk after which conversations grow."""
+    growth: tuple[int, int, int] = (16, 36, 66)
+    """Blocks at which conversations grow: drills, one tool, up to three tools, up to six."""
 
 
 def mixture_at(recipe: Recipe, block: int, finishing: bool) -> Mixture:
     """What a block's conversations are made of."""
-    done = block / max(recipe.trunk_blocks, 1)
     full = Mixture(max_tools=6, max_turns=6, decline=recipe.decline, parallel=0.15, over_call=0.0)
     if finishing:
         return replace(full, decline=recipe.finish_decline, over_call=recipe.over_call, max_turns=4)
     first, second, third = recipe.growth
-    if done < first:
+    if block < first:
         return replace(full, drill=1.0)
-    if done < second:
+    if block < second:
         return replace(
             full, max_tools=1, max_turns=4, decline=0.15, parallel=0.0, max_chars=900, drill=0.25
         )
-    if done < third:
+    if block < third:
         return replace(full, max_tools=3, max_turns=5, parallel=0.1, max_chars=1500, drill=0.1)
-    return replace(full, drill=0.04)
+    if block < recipe.choosing:
+        return replace(full, drill=0.04)
+    return replace(full, decline=recipe.late_decline, brief=0.35)
 
 
 # ---------------------------------------------------------------- data
@@ -125,8 +131,9 @@ def batches(
     """The batches of one block: ids and target weights, both (rows, length)."""
     rng = Random(f"pretrain/{seed}/{block}/{finishing}")
     mixture = mixture_at(recipe, block, finishing)
+    weight = recipe.decision_weight if block < recipe.choosing else recipe.late_decision_weight
     rows = [
-        encode(tokenizer, make_conversation(rng, mixture), recipe.decision_weight)
+        encode(tokenizer, make_conversation(rng, mixture), weight)
         for _ in range(recipe.conversations)
     ]
     rows = sorted((row for row in rows if len(row[0]) <= BUCKETS[-1]), key=lambda row: len(row[0]))

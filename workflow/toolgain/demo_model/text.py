@@ -50,6 +50,8 @@ class Mixture:
     response: float = 0.25
     """Share of calls that are followed by a tool's response and a closing sentence."""
     max_chars: int = 2400
+    brief: float = 0.0
+    """Share of conversations with tools of one parameter at most: much choosing, little copying."""
     drill: float = 0.0
     """Share of conversations that only practise copying: repeating a text, looking up a value."""
 
@@ -71,12 +73,13 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
     if rng.random() < mixture.drill:
         return make_drill(rng)
     number = min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)), mixture.max_tools)
-    tools = make_tools(rng, split, number)
+    brief = mixture.brief > 0 and rng.random() < mixture.brief
+    tools = make_tools(rng, split, number, rng.choice((0, 1)) if brief else None)
     schemas = tuple(tool.schema for tool in tools)
     messages: list[dict[str, Any]] = []
     over_calls: set[int] = set()
     length = sum(len(json.dumps(schema["function"])) for schema in schemas)
-    for _ in range(rng.randint(1, mixture.max_turns)):
+    for _ in range(rng.randint(4, 9) if brief else rng.randint(1, mixture.max_turns)):
         request = _request(rng, split, tools, mixture)
         turn: list[dict[str, Any]] = [{"role": "user", "content": request.text}]
         calls = request.calls

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
@@ -101,12 +101,16 @@ def split_of(concept: Concept) -> Split:
 # ---------------------------------------------------------------- tools
 
 
-def make_tool(rng: Random, split: Split, concept: Concept | None = None) -> Tool:
+def make_tool(
+    rng: Random, split: Split, concept: Concept | None = None, parameters: int | None = None
+) -> Tool:
     """A tool of the given split; without `concept`, its object is drawn, often random words."""
     while concept is None:
         drawn = _open_concept(rng) if rng.random() < OPEN_SHARE else rng.choice(CONCEPTS)
         if split_of(drawn) == split:
             concept = drawn
+    if parameters is not None:
+        concept = replace(concept, parameters=concept.parameters[:parameters])
     verb = rng.choice(concept.verbs)
     arguments = _arguments(rng, concept)
     while contamination.is_reserved(name := _function_name(rng, concept, verb)):
@@ -177,7 +181,7 @@ def _description(rng: Random, concept: Concept, verb: str, arguments: Sequence[A
         return ""
     phrase = rng.choice(concept.phrases[:2]) if rng.random() < 0.6 else " ".join(concept.words)
     text = rng.choice(VERBS[verb][1]).format(o=phrase)
-    first = arguments[0].name.replace("_", " ")
+    first = arguments[0].name.replace("_", " ") if arguments else "user"
     text += rng.choice(
         (
             "",
@@ -282,9 +286,9 @@ def make_request(rng: Random, tool: Tool, calls: int = 1) -> Request:
     given = [a for a in tool.arguments if a.required or rng.random() < 0.45]
     values: dict[str, Any] = {a.name: a.kind.draw(rng) for a in given}
     rows = [values]
-    varied = rng.choice(given)
+    varied = rng.choice(given) if given else None
     tries = 0
-    while len(rows) < calls and tries < 20:
+    while varied and len(rows) < calls and tries < 20:
         tries += 1
         value = varied.kind.draw(rng)
         if all(_value(row[varied.name]) != _value(value) for row in rows):
@@ -302,7 +306,11 @@ def _call(tool: Tool, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(
-    rng: Random, tool: Tool, given: list[Argument], rows: list[dict[str, Any]], varied: Argument
+    rng: Random,
+    tool: Tool,
+    given: list[Argument],
+    rows: list[dict[str, Any]],
+    varied: Argument | None,
 ) -> str:
     """The question's core: the object, then each value with the words people put around it."""
     phrase = rng.choice(tool.concept.phrases)
@@ -394,11 +402,14 @@ _EMPTY = set(
 )
 
 
-def make_tools(rng: Random, split: Split, number: int) -> list[Tool]:
-    """Different tools, none of which could answer another's question (a few siblings aside)."""
+def make_tools(rng: Random, split: Split, number: int, parameters: int | None = None) -> list[Tool]:
+    """Different tools, none of which could answer another's question.
+
+    `parameters` is the largest number of parameters of each; None: as many as it has.
+    """
     tools: list[Tool] = []
     while len(tools) < number:
-        tool = make_tool(rng, split)
+        tool = make_tool(rng, split, parameters=parameters)
         if unrelated(tool, tools) and all(tool.name != other.name for other in tools):
             tools.append(tool)
     return tools
