@@ -189,7 +189,10 @@ def as_recorded(answer: Any) -> Any:
     """An answer as the harness writes it: the arguments of a call are JSON text."""
     if isinstance(answer, list):
         return [
-            {name: json.dumps(args) if isinstance(args, dict) else args for name, args in part.items()}
+            {
+                name: json.dumps(args) if isinstance(args, dict) else args
+                for name, args in part.items()
+            }
             if isinstance(part, dict)
             else as_recorded(part)
             for part in answer
@@ -439,9 +442,7 @@ def group_scores(accuracy: dict[str, float], population: dict[str, int]) -> dict
     }
 
 
-def _evaluation_manifest(
-    subject: str, digest: str, conditions: dict[str, Any]
-) -> dict[str, Any]:
+def _evaluation_manifest(subject: str, digest: str, conditions: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": 1,
         "subject": subject,

@@ -24,7 +24,6 @@ from report_fixtures import (
     subset,
     train,
 )
-
 from toolgain import comparison
 from toolgain.errors import NotValidError
 from toolgain.report import render
@@ -78,8 +77,8 @@ def no_clear_change(results: Path) -> None:
 
 
 def regressed(results: Path) -> None:
-    """A clear loss."""
-    _chain(results, {"grpo": WORSE})
+    """A clear loss, on a large subset."""
+    _chain(results, {"grpo": WORSE}, per_category=80)
 
 
 def not_comparable(results: Path) -> None:
@@ -87,10 +86,11 @@ def not_comparable(results: Path) -> None:
     _chain(
         results,
         {"grpo": UNCHANGED},
+        per_category=80,
         trained={
             "valid": False,
-            "reasons": ["214 of 4441 items failed (4.8 %, limit 0.5 %): 5xx 214"],
-            "errors": {"5xx": 214},
+            "reasons": ["43 of 1003 items (4.3 %) got no answer (5xx 43); allowed is 0.5 %"],
+            "errors": {"5xx": 43},
             "conditions": {"tool_parser": None},
         },
     )
@@ -98,7 +98,11 @@ def not_comparable(results: Path) -> None:
 
 def several_runs(results: Path) -> None:
     """Three seeds and a pooled line."""
-    _chain(results, {"seed1": IMPROVED, "seed2": UNCHANGED, "seed3": Effect(0.16, 0.03)})
+    _chain(
+        results,
+        {"seed1": IMPROVED, "seed2": UNCHANGED, "seed3": Effect(0.16, 0.03)},
+        per_category=120,
+    )
 
 
 def subset_run(results: Path) -> None:

@@ -95,7 +95,9 @@ def _prices(sources: Sources, stages: tuple[Stage, ...]) -> Iterable[tuple[str, 
         entry = _dict(_dict(sources.comparison.get("runs")).get(name))
         delta = number(_dict(entry.get("overall")).get("delta"))
         hours = sum(
-            stage.gpu_hours or 0 for stage in stages if stage.run == name and stage.kind == "training"
+            stage.gpu_hours or 0
+            for stage in stages
+            if stage.run == name and stage.kind == "training"
         )
         if delta is not None and hours > 0 and entry.get("verdict") != "not_comparable":
             yield name, delta / hours

@@ -37,7 +37,6 @@ class Matrix:
         off = [n for i, row in enumerate(self.counts) for j, n in enumerate(row) if i != j]
         return max(off, default=0)
 
-
     def moves(self, most: int) -> list[tuple[str, str, int]]:
         """The largest counts off the diagonal, as (before, after, items)."""
         found = [

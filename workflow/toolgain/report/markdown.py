@@ -45,9 +45,7 @@ def _lines(page: Page) -> Iterable[str]:
         yield f"> {page.stamp} ({count(page.n)} of 4441 items)"
         yield ""
     for reason in page.reasons:
-        yield f"- **{escaped(reason.get('message') or reason.get('what') or '')}** " + escaped(
-            reason.get("advice") or ""
-        )
+        yield f"- **{escaped(reason.message)}** {escaped(reason.advice)}"
     if page.reasons:
         yield ""
     for note in page.notes:

@@ -16,7 +16,7 @@ from toolgain.report.items import Flips, Matrix, flips, migration
 from toolgain.report.provenance import Provenance, provenance
 from toolgain.report.sources import Evaluation, Json, Run, Sources
 from toolgain.report.training import Training, training
-from toolgain.report.trust import Trust, trust
+from toolgain.report.trust import Trust, shown, trust
 from toolgain.report.wording import limits, number
 
 TONES = {"improved": "good", "regressed": "bad", "not_comparable": "stop"}
@@ -44,6 +44,16 @@ class Change:
 
     clear: str
     """`up` or `down` where the change is clear after the correction for several tests."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why the two sides cannot be compared."""
+
+    message: str
+    baseline: str
+    trained: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ class Page:
     sentence: str
     notes: tuple[str, ...]
     """Sentences below the answer: noise floor, detectable change."""
-    reasons: tuple[Json, ...]
+    reasons: tuple[Reason, ...]
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
     stamp: str | None
@@ -123,7 +133,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         tone=TONES.get(verdict, "neutral"),
         sentence=wording.headline(verdict, head),
         notes=tuple(_notes(comparison, number(head.get("delta")), floor)),
-        reasons=tuple(_dict(reason) for reason in _list(comparison.get("reasons"))),
+        reasons=tuple(_reason(_dict(part)) for part in _list(comparison.get("reasons"))),
         warnings=tuple(_text(warning) for warning in _list(comparison.get("warnings"))),
         missing=sources.missing,
         stamp="subset, not comparable with published scores" if subset else None,
@@ -141,6 +151,15 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         trust=trust(sources, anchors),
         provenance=provenance(sources),
         tasks=tuple((run.name, run.tasks) for run in sources.runs.values() if run.tasks),
+    )
+
+
+def _reason(part: Json) -> Reason:
+    return Reason(
+        _text(part.get("message") or part.get("what")) or "No reason is recorded.",
+        shown(part.get("baseline")),
+        shown(part.get("trained")),
+        _text(part.get("advice")),
     )
 
 
@@ -272,7 +291,7 @@ def detectable_change(comparison: Json) -> float | None:
     entry = _dict(comparison.get("detectable_change"))
     measured = _dict(entry.get("after"))
     primary = comparison.get("primary")
-    candidates = [measured.get(primary), *measured.values(), entry.get("before")]
+    candidates = [measured.get(str(primary)), *measured.values(), entry.get("before")]
     return next((x for one in candidates if (x := number(_dict(one).get("points")))), None)
 
 

@@ -104,10 +104,12 @@ def _digests(sources: Sources) -> Iterable[tuple[str, str]]:
 def _jobs(sources: Sources) -> Iterable[tuple[str, str]]:
     for title, manifest in _stages(sources):
         slurm = _dict(manifest.get("slurm"))
-        jobs = [slurm.get("id"), slurm.get("job_id"), *(_dict(manifest.get("cost")).get("jobs") or [])]
-        jobs += [
-            part.get("slurm_job_id") for part in manifest.get("segments") or [] if _dict(part)
+        jobs = [
+            slurm.get("id"),
+            slurm.get("job_id"),
+            *(_dict(manifest.get("cost")).get("jobs") or []),
         ]
+        jobs += [part.get("slurm_job_id") for part in manifest.get("segments") or [] if _dict(part)]
         distinct = dict.fromkeys(str(job) for job in jobs if job)
         if distinct:
             yield title, ", ".join(distinct)
@@ -129,7 +131,7 @@ def _commands(sources: Sources) -> Iterable[str]:
     )
     folders = ["results/evaluations/baseline"]
     for name in sources.runs:
-        run, folder = shlex.quote(f"results/runs/{name}"), shlex.quote(f"results/evaluations/{name}")
+        run, folder = (shlex.quote(f"results/{kind}/{name}") for kind in ("runs", "evaluations"))
         yield (
             "toolgain evaluate --config results/config/evaluation.json "
             f"--weights {run}/export.json --out {folder}"

@@ -25,7 +25,10 @@ from toolgain.report.trust import shown
 HERE = Path(__file__).parent
 ASSETS = HERE / "assets"
 
-LIBRARIES = (("D3", "d3.min.js", "d3.LICENSE"), ("Observable Plot", "plot.umd.min.js", "plot.LICENSE"))
+LIBRARIES = (
+    ("D3", "d3.min.js", "d3.LICENSE"),
+    ("Observable Plot", "plot.umd.min.js", "plot.LICENSE"),
+)
 SCRIPTS = ("core.js", "charts.js", "calls.js", "items.js")
 
 # Characters that change how text around them is read: controls, and overrides of direction.

@@ -205,7 +205,9 @@ class _Reader:
         try:
             with path.open(encoding="utf-8", errors="replace", newline="") as file:
                 # csv refuses NUL in older Pythons; no answer needs it.
-                for row in csv.DictReader(line.replace("\0", "\N{SYMBOL FOR NULL}") for line in file):
+                for row in csv.DictReader(
+                    line.replace("\0", "\N{SYMBOL FOR NULL}") for line in file
+                ):
                     key = (row["category"], row["id"], int(row.get("occurrence") or 0))
                     grouped.setdefault(key, []).append(row)
         except FileNotFoundError:

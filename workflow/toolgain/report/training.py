@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolgain.report.sources import Json, Run
-from toolgain.report.wording import count, number, percent, share
+from toolgain.report.wording import NO_VALUE, count, moment, number, percent, share
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
@@ -37,6 +37,16 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """One launch of the training."""
+
+    steps: str
+    started: str
+    where: str
+    end: str
+
+
+@dataclass(frozen=True)
 class Training:
     """What is known of a run's training."""
 
@@ -47,7 +57,7 @@ class Training:
     accuracy: Curve
     resumes: tuple[int, ...]
     """First step of each segment after the first."""
-    segments: tuple[Json, ...]
+    segments: tuple[Segment, ...]
     signs: tuple[Sign, ...]
     checkpoints: tuple[Checkpoint, ...]
     passed_over: tuple[tuple[str, str], ...]
@@ -90,7 +100,7 @@ def training(run: Run) -> Training | None:
         resumes=tuple(
             step for part in segments[1:] if (step := _int(part.get("first_step"))) is not None
         ),
-        segments=tuple(segments),
+        segments=tuple(_segment(part) for part in segments),
         signs=tuple(_signs(manifest)),
         checkpoints=checkpoints,
         passed_over=tuple(
@@ -102,6 +112,16 @@ def training(run: Run) -> Training | None:
         notes=tuple(_notes(manifest, best, checkpoints, bool(reward), bool(accuracy))),
         validation_items=items,
         tracker=str(manifest.get("wandb_url") or ""),
+    )
+
+
+def _segment(part: Json) -> Segment:
+    where = [str(part[key]) for key in ("host", "slurm_job_id") if part.get(key)]
+    return Segment(
+        f"{count(part.get('first_step'))} to {count(part.get('last_step'))}",
+        moment(part.get("started")),
+        ", ".join(where) or NO_VALUE,
+        str(part.get("end") or NO_VALUE).replace("_", " "),
     )
 
 

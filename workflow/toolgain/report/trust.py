@@ -42,6 +42,18 @@ class Equal:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """A score that others published."""
+
+    model: str
+    overall: str
+    conditions: str
+    not_comparable: str
+    """Why it cannot be compared with a score of toolgain."""
+    source: str
+
+
+@dataclass(frozen=True)
 class Trust:
     """The section `May I trust it`."""
 
@@ -57,7 +69,7 @@ class Trust:
     """Per run: the strict Overall's change as a sentence."""
     naive: tuple[tuple[str, str, str], ...]
     """Per run: what simpler tests say (run, test, result)."""
-    anchors: tuple[Json, ...]
+    anchors: tuple[Anchor, ...]
 
 
 def trust(sources: Sources, anchors: bool) -> Trust:
@@ -89,8 +101,20 @@ def trust(sources: Sources, anchors: bool) -> Trust:
             for line in _naive(_dict(_dict(entry).get("pooled_items")))
         ),
         anchors=tuple(
-            entry for entry in _list(comparison.get("anchors")) if anchors and isinstance(entry, dict)
+            _anchor(entry)
+            for entry in _list(comparison.get("anchors"))
+            if anchors and isinstance(entry, dict)
         ),
+    )
+
+
+def _anchor(entry: Json) -> Anchor:
+    return Anchor(
+        shown(entry.get("model")),
+        percent(entry.get("overall")),
+        shown(entry.get("conditions")),
+        "; ".join(map(shown, _list(entry.get("not_comparable")))) or NO_VALUE,
+        shown(entry.get("source")),
     )
 
 

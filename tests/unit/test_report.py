@@ -1,0 +1,320 @@
+"""The report without a browser: words, data, missing parts, hostile text, same bytes."""
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolgain.errors import UserError
+from toolgain.report import markdown, render, wording
+from toolgain.report.items import ANSWER_LIMITS, change_of, flips, migration, pack
+from toolgain.report.sources import Outcome, Question
+from toolgain.report.trust import shown
+
+LINE = {
+    "baseline": 56.94, "trained": 63.77, "delta": 6.83, "ci95": [5.61, 8.05], "p": 0.0002,
+}  # fmt: skip
+
+
+def outcome(right: bool, error: str = "", answer: str = "[]", **over: Any) -> Outcome:
+    values: dict[str, Any] = {
+        "category": "simple", "id": "simple_0", "occurrence": 0, "valid": float(right),
+        "strict": float(right), "error": "" if right else error or "value_error:string",
+        "message": "", "answer": answer, "expected": "null", "calls": 0, "flags": (),
+        "prompt_tokens": 10.0, "completion_tokens": 5.0, "latency": 0.1, "finish": "stop",
+    }  # fmt: skip
+    return Outcome(**{**values, **over})
+
+
+def numbered(outcomes: list[Outcome]) -> dict[tuple[str, str, int], Outcome]:
+    return {("simple", f"simple_{place}", 0): one for place, one in enumerate(outcomes)}
+
+
+# -- words
+
+
+def test_the_answer_is_a_sentence() -> None:
+    assert wording.headline("improved", LINE) == (
+        "Overall 56.9 → 63.8: +6.8 points (95 % interval +5.6 to +8.1, p < 0.001). Improved."
+    )
+
+
+def test_no_numbers_where_nothing_can_be_compared() -> None:
+    assert not re.search(r"\d", wording.headline("not_comparable", LINE))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1.26, "+1.3"), (-0.04, "0.0"), (-1.25, "−1.2"), (None, "–"), (float("nan"), "–"), ("x", "–")],
+)
+def test_points_carry_their_sign(value: object, said: str) -> None:
+    assert wording.points(value) == said
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.0004, "< 0.001"), (0.034, "0.034"), (0.4, "0.40"), (None, "–")]
+)
+def test_p_values(p: object, said: str) -> None:
+    assert wording.p_value(p) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(4.26, "4.3 s"), (59, "59 s"), (60, "1 min"), (90.4, "1 min 30 s"), (3600, "1 h"),
+     (91680, "25 h 28 min"), (200_000, "2 d 7 h"), (None, "–"), (-1, "–")],
+)  # fmt: skip
+def test_durations(seconds: object, said: str) -> None:
+    assert wording.duration(seconds) == said
+
+
+def test_moments_are_to_the_minute() -> None:
+    assert wording.moment("2026-11-20T08:21:30+00:00") == "2026-11-20 08:21 UTC"
+    assert wording.moment("yesterday") == "yesterday"
+    assert wording.moment(None) == "–"
+
+
+def test_conditions_are_shown_short() -> None:
+    assert shown("ab" * 32) == "abababababab"
+    assert shown({"temperature": 0.0, "seed": None}) == "temperature 0.0, seed –"
+
+
+# -- items
+
+
+def test_flips_and_matrix_of_errors() -> None:
+    before = numbered([outcome(True), outcome(False), outcome(True), outcome(False, "type_error")])
+    after = numbered([outcome(True), outcome(True), outcome(False, "new"), outcome(False, "new")])
+    found = flips(before, after)
+    assert (found.gained, found.lost, found.right, found.wrong) == (1, 1, 1, 1)
+    matrix = migration(before, after)
+    assert matrix.kinds == ("correct", "new", "type_error", "value_error:string")
+    assert matrix.counts[0] == (1, 1, 0, 0)
+    assert sum(map(sum, matrix.counts)) == 4
+    assert ("value_error:string", "correct", 1) in matrix.moves(9)
+
+
+def test_many_kinds_of_errors_are_taken_together() -> None:
+    before = numbered([outcome(False, f"kind {place:02d}") for place in range(40)])
+    matrix = migration(before, before)
+    assert len(matrix.kinds) == 14
+    assert matrix.kinds[-1] == "other errors"
+    assert sum(map(sum, matrix.counts)) == 40
+
+
+def test_with_repeats_the_mean_decides() -> None:
+    assert change_of(outcome(True, valid=0.5), outcome(True, valid=1.0)) == "gained"
+    assert change_of(outcome(True, valid=0.5), outcome(True, valid=0.5)) == "wrong"
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text)))
+    return value
+
+
+def test_embedded_items_are_whole() -> None:
+    tool = {"name": "f", "parameters": {"default": float("nan")}}
+    key = ("simple", "simple_0", 0)
+    packed = pack(
+        {"baseline": {key: outcome(True, answer='[{"f": {"a": NaN}}]')}, "grpo": {}},
+        {key: Question([[{"role": "user", "content": "\ud800 hello"}]], [tool], None)},
+        10**6,
+    )
+    data = unpacked(packed.text)
+    assert data["sides"] == ["baseline", "grpo"]
+    category, identity, occurrence, turns, tools, _, sides = data["items"][0]
+    assert (data["categories"][category], identity, occurrence) == key
+    assert turns == [[{"role": "user", "content": "\ud800 hello"}]]
+    assert data["tools"][tools[0]]["parameters"] == {"default": "nan"}
+    assert sides[0][4] == '[{"f": {"a": NaN}}]'
+    assert sides[1] is None
+    assert packed.notes == ()
+
+
+def test_long_answers_are_cut_so_that_the_page_stays_small() -> None:
+    import random
+
+    draw = random.Random(1)
+    long = "".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(100_000))
+    before = numbered([outcome(False, answer=long) for _ in range(5)])
+    packed = pack({"baseline": before}, {}, 60_000)
+    assert len(packed.text) <= 60_000
+    limit = next(n for n in ANSWER_LIMITS if n and f"above {n} characters" in packed.notes[0])
+    side = unpacked(packed.text)["items"][0][6][0]
+    assert (len(side[4]), side[5]) == (limit, 100_000)
+
+
+def test_items_are_in_the_order_of_the_data() -> None:
+    outcomes = {
+        (c, i, 0): outcome(True) for c, i in
+        [("java", "java_1"), ("simple", "simple_10"), ("simple", "simple_9")]
+    }  # fmt: skip
+    rows = unpacked(pack({"baseline": outcomes}, {}, 10**6).text)["items"]
+    assert [row[1] for row in rows] == ["simple_9", "simple_10", "java_1"]
+
+
+# -- the page
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its elements and scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][0] not in ("script", "style"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def comparison(**over: Any) -> dict[str, Any]:
+    run = {
+        "verdict": "improved",
+        "overall": LINE,
+        "groups": {"live": {**LINE, "p_holm": 0.01, "n": 10, "gained": 2, "lost": 1,
+                            "word": "improved"}},
+        "categories": {"java": {**LINE, "p_holm": 0.5, "n": 10, "gained": 2, "lost": 1,
+                                "small": True}},
+        "flips": {"gained": 2, "lost": 1},
+    }  # fmt: skip
+    return {
+        "schema": 1, "verdict": "improved", "headline": LINE, "primary": "grpo", "reasons": [],
+        "warnings": [], "subset": None, "n": 4441, "runs": {"grpo": run}, **over,
+    }  # fmt: skip
+
+
+def rendered(folder: Path, value: dict[str, Any]) -> Page:
+    results = folder / "results"
+    results.mkdir(exist_ok=True)
+    (results / "comparison.json").write_text(json.dumps(value), encoding="utf-8")
+    out = results / "report.html"
+    render.run(results / "comparison.json", results, {}, out)
+    return Page(out.read_text(encoding="utf-8"))
+
+
+def test_a_comparison_alone_gives_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
+    page = rendered(tmp_path, comparison())
+    assert "+6.8 points" in page.text
+    assert "evaluation folder of baseline is missing" in page.text
+    assert "No training of grpo is recorded" in page.text
+    assert "There are no single items to show" in page.text
+    text = (tmp_path / "results/report.md").read_text(encoding="utf-8")
+    assert text.startswith("## Did the training help?")
+    assert "+6.8 points" in text
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    pages = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        rendered(tmp_path / name, comparison())
+        pages.append((tmp_path / name / "results/report.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_a_newer_comparison_is_said_to_be_newer(tmp_path: Path) -> None:
+    page = rendered(tmp_path, comparison(schema=2, surprise={"a": 1}))
+    assert "comparison.json is of version 2, newer than the version 1" in page.text
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"runs": {}},
+        {"runs": {"grpo": {}}},
+        {"runs": {"grpo": None}},
+        {"runs": {"grpo": {"overall": None, "groups": None, "categories": [1], "equal": "x"}}},
+        {"headline": {"baseline": None, "ci95": [None, 1]}, "reasons": "none", "warnings": None},
+        {"noise_floor": {"moved": None}, "detectable_change": [], "anchors": {}, "pooled": 3},
+        {"verdict": "not_comparable", "reasons": [{}], "headline": None},
+        {"verdict": "something_new"},
+    ],
+)
+def test_broken_parts_do_not_break_the_page(tmp_path: Path, over: dict[str, Any]) -> None:
+    page = rendered(tmp_path, comparison(**over))
+    assert ("section", "provenance") in [(tag, a.get("id")) for tag, a in page.elements]
+
+
+def test_a_run_that_failed_half_way_still_has_its_page(tmp_path: Path) -> None:
+    folder = tmp_path / "results/runs/grpo"
+    folder.mkdir(parents=True)
+    manifest = {
+        "schema": 1, "planned_steps": 40, "total_steps": 12, "backend": "trl", "seed": 1,
+        "segments": [{"first_step": 1, "last_step": 12, "end": "killed"}, {"first_step": None}],
+        "curves": {"train/reward": [[1, 0.1], [2, None], ["x", 3], 4]}, "health": [{}, None],
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / "best.json").write_text("{cut", encoding="utf-8")
+    page = rendered(tmp_path, comparison())
+    assert "12 of 40 planned" in page.text
+    assert "No checkpoint was chosen" in page.text
+    assert "results/runs/grpo/best.json cannot be read" in page.text
+    assert "left no curve of validation accuracy" in page.text
+
+
+def test_what_is_no_comparison_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match="not a comparison"):
+        render.run(tmp_path / "x.json", tmp_path, {}, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+HOSTILE = st.one_of(
+    st.text(min_size=1, max_size=40),
+    st.sampled_from(
+        ["<script>alert(1)</script>", "</script><b>", "{{ 7*7 }}", "{% raw %}", "\u202eabc",
+         "\x00\x1b", '"><img src=x onerror=alert(1)>', "--><!--", "]]>", "\u2028",
+         "javascript:alert(1)"]
+    ),
+)  # fmt: skip
+
+
+@given(text=HOSTILE)
+def test_text_from_outside_stays_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    value = comparison(
+        verdict="not_comparable",
+        headline=None,
+        warnings=[text],
+        reasons=[{"what": text, "baseline": text, "trained": {text: [text]}, "message": text,
+                  "advice": text}],
+        equal=[{"what": text, "baseline": text, "trained": None, "equal": False}],
+    )  # fmt: skip
+    value["runs"] = {f"run {text}": value["runs"]["grpo"]}
+    page = rendered(tmp_path_factory.mktemp("hostile"), value)
+    plain = rendered(tmp_path_factory.mktemp("plain"), comparison(**{**value, "runs": {}}))
+    scripts = [a for tag, a in page.elements if tag == "script"]
+    assert len(scripts) == sum(tag == "script" for tag, _ in plain.elements)
+    allowed = {"class", "id", "type", "href", "role", "aria-label"}
+    assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
+    assert all(set(a) <= allowed for a in scripts)
+    assert not re.search("[\x00-\x08\u202a-\u202e]", page.text)
+
+
+@given(st.text())
+def test_embedded_json_comes_back_and_cannot_close_its_script(text: str) -> None:
+    embedded = str(render.embedded_json({"a": text}))
+    assert "<" not in embedded
+    assert json.loads(embedded) == {"a": text}
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8")))
+def test_markdown_takes_text_literally(text: str) -> None:
+    line = markdown.escaped(text)
+    assert "\n" not in line
+    assert not re.search(r"(?<!\\)[<>|`*_\[\]]", re.sub(r"\\\\", "", line))
