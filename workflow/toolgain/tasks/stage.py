@@ -1,7 +1,8 @@
 """The `tasks` stage: write the training and validation tasks, and prove their distance from BFCL.
 
 Input: a frozen training section (its `tasks` keys). Output, in one folder: `train.jsonl`,
-`validation.jsonl`, and `tasks.json` (counts, shares, digests, contamination), written last.
+`validation.jsonl`, and `tasks.json` (counts, shares, digests, contamination), written last. Tasks are
+generated, or read from `train_file` and `validation_file`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from toolgain.errors import StageError, UserError
 from toolgain.files import file_digest, write_json, write_text
 from toolgain.tasks import contamination
-from toolgain.tasks.generate import Task, generate, prompt_chars
+from toolgain.tasks.generate import Split, Task, TaskKind, generate, prompt_chars
 
 
 def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
@@ -41,10 +42,15 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
             f"training.tasks.max_prompt_chars: {longest} is too short for a question with a tool; "
             "give at least 300"
         )
-    sets = {
-        "train": generate(seed, int(keys["train"]), "train", share, longest),
-        "validation": generate(seed, int(keys["validation"]), "validation", share, longest),
-    }
+    sets: dict[str, list[Task]] = {}
+    splits: tuple[Split, ...] = ("train", "validation")
+    for split in splits:
+        file = keys.get(f"{split}_file")
+        sets[split] = (
+            read_tasks(Path(file))
+            if file
+            else generate(seed, int(keys[split]), split, share, longest)
+        )
     out.mkdir(parents=True, exist_ok=True)
     for name, tasks in sets.items():
         lines = (json.dumps(task.as_json(), ensure_ascii=False) for task in tasks)
@@ -66,6 +72,46 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
             "contamination": _compare(every, bfcl_data, limit),
         },
     )
+
+
+def read_tasks(file: Path) -> list[Task]:
+    """Tasks of one's own: JSON lines with `prompt`, `tools` and `expected` (see docs/demo.md).
+
+    Raises:
+        UserError: the file is missing, empty, or a line is not a task; names file and line.
+    """
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; training.tasks names it for the tasks")
+    tasks = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+            (message,) = item["prompt"]
+            expected = tuple(
+                {"name": call["name"], "arguments": dict(call["arguments"])}
+                for call in item["expected"]
+            )
+            tools = tuple(item["tools"])
+            known = {tool["function"]["name"] for tool in tools}
+            kind: TaskKind = item.get("kind") or ("call" if expected else "none")
+            task = Task(str(item.get("id", number)), kind, str(message["content"]), tools, expected)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{file}, line {number}: not a task ({type(error).__name__}: {error}); expected are "
+                "prompt (one user message), tools (OpenAI functions) and expected (calls or none)"
+            ) from None
+        unknown = {call["name"] for call in expected} - known
+        if unknown:
+            raise UserError(
+                f"{file}, line {number}: the expected call of {min(unknown)!r} is of no tool of "
+                f"this task; its tools are {', '.join(sorted(known))}"
+            )
+        tasks.append(task)
+    if not tasks:
+        raise UserError(f"{file}: no tasks in it")
+    return tasks
 
 
 def _functions(tasks: list[Task]) -> set[str]:
