@@ -28,7 +28,9 @@ from toolgain.statistics.pairs import Design, Pair, design
 Floats = NDArray[np.float64]
 
 SIMULATIONS = 2000
-DRAWS = 10_000
+DRAWS = 2000
+"""Fewer than the 10,000 of a comparison, and fresh ones for every batch, so that their own chance
+averages out. A line with 10,000 stands beside it."""
 BATCH = 100
 ALPHA = 0.05
 SEED = 20250408
@@ -57,36 +59,30 @@ def main() -> None:
     parser.add_argument("--bfcl-env", type=Path, default=Path(".venvs/bfcl"))
     parser.add_argument("--simulations", type=int, default=SIMULATIONS)
     parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--only", choices=["full", "subset", "special"], help="One table alone.")
     parser.add_argument("--write", type=Path, help="Document that holds the tables.")
     arguments = parser.parse_args()
     items = data.load_full(data.installed_data(arguments.bfcl_env))
-    started = time.monotonic()
-    parts = []
-    for name, section in (
-        ("full", full_set(items, arguments.simulations, arguments.draws)),
-        ("subset", subsets(items, arguments.simulations, arguments.draws)),
-        ("special", special(items, arguments.simulations, arguments.draws)),
-    ):
-        text = "\n".join(section)
+    sections = {"full": full_set, "subset": subsets, "special": special}
+    for name in [arguments.only] if arguments.only else sections:
+        started = time.process_time()
+        text = "\n".join(sections[name](items, arguments.simulations, arguments.draws))
+        text += (
+            f"\n\n{arguments.simulations} simulations for each line where no other number stands, "
+            f"{arguments.draws} draws; {(time.process_time() - started) / 60:.1f} minutes of one "
+            "processor."
+        )
         print(text, flush=True)
-        parts.append((name, text))
-    took = (
-        f"{arguments.simulations} simulations with {arguments.draws} draws for each line; "
-        f"{(time.monotonic() - started) / 60:.1f} minutes."
-    )
-    print(took)
-    parts.append(("took", took))
-    if arguments.write:
-        document = arguments.write.read_text(encoding="utf-8")
-        for name, text in parts:
+        if arguments.write:
+            document = arguments.write.read_text(encoding="utf-8")
             document = replaced(document, f"calibration-{name}", text)
-        arguments.write.write_text(document, encoding="utf-8")
+            arguments.write.write_text(document, encoding="utf-8")
 
 
 def replaced(document: str, name: str, text: str) -> str:
     """`document` with what stands between the markers of `name` replaced by `text`."""
-    pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)"
-    new, count = re.subn(pattern, lambda found: found[1] + text + found[2], document, flags=re.S)
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
+    new, count = re.subn(pattern, lambda found: found[1] + text + "\n" + found[2], document, flags=re.S)
     if count != 1:
         raise SystemExit(f"the document has no markers <!-- {name} --> and <!-- end {name} -->")
     return new
@@ -105,9 +101,7 @@ def drawn(items: data.Items, each: int, scenarios: int) -> Design:
     return placed(data.draw(items, sizes, 1))
 
 
-def tally(
-    layout: Design, truth: simulate.Truth, simulations: int, resampling: bootstrap.Resampling
-) -> Tally:
+def tally(layout: Design, truth: simulate.Truth, simulations: int, draws: int) -> Tally:
     """Simulate pairs and look where their intervals lie."""
     generator = np.random.default_rng(SEED)
     excludes = dict.fromkeys(METHODS, 0)
@@ -117,7 +111,8 @@ def tally(
     widths: list[float] = []
     changed: list[float] = []
     true_groups = weights_of_groups() @ (truth.after - truth.before)
-    for size in batches(simulations):
+    for number, size in enumerate(batches(simulations)):
+        resampling = bootstrap.resample(layout, draws, SEED + number)
         before, after = simulate.pairs(layout, truth, size, generator)
         change = after.astype(float) - before
         boot = bootstrap.bootstrap(layout, change, resampling)
@@ -200,7 +195,6 @@ def predict(layout: Design, truth: simulate.Truth) -> float:
 def full_set(items: data.Items, simulations: int, draws: int) -> Iterator[str]:
     """All 4441 items."""
     layout = placed(items)
-    resampling = bootstrap.resample(layout, draws, SEED)
     shift = 0.02
     yield HEAD.format(shift=100 * shift)
     cases = [(f"{p:.0%}", p) for p in (0.1, 0.5, 0.9)] + [("85, 80, 30%", None)]
@@ -213,8 +207,8 @@ def full_set(items: data.Items, simulations: int, draws: int) -> Iterator[str]:
                 else profile(moved, correlation, 0.9)
                 for moved in (0.0, shift)
             )
-            quiet = tally(layout, none, simulations, resampling)
-            moving = tally(layout, some, simulations, resampling)
+            quiet = tally(layout, none, simulations, draws)
+            moving = tally(layout, some, simulations, draws)
             yield line(label, none, quiet, moving, predict(layout, some))
             group_lines.append(
                 f"| {label} | {correlation:g} | "
@@ -240,14 +234,13 @@ def subsets(items: data.Items, simulations: int, draws: int) -> Iterator[str]:
     shift = 0.1
     for name, (each, scenarios) in SUBSETS.items():
         layout = drawn(items, each, scenarios)
-        resampling = bootstrap.resample(layout, draws, SEED)
         yield f"\n{name}: {len(layout.category)} items, {layout.clusters} clusters.\n"
         yield HEAD.format(shift=100 * shift)
         for accuracy in (0.02, 0.1, 0.5, 0.85):
             for correlation in (0.0, 0.7):
                 none, some = (uniform(accuracy, moved, correlation, 0.9) for moved in (0.0, shift))
-                quiet = tally(layout, none, simulations, resampling)
-                moving = tally(layout, some, simulations, resampling)
+                quiet = tally(layout, none, simulations, draws)
+                moving = tally(layout, some, simulations, draws)
                 predicted = predict(layout, some)
                 yield line(f"{accuracy:.0%}", none, quiet, moving, predicted)
 
@@ -255,10 +248,21 @@ def subsets(items: data.Items, simulations: int, draws: int) -> Iterator[str]:
 def special(items: data.Items, simulations: int, draws: int) -> Iterator[str]:
     """Nearly equal evaluations, repeats, and several runs, on all 4441 items."""
     layout = placed(items)
-    resampling = bootstrap.resample(layout, draws, SEED)
     yield "| case | items changed | false verdicts | beside it |\n|---|---|---|---|"
+    truth = uniform(0.5, 0.0, 0.7, 0.9)
+    for count in (draws, 10_000):
+        found = tally(layout, truth, simulations, count)
+        yield (
+            (
+                f"| 50%, correlation 0.7, with {count} draws | {found.changed:.1%} | "
+                f"**{found.excludes_zero['verdict']:.1%}** | "
+                f"percentile {found.excludes_zero['percentile']:.1%} |"
+            )
+            .replace("%", " %")
+            .replace("50  %", "50 %")
+        )
     for similarity in (0.9999, 0.99999):
-        found = tally(layout, uniform(0.5, 0.0, 0.3, similarity), simulations, resampling)
+        found = tally(layout, uniform(0.5, 0.0, 0.3, similarity), simulations, draws)
         yield (
             f"| the same weights again, nearly the same answers | {found.changed:.2%} | "
             f"**{found.excludes_zero['verdict']:.1%}** | "
@@ -273,14 +277,14 @@ def special(items: data.Items, simulations: int, draws: int) -> Iterator[str]:
 def repeated(layout: Design, simulations: int, draws: int) -> str:
     """Two repeats of each side, sampled answers: half of the changes are noise."""
     generator = np.random.default_rng(SEED)
-    resampling = bootstrap.resample(layout, draws, SEED)
-    counts = dict.fromkeys(("verdict", "percentile", "one repeat"), 0)
+    counts = dict.fromkeys(("verdict", "percentile"), 0)
     changed = []
     truth = uniform(0.5, 0.0, 0.3, 0.97)
     for number in range(simulations):
         sides = [side[:, 0] for side in simulate.pairs(layout, truth, 1, generator)]
         baseline, trained = (noisy(side, 2, 0.05, generator) for side in sides)
         pair = Pair(layout, baseline, trained)
+        resampling = bootstrap.resample(layout, draws, SEED + number)
         boot = repeats.bootstrap(pair, resampling, number)
         change = pair.change[:, None]
         changed.append(float((change != 0).mean()))
@@ -291,7 +295,7 @@ def repeated(layout: Design, simulations: int, draws: int) -> str:
         for name, one in found.items():
             counts[name] += int(one.low[0] > 0 or one.high[0] < 0)
     return (
-        f"| two repeats, 5 % of the outcomes flip in each ({simulations} simulations) | "
+        f"| two repeats, 5% of the outcomes flip in each ({simulations} simulations) | "
         f"{np.mean(changed):.1%} | **{counts['verdict'] / simulations:.1%}** | "
         f"percentile {counts['percentile'] / simulations:.1%} |"
     )
@@ -306,11 +310,11 @@ def noisy(
 
 def several_runs(layout: Design, simulations: int, draws: int) -> Iterator[str]:
     """Three runs of one recipe, whose true changes differ by chance around zero."""
-    settings = Settings(draws=draws, seed=SEED, alpha=ALPHA, margin=1.0)
     for spread in (0.0, 0.01, 0.03):
         generator = np.random.default_rng(SEED)
         wrong = these = 0
-        for _ in range(simulations):
+        for number in range(simulations):
+            settings = Settings(draws=draws, seed=SEED + number, alpha=ALPHA, margin=1.0)
             runs = three_runs(layout, spread, generator)
             line = seeds.pooled(runs, settings)
             low, high = line["overall"]["ci95"]

@@ -152,7 +152,7 @@ def compare(
             runs[name] = {"verdict": "not_comparable", **state}
     pooled = None
     if len(pairs) > 1 and len(pairs) == len(subjects):
-        pooled = seeds.pooled(list(pairs.values()), settings)
+        pooled = seeds.pooled(list(pairs.values()), settings, draws)
     only = next(iter(subjects)) if len(subjects) == 1 else None
     primary = section.primary or only
     head = runs[primary] if primary else pooled

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from toolgain.statistics import bootstrap
+from toolgain.statistics.bootstrap import Resampling
 from toolgain.statistics.judgement import Judged, Settings, resampling, word
 from toolgain.statistics.pairs import Pair
 
@@ -47,7 +49,7 @@ class Spread:
         return high
 
 
-def pooled(pairs: Sequence[Pair], settings: Settings) -> Json:
+def pooled(pairs: Sequence[Pair], settings: Settings, draws: Resampling | None = None) -> Json:
     """The mean over runs that share the baseline's items.
 
     Two things might have been otherwise: the items, and the runs. `ci95_these_runs` holds the
@@ -57,6 +59,11 @@ def pooled(pairs: Sequence[Pair], settings: Settings) -> Json:
     with runs - 1 degrees of freedom, on the variance of the runs' changes as it is). It is never
     narrower than the items alone. Two or three runs say little about a further one, and the
     interval shows it.
+
+    Args:
+        pairs: each run with the baseline, all of one design.
+        settings: how the change is judged.
+        draws: `resampling(design, settings)` where it has been made already.
     """
     runs = len(pairs)
     mean = Pair(
@@ -64,17 +71,21 @@ def pooled(pairs: Sequence[Pair], settings: Settings) -> Json:
         pairs[0].baseline,
         np.mean([pair.after for pair in pairs], axis=0)[:, None],
     )
-    draws = resampling(mean.design, settings)
+    if draws is None:
+        draws = resampling(mean.design, settings)
     judged = Judged(mean, settings, draws)
     line = judged.line(0)
     lines = [Judged(pair, settings, draws).rows for pair in pairs]
     changes = np.array([after[0] - before[0] for before, after in lines])
     between = float(changes.var(ddof=1))
     # What the runs' changes would vary by if runs differed item by item only.
+    # Standard errors need no draws.
+    one_draw = bootstrap.resample(mean.design, 1, settings.seed)
     apart = [
-        Judged(Pair(mean.design, mean.trained, pair.trained), settings, draws) for pair in pairs
+        bootstrap.bootstrap(mean.design, (pair.after - mean.after)[:, None], one_draw).error[0, 0]
+        for pair in pairs
     ]
-    by_items = sum((100 * float(one.change.error[0, 0])) ** 2 for one in apart) / (runs - 1)
+    by_items = sum((100 * float(error)) ** 2 for error in apart) / (runs - 1)
     spread = Spread(
         items=line["standard_error"],
         reach_of_items=(line["ci95"][1] - line["ci95"][0]) / 2,
