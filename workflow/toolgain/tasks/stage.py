@@ -1,8 +1,8 @@
 """The `tasks` stage: write the training and validation tasks, and prove their distance from BFCL.
 
 Input: a frozen training section (its `tasks` keys). Output, in one folder: `train.jsonl`,
-`validation.jsonl`, and `tasks.json` (counts, shares, digests, contamination), written last. Tasks are
-generated, or read from `train_file` and `validation_file`.
+`validation.jsonl`, and `tasks.json` (counts, shares, digests, contamination), written last. Tasks
+are generated, or read from `train_file` and `validation_file`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def read_tasks(file: Path) -> list[Task]:
             task = Task(str(item.get("id", number)), kind, str(message["content"]), tools, expected)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{file}, line {number}: not a task ({type(error).__name__}: {error}); expected are "
+                f"{file}, line {number}: not a task ({type(error).__name__}: {error}); give "
                 "prompt (one user message), tools (OpenAI functions) and expected (calls or none)"
             ) from None
         unknown = {call["name"] for call in expected} - known
