@@ -41,6 +41,12 @@ generate: .venv/.ready ## Write environment.yml, the config schema and its docum
 	.venv/bin/pip install $(PIP_FLAGS) --editable '.[dev]'
 	@touch $@
 
+# Real Ray, for the contract tests of NeMo RL alone.
+.venvs/ray/.ready: tests/nemo_rl/requirements.txt
+	$(PYTHON) -m venv .venvs/ray
+	.venvs/ray/bin/pip install $(PIP_FLAGS) --requirement $<
+	@touch $@
+
 # torch goes first: a CPU build is taken where pip is set up for one.
 .venvs/%/.ready: workflow/envs/%.txt
 	$(PYTHON) -m venv .venvs/$*

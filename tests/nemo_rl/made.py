@@ -114,7 +114,7 @@ def cluster(root: Path, **values: Any) -> dict[str, Any]:
         "python": sys.executable,
         "setup_minutes": 0.2,
         "step_minutes": 0.05,
-        "save_minutes": 0.1,
+        "save_minutes": 0.15,
         "margin_minutes": 0.1,
         "poll_seconds": 0.5,
         "env": {"HYDRA_FULL_ERROR": "1"},

@@ -292,18 +292,22 @@ def _segment(
     alarms: list[watch.Alarm] = []
     otherwise: list[str] = []
     outlived: list[str] = []
+    told_last: list[Any] = []
 
     def look() -> None:
         logs.read(running.logs())
         curves.read()
         _note_saves(folder)
         reward, accuracy = curves.last(watch.REWARD), curves.last(watch.ACCURACY)
-        request.report(
+        now_at = (
             reward.step if reward else 0,
             prepared.planned,
             reward.value if reward else None,
             accuracy.value if accuracy else None,
         )
+        if list(now_at) != told_last:
+            told_last[:] = now_at
+            request.report(*now_at)
 
     with _told_to_stop() as told:
         running = RaySub(prepared.root, variables, log_folder)
