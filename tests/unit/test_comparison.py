@@ -156,6 +156,7 @@ def test_the_same_weights_twice_is_said(tmp_path: Path, compare: Compare) -> Non
     assert result["aa"]
     assert result["verdict"] == "no_clear_change"
     assert "A/A comparison" in comparison.sentence(result)
+    assert compare(baseline, baseline)["aa"]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +218,8 @@ def test_an_evaluation_that_never_got_an_answer_is_refused_not_scored(
     )
     result = compare(baseline, dead)
     assert [reason["what"] for reason in result["reasons"]] == ["canary"]
+    assert result["subset"] is None
+    assert compare(tmp_path / "grpo", baseline)["verdict"] == "not_comparable"
 
 
 def test_unparsed_calls_lower_the_strict_overall_only(tmp_path: Path, compare: Compare) -> None:

@@ -71,7 +71,7 @@ class Evaluation:
     def subset(self) -> Mapping[str, Any] | None:
         """The subset's description; None for the full set."""
         drawn: Mapping[str, Any] | None = self.summary.get("subset")
-        if drawn is None and len(self.keys) < sum(POPULATION.values()):
+        if drawn is None and self.plain and len(self.keys) < sum(POPULATION.values()):
             drawn = {"items": dict(Counter(key[0] for key in self.keys))}
         return drawn
 
