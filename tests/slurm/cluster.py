@@ -95,6 +95,19 @@ def down() -> None:
         _lock_file().unlink()
 
 
+@contextlib.contextmanager
+def session() -> Iterator[None]:
+    """The cluster for one test session alone; it goes down again unless it was up before."""
+    with ROOT.with_name(ROOT.name + ".session").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        was_up = healthy()
+        up()
+        yield
+        if not was_up:
+            down()
+            Path(file.name).unlink(missing_ok=True)
+
+
 def _down() -> None:
     for name in [*NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"]:
         stop(name)

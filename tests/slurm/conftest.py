@@ -30,17 +30,14 @@ TRAINED = "results/runs/grpo/manifest.json"
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """The cluster, up; it goes down again unless it was up before."""
+    """The cluster, up, and for this session alone."""
     reason = machine.missing()
     if reason and os.environ.get("TOOLGAIN_REQUIRE_CLUSTER"):
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
-    was_up = machine.healthy()
-    machine.up()
-    yield
-    if not was_up:
-        machine.down()
+    with machine.session():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +66,8 @@ class Site:
     environment: dict[str, str] = field(default_factory=dict)
     prefix: list[str] = field(default_factory=list)
     """A command in front of Snakemake's, such as one that enters a namespace."""
+    process: "subprocess.Popen[bytes] | None" = None
+    """The Snakemake that was started last."""
 
     def command(self, *arguments: str) -> list[str]:
         """Snakemake's command line, after the configuration has been written."""
@@ -97,7 +96,7 @@ class Site:
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start Snakemake as somebody at a terminal of the login node."""
         with (self.folder / "snakemake.log").open("ab") as log:
-            return subprocess.Popen(
+            self.process = subprocess.Popen(
                 self.command(*arguments),
                 stdout=log,
                 stderr=log,
@@ -105,6 +104,7 @@ class Site:
                 env=self.variables,
                 cwd=self.folder,
             )
+        return self.process
 
     def run(self, *arguments: str, seconds: float = 420) -> int:
         """Run Snakemake to its end; its exit code."""
@@ -229,7 +229,8 @@ def wait_for(
     """Wait until `condition` holds, for `seconds` at the most."""
     end = time.monotonic() + seconds
     while not condition():
-        if time.monotonic() > end:
+        over = site is not None and site.process is not None and site.process.poll() is not None
+        if time.monotonic() > end or (over and not condition()):
             log = site.log[-4000:] if site else ""
             raise AssertionError(f"waited {seconds:.0f} s for {what}\n{log}")
         time.sleep(0.3)
