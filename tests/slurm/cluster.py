@@ -194,7 +194,7 @@ def start_node(node: str) -> None:
     The process namespace's first process is a shell that stays, so that a node outlives its
     slurmd as a real one does.
     """
-    _attach(node)
+    _attach(node, node[1:])
     own = ROOT / "node" / node
     for folder in (own / "ray", own / "local", own / "pmix", Path("/tmp/ray"), LOCAL):
         folder.mkdir(parents=True, exist_ok=True)
@@ -338,13 +338,23 @@ def _make_network() -> None:
     _run("ip", "link", "add", BRIDGE, "type", "bridge")
     _run("ip", "addr", "add", f"{SUBNET}.253/24", "dev", BRIDGE)
     _run("ip", "link", "set", BRIDGE, "up")
-    _attach(CONTROLLER)
+    _attach(CONTROLLER, "254")
 
 
-def _attach(host: str) -> None:
+@contextlib.contextmanager
+def isolated_login_node() -> Iterator[list[str]]:
+    """A command prefix that enters a network of its own: loopback and the cluster, no way out."""
+    _attach("login", "252")
+    try:
+        yield ["ip", "netns", "exec", _netns("login")]
+    finally:
+        cut_network("login")
+        _run("ip", "netns", "del", _netns("login"), check=False)
+
+
+def _attach(host: str, address: str) -> None:
     """Make the network namespace of `host` with its address, and plug it into the bridge."""
     namespace, wire = _netns(host), f"tg-{host}"
-    address = "254" if host == CONTROLLER else host[1:]
     if namespace not in _run("ip", "netns", "list").split():
         _run("ip", "netns", "add", namespace)
         _run("ip", "-n", namespace, "link", "set", "lo", "up")

@@ -43,18 +43,25 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def healthy_cluster(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every drill begins with four idle nodes and leaves no job behind."""
-    if "cluster" not in request.fixturenames:
+    if "site" not in request.fixturenames:
         yield
         return
+    request.getfixturevalue("cluster")
     for name in machine.NODES:
         slurm("scontrol", "update", f"nodename={name}", "state=resume", check=False)
     wait_for(machine.healthy, "four nodes that take jobs", 60)
     yield
-    left = slurm("squeue", "-h", "-o", "%i %k").strip()
-    if left:
-        slurm("scancel", "--user=root", check=False)
-        wait_for(lambda: not slurm("squeue", "-h"), "the queue to empty", 60)
+    folder = os.path.realpath(request.getfixturevalue("tmp_path"))
+    left = jobs_in(folder)
+    for job in left:
+        slurm("scancel", job, check=False)
     assert not left, f"left in the queue: {left}"
+
+
+def jobs_in(folder: str) -> list[str]:
+    """The jobs in the queue that were submitted from `folder` or below."""
+    rows = (line.split("|") for line in slurm("squeue", "-h", "-o", "%i|%Z").splitlines())
+    return [job for job, where in rows if Path(where).is_relative_to(folder)]
 
 
 @dataclass
@@ -203,12 +210,11 @@ def merge(into: dict[str, Any], values: dict[str, Any]) -> None:
 
 @pytest.fixture
 def site(cluster: None, tmp_path: Path) -> Iterator[Site]:
-    """A folder on the cluster; what still runs there at the end of the test is ended."""
-    yield Site(tmp_path)
-    for job in slurm("squeue", "-h", "-o", "%i|%Z").split():
-        number, _, folder = job.partition("|")
-        if folder == os.path.realpath(tmp_path):
-            slurm("scancel", number, check=False)
+    """A folder on the cluster. A Snakemake that a failed drill left there is ended."""
+    found = Site(tmp_path)
+    yield found
+    if found.process is not None and found.process.poll() is None:
+        os.killpg(found.process.pid, signal.SIGKILL)
 
 
 def slurm(*command: str, check: bool = True) -> str:

@@ -1,19 +1,12 @@
-"""What a stage cost: GPU-hours of its Slurm jobs, from the accounting database.
+"""What a stage cost: GPU-hours of its Slurm jobs, from the accounting database."""
 
-Without accounting the running job itself still knows its nodes and GPUs and since when it runs;
-earlier attempts are then missing, and `source` says so.
-"""
-
-import os
 import re
-import time
 from dataclasses import dataclass
 from typing import Any
 
-from toolgain.slurm.allocation import Allocation
 from toolgain.slurm.queue import NoAnswerError, ask
 
-FIELDS = "JobIDRaw,ElapsedRaw,AllocTRES,State,NodeList,Comment,WorkDir"
+FIELDS = "JobIDRaw,ElapsedRaw,AllocTRES,State,NodeList"
 
 
 @dataclass(frozen=True)
@@ -26,8 +19,6 @@ class Usage:
     gpus: int
     state: str
     node_list: str
-    comment: str
-    work_dir: str
 
     @property
     def gpu_hours(self) -> float:
@@ -43,7 +34,7 @@ def parse_usage(text: str) -> list[Usage]:
     found = []
     for line in text.splitlines():
         parts = line.split("|")
-        if len(parts) < 7 or not parts[1].isdigit() or not parts[2]:
+        if len(parts) < 5 or not parts[1].isdigit() or not parts[2]:
             continue
         found.append(
             Usage(
@@ -53,8 +44,6 @@ def parse_usage(text: str) -> list[Usage]:
                 gpus=_count(parts[2], "gres/gpu"),
                 state=parts[3],
                 node_list=parts[4],
-                comment=parts[5],
-                work_dir="|".join(parts[6:]),
             )
         )
     return found
@@ -71,40 +60,25 @@ def usage_of(job_ids: list[str]) -> list[Usage]:
     )
 
 
-def cost(job_ids: list[str], current: Allocation | None, started: float) -> dict[str, Any]:
-    """The `cost` entry of a manifest.
+def of_jobs(job_ids: list[str]) -> dict[str, Any] | None:
+    """What the jobs of a stage used, for its manifest: gpu_hours, node_hours, gpus, nodes, jobs.
 
-    Args:
-        job_ids: the Slurm jobs of all attempts of the stage, this one included.
-        current: the allocation of this attempt, or None outside of Slurm.
-        started: when this attempt began, in seconds since the epoch.
+    Returns:
+        None without jobs, without accounting, or while its database is away.
     """
-    mine = os.environ.get("SLURM_JOB_ID")
-    wanted = sorted({*job_ids, *([mine] if mine else [])})
-    if wanted:
-        try:
-            used = usage_of(wanted)
-        except NoAnswerError:
-            used = []
-        if used:
-            return {
-                "nodes": max(entry.nodes for entry in used),
-                "gpus": max(entry.gpus for entry in used),
-                "gpu_hours": round(sum(entry.gpu_hours for entry in used), 4),
-                "node_hours": round(sum(entry.node_hours for entry in used), 4),
-                "jobs": sorted({entry.job_id for entry in used}),
-                "source": "sacct",
-            }
-    hours = (time.time() - started) / 3600
-    nodes = len(current.nodes) if current else 1
-    gpus = current.gpus if current else 0
+    try:
+        used = usage_of(job_ids) if job_ids else []
+    except NoAnswerError:
+        return None
+    if not used:
+        return None
     return {
-        "nodes": nodes,
-        "gpus": gpus,
-        "gpu_hours": round(gpus * hours, 4),
-        "node_hours": round(nodes * hours, 4),
-        "jobs": wanted,
-        "source": "this attempt alone: no accounting" if wanted else "this machine's clock",
+        "nodes": max(entry.nodes for entry in used),
+        "gpus": max(entry.gpus for entry in used),
+        "gpu_hours": round(sum(entry.gpu_hours for entry in used), 4),
+        "node_hours": round(sum(entry.node_hours for entry in used), 4),
+        "jobs": sorted({entry.job_id for entry in used}, key=int),
+        "source": "sacct",
     }
 
 

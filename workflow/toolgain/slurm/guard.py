@@ -38,6 +38,9 @@ def findings(workflow: Any, config: Config) -> Iterator[str]:
             continue
         if not unchanged(config, f"training/{run}"):
             continue
+        if workflow.dag.reason(job).incomplete_output:
+            # Its Snakemake was killed. The job finds all steps done and describes them again.
+            continue
         reason = " ".join(str(workflow.dag.reason(job)).split())
         yield (
             f"run {run!r} is finished ({manifest}) and neither its training section nor the model "

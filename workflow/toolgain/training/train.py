@@ -109,6 +109,7 @@ def run(
                 write_json(out, record)
                 return
             result = manifest.build(job, described, _slurm())
+            result["cost"] = _cost(result)
             write_json(out, {**result, "fingerprint": key})
         except Exception as error:
             _note(job, "failed", str(error))
@@ -362,6 +363,14 @@ def _slurm() -> dict[str, Any] | None:
     from toolgain.slurm.allocation import current, manifest_entry
 
     return manifest_entry(current())
+
+
+def _cost(result: dict[str, Any]) -> dict[str, Any]:
+    """The cost with what Slurm's accounting says of every job of the training."""
+    from toolgain.slurm.accounting import of_jobs
+
+    jobs = {entry["slurm_job_id"] for entry in result["segments"]} - {None}
+    return {**result["cost"], **(of_jobs(sorted(jobs)) or {})}
 
 
 def _job_alive(job_id: str) -> bool | None:
