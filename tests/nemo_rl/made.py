@@ -112,6 +112,8 @@ def cluster(root: Path, **values: Any) -> dict[str, Any]:
     site = {
         "root": str(root),
         "python": sys.executable,
+        "converter_python": sys.executable,
+        "vllm_python": sys.executable,
         "setup_minutes": 0.2,
         "step_minutes": 0.05,
         "save_minutes": 0.15,

@@ -42,7 +42,7 @@ def exported(
     best, origin = folder / "best.json", folder / "model.json"
     best.write_text(json.dumps({"path": str(step), "step": 2}))
     origin.write_text(json.dumps({"path": str(base), "digest": "d", "name": "base"}))
-    site = {"python": str(python)} if python else {}
+    site = {"converter_python": str(python)} if python else {}
     cluster = made.cluster(root, nemo_rl=site)
     out = folder / "run" / "export.json"
     export.run(best, origin, out, Path("no-trl-env"), cluster)

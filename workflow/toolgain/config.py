@@ -393,6 +393,15 @@ class NemoRlSite(Section):
         "uv run --no-sync python",
         description="How the container starts Python; `--no-sync` works without a network.",
     )
+    converter_python: str = Field(
+        "uv run --extra mcore python",
+        description="How the container starts Python for the converters of checkpoints.",
+    )
+    vllm_python: str = Field(
+        "/opt/ray_venvs/nemo_rl.models.generation.vllm.vllm_worker_async.VllmAsyncGenerationWorker"
+        "/bin/python",
+        description="Python of the container's vLLM environment, for `toolgain doctor`.",
+    )
     cuda_arch_list: str | None = Field(
         None, description="TORCH_CUDA_ARCH_LIST where the image's is wrong, such as `8.0`."
     )

@@ -19,6 +19,7 @@ import yaml
 from toolgain.errors import StageError, UserError
 from toolgain.files import read_json, write_text
 from toolgain.nemo_rl.raysub import host_environment, mounts
+from toolgain.nemo_rl.refs import located
 from toolgain.nemo_rl.vllm import in_container
 
 MEGATRON = "examples/converters/convert_megatron_to_hf.py"
@@ -52,6 +53,7 @@ def export(
         UserError: checkout or container is missing.
         StageError: the converter failed, or its result is not a model.
     """
+    cluster = located(cluster) if cluster else None
     work = temporary.with_name("convert.tmp")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -70,7 +72,7 @@ def export(
         config = _config_for(checkpoint, source, work)
         root = Path(cluster["nemo_rl"]["root"]).resolve()
         arguments = converter(kind, root, checkpoint, config, converted, source)
-        _run(arguments, kind, root, cluster, [checkpoint, source, work], log)
+        _run(arguments, root, cluster, [checkpoint, source, work], log)
     checks["architecture"] = _architectures(converted) == _architectures(source)
     binary = converted / "pytorch_model.bin"
     temporary.mkdir(parents=True, exist_ok=True)
@@ -136,15 +138,12 @@ def _config_for(checkpoint: Path, source: Path, work: Path) -> Path:
 
 def _run(
     arguments: Sequence[str],
-    kind: str,
     root: Path,
     cluster: Mapping[str, Any],
     folders: Sequence[Path],
     log: Path,
 ) -> None:
-    python = shlex.split(cluster["nemo_rl"]["python"])
-    if kind == "megatron" and python[:2] == ["uv", "run"]:
-        python = [*python[:2], "--extra", "mcore", *python[2:]]
+    python = shlex.split(cluster["nemo_rl"]["converter_python"])
     command = in_job([*python, *arguments], root, cluster, folders, gpus=1)
     with log.open("wb") as file:
         code = subprocess.run(
@@ -209,7 +208,7 @@ def _rounded(
     log: Path,
 ) -> dict[str, Any]:
     """fp32 `pytorch_model.bin` as safetensors of the base's number types."""
-    python = shlex.split(cluster["nemo_rl"]["python"])
+    python = shlex.split(cluster["nemo_rl"]["converter_python"])
     root = Path(cluster["nemo_rl"]["root"]).resolve()
     arguments = [*python, *map(str, (TO_SAFETENSORS, binary, source, temporary))]
     command = in_job(arguments, root, cluster, [work, source, temporary], gpus=None)

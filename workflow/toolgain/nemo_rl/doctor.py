@@ -229,7 +229,7 @@ def _training_lines(
 ) -> Iterator[Line]:
     """Checkout, image, YAML, overrides, data and arithmetic of one run."""
     section = training.model_dump()
-    nemo, cluster = section["nemo_rl"], config.cluster.model_dump()
+    nemo, cluster = section["nemo_rl"], refs.located(config.cluster.model_dump())
     prefix = f"run {run_name}, "
     try:
         ref, root, yaml_file, base, versions = checkout(nemo, cluster)
@@ -321,7 +321,7 @@ def _caches(config: Config) -> str:
 
 def container_lines(config: Config) -> Iterator[Line]:
     """A small job: does the image start, what is in it, and does the tool parser import there?"""
-    cluster = config.cluster.model_dump()
+    cluster = refs.located(config.cluster.model_dump())
     if not config.cluster.container:
         yield Line("container job", False, "cluster.container names no image.")
         return
@@ -339,9 +339,7 @@ def _probe(training: TrainingSection, cluster: Mapping[str, Any]) -> str:
     nemo = training.nemo_rl
     ref, root, _, _, _ = checkout(nemo.model_dump(), cluster)
     plugin = plan.plugin_path(nemo.tool_parser_plugin)
-    python = shlex.split(cluster["nemo_rl"]["python"])
-    if python[:2] == ["uv", "run"]:
-        python = [*python[:2], "--extra", "vllm", *python[2:]]
+    python = shlex.split(cluster["nemo_rl"]["vllm_python"])
     command = [*python, "-c", PROBE]
     if plugin:
         command += [str(plugin), nemo.tool_parser or "nemotron_json"]

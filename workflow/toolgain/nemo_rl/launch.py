@@ -130,7 +130,7 @@ def train(
         folder=directory.resolve(),
         nodes=nodes,
         smoke=smoke,
-        cluster=cluster,
+        cluster=refs.located(cluster),
         report=report or (lambda *_: None),
     )
     found = allocation.current()

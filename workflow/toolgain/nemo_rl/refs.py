@@ -6,8 +6,10 @@ belong together: the image holds the Python environments that the code of that c
 
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from toolgain.errors import UserError
 
@@ -252,7 +254,7 @@ def check_image(ref: Ref, container: str | None) -> None:
             + (f"{ref.image} belongs to {ref.name}: " if ref.image else "")
             + "import it with `enroot import` and give the absolute path of the .sqsh file."
         )
-    path = container.startswith(("/", "./", "../")) or container.endswith(".sqsh")
+    path = is_file_image(container)
     if path and not Path(container).is_file():
         raise UserError(
             f"cluster.container: {container} does not exist; give the path of a .sqsh "
@@ -265,3 +267,24 @@ def check_image(ref: Ref, container: str | None) -> None:
             f"cluster.container: {container} says v{said[1]}, but training.nemo_rl.ref is "
             f"{ref.name}; use {ref.image}, or set ref to the version of the image."
         )
+
+
+def is_file_image(container: str) -> bool:
+    """Whether a container image is named by a file, not by a registry."""
+    return container.startswith(("/", "./", "../")) or container.endswith(".sqsh")
+
+
+def located(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """The cluster section with its paths absolute: the nodes work in another folder than this."""
+    site = dict(cluster["nemo_rl"])
+    for key in ("root", "hf_home"):
+        if site[key]:
+            site[key] = str(Path(site[key]).resolve())
+    return {**cluster, "container": located_image(cluster["container"]), "nemo_rl": site}
+
+
+def located_image(container: str | None) -> str | None:
+    """A container image, with its path absolute where it is a file."""
+    if container and is_file_image(container):
+        return str(Path(container).resolve())
+    return container

@@ -15,6 +15,7 @@ from typing import Any
 from toolgain.errors import UserError
 from toolgain.nemo_rl.plan import folders_behind, plugin_path
 from toolgain.nemo_rl.raysub import mounts
+from toolgain.nemo_rl.refs import located_image
 
 CHECKED_VERSIONS = ("0.11.2", "0.17.1", "0.20.0", "0.25.1")
 
@@ -70,7 +71,8 @@ def command(
         )
     plugin = plugin_path(serve["tool_parser_plugin"])
     needed = [*folders_behind(model), folder.resolve(), *([plugin.parent] if plugin else [])]
-    return in_container(line, serve["container"], mounts([], needed), folder.resolve())
+    image = located_image(serve["container"]) or ""
+    return in_container(line, image, mounts([], needed), folder.resolve())
 
 
 def arguments(
