@@ -82,7 +82,9 @@ def main() -> None:
 def replaced(document: str, name: str, text: str) -> str:
     """`document` with what stands between the markers of `name` replaced by `text`."""
     pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
-    new, count = re.subn(pattern, lambda found: found[1] + text + "\n" + found[2], document, flags=re.S)
+    new, count = re.subn(
+        pattern, lambda found: found[1] + text + "\n" + found[2], document, flags=re.S
+    )
     if count != 1:
         raise SystemExit(f"the document has no markers <!-- {name} --> and <!-- end {name} -->")
     return new
@@ -189,7 +191,7 @@ def predict(layout: Design, truth: simulate.Truth) -> float:
     """The power that is predicted for a true change."""
     facts = (layout, truth.variance, truth.change_correlation)
     error, reach = power.design_error(*facts), power.design_reach(*facts, ALPHA)
-    return power.power_at(truth.change, error, reach)
+    return power.power_at(truth.change, error, reach, power.design_freedom(*facts))
 
 
 def full_set(items: data.Items, simulations: int, draws: int) -> Iterator[str]:

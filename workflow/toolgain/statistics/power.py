@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
 
 from toolgain.bfcl.categories import CATEGORIES, group_of
 from toolgain.bfcl.overall import CATEGORY_WEIGHTS
@@ -40,6 +40,8 @@ class Plan:
     """Standard error of the Overall's change, as a fraction."""
     reach: float
     """Half width that the interval will have, as a fraction."""
+    freedom: float
+    """How many equal clusters the change rests on."""
     alpha: float
     n: int
     discordance: Mapping[str, float]
@@ -48,7 +50,7 @@ class Plan:
     @property
     def detectable(self) -> float:
         """The change found with 80 % power, as a fraction."""
-        return detectable(self.error, self.reach)
+        return detectable(self.error, self.reach, self.freedom)
 
     def record(self) -> dict[str, Any]:
         """The plan for comparison.json, in points."""
@@ -93,7 +95,8 @@ def plan(
     shares = np.array([discordance[group_of(category)] for category in CATEGORIES])
     error = design_error(placed, shares, correlation)
     reach = design_reach(placed, shares, correlation, alpha)
-    return Plan(error, reach, alpha, len(placed.category), dict(discordance), correlation)
+    freedom = design_freedom(placed, shares, correlation)
+    return Plan(error, reach, freedom, alpha, len(placed.category), dict(discordance), correlation)
 
 
 def design_error(placed: Design, variance: Floats, correlation: float | Floats) -> float:
@@ -143,16 +146,53 @@ def _by_cluster(placed: Design, scale: Floats, correlation: float | Floats) -> F
     return np.asarray(alone + together**2, dtype=np.float64)
 
 
-def detectable(error: float, reach: float, power: float = POWER) -> float:
-    """The change that ends as a verdict with probability `power`, by the normal law.
+def design_freedom(placed: Design, variance: Floats, correlation: float | Floats) -> float:
+    """How many equal clusters the change rests on: degrees of freedom after Satterthwaite (1946).
+
+    Args:
+        placed, variance, correlation: as for `design_error`.
+    """
+    weights = (np.array(list(CATEGORY_WEIGHTS.values())) / placed.counts)[placed.category]
+    scale = weights * np.sqrt(variance)[placed.category]
+    parts = _by_cluster(placed, scale, correlation)
+    return float(parts.sum() ** 2 / max((parts**2).sum(), 1e-300))
+
+
+def detectable(error: float, reach: float, freedom: float = np.inf, power: float = POWER) -> float:
+    """The change that ends as a verdict with probability `power`.
 
     Args:
         error: standard error of the change, in any unit; the result has the same.
         reach: half width of the interval.
+        freedom: as for `power_at`.
     """
-    return reach + float(ndtri(power)) * error
+    if error <= 0:
+        return reach
+    low, high = 0.0, reach + 10 * error
+    for _ in range(50):
+        middle = (low + high) / 2
+        enough = power_at(middle, error, reach, freedom) >= power
+        low, high = (low, middle) if enough else (middle, high)
+    return high
 
 
-def power_at(change: float, error: float, reach: float) -> float:
-    """The probability that a true `change` ends as a verdict, by the normal law."""
-    return float(ndtr((change - reach) / error) + ndtr((-change - reach) / error))
+def power_at(change: float, error: float, reach: float, freedom: float = np.inf) -> float:
+    """The probability that a true `change` ends as a verdict.
+
+    Where few clusters carry the change, how much it varies is itself a matter of which of them
+    come to change: the estimate is normal with a standard error that varies like the root of a
+    chi-square with `freedom` degrees, and the interval is as wide as that error.
+
+    Args:
+        change: the true one.
+        error: its standard error, in the unit of `change`.
+        reach: half width of the interval, expected.
+        freedom: `design_freedom`; infinite for the plain normal law.
+    """
+    scale = np.ones(1)
+    if np.isfinite(freedom):
+        levels = (np.arange(200) + 0.5) / 200
+        scale = np.sqrt(gammaincinv(freedom / 2, levels) * 2 / freedom)
+    limit = reach / error
+    signal = change / error / scale
+    return float(np.mean(ndtr(signal - limit) + ndtr(-signal - limit)))
