@@ -1,41 +1,32 @@
-"""Results folders for the report's tests, made from BFCL's own items and simulated answers.
+"""Results folders for the report's tests: BFCL's own items, made-up answers, the real scorer.
 
-Every scenario is a complete results/ folder: evaluations, runs, frozen configs, tasks. The answers
-are drawn from the expected calls (right answers) or by breaking them the way models do (wrong
-answers), so that questions, tools and expected calls are those of the benchmark.
+Answers are drawn from the expected calls (right answers) or by breaking them the way models do
+(wrong answers), and written as the harness writes them. nvidia-bfcl scores them, so that error
+types and messages are its own; toolgain reads the harness folder and writes the evaluation.
 """
 
+import ast
 import csv
-import gzip
 import json
+import os
 import random
+import subprocess
+import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from toolgain.bfcl import data, results
+from toolgain.bfcl.categories import CATEGORIES, MUST_NOT_CALL, POPULATION, group_of
+from toolgain.bfcl.data import Item, Items
+from toolgain.evaluation import record
+from toolgain.evaluation.record import ItemOutcome
+
 ROOT = Path(__file__).parents[1]
-
-NON_LIVE = [
-    "simple", "java", "javascript", "multiple", "parallel", "parallel_multiple", "irrelevance",
-]  # fmt: skip
-LIVE = [
-    "live_simple", "live_multiple", "live_parallel", "live_parallel_multiple", "live_irrelevance",
-    "live_relevance",
-]  # fmt: skip
-MULTI_TURN = [
-    "multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context",
-]  # fmt: skip
-CATEGORIES = [*NON_LIVE, *LIVE, *MULTI_TURN]
-NO_CALL = {"irrelevance", "live_irrelevance"}
-
-COLUMNS = [
-    "category", "id", "occurrence", "index", "repeat", "cluster", "valid", "strict_valid",
-    "error_type", "error_message", "answer", "expected", "calls", "flags", "prompt_tokens",
-    "completion_tokens", "latency_s", "requests", "finish_reason",
-]  # fmt: skip
+BFCL_ENV = ROOT / ".venvs/bfcl"
 
 # Share of right answers before the training, per category.
 BEFORE = {
@@ -48,104 +39,46 @@ BEFORE = {
 
 
 @dataclass(frozen=True)
-class Item:
-    """One BFCL item as the evaluation folder records it."""
-
-    category: str
-    id: str
-    occurrence: int
-    index: int
-    cluster: str
-    question: list[list[dict[str, str]]]
-    tools: list[dict[str, Any]]
-    expected: Any
-
-
-@dataclass(frozen=True)
 class Effect:
     """What a simulated training does: shares of wrong items gained and right items lost."""
 
     gain: float = 0.15
     loss: float = 0.02
-    categories: dict[str, tuple[float, float]] = field(default_factory=dict)
+    categories: tuple[tuple[str, float, float], ...] = field(default=())
+
+    def of(self, category: str) -> tuple[float, float]:
+        """(gain, loss) in `category`."""
+        for name, gain, loss in self.categories:
+            if name == category:
+                return gain, loss
+        return self.gain, self.loss
 
 
 def data_folder() -> Path | None:
     """BFCL's data in the harness environment, or None where there is no such environment."""
-    found = sorted((ROOT / ".venvs/bfcl").glob("lib/python3*/site-packages/bfcl/data"))
+    found = sorted(BFCL_ENV.glob("lib/python3*/site-packages/bfcl/data"))
     return found[0] if found else None
 
 
 @cache
-def all_items() -> tuple[Item, ...]:
-    """All 4441 items of the 17 scored categories."""
-    folder = data_folder()
-    assert folder is not None
-    items: list[Item] = []
-    for category in CATEGORIES:
-        answers: dict[str, Any] = {}
-        answer_file = folder / "possible_answer" / f"BFCL_v3_{category}.json"
-        if answer_file.exists():
-            answers = {row["id"]: row["ground_truth"] for row in _jsonl(answer_file)}
-        seen: Counter[str] = Counter()
-        for index, row in enumerate(_jsonl(folder / f"BFCL_v3_{category}.json")):
-            occurrence = seen[row["id"]]
-            seen[row["id"]] += 1
-            items.append(
-                Item(
-                    category,
-                    row["id"],
-                    occurrence,
-                    index,
-                    _cluster(category, row["id"], index),
-                    row["question"],
-                    row.get("function") or _documents(folder, row.get("involved_classes", [])),
-                    answers.get(row["id"]),
-                )
-            )
-    return tuple(items)
-
-
-def subset(per_category: int, seed: int = 1) -> list[Item]:
-    """A few items of every category, as the demo draws them."""
-    draw = random.Random(seed)
-    chosen = []
-    for category in CATEGORIES:
-        members = [item for item in all_items() if item.category == category]
-        if category in MULTI_TURN:
-            chosen += members[: max(3, per_category // 3)]
-        else:
-            picked = draw.sample(range(len(members)), min(per_category, len(members)))
-            chosen += [members[i] for i in sorted(picked)]
-    return chosen
-
-
-def _cluster(category: str, identity: str, index: int) -> str:
-    if category in MULTI_TURN:
-        return f"mt_{index}"
-    if category in LIVE:
-        return f"live_doc_{identity.rsplit('-', 2)[-2]}"
-    return f"{category}/{identity}"
+def all_items() -> Items:
+    """All 4441 items, by category."""
+    return data.load_full(data.installed_data(BFCL_ENV))
 
 
 @cache
-def _document_files(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    return {path.stem: _jsonl(path) for path in (folder / "multi_turn_func_doc").glob("*.json")}
-
-
-def _documents(folder: Path, classes: Iterable[str]) -> list[dict[str, Any]]:
-    names = {
-        "GorillaFileSystem": "gorilla_file_system", "MathAPI": "math_api",
-        "MessageAPI": "message_api", "TwitterAPI": "posting_api", "TicketAPI": "ticket_api",
-        "TradingBot": "trading_bot", "TravelAPI": "travel_booking",
-        "VehicleControlAPI": "vehicle_control",
-    }  # fmt: skip
-    documents = _document_files(folder)
-    return [tool for name in classes for tool in documents[names[name]]]
-
-
-def _jsonl(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+def chosen_items(per_category: int | None) -> Items:
+    """All items, or a stratified draw with a third as many multi-turn scenarios."""
+    if per_category is None:
+        return all_items()
+    sizes = {
+        category: min(
+            population,
+            max(3, per_category // 3) if group_of(category) == "multi_turn" else per_category,
+        )
+        for category, population in POPULATION.items()
+    }
+    return data.draw(all_items(), sizes, 1)
 
 
 # -- answers
@@ -153,9 +86,9 @@ def _jsonl(path: Path) -> list[Any]:
 
 def right_answer(item: Item, draw: random.Random) -> Any:
     """An answer that the scorer accepts: calls, or text where no call is wanted."""
-    if item.category in MULTI_TURN:
-        return [[[call] for call in turn] for turn in item.expected]
-    if item.category in NO_CALL:
+    if group_of(item.category) == "multi_turn":
+        return [[[_call(code, item)] for code in turn] for turn in item.expected]
+    if item.category in MUST_NOT_CALL:
         return draw.choice(
             [
                 "None of the available functions can answer this.",
@@ -163,12 +96,12 @@ def right_answer(item: Item, draw: random.Random) -> Any:
             ]
         )
     if item.expected is None:
-        tool = item.tools[0]["name"]
-        return [{tool: {}}]
+        return [{_asked(item.tools[0]["name"]): {}}]
+    as_text = item.category in ("java", "javascript")
     return [
         {
-            name: {
-                key: _plain(allowed[0])
+            _asked(name): {
+                key: _text(allowed[0]) if as_text else _plain(allowed[0])
                 for key, allowed in arguments.items()
                 if allowed and allowed[0] != ""
             }
@@ -178,6 +111,59 @@ def right_answer(item: Item, draw: random.Random) -> Any:
     ]
 
 
+def wrong_answer(item: Item, draw: random.Random) -> Any:
+    """An answer as a model that errs gives it."""
+    if group_of(item.category) == "multi_turn":
+        turns = right_answer(item, draw)
+        kind = draw.choice(["state", "state", "empty", "forced"])
+        if kind == "forced":
+            return [[(turns[0] or [[{"ls": {}}]])[0]] * 21]
+        cut = draw.randrange(len(turns))
+        if kind == "empty":
+            return [*turns[:cut], *[["I have done what you asked."] for _ in turns[cut:]]]
+        return [*turns[:cut], turns[cut][:-1] or ["Done."], *turns[cut + 1 :]]
+    if item.category in MUST_NOT_CALL:
+        return [{_asked(item.tools[0]["name"]): {"query": "now"}}] if item.tools else "{}"
+    kind = draw.choice(["value", "value", "name", "missing", "text", "count", "type", "unparsed"])
+    if item.expected is None or kind == "text":
+        return "Could you tell me a little more about what you need?"
+    calls = right_answer(item, draw)
+    name = next(iter(calls[0]))
+    arguments = dict(calls[0][name])
+    if kind == "unparsed":
+        body = json.dumps({"name": name, "arguments": arguments})
+        return f"<tool_call>\n{body}\n</tool_call>"
+    if kind == "name":
+        return [{name + "_info": arguments}, *calls[1:]]
+    if kind == "count" or not arguments:
+        return [*calls, calls[0]]
+    key = draw.choice(sorted(arguments))
+    if kind == "missing":
+        del arguments[key]
+    else:
+        value = arguments[key]
+        arguments[key] = [value] if kind == "type" else _other(value)
+    return [{name: arguments}, *calls[1:]]
+
+
+def _asked(name: str) -> str:
+    """A function's name as the harness offers it to the model."""
+    return name.replace(".", "_")
+
+
+def _call(code: str, item: Item) -> dict[str, Any]:
+    """`mv(source='a')` as a call; arguments without a name get that of the tool's parameter."""
+    node = ast.parse(code, mode="eval").body
+    assert isinstance(node, ast.Call)
+    name = ast.unparse(node.func)
+    names = next(
+        (list(tool["parameters"]["properties"]) for tool in item.tools if tool["name"] == name), []
+    )
+    arguments = dict(zip(names, map(ast.literal_eval, node.args), strict=False))
+    arguments |= {word.arg or "": ast.literal_eval(word.value) for word in node.keywords}
+    return {name: arguments}
+
+
 def _plain(value: Any) -> Any:
     """An expected value: objects list what is allowed by key."""
     if isinstance(value, dict):
@@ -185,189 +171,26 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
-def as_recorded(answer: Any) -> Any:
-    """An answer as the harness writes it: the arguments of a call are JSON text."""
-    if isinstance(answer, list):
-        return [
-            {
-                name: json.dumps(args) if isinstance(args, dict) else args
-                for name, args in part.items()
-            }
-            if isinstance(part, dict)
-            else as_recorded(part)
-            for part in answer
-        ]
-    return answer
-
-
-def wrong_answer(item: Item, draw: random.Random) -> tuple[Any, str, str, list[str]]:
-    """A wrong answer as (answer, error type, error message, flags)."""
-    if item.category in MULTI_TURN:
-        kind = draw.choice(["state", "state", "empty", "forced"])
-        turns = [[[call] for call in turn] for turn in item.expected]
-        cut = max(1, len(turns) - 1)
-        if kind == "state":
-            turns[cut - 1] = turns[cut - 1][:-1]
-            message = "Model instance for GorillaFileSystem does not match the state expected."
-            return turns, "multi_turn:instance_state_mismatch", message, []
-        if kind == "empty":
-            return (
-                [*turns[:cut], [["I have done what you asked."]]],
-                "multi_turn:empty_turn_model_response",
-                f"Model response list is empty for turn {cut}",
-                [],
-            )
-        first = turns[0][0] if turns[0] else ["ls()"]
-        return (
-            [[first] * 20],
-            "multi_turn:force_terminated",
-            "Model was force-terminated during inference at turn 0.",
-            ["forced_stop"],
-        )
-    if item.category in NO_CALL:
-        tool = item.tools[0]["name"] if item.tools else "search"
-        return [{tool: {"query": "now"}}], "irrelevance_error:decoder_success", "", []
-    kind = draw.choice(["value", "value", "name", "missing", "text", "count", "type", "unparsed"])
-    if item.expected is None or kind == "text":
-        return (
-            "Could you tell me a little more about what you need?",
-            "ast_decoder:decoder_wrong_output_format",
-            "Did not output in the specified format.",
-            [],
-        )
-    calls = right_answer(item, draw)
-    name = next(iter(calls[0]))
-    if kind == "unparsed":
-        body = json.dumps({"name": name, "arguments": calls[0][name]})
-        text = f"<tool_call>\n{body}\n</tool_call>"
-        return text, "ast_decoder:decoder_failed", "Invalid syntax.", ["unparsed_call"]
-    if kind == "name":
-        calls[0] = {name.split(".")[-1] + "_info": calls[0][name]}
-        return (
-            calls,
-            "simple_function_checker:wrong_func_name",
-            f"Function name '{name}' not found in model output.",
-            [],
-        )
-    if kind == "count":
-        return (
-            [*calls, calls[0]],
-            "parallel_function_checker_no_order:wrong_count",
-            "Wrong number of functions.",
-            [],
-        )
-    arguments = dict(calls[0][name])
-    if arguments:
-        key = draw.choice(sorted(arguments))
-        if kind == "missing":
-            del arguments[key]
-            calls[0] = {name: arguments}
-            return (
-                calls,
-                "simple_function_checker:missing_required",
-                f"Missing required parameter: '{key}'.",
-                [],
-            )
-        value = arguments[key]
-        arguments[key] = str(value) + " " if kind == "type" else _other(value)
-        calls[0] = {name: arguments}
-        error = "type_error:simple" if kind == "type" else "value_error:string"
-        return calls, error, f"Invalid value for parameter '{key}': {arguments[key]!r}.", []
-    return [*calls, calls[0]], "simple_function_checker:wrong_count", "Wrong number.", []
+def _text(value: Any) -> str:
+    """A value as source text, which the Java and JavaScript checkers read."""
+    return value if isinstance(value, str) else json.dumps(_plain(value))
 
 
 def _other(value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
-        return value * 10
+        return value * 10 + 1
     if isinstance(value, str):
-        return value[:-1] if len(value) > 1 else value + "x"
+        return value[:-1] + "x"
     return str(value)
 
 
-# -- evaluations
-
-
-def evaluate(
-    folder: Path,
-    items: list[Item],
-    right: list[bool],
-    *,
-    subject: str,
-    seed: int,
-    digest: str,
-    subset_of: dict[str, Any] | None = None,
-    hostile: bool = False,
-    repeats: int = 1,
-    conditions: dict[str, Any] | None = None,
-    **over: Any,
-) -> None:
-    """Write an evaluation folder with the given outcome per item."""
-    draw = random.Random(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for item, first in zip(items, right, strict=True):
-        for repeat in range(repeats):
-            # The same weights answer a few items otherwise when asked again.
-            good = first if repeat == 0 or draw.random() > 0.03 else not first
-            rows.append(_row(item, good, repeat, draw, hostile, len(rows)))
-    with (folder / "items.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    with (
-        (folder / "questions.jsonl.gz").open("wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file,
-    ):
-        for item in items:
-            row = {
-                "category": item.category,
-                "id": item.id,
-                "occurrence": item.occurrence,
-                "question": item.question,
-                "tools": item.tools,
-                "expected": item.expected,
-            }
-            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
-    summary = summarise(rows, subject, subset_of, repeats)
-    summary.update(over)
-    _write(folder / "summary.json", summary)
-    _write(folder / "manifest.json", _evaluation_manifest(subject, digest, conditions or {}))
-
-
-def _row(
-    item: Item, good: bool, repeat: int, draw: random.Random, hostile: bool, number: int
-) -> dict[str, Any]:
-    answer, error, message, flags = (
-        (right_answer(item, draw), "", "", []) if good else wrong_answer(item, draw)
-    )
-    if hostile and not good:
-        answer = HOSTILE[number % len(HOSTILE)]
-        error, message = "value_error:string</script>", HOSTILE[0]
-    calls = _count_calls(answer)
-    tokens = 12 + 28 * calls + draw.randrange(30)
-    return {
-        "category": item.category,
-        "id": item.id,
-        "occurrence": item.occurrence,
-        "index": item.index,
-        "repeat": repeat,
-        "cluster": item.cluster,
-        "valid": int(good),
-        "strict_valid": int(good and "unparsed_call" not in flags),
-        "error_type": error,
-        "error_message": message,
-        "answer": json.dumps(as_recorded(answer), ensure_ascii=False),
-        "expected": json.dumps(item.expected, ensure_ascii=False),
-        "calls": calls,
-        "flags": ";".join(flags),
-        "prompt_tokens": 180 + 90 * len(item.tools) + draw.randrange(40),
-        "completion_tokens": tokens,
-        "latency_s": round(0.2 + tokens * 0.011 + draw.random() * 0.2, 3),
-        "requests": max(1, len(item.question)),
-        "finish_reason": "tool_calls" if calls else "stop",
-    }
+def as_recorded(answer: Any) -> Any:
+    """An answer as the harness writes it: the arguments of a call are JSON text."""
+    if isinstance(answer, dict):
+        return {name: json.dumps(arguments) for name, arguments in answer.items()}
+    return [as_recorded(part) for part in answer] if isinstance(answer, list) else answer
 
 
 HOSTILE = [
@@ -376,77 +199,181 @@ HOSTILE = [
     "{{ 7 * 7 }} {% raw %} ${7*7}",
     "\u202eevil\u202c \x07\x1b[31m\x00 \u2028 \ud7ff",
     "x" * 100_000,
-    [{"f": {"a": float("nan"), "b": None, "<b>": "</textarea>"}}],
+    [{"f": '{"a": NaN, "b": null, "<b>": "</textarea>"}'}],
     "",
 ]
 
 
-def _count_calls(answer: Any) -> int:
-    if isinstance(answer, str):
-        return 0
-    return sum(1 if isinstance(part, dict) else sum(len(step) for step in part) for part in answer)
+# -- evaluations
+
+
+Wish = Callable[[Item], bool]
+"""Whether the model should answer an item right."""
+
+
+def wished_before(item: Item) -> bool:
+    """Outcomes before the training."""
+    return random.Random(f"before/{item.key}").random() < BEFORE[item.category]
+
+
+def wished_after(effect: Effect, seed: int) -> Wish:
+    """Outcomes after the training: some wrong items gained, some right ones lost."""
+
+    def wish(item: Item) -> bool:
+        gain, loss = effect.of(item.category)
+        luck = random.Random(f"after/{seed}/{item.key}").random()
+        return luck >= loss if wished_before(item) else luck < gain
+
+    return wish
+
+
+@cache
+def scored(
+    per_category: int | None, effect: Effect | None, seed: int, repeat: int, hostile: bool
+) -> tuple[ItemOutcome, ...]:
+    """The outcomes of a simulated model: the baseline without an effect."""
+    wish = wished_before if effect is None else wished_after(effect, seed)
+    items = chosen_items(per_category)
+    with tempfile.TemporaryDirectory() as folder:
+        harness_folder(Path(folder), items, wish, seed, repeat, hostile)
+        return tuple(results.outcomes(Path(folder) / "output", items, repeat))
+
+
+def harness_folder(
+    folder: Path, items: Items, wish: Wish, seed: int, repeat: int, hostile: bool
+) -> None:
+    """Write result/ as the harness does, and let nvidia-bfcl score it into score/."""
+    output = folder / "output"
+    data.write(items, data.installed_data(BFCL_ENV), folder / "data")
+    answered = output / "result" / "policy"
+    answered.mkdir(parents=True)
+    for category, chosen in items.items():
+        rows = [_row(item, wish(item), seed, repeat, hostile) for item in chosen]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (answered / f"BFCL_v3_{category}_result.json").write_text(text, encoding="utf-8")
+    command = [
+        str(BFCL_ENV / "bin/bfcl"), "evaluate", "--model", "policy", "--model-mapping", "oai",
+        "--test-category", "multi_turn,ast", "--result-dir", str(output), "--score-dir",
+        str(output), "--model-args",
+        "base_url=http://127.0.0.1:1/v1/chat/completions,native_calling=True",
+    ]  # fmt: skip
+    env = {**os.environ, "BFCL_DATA_DIR": str(folder / "data"), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
+
+
+def _row(item: Item, good: bool, seed: int, repeat: int, hostile: bool) -> dict[str, Any]:
+    # The same weights answer a few items otherwise when asked again.
+    again = random.Random(f"again/{seed}/{repeat}/{item.key}")
+    if repeat and again.random() < 0.03:
+        good = not good
+    draw = random.Random(f"answer/{item.key}/{good}/{seed if not good else 0}")
+    answer = right_answer(item, draw) if good else wrong_answer(item, draw)
+    recorded = as_recorded(answer)
+    if hostile and not good and group_of(item.category) != "multi_turn":
+        recorded = draw.choice(HOSTILE)
+    calls = 0 if isinstance(recorded, str) else str(recorded).count("{'")
+    tokens = 12 + 28 * calls + draw.randrange(30)
+    prompt, latency = 180 + 90 * len(item.tools), round(0.2 + tokens * 0.011, 3)
+    multi_turn = group_of(item.category) == "multi_turn"
+    return {
+        "id": item.id,
+        "result": recorded,
+        "input_token_count": [[prompt]] if multi_turn else prompt,
+        "output_token_count": [[tokens]] if multi_turn else tokens,
+        "latency": [[latency]] if multi_turn else latency,
+    }
+
+
+def evaluation_folder(
+    folder: Path,
+    outcomes: Sequence[ItemOutcome],
+    *,
+    per_category: int | None,
+    digest: str,
+    conditions: dict[str, Any] | None = None,
+    **over: Any,
+) -> None:
+    """Write an evaluation folder with the given outcomes; `over` replaces keys of the summary."""
+    folder.mkdir(parents=True)
+    place = {item.key: n for n, item in enumerate(data.flat(chosen_items(per_category)))}
+    ordered = sorted(outcomes, key=lambda outcome: (place[outcome.key], outcome.repeat))
+    record.write_items(folder, ordered)
+    record.write_questions(folder, data.question_rows(chosen_items(per_category)))
+    _write(folder / "summary.json", summarise(folder.name, ordered, per_category) | over)
+    _write(folder / "manifest.json", _evaluation_manifest(folder.name, digest, conditions or {}))
 
 
 def summarise(
-    rows: list[dict[str, Any]], subject: str, subset_of: dict[str, Any] | None, repeats: int
+    subject: str, outcomes: Sequence[ItemOutcome], per_category: int | None
 ) -> dict[str, Any]:
-    """A summary.json of the given rows."""
-    population = Counter(item.category for item in all_items())
-    categories = {}
-    for category in CATEGORIES:
-        members = [row for row in rows if row["category"] == category]
-        if not members:
-            continue
-        correct = sum(row["valid"] for row in members)
-        categories[category] = {
-            "accuracy": 100 * correct / len(members),
-            "correct": correct,
-            "n": len(members),
-            "population": population[category],
-        }
-    accuracy = {c: v["accuracy"] for c, v in categories.items()}
-    groups = group_scores(accuracy, population)
-    flags = Counter(flag for row in rows for flag in row["flags"].split(";") if flag)
+    """A summary.json of the given outcomes."""
+    scores = results.scores(record.accuracies(outcomes))
+    strict = results.scores(record.accuracies(outcomes, strict=True))
+    repeats = 1 + max(outcome.repeat for outcome in outcomes)
+    number = Counter(outcome.category for outcome in outcomes)
+    flags = Counter(flag for outcome in outcomes for flag in outcome.flags)
     return {
         "schema": 1,
         "subject": subject,
-        "n": len(rows) // repeats,
-        "overall": sum(groups.values()) / 3,
-        "groups": groups,
-        "categories": categories,
-        "strict": {"overall": sum(groups.values()) / 3 - 0.05},
-        "subset": subset_of,
+        "n": len(outcomes) // repeats,
+        "overall": scores["overall"],
+        "groups": scores["groups"],
+        "categories": {
+            category: {
+                "accuracy": scores["categories"][category],
+                "correct": sum(o.valid for o in outcomes if o.category == category),
+                "n": number[category],
+                "population": POPULATION[category],
+            }
+            for category in CATEGORIES
+        },
+        "strict": {"overall": strict["overall"], "groups": strict["groups"]},
+        "subset": None
+        if per_category is None
+        else {
+            "non_live": per_category,
+            "live": per_category,
+            "multi_turn": max(3, per_category // 3),
+            "categories": {},
+            "seed": 1,
+        },
         "valid": True,
         "reasons": [],
+        "warnings": [],
         "errors": {},
         "flags": dict(flags),
         "repaired": 3,
-        "requests": sum(row["requests"] for row in rows) + 3,
-        "repeats": 1,
-        "warnings": [],
+        "rounds": 1,
+        "requests": sum(outcome.requests for outcome in outcomes) + 3,
+        "retried_requests": 3,
         "sampling_seen": [{"temperature": 0.0, "top_p": 1.0}],
+        "repeats": repeats,
         "canary": {"answered": True, "parsed_call": True, "call_as_text": False, "text": True},
         "harness_overall": 51.22,
     }
 
 
-def group_scores(accuracy: dict[str, float], population: dict[str, int]) -> dict[str, float]:
-    """The three groups of the official formula, from accuracies per category."""
-    simple = sum(accuracy[c] for c in ["simple", "java", "javascript"]) / 3
-    rest = [accuracy[c] for c in ["multiple", "parallel", "parallel_multiple", "irrelevance"]]
-    total = sum(population[c] for c in LIVE)
-    return {
-        "non_live": (simple + sum(rest)) / 5,
-        "live": sum(accuracy[c] * population[c] for c in LIVE) / total,
-        "multi_turn": sum(accuracy[c] for c in MULTI_TURN) / 4,
-    }
+def spoil(folder: Path) -> None:
+    """Put into items.csv what no harness wrote: markup as error types, NaN, missing numbers."""
+    csv.field_size_limit(10**9)
+    with (folder / "items.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows):
+        if row["valid"] == "0":
+            row["error_type"], row["error_message"] = "value_error:string</script>", HOSTILE[0]
+        row["prompt_tokens"] = ["nan", "", "inf", row["prompt_tokens"]][number % 4]
+        row["latency_s"] = ["nan", "", "x"][number % 3]
+    with (folder / "items.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _evaluation_manifest(subject: str, digest: str, conditions: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": 1,
         "subject": subject,
-        "weights": {"path": f"/models/{subject}", "digest": digest, "name": "Qwen3-4B-demo"},
+        "weights": {"path": f"/models/{subject}", "digest": digest, "name": "simulated model"},
         "config_digest": "c0ffee" + "0" * 58,
         "comparable": {
             "items": "d1" * 32,
@@ -594,29 +521,13 @@ def train(folder: Path, *, seed: int, curves: bool = True, healthy: bool = True)
             "schema": 1,
             "path": "results/runs/grpo/model",
             "digest": f"{seed:02d}" * 32,
-            "name": "Qwen3-4B-demo, trained",
+            "name": "simulated model after step 240",
             "base_digest": "ba5e" * 16,
             "checks": {"same_tensors": True, "no_nan": True, "greedy_equal": "4 of 4 prompts"},
             "dtype": "bfloat16",
             "tensors_changed": 398,
         },
     )
-
-
-def draw_before(items: list[Item], seed: int = 7) -> list[bool]:
-    """Outcomes before the training."""
-    draw = random.Random(seed)
-    return [draw.random() < BEFORE[item.category] for item in items]
-
-
-def draw_after(items: list[Item], before: list[bool], effect: Effect, seed: int) -> list[bool]:
-    """Outcomes after the training: some wrong items gained, some right ones lost."""
-    draw = random.Random(seed)
-    after = []
-    for item, good in zip(items, before, strict=True):
-        gain, loss = effect.categories.get(item.category, (effect.gain, effect.loss))
-        after.append(draw.random() >= loss if good else draw.random() < gain)
-    return after
 
 
 def _write(path: Path, value: Any) -> None:

@@ -387,6 +387,8 @@ def test_no_serious_finding_of_axe(
         path, fragment.format(simple=simple), color_scheme=scheme, bypass_csp=True
     ).ready()
     opened.page.wait_for_selector("[data-chart] svg")
+    # The shadow at the edge of a table that goes on is a gradient, behind which axe cannot measure.
+    opened.page.add_style_tag(content=".scroll { background: none !important; }")
     for box in opened.page.locator("details").all():
         box.evaluate("box => { box.open = true; }")
     opened.page.evaluate(axe)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolgain.errors import UserError
@@ -150,6 +150,13 @@ def test_long_answers_are_cut_so_that_the_page_stays_small() -> None:
     assert (len(side[4]), side[5]) == (limit, 100_000)
 
 
+def test_runaway_answers_do_not_take_for_ever() -> None:
+    before = numbered([outcome(False, answer="x" * 2_000_000) for _ in range(20)])
+    packed = pack({"baseline": before}, {}, 200_000)
+    assert len(packed.text) <= 200_000
+    assert packed.notes
+
+
 def test_items_are_in_the_order_of_the_data() -> None:
     outcomes = {
         (c, i, 0): outcome(True) for c, i in
@@ -285,6 +292,7 @@ HOSTILE = st.one_of(
 )  # fmt: skip
 
 
+@settings(deadline=None, max_examples=30)
 @given(text=HOSTILE)
 def test_text_from_outside_stays_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     value = comparison(
@@ -297,9 +305,9 @@ def test_text_from_outside_stays_text(tmp_path_factory: pytest.TempPathFactory, 
     )  # fmt: skip
     value["runs"] = {f"run {text}": value["runs"]["grpo"]}
     page = rendered(tmp_path_factory.mktemp("hostile"), value)
-    plain = rendered(tmp_path_factory.mktemp("plain"), comparison(**{**value, "runs": {}}))
     scripts = [a for tag, a in page.elements if tag == "script"]
-    assert len(scripts) == sum(tag == "script" for tag, _ in plain.elements)
+    # Colour scheme, five pieces of data, two libraries, four programs.
+    assert len(scripts) == 1 + 5 + 2 + 4
     allowed = {"class", "id", "type", "href", "role", "aria-label"}
     assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
     assert all(set(a) <= allowed for a in scripts)

@@ -19,6 +19,9 @@ OTHER = "other errors"
 LARGEST_MATRIX = 14
 """Error types beyond this number are taken together, so that the matrix can be read."""
 
+BEST_RATIO = 40
+"""Answers do not compress better than this, except for endless repetition."""
+
 # What is given up, step by step, until the data fits: long answers first, tools last.
 ANSWER_LIMITS = (None, 40_000, 8_000, 2_000, 600, 200)
 
@@ -119,11 +122,11 @@ def pack(
     keys = _ordered({key for outcomes in sides.values() for key in outcomes})
     for tools in (True, False):
         for longest in ANSWER_LIMITS:
-            text = _encoded(keys, sides, questions, longest, tools)
-            if len(text) <= limit:
+            text = _encoded(keys, sides, questions, longest, tools, limit)
+            if text is not None and len(text) <= limit:
                 return ItemData(text, tuple(_notes(longest, tools)))
     return ItemData(
-        _encoded([], {name: {} for name in sides}, {}, None, False),
+        _encoded([], {name: {} for name in sides}, {}, None, False, limit) or "",
         ("The items do not fit into this page; they are in the evaluation folders.",),
     )
 
@@ -152,7 +155,9 @@ def _encoded(
     questions: Mapping[Key, Question],
     longest: int | None,
     tools: bool,
-) -> str:
+    limit: int,
+) -> str | None:
+    """The data as text; None where it is so long that compressing it is not worth the time."""
     tables = _Tables()
     rows = [
         [
@@ -172,6 +177,8 @@ def _encoded(
         "items": rows,
     }
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if len(text) > BEST_RATIO * max(limit, 10_000):
+        return None
     # A lone surrogate becomes its JSON escape.
     data = gzip.compress(text.encode("utf-8", "backslashreplace"), 9, mtime=0)
     return b64encode(data).decode("ascii")

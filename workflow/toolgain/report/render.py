@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -53,6 +54,7 @@ def run(comparison: Path, results: Path, config: Mapping[str, Any], out: Path) -
     html = _html(content, sources, comparison.read_bytes(), text, section.max_megabytes)
     write_text(out, html)
     write_text(out.with_suffix(".md"), text)
+    click.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB). {content.sentence}")
 
 
 def _html(

@@ -62,7 +62,7 @@ ERRORS = {
     "type_error:nested": "wrong type inside a list",
     "type_error:java": "wrong Java type",
     "type_error:js": "wrong JavaScript type",
-    "ast_decoder:decoder_failed": "answer not readable as calls",
+    "ast_decoder:decoder_failed": "no readable call",
     "ast_decoder:decoder_wrong_output_format": "text where calls were expected",
     "irrelevance_error:decoder_success": "called where no tool fits",
     "relevance_error:decoder_failed": "no call where one was wanted",

@@ -54,6 +54,9 @@ const Calls = (() => {
     return a === b;
   }
 
+  // Arguments of Java and JavaScript come as source text.
+  const source = (value) => plain(typeof value === "string" ? value : JSON.stringify(value));
+
   /* Whether `value` is one of the `allowed`; allowed values of objects list values by key. */
   function accepted(value, allowed) {
     return allowed.some((one) => {
@@ -121,14 +124,15 @@ const Calls = (() => {
   }
 
   /* A given call; what differs from the expected call (if any) or from the other side is marked. */
-  function givenCall(one, wanted, hasExpected) {
+  function givenCall(one, wanted, hasExpected, asSource) {
     if (one.code !== undefined) return element("div", { class: "call" }, one.code);
     const strange = hasExpected && (!wanted || !sameName(one.name, wanted.name));
     const name = strange ? element("mark", { class: "name", title: wanted ? `expected: ${wanted.name}` : "not expected" }, one.name) : element("span", { class: "name" }, one.name);
     if (!one.args) return element("div", { class: "call" }, name, "(", element("mark", {}, one.raw ?? ""), ")");
     const lines = Object.entries(one.args).map(([key, value]) => {
       const known = wanted && sameName(one.name, wanted.name);
-      const wrong = known && !(key in wanted.args && accepted(value, wanted.args[key]));
+      const fits = (allowed) => accepted(value, allowed) || (asSource && allowed.some((each) => source(each) === source(value)));
+      const wrong = known && !(key in wanted.args && fits(wanted.args[key]));
       const note = !known ? "" : key in wanted.args ? `expected: ${wanted.args[key].map(shown).join(" or ")}` : "not expected";
       return argument(key, shown(value), wrong, note);
     });
@@ -140,11 +144,12 @@ const Calls = (() => {
     return element("div", { class: "call" }, name, "(", lines, ")");
   }
 
-  function givenAnswer(text, expected) {
+  /* A single-turn answer; without `expected` nothing is marked. */
+  function givenAnswer(text, expected, asSource) {
     const given = answer(text);
     if (given.calls) {
       const wanted = expected ? paired(given.calls, expected) : [];
-      const parts = given.calls.map((one, i) => givenCall(one, wanted[i], Boolean(expected)));
+      const parts = given.calls.map((one, i) => givenCall(one, wanted[i], Boolean(expected), asSource));
       if (expected && given.calls.length < expected.length) parts.push(element("p", { class: "call" }, element("mark", { class: "missing" }, `${expected.length - given.calls.length} of ${expected.length} calls missing`)));
       return parts;
     }

@@ -121,7 +121,7 @@ const Items = (() => {
     const kind = change[index];
     const [before, after] = sides(row);
     const question = messages(row)[0] ?? "";
-    const how = [before, after].map((side) => (side ? errorTitle(kindOf(side)) : "not there")).join(" → ");
+    const how = kind === "right" ? "" : [before, after].map((side) => (side ? errorTitle(kindOf(side)) : "not there")).join(" → ");
     const head = element("button", { type: "button", class: "item-head", "aria-expanded": String(open === index), on: { click: () => toggle(index) } },
       element("span", { class: `badge ${kind}` }, BADGES[kind]),
       element("span", { class: "what" }, element("span", { class: "who" }, row[ID] + (row[OCCURRENCE] ? ` (item ${row[OCCURRENCE] + 1} of this id)` : "")), element("span", { class: "question" }, question.slice(0, 300))),
@@ -174,8 +174,13 @@ const Items = (() => {
       row[TURNS] ? row[TURNS].flat().map(said) : element("p", { class: "nothing" }, "The question was not recorded."),
       element("div", { class: "answers" },
         element("div", {}, element("h4", {}, "Expected"), wanted),
-        answerBox("Before", before, () => Calls.givenAnswer(before[ANSWER], expected)),
-        answerBox("After", after, () => Calls.givenAnswer(after[ANSWER], expected))));
+        answerBox("Before", before, () => given(row, before, expected)),
+        answerBox("After", after, () => given(row, after, expected))));
+  }
+
+  /* What the harness accepts carries no marks. */
+  function given(row, side, expected) {
+    return Calls.givenAnswer(side[ANSWER], side[VALID] === 1 ? null : expected, category(row).startsWith("java"));
   }
 
   function wantedWords(row) {
