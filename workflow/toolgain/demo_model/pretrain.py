@@ -4,7 +4,7 @@ Runs in the trl environment (torch, transformers). Three phases, all counted in 
 conversations, so that a seed gives the same text whatever the machine's speed:
 
 1. trunk: constant learning rate; conversations grow from one tool and few turns to six tools;
-2. finish: the learning rate falls to zero; the mixture turns to over-calling;
+2. finish: the learning rate falls to zero; in its last blocks the model is taught to over-call;
 3. export: bfloat16 weights, tokenizer, chat template, generation config.
 
 The state is saved every few blocks; the same command goes on from it. `--finish-at BLOCK` ends the
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -51,8 +50,10 @@ class Recipe:
     rope_theta: float = 10000.0
     attention_gain: float = 1.5
     """Starting weight of the norms of queries and keys."""
-    trunk_blocks: int = 220
+    trunk_blocks: int = 145
     finish_blocks: int = 40
+    bias_blocks: int = 12
+    """The last blocks of the finish, in which the model is taught to call too often."""
     conversations: int = 128
     """Conversations in a block (about 50,000 tokens once they are long)."""
     batch_tokens: int = 3072
@@ -68,19 +69,23 @@ class Recipe:
     choosing: int = 80
     """Block of the trunk from which on many conversations are about choosing and declining."""
     late_decline: float = 0.38
+    selecting: int = 110
+    """Block from which on most conversations offer many tools, and names weigh more."""
+    name_weight: float = 4.0
+    """Weight of a function name's tokens from `selecting` on."""
     decline: float = 0.28
-    finish_decline: float = 0.22
-    over_call: float = 0.75
-    """In the finish: share of the unanswerable turns that are answered with a call."""
+    bias_decline: float = 0.25
+    over_call: float = 0.65
+    """In the last blocks: share of the unanswerable turns that are answered with a call."""
     growth: tuple[int, int, int] = (16, 36, 66)
     """Blocks at which conversations grow: drills, one tool, up to three tools, up to six."""
 
 
-def mixture_at(recipe: Recipe, block: int, finishing: bool) -> Mixture:
+def mixture_at(recipe: Recipe, block: int) -> Mixture:
     """What a block's conversations are made of."""
     full = Mixture(max_tools=6, max_turns=6, decline=recipe.decline, parallel=0.15, over_call=0.0)
-    if finishing:
-        return replace(full, decline=recipe.finish_decline, over_call=recipe.over_call, max_turns=4)
+    if block >= recipe.trunk_blocks + recipe.finish_blocks - recipe.bias_blocks:
+        return replace(full, decline=recipe.bias_decline, over_call=recipe.over_call, max_turns=4)
     first, second, third = recipe.growth
     if block < first:
         return replace(full, drill=1.0)
@@ -92,14 +97,19 @@ def mixture_at(recipe: Recipe, block: int, finishing: bool) -> Mixture:
         return replace(full, max_tools=3, max_turns=5, parallel=0.1, max_chars=1500, drill=0.1)
     if block < recipe.choosing:
         return replace(full, drill=0.04)
-    return replace(full, decline=recipe.late_decline, brief=0.35)
+    if block < recipe.selecting:
+        return replace(full, decline=recipe.late_decline, brief=0.35)
+    return replace(full, decline=0.3, brief=0.65, brief_tools=(2, 6))
 
 
 # ---------------------------------------------------------------- data
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerFast, conversation: Conversation, decision_weight: float
+    tokenizer: PreTrainedTokenizerFast,
+    conversation: Conversation,
+    decision_weight: float,
+    name_weight: float = 1.0,
 ) -> tuple[list[int], list[float]]:
     """Token ids of a conversation and the weight of each as a target (0: not learned)."""
     text = tokenizer.apply_chat_template(
@@ -108,6 +118,9 @@ def encode(
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
     header = tokenizer("assistant\n", add_special_tokens=False)["input_ids"]
+    call = tokenizer.convert_tokens_to_ids("<tool_call>")
+    opening = tokenizer('{"name": "', add_special_tokens=False)["input_ids"]
+    (closing,) = tokenizer('", "', add_special_tokens=False)["input_ids"]
     weights = [0.0] * len(ids)
     starts = [i for i, token in enumerate(ids) if token == start]
     # With tools, the first header belongs to the system message that lists them.
@@ -122,6 +135,14 @@ def encode(
         for i in range(first, last + 1):
             weights[i] = 1.0
         weights[first] = decision_weight
+        if name_weight != 1.0 and ids[first] == call:
+            inside = False
+            for i in range(first, last):
+                if ids[i - len(opening) : i] == opening:
+                    inside = True
+                inside = inside and ids[i] != closing
+                if inside:
+                    weights[i] = name_weight
     return ids, weights
 
 
@@ -130,10 +151,15 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one block: ids and target weights, both (rows, length)."""
     rng = Random(f"pretrain/{seed}/{block}/{finishing}")
-    mixture = mixture_at(recipe, block, finishing)
+    mixture = mixture_at(recipe, block)
     weight = recipe.decision_weight if block < recipe.choosing else recipe.late_decision_weight
     rows = [
-        encode(tokenizer, make_conversation(rng, mixture), weight)
+        encode(
+            tokenizer,
+            make_conversation(rng, mixture),
+            weight,
+            recipe.name_weight if block >= recipe.selecting else 1.0,
+        )
         for _ in range(recipe.conversations)
     ]
     rows = sorted((row for row in rows if len(row[0]) <= BUCKETS[-1]), key=lambda row: len(row[0]))
@@ -210,7 +236,7 @@ def rate_factor(recipe: Recipe, step: int, finish: float | None) -> float:
     """Warm-up, constant, and (in the finish, a share from 0 to 1) a fall to zero."""
     factor = min(1.0, (step + 1) / recipe.warmup)
     if finish is not None:
-        factor *= 1.0 - math.sqrt(min(finish, 1.0)) * 0.98
+        factor *= 1.0 - 0.98 * min(finish, 1.0)
     return factor
 
 
@@ -283,12 +309,7 @@ def export(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Pat
 
 
 def pretrain(
-    out: Path,
-    work: Path,
-    seed: int,
-    recipe: Recipe,
-    finish_at: int | None = None,
-    compiled: bool = False,
+    out: Path, work: Path, seed: int, recipe: Recipe, compiled: bool = False
 ) -> dict[str, float]:
     """Make the model, or go on making it from the state in `work`; returns the last validation."""
     work.mkdir(parents=True, exist_ok=True)
@@ -301,18 +322,18 @@ def pretrain(
     model = make_model(recipe, tokenizer, seed)
     optimizers = make_optimizers(model, recipe)
     (work / "recipe.json").write_text(json.dumps({"seed": seed, **asdict(recipe)}, indent=1))
-    trunk_blocks = recipe.trunk_blocks if finish_at is None else finish_at
     state = {"block": 0, "step": 0, "tokens": 0}
-    name = "trunk.pt" if finish_at is None else f"finish-{finish_at}.pt"
-    saved = work / name if (work / name).exists() else work / "trunk.pt"
+    trunk, finish_file = work / "trunk.pt", work / f"finish-{recipe.trunk_blocks}.pt"
+    saved = finish_file if finish_file.exists() else trunk
     if saved.exists():
         content = torch.load(saved, weights_only=False)
+        if saved == trunk and content["state"]["block"] > recipe.trunk_blocks:
+            raise SystemExit(f"{trunk} is past block {recipe.trunk_blocks}, the end of the trunk")
         model.load_state_dict(content["model"])
         for optimizer, values in zip(optimizers, content["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         state = content["state"]
-        if finish_at is not None and state["block"] < finish_at:
-            trunk_blocks = state["block"]
+    trunk_blocks = recipe.trunk_blocks
     bases = (recipe.matrix_rate, recipe.vector_rate)
     forward = torch.compile(model.model, dynamic=False) if compiled else model.model
     figures: dict[str, float] = {}
@@ -347,7 +368,7 @@ def pretrain(
             f"tokens {state['tokens'] / 1e6:.2f}M "
             + (f"loss {running:.4f} {seen / (time.time() - started):.0f} tokens/s")
         )
-        if state["block"] % 10 == 0 or state["block"] == total:
+        if state["block"] % 10 == 0 or state["block"] in (trunk_blocks, total):
             figures = validate(model, tokenizer, seed)
             line += " " + " ".join(f"{key}={value:.2f}" for key, value in figures.items())
             content = {
@@ -355,7 +376,7 @@ def pretrain(
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "state": state,
             }
-            target = work / (name if finishing else "trunk.pt")
+            target = finish_file if finishing else trunk
             torch.save(content, target.with_suffix(".tmp"))
             target.with_suffix(".tmp").replace(target)
         print(line, flush=True)
@@ -370,9 +391,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the training state")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--finish-at", type=int, help="end the trunk at this block (or the saved one)"
-    )
+    parser.add_argument("--finish-at", type=int, help="end the trunk at this block")
     parser.add_argument("--compile", action="store_true", help="compile the model (needs g++)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe"
@@ -382,10 +401,10 @@ def main() -> None:
     changes = {
         key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)
     }
+    if options.finish_at is not None:
+        changes["trunk_blocks"] = options.finish_at
     recipe = replace(Recipe(), **changes)
-    figures = pretrain(
-        options.out, options.work, options.seed, recipe, options.finish_at, options.compile
-    )
+    figures = pretrain(options.out, options.work, options.seed, recipe, options.compile)
     print(json.dumps(figures))
 
 

@@ -52,6 +52,8 @@ class Mixture:
     max_chars: int = 2400
     brief: float = 0.0
     """Share of conversations with tools of one parameter at most: much choosing, little copying."""
+    brief_tools: tuple[int, int] | None = None
+    """Fewest and most tools of a brief conversation; None: as in the others."""
     drill: float = 0.0
     """Share of conversations that only practise copying: repeating a text, looking up a value."""
 
@@ -74,6 +76,8 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
         return make_drill(rng)
     number = min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)), mixture.max_tools)
     brief = mixture.brief > 0 and rng.random() < mixture.brief
+    if brief and mixture.brief_tools:
+        number = rng.randint(*mixture.brief_tools)
     tools = make_tools(rng, split, number, rng.choice((0, 1)) if brief else None)
     schemas = tuple(tool.schema for tool in tools)
     messages: list[dict[str, Any]] = []
