@@ -52,13 +52,13 @@ from toolgain.files import read_json, read_jsonl, write_json
 from toolgain.progress import Progress, clock
 from toolgain.tasks.reward import Score, score
 from toolgain.training import checkpoints
-from toolgain.trl.packing import pack, unpack
+from toolgain.trl.packing import largest_difference, pack, unpack
 from toolgain.trl.sampling import complete
 
 PROGRESS = "progress:"
 """Lines on standard output that begin with this are shown to the user by the stage."""
 
-PACKING_TOLERANCE = 0.05
+PACKING_TOLERANCE = 1e-3
 """Largest difference of a log-probability when the completions of a group share their prompt."""
 
 METRICS = {
@@ -169,8 +169,8 @@ class Trainer(GRPOTrainer):
         self.val_accuracy: float | None = None
         self.val_reward = 0.0
         self.writer: SummaryWriter | None = None
-        self.shares_prompts = None if plan["section"]["trl"]["share_prompts"] else False
         super().__init__(rollout_func=self.rollout, **arguments)
+        self.shares_prompts = plan["section"]["trl"]["share_prompts"] and self._can_share_prompts()
 
     def rollout(self, prompts: list[str], _: Any) -> dict[str, Any]:
         """Sample a completion for each rendered prompt (TRL's `rollout_func`)."""
@@ -206,8 +206,6 @@ class Trainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         separate = super()._get_per_token_logps_and_entropies
         given = (model, input_ids, attention_mask, logits_to_keep)
-        if self.shares_prompts is None:
-            self.shares_prompts = self._agrees_when_packed(*given)
         if not self.shares_prompts:
             return separate(*given, *arguments, **options)
         log_probs, entropies = self._packed(*given)
@@ -241,25 +239,21 @@ class Trainer(GRPOTrainer):
             unpack(output.entropy.detach(), packed, width),
         )
 
-    @torch.no_grad()
-    def _agrees_when_packed(
-        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int
-    ) -> bool:
-        """Whether the model gives a shared prompt the numbers of separate rows, everywhere."""
-        model = self.accelerator.unwrap_model(model)
-        if model.config.get_text_config()._attn_implementation != "sdpa":
+    def _can_share_prompts(self) -> bool:
+        """Whether the model gives a shared prompt the numbers of separate rows."""
+        if self.model.config.get_text_config()._attn_implementation != "sdpa":
             return False
-        prompts = input_ids[:, :-width]
-        alike = (prompts == prompts[0]).all(dim=1).nonzero().squeeze(1)[:4]
-        part = (model, input_ids[alike], attention_mask[alike], width)
-        apart, _, _ = super()._get_per_token_logps_and_entropies(*part)
-        together, _ = self._packed(*part)
-        own = (apart - together).abs()[attention_mask[alike, -width:].bool()].max()
-        difference = self.accelerator.gather(own.reshape(1)).max().item()
-        agrees = difference < PACKING_TOLERANCE
-        if not agrees:
+        prompt, *others = [
+            self._tokenizer(task["text"], add_special_tokens=False)["input_ids"][:200]
+            for task in self.validation[:4]
+        ]
+        parts = [
+            ids[:length] for ids, length in zip([prompt, *others], (7, 1, 30, 12), strict=False)
+        ]
+        difference = largest_difference(self.model, prompt, parts, self.temperature)
+        if difference > PACKING_TOLERANCE:
             say(f"prompts are not shared in the loss: this model differs by {difference:.2g} then")
-        return agrees
+        return difference <= PACKING_TOLERANCE
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Greedy answers to all validation tasks, shared out over the processes."""
