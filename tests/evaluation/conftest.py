@@ -27,7 +27,7 @@ SECTION: dict[str, Any] = {
     "repair": {
         "rounds": 2,
         "backoff_s": 0.5,
-        "request_timeout_s": 3,
+        "request_timeout_s": 6,
         "request_attempts": 2,
     },
 }

@@ -17,6 +17,7 @@ def request(
     return {
         "number": number,
         "opening": digest(opening(asked.question[0])),
+        "tools": digest(["f"]),
         "request": f"r{number}",
         "kind": "ok",
         "attempts": [{"kind": "timeout"}] * (attempts - 1) + [{"kind": "ok"}],
@@ -93,3 +94,28 @@ def test_line_that_a_kill_cut_is_left_out(tmp_path: Path) -> None:
     file.write_text('{"number": "1"}\n{"number": "2"}\n{"numb')
     assert [row["number"] for row in read_lines(file)] == ["1", "2"]
     assert read_lines(tmp_path / "absent") == []
+
+
+def test_function_that_is_held_back_tells_requests_apart() -> None:
+    """Two items open with the same words, one of them without the function `g`."""
+    both = [{"name": "f"}, {"name": "my.g"}]
+    a = item("multi_turn_base", 0, function=both)
+    b = item("multi_turn_base", 1, question=a.question, function=both)
+    b.entry["missed_function"] = {"1": ["my.g"]}  # type: ignore[index]
+    rows = [
+        {
+            "id": one.id,
+            "result": [["x"]],
+            "input_token_count": [[11]],
+            "output_token_count": [[7]],
+            "latency": [[1]],
+        }
+        for one in (a, b)
+    ]
+    all_tools, fewer = digest(["f", "my_g"]), digest(["f"])
+    requests = [
+        request(b, "x", "held back", tools=fewer),
+        request(a, "x", "whole", tools=all_tools),
+    ]
+    assert see(requests, rows[:1], [a]).used == {"whole"}
+    assert see(requests, rows[1:], [b]).used == {"held back"}

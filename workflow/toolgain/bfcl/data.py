@@ -77,6 +77,16 @@ class Item:
         """The expected calls, or None where there are none to compare with."""
         return None if self.answer is None else self.answer["ground_truth"]
 
+    def functions_at(self, turn: int) -> set[str]:
+        """Names of the functions offered at a turn: some are held back until later ones."""
+        held_back = {
+            name
+            for later, names in self.entry.get("missed_function", {}).items()
+            for name in names
+            if int(later) > turn
+        }
+        return {tool["name"] for tool in self.tools} - held_back
+
     @property
     def tools(self) -> list[Any]:
         """The functions that the model is shown."""

@@ -293,8 +293,6 @@ def _evaluate(
             f"evaluate: another process evaluates the same weights in {first}; wait for it."
         ) from None
     with lock, _Server(job, ledger) as model_server:
-        for repeat in range(job.section.repeats):
-            processes.end_leftovers(job.folders(repeat).work)
         canary = _canary(job, ledger, model_server)
         if canary.answered and not canary.call_as_text:
             for repeat in range(job.section.repeats):
@@ -497,6 +495,7 @@ def _write(
             "nodes": int(os.environ.get("SLURM_JOB_NUM_NODES", "1")),
             "gpus": gpus,
             "gpu_hours": round(gpus * wall_s / 3600, 4),
+            **(_used() or {}),
         },
         "slurm": _slurm(),
         "host": platform.node(),
@@ -563,6 +562,13 @@ def _versions(job: Job) -> dict[str, str | None]:
 def _gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return len([part for part in visible.split(",") if part.strip()])
+
+
+def _used() -> dict[str, Any] | None:
+    """What Slurm's accounting says of this job, or None outside of Slurm."""
+    from toolgain.slurm.accounting import of_jobs
+
+    return of_jobs([os.environ["SLURM_JOB_ID"]]) if "SLURM_JOB_ID" in os.environ else None
 
 
 def _slurm() -> dict[str, str] | None:

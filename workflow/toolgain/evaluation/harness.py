@@ -15,9 +15,11 @@ from typing import Any
 import yaml
 
 from toolgain.errors import UserError
-from toolgain.evaluation import processes
+from toolgain.evaluation import confine, processes
 from toolgain.evaluation.processes import Command
 from toolgain.evaluation.server import Endpoint, free_port
+
+log = logging.getLogger(__name__)
 
 EVAL_TYPE = "bfclv3_ast"
 """NVIDIA's name for the task `multi_turn,ast` with native function calling."""
@@ -178,6 +180,9 @@ def run(
                 "command without quotes. Use a folder without spaces and such characters."
             )
         path.mkdir(parents=True, exist_ok=True)
+    # Two harnesses on the same files would spoil them.
+    if ended := processes.end_leftovers(folders.work):
+        log.warning("evaluate: ended %d processes of an attempt that was killed", ended)
     # A failed attempt would leave the results of the one before it.
     for stale in ("results.yml", ".nemo_evaluator_interrupted", ".nemo_evaluator_server_error"):
         (folders.output / stale).unlink(missing_ok=True)
@@ -191,13 +196,16 @@ def run(
         "ADAPTER_PORT": str(free_port()),
         "ADAPTER_SERVER_THREADS": str(settings.parallelism + 4),
         "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(folders.work / "home"),
     }
     with _handing_over(endpoint, folders.work) as secrets:
         config = folders.work / "run_config.yml"
         values = run_config(settings, folders, endpoint, secrets)
         config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-        command = Command([str(program), "run_eval", "--run_config", str(config)], cwd=folders.work)
-        with processes.running(command, env, folders.log) as process:
+        argv = [str(program), "run_eval", "--run_config", str(config)]
+        # The harness hands what the model wrote to Python's eval.
+        command = Command(confine.around(argv, folders.work, endpoint.base_url), cwd=folders.work)
+        with processes.running(command, env, folders.log, folders.work) as process:
             last, since = watch(), time.monotonic()
             while process.poll() is None:
                 time.sleep(0.2)

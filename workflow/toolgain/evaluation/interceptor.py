@@ -32,7 +32,7 @@ from nemo_evaluator.adapters.types import (
 from pydantic import BaseModel, Field
 
 from toolgain.evaluation.replies import Reply, read_reply
-from toolgain.evaluation.toolcalls import harness_answer, opening
+from toolgain.evaluation.toolcalls import harness_answer, opening, tool_names
 from toolgain.files import digest
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "top_k")
@@ -89,6 +89,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             "number": number or uuid.uuid4().hex,
             "at": round(started, 3),
             "opening": digest(opening(body["messages"])),
+            "tools": digest(tool_names(t["function"]["name"] for t in body.get("tools") or [])),
             "request": fingerprint,
             "kind": reply.kind,
             "attempts": attempts,

@@ -17,6 +17,8 @@ import psutil
 from toolgain.errors import GoOnLaterError
 
 STOP_S = 15.0
+MARK = "TOOLGAIN_MARK"
+"""Environment variable that says which work a process belongs to."""
 
 # What a child needs to find programs, libraries, devices and certificates. Everything else, keys
 # and tokens above all, stays behind: the harness evaluates code that the model wrote.
@@ -81,9 +83,14 @@ def package_root() -> Path:
 
 @contextmanager
 def running(
-    command: Command, env: Mapping[str, str], log: Path
+    command: Command, env: Mapping[str, str], log: Path, mark: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `command` while the block runs; it ends with the block, whatever happens."""
+    """Run `command` while the block runs; it ends with the block, whatever happens.
+
+    Args:
+        mark: put into the environment of the command and all its children, so that
+            `end_leftovers` finds them.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -91,7 +98,7 @@ def running(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**env, **command.env},
+            env={**env, **command.env, MARK: str(mark)},
             cwd=command.cwd,
             # Ctrl-C in a terminal goes to us alone; we end the children in order.
             start_new_session=True,
@@ -114,21 +121,20 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def end_leftovers(folder: Path) -> int:
-    """Kill processes of an earlier, killed attempt that still work on `folder`.
+def end_leftovers(mark: Path) -> int:
+    """Kill processes that were started with `mark` and outlived a killed attempt.
 
     Returns:
         How many there were.
     """
-    mark = str(folder.absolute())
-    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = []
-    for process in psutil.process_iter(["pid", "cmdline", "uids"]):
-        cmdline = process.info["cmdline"] or []
-        uids = process.info["uids"]
-        same_user = uids is not None and uids.real == os.getuid()
-        if process.pid not in mine and same_user and any(mark in part for part in cmdline):
-            found.append(process)
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(mark):
+                found.append(process)
+        except psutil.Error:
+            # Another user's, or gone.
+            continue
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

@@ -124,12 +124,13 @@ def serving(
         StageError: the server ended or did not answer in time; the message names the log.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    processes.end_leftovers(folder)
     port, key = free_port(), secrets.token_urlsafe(32)
     request = ServerRequest(serve, weights.absolute(), alias, port, key, folder, trl_env)
     command = BACKENDS[serve.backend](request)
     env = processes.scrubbed_environment(None, folder, with_slurm=True)
     log.info("evaluate: starting the model server (%s), log %s", serve.backend, log_file)
-    with processes.running(command, env, log_file) as process:
+    with processes.running(command, env, log_file, folder) as process:
 
         def alive() -> str | None:
             if process.poll() is None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 # The markers of the common chat formats: Hermes and Qwen, Nemotron, Mistral, Llama, DeepSeek,
@@ -71,3 +72,8 @@ def opening(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
             break
         start.append({"role": message.get("role"), "content": message.get("content")})
     return start
+
+
+def tool_names(functions: Iterable[str]) -> list[str]:
+    """Names of the functions offered, in one order, as the harness writes them: without dots."""
+    return sorted({name.replace(".", "_") for name in functions})

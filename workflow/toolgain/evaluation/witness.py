@@ -1,8 +1,8 @@
 """What the server saw: match the recorded requests with the rows that the harness wrote.
 
 A request does not say which item it belongs to, and a row does not say why an answer ended. Both
-hold the opening messages, the answer and the token counts, which is enough: requests that agree
-in all of these are interchangeable.
+lead to the opening messages, the functions offered, the answer and the token counts, which is
+enough: requests that agree in all of these are interchangeable.
 """
 
 import json
@@ -15,11 +15,11 @@ from typing import Any
 from toolgain.bfcl.categories import group_of
 from toolgain.bfcl.data import Item, Items, Key
 from toolgain.bfcl.results import Row, Seen, answers, is_error
-from toolgain.evaluation.toolcalls import opening
+from toolgain.evaluation.toolcalls import opening, tool_names
 from toolgain.files import digest
 
-Step = tuple[Any, int, int]
-"""An answer of the model with its prompt and completion tokens."""
+Step = tuple[int, Any, int, int]
+"""The turn, and an answer of the model with its prompt and completion tokens."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Evidence:
     """Failed attempts by kind."""
     sampling: list[dict[str, Any]] = field(default_factory=list)
     """The different samplings that the server received; more than one is a mistake."""
-    reported_tokens: bool = True
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -62,7 +61,7 @@ def match_requests(
     Args:
         repaired: items whose failed rows were taken out and asked again.
     """
-    waiting: dict[tuple[str, str, int, int], list[dict[str, Any]]] = defaultdict(list)
+    waiting: dict[tuple[str, str, str, int, int], list[dict[str, Any]]] = defaultdict(list)
     for request in requests:
         if request["kind"] == "ok":
             waiting[_key(request)].append(request)
@@ -74,8 +73,10 @@ def match_requests(
                 continue
             start = digest(opening(item.question[0])) if item.question[0] else ""
             found = []
-            for answer, prompt, completion in _steps(item, row):
-                candidates = waiting.get((start, digest(answer), prompt, completion))
+            for turn, answer, prompt, completion in _steps(item, row):
+                offered = digest(tool_names(item.functions_at(turn)))
+                key = (start, offered, digest(answer), prompt, completion)
+                candidates = waiting.get(key)
                 if candidates:
                     found.append(candidates.pop())
             used.update(request["number"] for request in found)
@@ -102,9 +103,10 @@ def match_requests(
     )
 
 
-def _key(request: dict[str, Any]) -> tuple[str, str, int, int]:
+def _key(request: dict[str, Any]) -> tuple[str, str, str, int, int]:
     return (
         request["opening"],
+        request["tools"],
         request["answer"],
         int(request["prompt_tokens"]),
         int(request["completion_tokens"]),
@@ -114,10 +116,10 @@ def _key(request: dict[str, Any]) -> tuple[str, str, int, int]:
 def _steps(item: Item, row: Row) -> Iterable[Step]:
     counts = row.get("input_token_count", 0), row.get("output_token_count", 0)
     if group_of(item.category) != "multi_turn":
-        return [(row["result"], int(counts[0]), int(counts[1]))]
+        return [(0, row["result"], int(counts[0]), int(counts[1]))]
     return [
-        (answer, int(prompt), int(completion))
-        for turn in zip(row["result"], *counts, strict=True)
+        (number, answer, int(prompt), int(completion))
+        for number, turn in enumerate(zip(row["result"], *counts, strict=True))
         for answer, prompt, completion in zip(*turn, strict=True)
     ]
 
