@@ -164,7 +164,7 @@ def test_a_launch_without_an_end_was_killed(tmp_path: Path) -> None:
     ("code", "text", "said"),
     [
         (1, "Traceback\nKeyError: 'tools'\n", "KeyError: 'tools'."),
-        (1, "OSError: [Errno 28] No space left on device: 'x'\n", "No space left on device"),
+        (1, "OSError: [Errno 28] No space left on device: 'x'\n", "is full"),
         (1, "RuntimeError: can't allocate memory: you tried\n", "out of memory"),
         (-9, "", "killed (signal 9)"),
         (-15, "", "SIGTERM"),

@@ -210,7 +210,7 @@ class Trl(Section):
     share_prompts: bool = Field(
         True,
         description="Compute a prompt once for all its completions in the loss, where the model's "
-        "attention allows it (checked on the first batch).",
+        "attention allows it (checked before the training).",
     )
     bf16: bool = Field(True, description="bfloat16 autocast where the processor has it.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory.")

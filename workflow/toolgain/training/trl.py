@@ -28,6 +28,9 @@ PROGRESS = "progress:"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 LOG = "train.log"
 
+FULL = 1 << 20
+"""A disk with fewer bytes free than this is full."""
+
 
 def start(job: Job, launch: Path) -> Outcome:
     """Train up to `job.steps` from the latest checkpoint that training can go on from."""
@@ -163,6 +166,8 @@ def _end_with_parent() -> None:
 def cause(code: int, log: Path) -> str:
     """Why the program failed, in a sentence, from its exit code and the end of its log."""
     text = tail(log)
+    if "No space left on device" in text or shutil.disk_usage(log.parent).free < FULL:
+        return f"the disk that holds {log.parent} is full; the last whole checkpoint is untouched."
     if out_of_memory(text):
         return "out of memory; lower trl.micro_batch or prompts_per_step."
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):

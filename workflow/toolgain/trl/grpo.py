@@ -314,7 +314,8 @@ class Trainer(GRPOTrainer):
                 self._write_info(temporary, step)
                 checkpoints.settle(temporary, checkpoints.step_folder(self.folder, step))
                 self._note_save(step, time.monotonic() - started)
-        except OSError:
+        except Exception:
+            # A full disk is an OSError here, a RuntimeError in torch, another in safetensors.
             if main:
                 shutil.rmtree(temporary, ignore_errors=True)
             raise
