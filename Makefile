@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test lint generate cluster cluster-down clean
+.PHONY: help setup demo test test-upstream lint generate cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ demo: setup ## Run the whole chain on this machine and print the verdict
 
 test: setup .venv/.dev ## Run every test
 	.venv/bin/python -m pytest $(TESTS)
+
+test-upstream: setup .venv/.dev .venvs/ray/.ready ## Test against a NeMo RL checkout: NEMO_RL_ROOT=...
+	.venv/bin/python -m pytest tests/upstream $(TESTS)
 
 lint: .venv/.dev ## Run the checks that pre-commit runs
 	.venv/bin/ruff check

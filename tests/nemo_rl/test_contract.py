@@ -102,16 +102,16 @@ class Run:
     def log_file(self) -> Path:
         return self.folder / f"log-{self.launches}"
 
-    def wait(self) -> tuple[int, str]:
+    def wait(self, seconds: float = 240) -> tuple[int, str]:
         """Exit code and output of the launch, and no step of it left."""
         code = self.folder / f"code-{self.launches}"
-        self.until(code.exists, "the end of the job", 240)
+        self.until(code.exists, "the end of the job", seconds)
         return int(code.read_text()), self.log_file.read_text()
 
-    def launch(self) -> tuple[int, str]:
+    def launch(self, seconds: float = 240) -> tuple[int, str]:
         """Submit and wait."""
         self.start()
-        return self.wait()
+        return self.wait(seconds)
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
         """Wait for something, and show the logs where it does not come."""

@@ -37,10 +37,12 @@ def smoke(config: Config) -> dict[str, Any]:
 
 
 def export(config: Config) -> dict[str, Any]:
-    """The export: one node, no GPU."""
+    """The export: one node; one GPU for NeMo RL's converter, which asks for it on loading."""
     cluster = config.cluster
+    converts = any(config.training_of(run).backend == "nemo_rl" for run in config.runs)
     return {
         **_place(cluster),
+        **_gpus(min(1, cluster.gpus_per_node) if converts else 0),
         "mem_mb": cluster.export_memory_gb * 1000,
         "runtime": minutes(cluster.export_time),
     }

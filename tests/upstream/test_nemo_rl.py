@@ -1,0 +1,229 @@
+"""toolgain held against a real NeMo RL checkout: `NEMO_RL_ROOT=... make test-upstream`.
+
+Nothing of upstream is in this repository; its files are read where they are. The version is told
+from the checkout's commit; NEMO_RL_REF names it for a copy without git history.
+"""
+
+import argparse
+import ast
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import made
+import pytest
+import yaml
+
+from toolgain.config import Config, parse_config
+from toolgain.nemo_rl import convert, lint, plan, raysub, refs, watch
+from toolgain.nemo_rl import overrides as ov
+
+pytestmark = pytest.mark.upstream
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "config/recipes").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def root() -> Path:
+    named = os.environ.get("NEMO_RL_ROOT")
+    if not named:
+        pytest.skip("NEMO_RL_ROOT names no NeMo RL checkout")
+    return Path(named).resolve()
+
+
+@pytest.fixture(scope="module")
+def ref(root: Path) -> refs.Ref:
+    named = os.environ.get("NEMO_RL_REF")
+    if named:
+        return refs.REFS[named]
+    commit = refs.commit_of(root) or ""
+    found = [r for r in refs.REFS.values() if r.commit and commit == r.commit]
+    return found[0] if found else refs.REFS["main"]
+
+
+@pytest.fixture(scope="module")
+def loader(root: Path) -> ModuleType:
+    """Upstream's own configuration loader, which needs Hydra and OmegaConf alone."""
+    spec = importlib.util.spec_from_file_location("loader", root / "nemo_rl/utils/config.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def recipe(path: Path | None) -> Config:
+    """The production configuration, with a recipe on top."""
+    values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    over = yaml.safe_load(path.read_text()) if path else {}
+    return parse_config(merged(values, over))
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def settings(root: Path, ref: refs.Ref) -> Iterator[tuple[str, dict[str, Any], Path]]:
+    """The configurations that are for this version: name, section, upstream YAML."""
+    for path in [None, *RECIPES]:
+        section = recipe(path).training.nemo_rl.model_dump()
+        own = section["ref"] if path and path.stem.endswith("0") else ref.name
+        if own == ref.name:
+            yield (path.stem if path else "config.yaml"), section, root / section["config"]
+
+
+PLACE = plan.Place(
+    model=Path("/models/some"),
+    train_file=Path("/data/train.jsonl"),
+    validation_file=Path("/data/validation.jsonl"),
+    checkpoints=Path("/work/some"),
+    nodes=2,
+    gpus_per_node=8,
+    run="grpo",
+)
+
+
+def test_upstream_s_parser_takes_every_override_and_resolves_to_the_same(
+    root: Path, ref: refs.Ref, loader: ModuleType
+) -> None:
+    from omegaconf import OmegaConf
+
+    names = []
+    for name, section, file in settings(root, ref):
+        names.append(name)
+        base = ov.load_yaml(file)
+        if not ref.has_val_at_end:
+            # The lint asks for it: the last step is validated only when it falls on the period.
+            section["max_steps"] = 55
+        asked = plan.overrides(section, 3, ref, base, PLACE, 1255)
+        asked.append(ov.Override("checkpointing.checkpoint_must_save_by", "00:03:45:00"))
+        theirs = loader.load_config(file)
+        assert OmegaConf.to_container(theirs) == OmegaConf.to_container(base)
+        applied = loader.parse_hydra_overrides(theirs, [item.render() for item in asked])
+        used = ov.apply(base, asked)
+        assert OmegaConf.to_container(applied, resolve=True) == used, name
+        assert ov.differences(asked, used) == []
+        numbers = plan.numbers(used, 1255)
+        bad = [finding for finding in lint.findings(numbers, ref) if not finding.ok]
+        assert bad == [], (name, bad)
+    assert "config.yaml" in names
+
+
+def test_the_shipped_yaml_would_leave_no_checkpoint_with_an_accuracy(
+    root: Path, ref: refs.Ref
+) -> None:
+    used = ov.apply(ov.load_yaml(root / refs.WORKPLACE_YAML), [])
+    numbers = plan.numbers(used, 1255)
+    assert (numbers.val_period, numbers.save_period, numbers.total_steps) == (10, 6, 19)
+    wrong = {finding.name for finding in lint.findings(numbers, ref) if not finding.ok}
+    assert {"save period", "last step"} <= wrong
+    # Asynchronous saves came with main.
+    assert ("async_save" in wrong) == ref.has_async_save
+
+
+def test_the_version_reads_and_has_what_the_table_says(root: Path, ref: refs.Ref) -> None:
+    base = ov.load_yaml(root / refs.WORKPLACE_YAML)
+    known = ov.keys_of(base)
+    assert {ref.train_data_key, ref.validation_data_key} <= known
+    assert ("grpo.val_at_end" in known) == ref.has_val_at_end
+    assert ("checkpointing.save_optimizer" in known) == ref.has_save_optimizer
+    assert ("policy.megatron_cfg.checkpoint.async_save" in known) == ref.has_async_save
+    plugin = "policy.generation.vllm_cfg.tool_parser_plugin"
+    assert (plugin in known) == ref.parser_plugin_is_mandatory
+    script = (root / "ray.sub").read_text()
+    assert ("SLURM_RESTART_COUNT" in script) == ref.log_folder_has_restart
+    assert ("driver_command.sh" in script) == ref.driver_in_head
+    takes = "--hf-model-name" in (root / convert.MEGATRON).read_text()
+    assert takes == ref.converter_takes_model_name
+
+
+def test_the_table_s_vllm_is_the_one_in_the_project_file(root: Path, ref: refs.Ref) -> None:
+    text = (root / "pyproject.toml").read_text()
+    assert f"vllm=={ref.vllm}" in text or f"vllm[{ref.vllm}" in text or ref.vllm in text
+
+
+def test_every_variable_that_ray_sub_takes_by_chance_is_unset_or_set(root: Path) -> None:
+    script = (root / "ray.sub").read_text()
+    taken = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*):-", script))
+    handled = set(raysub.TAKEN_BY_CHANCE) | set(raysub.HOST_ONLY)
+    # Read only with a meaning that is wanted, internal, or in a comment.
+    fine = {"REDIT_SHARD_PORTS"}
+    fine |= {"NRL_USE_FASTOKENS", "SLURM_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_JOB_NUM_NODES"}
+    fine |= {"SLURM_JOB_PARTITION", "NRL_JOB_START_EPOCH", "WORKER_NUM"}
+    left = {n for n in taken - handled - fine if not n.startswith(("SANDBOX_", "RAY_", "SLURM_"))}
+    assert left == set()
+
+
+def test_ray_sub_reads_what_it_is_given(root: Path) -> None:
+    script = (root / "ray.sub").read_text()
+    for name in ("CONTAINER", "MOUNTS", "COMMAND", "GPUS_PER_NODE", "CPUS_PER_WORKER"):
+        assert f"{name}=" in script
+    for name in ("SLURM_JOB_PARTITION", "SLURM_JOB_ACCOUNT", "SLURM_JOB_NODELIST", "ENDED"):
+        assert name in script
+
+
+def own_parser(path: Path) -> argparse.ArgumentParser:
+    """The argument parser of a program, made from its source without its imports."""
+    tree = ast.parse(path.read_text())
+    parser = argparse.ArgumentParser()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+            words = [ast.literal_eval(word) for word in node.args]
+            action = next((k.value for k in node.keywords if k.arg == "action"), None)
+            options = {"action": ast.literal_eval(action)} if action else {}
+            parser.add_argument(*words, **options)
+    return parser
+
+
+@pytest.mark.parametrize("kind", ["megatron", "dcp"])
+def test_the_converters_take_our_arguments(root: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "step_4/policy/weights/iter_0000000").mkdir(parents=True)
+    words = convert.converter(
+        kind, root, tmp_path / "step_4", Path("config.yaml"), Path("out"), Path("base")
+    )
+    parsed = own_parser(root / words[0]).parse_args(words[1:])
+    assert parsed.hf_ckpt_path == "out"
+    assert parsed.config == "config.yaml"
+
+
+def test_the_program_takes_a_config_and_hands_the_rest_to_hydra(root: Path) -> None:
+    parser = own_parser(root / refs.PROGRAM)
+    known, rest = parser.parse_known_args(["--config=some.yaml", "++a.b='c'", "~d"])
+    assert (known.config, rest) == ("some.yaml", ["++a.b='c'", "~d"])
+
+
+def test_a_duration_of_ours_is_read_as_the_same_seconds(root: Path) -> None:
+    tree = ast.parse((root / "nemo_rl/utils/timer.py").read_text())
+    function = next(n for n in tree.body if getattr(n, "name", "") == "convert_to_seconds")
+    names: dict[str, Any] = {}
+    exec(compile(ast.Module([function], []), "timer", "exec"), names)
+    for seconds in (0, 59, 13500, 90061):
+        assert names["convert_to_seconds"](lint.duration(seconds)) == seconds
+
+
+def test_the_words_that_are_looked_for_are_written(root: Path, ref: refs.Ref) -> None:
+    grpo = (root / "nemo_rl/algorithms/grpo.py").read_text()
+    assert watch._TIMEOUT in grpo
+    assert '"global_valid_seqs"' in grpo
+    logger = (root / "nemo_rl/utils/logger.py").read_text()
+    assert "exp_(\\d+)" in logger
+    checkpoint = (root / "nemo_rl/utils/checkpoint.py").read_text()
+    for word in ("tmp_step_", "training_info.json", "config.yaml"):
+        assert word in checkpoint
+    assert (watch._EARLY_STOP in grpo) == (ref.name == "main")
+
+
+def test_our_stand_in_has_no_key_that_upstream_lacks(root: Path, ref: refs.Ref) -> None:
+    if ref.name in ("v0.5.0", "v0.6.0", "v0.7.0"):
+        pytest.skip("the stand-in has the keys of main")
+    theirs = ov.keys_of(ov.load_yaml(root / refs.WORKPLACE_YAML))
+    ours = ov.keys_of(ov.load_yaml(made.SOURCE / refs.WORKPLACE_YAML))
+    assert ours <= theirs

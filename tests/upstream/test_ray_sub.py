@@ -1,0 +1,41 @@
+"""Upstream's own, unmodified ray.sub with real Ray over three hosts of the test cluster.
+
+The checkout that it runs in is made here: ray.sub from NEMO_RL_ROOT, the GRPO program and the YAML
+of tests/nemo_rl. The container options are accepted by the test cluster and do nothing.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from test_contract import Run, ray
+
+from slurm import cluster as machine
+from slurm.conftest import cluster, slurm
+
+__all__ = ["cluster", "ray"]
+
+pytestmark = [pytest.mark.upstream, pytest.mark.cluster, pytest.mark.slow]
+
+
+def test_the_real_ray_sub_brings_up_ray_and_trains(
+    cluster: None, tmp_path: Path, ray: Path
+) -> None:
+    named = os.environ.get("NEMO_RL_ROOT")
+    if not named:
+        pytest.skip("NEMO_RL_ROOT names no NeMo RL checkout")
+    environment = {
+        "PATH": f"{ray}/bin:{os.environ['PATH']}",
+        "TEST_RAY": str(ray),
+        "RAY_memory_usage_threshold": "0.99",
+    }
+    run = Run(tmp_path, site={"env": environment, "setup_minutes": 4})
+    shutil.copy(Path(named) / "ray.sub", run.root / "ray.sub")
+    run.fail(step_seconds=1)
+    code, log = run.launch(seconds=400)
+    driver = next(run.checkpoints.glob("launches/*/*-logs/ray-driver.log")).read_text()
+    assert code == 0, log + driver[-2000:]
+    assert f"Ray has (hosts, worker_units): 3 {3 * machine.GPUS}" in driver
+    assert run.manifest()["total_steps"] == 10
+    assert slurm("squeue", "-h", "-s", "-j", run.job, "-o", "%i", check=False).split() == []
