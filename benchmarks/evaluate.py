@@ -1,0 +1,207 @@
+"""What does toolgain add to the harness's time? Both against the same instant server.
+
+    .venv/bin/python benchmarks/evaluate.py [--subset N] [--parallelism 8]
+
+Runs the raw harness (`nemo-evaluator run_eval` with its defaults), `toolgain evaluate`, and
+`toolgain evaluate` while 2 % of the requests fail, one after the other on the same server, and
+prints the wall times, their ratios, and the time to judge the validity of the items.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolgain.bfcl import data, results
+from toolgain.evaluation import repair, validity, witness
+from toolgain.evaluation.canary import Canary
+from toolgain.evaluation.harness import EVAL_TYPE
+
+BFCL_ENV = Path(".venvs/bfcl")
+ANSWER = json.dumps(
+    {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "policy",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "I cannot help with that."},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+    }
+).encode()
+CALL = json.dumps(
+    {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "policy",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [
+                        {
+                            "id": "c",
+                            "type": "function",
+                            "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
+                        }
+                    ],
+                },
+                "finish_reason": "tool_calls",
+            }
+        ],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+    }
+).encode()
+
+
+def serve(pipe: Connection, fail_every: int) -> None:
+    """An HTTP server that answers at once, and with 503 to each `fail_every`th request."""
+    asked = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = 0
+                for line in head.split(b"\r\n"):
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                body = await reader.readexactly(length) if length else b""
+                asked += bool(length)
+                if fail_every and length and asked % fail_every == 0:
+                    reply, status = b"busy", b"503 Service Unavailable"
+                else:
+                    reply, status = CALL if b"weather in Paris" in body else ANSWER, b"200 OK"
+                writer.write(
+                    b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                    % (status, len(reply), reply)
+                )
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def raw_harness(url: str, folder: Path, items: Path, parallelism: int) -> None:
+    """The harness with its defaults, as anyone would start it."""
+    config = {
+        "config": {
+            "type": EVAL_TYPE,
+            "output_dir": str(folder),
+            "params": {"parallelism": parallelism, "extra": {"native_calling": True}},
+        },
+        "target": {
+            "api_endpoint": {
+                "url": f"{url}/chat/completions",
+                "model_id": "policy",
+                "type": "chat",
+            }
+        },
+    }
+    folder.mkdir(parents=True)
+    file = folder / "run.yml"
+    file.write_text(yaml.safe_dump(config))
+    programs = BFCL_ENV.absolute() / "bin"
+    subprocess.run(
+        [programs / "nemo-evaluator", "run_eval", "--run_config", file],
+        check=True,
+        env={
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "BFCL_DATA_DIR": str(items),
+            "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def toolgain(url: str, folder: Path, section: dict[str, Any]) -> None:
+    """`toolgain evaluate` with the same items."""
+    config = folder.with_suffix(".json")
+    config.write_text(json.dumps(section))
+    program = Path(sys.executable).with_name("toolgain")
+    arguments = ["--endpoint", url, "--model", "policy", "--config", config, "--out", folder]
+    subprocess.run(
+        [program, "evaluate", *arguments, "--bfcl-env", BFCL_ENV.absolute()],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def judging(folder: Path, items: data.Items) -> float:
+    """Seconds to read the rows and the record, and to judge."""
+    (work,) = (folder / "work").glob("*-r0")
+    started = time.perf_counter()
+    state = repair.heal(work / "harness/result/policy", items, take_out_failed=False)
+    requests = witness.read_lines(work / "requests.jsonl")
+    evidence = witness.match_requests(requests, state.rows, items, set())
+    outcomes = results.outcomes(work / "harness", items, 0, evidence.seen)
+    canary = Canary(True, True, False, True)
+    limits = validity.Limits(0.005, 0.02)
+    validity.judge(outcomes, len(outcomes), canary, limits, evidence.sampling, {})
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--subset", type=int, help="items per category; default: all")
+    parser.add_argument("--parallelism", type=int, default=8)
+    options = parser.parse_args()
+    source = data.installed_data(BFCL_ENV)
+    items = data.load_full(source)
+    section: dict[str, Any] = {"parallelism": options.parallelism}
+    if options.subset:
+        sizes = dict.fromkeys(("non_live", "live", "multi_turn"), options.subset)
+        section["subset"] = sizes
+        items = data.draw(items, data.sizes_of({**sizes, "categories": {}}), 1)
+    walls: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        data.write(items, source, folder / "data")
+        for name, fail_every in (("raw harness", 0), ("toolgain", 0), ("toolgain, 2 % fail", 50)):
+            ours, theirs = multiprocessing.Pipe()
+            server = multiprocessing.Process(target=serve, args=(theirs, fail_every), daemon=True)
+            server.start()
+            url = f"http://127.0.0.1:{ours.recv()}/v1"
+            started = time.perf_counter()
+            if name == "raw harness":
+                raw_harness(url, folder / "raw", folder / "data", options.parallelism)
+            else:
+                toolgain(url, folder / f"out{fail_every}", section)
+            walls[name] = time.perf_counter() - started
+            server.terminate()
+            ratio = walls[name] / walls["raw harness"]
+            print(f"{name:20} {walls[name]:7.1f} s  {ratio:5.2f} of the raw harness", flush=True)
+        print(f"{'judging':20} {judging(folder / 'out0', items):7.2f} s")
+    print(f"{len(data.flat(items))} items, parallelism {options.parallelism}")
+
+
+if __name__ == "__main__":
+    main()
