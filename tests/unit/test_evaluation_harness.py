@@ -1,0 +1,188 @@
+"""How the harness is started, watched and kept from secrets; a script stands in for it here."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from toolgain.errors import UserError
+from toolgain.evaluation import processes
+from toolgain.evaluation.harness import (
+    HarnessFolders,
+    HarnessSettings,
+    reported_overall,
+    run,
+    run_config,
+)
+from toolgain.evaluation.server import Endpoint
+
+ENDPOINT = Endpoint("http://127.0.0.1:9/v1", "a model, with=signs", "sk-secret", 5)
+
+
+def settings(folder: Path, script: str, stall_s: float = 60) -> HarnessSettings:
+    """Settings whose harness is a shell script."""
+    program = folder / "env" / "bin" / "nemo-evaluator"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/bash\n{script}\n")
+    program.chmod(0o755)
+    return HarnessSettings(
+        bfcl_env=folder / "env",
+        alias="policy",
+        task="multi_turn,ast",
+        parallelism=4,
+        sampling={"temperature": 0.0},
+        timeout_s=5,
+        attempts=2,
+        stall_s=stall_s,
+    )
+
+
+def outcome(folder: Path, script: str, stall_s: float = 60) -> str | None:
+    """What `run` says of a harness that is `script`."""
+    folders = HarnessFolders(folder / "work")
+    log = folders.log
+
+    def progress() -> int:
+        return log.stat().st_size if log.exists() else 0
+
+    return run(settings(folder, script, stall_s), folders, ENDPOINT, progress)
+
+
+def test_config_leaves_nothing_to_the_harness_that_it_would_misread(tmp_path: Path) -> None:
+    made = run_config(
+        settings(tmp_path, ""), HarnessFolders(tmp_path), ENDPOINT, tmp_path / ".secrets"
+    )
+    config, endpoint = made["config"], made["target"]["api_endpoint"]
+    assert config["type"] == "bfclv3_ast"
+    assert config["params"]["task"] == "multi_turn,ast"
+    assert config["params"]["extra"] == {"native_calling": True}
+    assert "limit_samples" not in config["params"]
+    assert endpoint["model_id"] == "policy"
+    adapter = endpoint["adapter_config"]
+    # No cache, no interceptor of theirs that would ask the server.
+    assert [one["name"] for one in adapter["interceptors"]] == ["toolgain"]
+    assert adapter["interceptors"][0]["config"]["model"] == "a model, with=signs"
+    assert adapter["interceptors"][0]["config"]["sampling"] == {"temperature": 0.0}
+    assert "sk-secret" not in json.dumps(made)
+
+
+def test_exit_code_0_without_results_is_a_failure(tmp_path: Path) -> None:
+    problem = outcome(tmp_path, "echo all is well")
+    assert problem == "the harness ended without results: all is well"
+
+
+def test_results_of_an_earlier_try_are_not_taken(tmp_path: Path) -> None:
+    output = tmp_path / "work" / "harness"
+    output.mkdir(parents=True)
+    (output / "results.yml").write_text("old")
+    assert outcome(tmp_path, "exit 0") is not None
+    assert not (output / "results.yml").exists()
+
+
+def test_harness_that_fails_is_quoted(tmp_path: Path) -> None:
+    problem = outcome(tmp_path, "echo bfcl: command not found; exit 1")
+    assert problem == "the harness ended with exit 1: bfcl: command not found"
+
+
+def test_harness_without_progress_is_ended(tmp_path: Path) -> None:
+    started = time.monotonic()
+    problem = outcome(tmp_path, "sleep 300 & sleep 300", stall_s=1)
+    assert problem == "the harness made no progress for 1 s"
+    assert time.monotonic() - started < 60
+    assert processes.end_leftovers(tmp_path / "work") == 0
+
+
+def test_harness_that_writes_its_results_has_ended_well(tmp_path: Path) -> None:
+    assert outcome(tmp_path, "mkdir -p harness && touch harness/results.yml") is None
+
+
+def test_environment_has_the_tools_and_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "WANDB_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "a-secret")
+    outcome(tmp_path, "env > environment.txt; touch harness/results.yml")
+    lines = (tmp_path / "work" / "environment.txt").read_text().splitlines()
+    env = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert "a-secret" not in env.values()
+    assert env["NEMO_EVALUATOR_TELEMETRY_LEVEL"] == "0"
+    assert env["HF_HUB_OFFLINE"] == "1"
+    assert env["BFCL_DATA_DIR"] == str(tmp_path / "work" / "data")
+    assert env["PATH"].startswith(str(tmp_path / "env" / "bin"))
+    assert env["HOME"].startswith(str(tmp_path / "work"))
+
+
+def test_key_comes_through_a_pipe_and_stays_nowhere(tmp_path: Path) -> None:
+    outcome(tmp_path, "wc -c < .secrets > length.txt; touch harness/results.yml")
+    told = json.dumps({"key": "sk-secret", "proxies": {}})
+    assert int((tmp_path / "work" / "length.txt").read_text()) == len(told)
+    left = [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
+    assert left
+    assert not [path for path in left if b"sk-secret" in path.read_bytes()]
+    assert not (tmp_path / "work" / ".secrets").exists()
+
+
+@pytest.mark.parametrize("name", ["with space", "a,b", "a=b", "a;b", "$HOME"])
+def test_folder_that_the_harness_cannot_quote_is_refused(tmp_path: Path, name: str) -> None:
+    folders = HarnessFolders(tmp_path / name)
+    with pytest.raises(UserError, match="without quotes"):
+        run(settings(tmp_path, ""), folders, ENDPOINT, lambda: 0)
+    assert not (tmp_path / name).exists()
+
+
+def test_environment_without_harness_is_named(tmp_path: Path) -> None:
+    from toolgain.evaluation.harness import harness_program
+
+    with pytest.raises(UserError, match=r"--bfcl-env: .*nemo-evaluator does not exist"):
+        harness_program(tmp_path)
+
+
+def test_overall_of_the_harness_is_read_for_provenance_only(tmp_path: Path) -> None:
+    assert reported_overall(tmp_path) is None
+    (tmp_path / "score").mkdir()
+    (tmp_path / "score" / "data_overall.csv").write_text("Rank,Overall Acc\n1,16.76%\n")
+    assert reported_overall(tmp_path) == 16.76
+
+
+def test_command_on_the_leash_ends_with_its_starter(tmp_path: Path) -> None:
+    """Even when the starter is killed and cannot clean up."""
+    starter = (
+        "import sys, subprocess, time\n"
+        "p = subprocess.Popen([sys.executable, '-m', 'toolgain.evaluation.leash', 'bash', '-c',\n"
+        f"    'sleep 600 & echo $! > {tmp_path}/pid; wait'], stdin=subprocess.PIPE)\n"
+        "time.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", starter])
+    pid = wait_for_pid(tmp_path / "pid")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_gone(pid)
+
+
+def wait_for_pid(file: Path) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if file.exists() and file.read_text().strip():
+            return int(file.read_text())
+        time.sleep(0.05)
+    raise AssertionError(f"{file} was not written")
+
+
+def wait_gone(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.05)
+
+
+def test_exit_status_passes_the_leash(tmp_path: Path) -> None:
+    command = processes.Command(["bash", "-c", "exit 7"])
+    env = processes.scrubbed_environment(None, tmp_path)
+    with processes.running(command, env, tmp_path / "log", tmp_path) as process:
+        assert process.wait(60) == 7

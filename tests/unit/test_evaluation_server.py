@@ -1,0 +1,107 @@
+"""The model server's command, its readiness, and endpoints of others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolgain.config import Serve
+from toolgain.errors import StageError, UserError
+from toolgain.evaluation import server
+from toolgain.evaluation.server import Endpoint, ServerRequest
+
+
+def request(tmp_path: Path, **serve: Any) -> ServerRequest:
+    env = tmp_path / "trl"
+    (env / "bin").mkdir(parents=True)
+    (env / "bin" / "python").touch()
+    weights = tmp_path / "some-model"
+    weights.mkdir()
+    (weights / "config.json").write_text('{"model_type": "qwen3"}')
+    (tmp_path / "server").mkdir()
+    section = Serve.model_validate({"backend": "transformers", **serve})
+    return ServerRequest(section, weights, "policy", 8123, "a-key", tmp_path / "server", env)
+
+
+def test_transformers_serves_from_a_folder_named_like_the_alias(tmp_path: Path) -> None:
+    """It refuses requests for any other name than the path it was started with."""
+    asked = request(tmp_path, dtype="float32", max_model_len=4096, threads=1)
+    command = server.transformers_command(asked)
+    assert (tmp_path / "server" / "policy").resolve() == tmp_path / "some-model"
+    assert command.cwd == tmp_path / "server"
+    assert command.argv[1:4] == ["-m", "toolgain.trl.serve", "policy"]
+    assert "127.0.0.1" in command.argv and "4096" in command.argv
+    assert command.env["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize("backend", sorted(server.BACKENDS))
+def test_key_is_in_the_environment_and_in_no_command_line(tmp_path: Path, backend: str) -> None:
+    command = server.BACKENDS[backend](request(tmp_path, backend=backend))
+    assert "a-key" in command.env.values()
+    assert not [part for part in command.argv if "a-key" in part]
+    assert "a-key" not in repr(command)
+
+
+def test_endpoint_is_taken_up_to_v1() -> None:
+    for url in ("http://h:1/v1", "http://h:1/v1/", "http://h:1/v1/chat/completions"):
+        found = server.existing(Serve(backend="endpoint", url=url), "baseline", "m", None)
+        assert found.chat_url == "http://h:1/v1/chat/completions"
+
+
+def test_subject_is_filled_into_the_url() -> None:
+    serve = Serve(backend="endpoint", url="http://h/{subject}/v1")
+    assert server.existing(serve, "grpo", "m", None).base_url == "http://h/grpo/v1"
+
+
+def test_key_of_an_endpoint_comes_from_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve = Serve(backend="endpoint", url="http://h/v1", api_key_env="MY_KEY")
+    monkeypatch.delenv("MY_KEY", raising=False)
+    with pytest.raises(UserError, match="environment variable MY_KEY is not set"):
+        server.existing(serve, "baseline", "m", None)
+    monkeypatch.setenv("MY_KEY", "sk-1")
+    found = server.existing(serve, "baseline", "m", None)
+    assert found.key == "sk-1" and "sk-1" not in repr(found)
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://h"])
+def test_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match=r"evaluation\.serve\.url"):
+        server.existing(Serve(backend="endpoint", url=url), "baseline", "m", None)
+
+
+def test_server_that_is_not_there_is_waited_for_and_named() -> None:
+    endpoint = Endpoint(f"http://127.0.0.1:{server.free_port()}/v1", "m", None, 0.5)
+    assert server.wait_ready(endpoint) == "ConnectError"
+
+
+def test_server_of_ours_that_ended_is_not_waited_for() -> None:
+    endpoint = Endpoint("http://127.0.0.1:9/v1", "m", None, 60, lambda: "it ended (exit 1)")
+    with pytest.raises(StageError, match="it ended"):
+        server.wait_ready(endpoint)
+
+
+def test_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:
+    env = tmp_path / "trl"
+    (env / "bin").mkdir(parents=True)
+    python = env / "bin" / "python"
+    python.write_text("#!/bin/bash\necho no such device\nexit 3\n")
+    python.chmod(0o755)
+    weights, log = tmp_path / "model", tmp_path / "server.log"
+    weights.mkdir()
+    with (
+        server.serving(
+            Serve(backend="transformers"), weights, "policy", tmp_path / "server", env, log
+        ) as endpoint,
+        pytest.raises(StageError, match=r"exit 3.*no such device"),
+    ):
+        server.wait_ready(endpoint)
+
+
+def test_proxies_are_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:pass@proxy:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    here = server.existing(Serve(backend="endpoint", url="http://127.0.0.1:1/v1"), "b", "m", None)
+    there = server.existing(Serve(backend="endpoint", url="http://models/v1"), "b", "m", None)
+    assert dict(here.proxies) == {}
+    assert there.proxies["http"] == "http://user:pass@proxy:3128"
+    assert "pass" not in repr(there)
