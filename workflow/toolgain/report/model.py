@@ -134,7 +134,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         sentence=wording.headline(verdict, head),
         notes=tuple(_notes(comparison, number(head.get("delta")), floor)),
         reasons=tuple(_reason(_dict(part)) for part in _list(comparison.get("reasons"))),
-        warnings=tuple(_text(warning) for warning in _list(comparison.get("warnings"))),
+        warnings=tuple(_warnings(comparison)),
         missing=sources.missing,
         stamp="subset, not comparable with published scores" if subset else None,
         subset=subset if isinstance(subset, dict) else None,
@@ -152,6 +152,13 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         provenance=provenance(sources),
         tasks=tuple((run.name, run.tasks) for run in sources.runs.values() if run.tasks),
     )
+
+
+def _warnings(comparison: Json) -> Iterable[str]:
+    for warning in map(_text, _list(comparison.get("warnings"))):
+        # The stamp at the top of the page says this already.
+        if not (comparison.get("subset") and warning.startswith("Subset of ")):
+            yield warning
 
 
 def _reason(part: Json) -> Reason:

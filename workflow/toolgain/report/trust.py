@@ -16,6 +16,7 @@ from toolgain.report.wording import (
     points,
 )
 
+_OTHER = {"percentile": "percentiles", "bca": "BCa"}
 MARK = {True: "yes", False: "no"}
 
 
@@ -251,7 +252,7 @@ def _method(comparison: Json) -> Iterable[tuple[str, str]]:
         of = f" ({name})" if len(_dict(comparison.get("runs"))) > 1 else ""
         others = _dict(_dict(_dict(entry).get("overall")).get("other_intervals"))
         for key, bounds in others.items():
-            yield f"Interval by {key}{of}", interval(bounds, 2)
+            yield f"Interval by {_OTHER.get(key, key)}{of}", interval(bounds, 2)
     detectable = _dict(comparison.get("detectable_change"))
     before = _dict(detectable.get("before"))
     if before:

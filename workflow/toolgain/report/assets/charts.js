@@ -53,14 +53,14 @@ const Charts = (() => {
       width: Math.max(240, target.clientWidth), height: height + 2.4 * size,
       marginLeft: labels, marginRight: size, marginTop: 2, marginBottom: 2.4 * size,
       style: style(),
-      x: { domain: extent(shown, true), label: null, tickFormat: signed, grid: true, ticks: Math.max(3, Math.floor(target.clientWidth / 90)) },
+      x: { domain: extent(shown, true), label: null, tickFormat: signed, grid: true, ticks: Math.max(3, Math.floor(target.clientWidth / 130)) },
       y: { type: "linear", domain: [height, 0], axis: null }, ...asIs,
       marks: [
         ...zeroAndFloor(0, height),
         Plot.link(shown.filter((d) => finite(d.low, d.high)), { x1: "low", x2: "high", y1: y, y2: y, stroke: colour, strokeWidth: (d) => (d.strong ? 0.25 : 0.14) * size, strokeLinecap: "round" }),
         Plot.dot(shown, { x: "delta", y, r: (d) => (d.strong ? 0.44 : 0.3) * size, fill: colour, stroke: "var(--raised)", strokeWidth: 1.5 }),
         many ? Plot.text(shown, { y, text: (d) => Page.visible(d.label).slice(0, 24), frameAnchor: "left", dx: -labels, textAnchor: "start", fill: "var(--ink)", fontWeight: (d) => (d.strong ? 650 : 400) }) : null,
-        Plot.axisX({ label: "change of the Overall, points", labelAnchor: "center", labelArrow: "none", labelOffset: 2.1 * size, tickFormat: signed, color: "var(--soft)", ticks: Math.max(3, Math.floor(target.clientWidth / 90)) }),
+        Plot.axisX({ label: "change of the Overall, points", labelAnchor: "center", labelArrow: "none", labelOffset: 2.1 * size, tickFormat: signed, color: "var(--soft)", ticks: Math.max(3, Math.floor(target.clientWidth / 130)) }),
       ],
     }));
   }
