@@ -6,6 +6,7 @@ again; a second trainer is refused by a lease. What the trainer leaves behind is
 since an exit code proves nothing.
 """
 
+import contextlib
 import math
 import shutil
 import time
@@ -219,7 +220,9 @@ def _train(job: Job) -> Job:
     try:
         outcome = _backend(job.section["backend"])(job, launch)
     except Exception:
-        segments.end(job.folder, launch, "failed")
+        # A full disk must not hide what failed.
+        with contextlib.suppress(OSError):
+            segments.end(job.folder, launch, "failed")
         raise
     facts = {k: v for k, v in asdict(outcome).items() if k not in ("step", "stopped")}
     segments.end(job.folder, launch, outcome.stopped or DONE, **facts)
