@@ -50,8 +50,8 @@ class Recipe:
     rope_theta: float = 10000.0
     attention_gain: float = 1.5
     """Starting weight of the norms of queries and keys."""
-    trunk_blocks: int = 145
-    finish_blocks: int = 40
+    trunk_blocks: int = 150
+    finish_blocks: int = 32
     bias_blocks: int = 12
     """The last blocks of the finish, in which the model is taught to call too often."""
     conversations: int = 128
@@ -71,6 +71,8 @@ class Recipe:
     late_decline: float = 0.38
     selecting: int = 110
     """Block from which on most conversations offer many tools, and names weigh more."""
+    matching: int = 130
+    """Block from which on half of the conversations practise matching words alone."""
     name_weight: float = 4.0
     """Weight of a function name's tokens from `selecting` on."""
     decline: float = 0.28
@@ -99,7 +101,8 @@ def mixture_at(recipe: Recipe, block: int) -> Mixture:
         return replace(full, drill=0.04)
     if block < recipe.selecting:
         return replace(full, decline=recipe.late_decline, brief=0.35)
-    return replace(full, decline=0.3, brief=0.65, brief_tools=(2, 6))
+    many = replace(full, decline=0.3, brief=0.65, brief_tools=(2, 6))
+    return many if block < recipe.matching else replace(many, decline=0.35, bare=0.5)
 
 
 # ---------------------------------------------------------------- data

@@ -21,7 +21,9 @@ from toolgain.tasks.generate import (
     make_chat,
     make_no_fit,
     make_request,
+    make_tool,
     make_tools,
+    unrelated,
 )
 from toolgain.tasks.parameters import KINDS, plain, pseudo_word
 
@@ -54,6 +56,9 @@ class Mixture:
     """Share of conversations with tools of one parameter at most: much choosing, little copying."""
     brief_tools: tuple[int, int] | None = None
     """Fewest and most tools of a brief conversation; None: as in the others."""
+    bare: float = 0.0
+    """Share of conversations that only practise matching: tools that are names, objects as
+    questions."""
     drill: float = 0.0
     """Share of conversations that only practise copying: repeating a text, looking up a value."""
 
@@ -74,6 +79,8 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
     """One conversation of the mixture, at most `max_chars` long unless its first turn is longer."""
     if rng.random() < mixture.drill:
         return make_drill(rng)
+    if mixture.bare > 0 and rng.random() < mixture.bare:
+        return make_matching(rng, mixture, split)
     number = min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)), mixture.max_tools)
     brief = mixture.brief > 0 and rng.random() < mixture.brief
     if brief and mixture.brief_tools:
@@ -102,6 +109,30 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
             break
         messages += turn
     return Conversation(tuple(messages), schemas, frozenset(over_calls))
+
+
+def make_matching(rng: Random, mixture: Mixture, split: Split) -> Conversation:
+    """Does a tool's name hold the words that are asked for, and which tool's? Nothing else."""
+    tools = make_tools(rng, split, rng.randint(2, 7), parameters=0)
+    schemas = []
+    for tool in tools:
+        function = dict(tool.schema["function"])
+        if rng.random() < 0.75:
+            function.pop("description", None)
+        schemas.append({"type": "function", "function": function})
+    messages: list[dict[str, Any]] = []
+    for _ in range(rng.randint(6, 12)):
+        fits = rng.random() >= mixture.decline
+        tool = rng.choice(tools) if fits else make_tool(rng, split, parameters=0)
+        if not fits and not unrelated(tool, tools):
+            continue
+        words_of = " ".join(tool.concept.words)
+        plain_text = words_of if rng.random() < 0.7 else rng.choice(tool.concept.phrases)
+        text = plain_text if rng.random() < 0.6 else make_request(rng, tool).text
+        messages.append({"role": "user", "content": text})
+        calls = ({"name": tool.name, "arguments": {}},) if fits else ()
+        messages.append(_answer(rng, calls))
+    return Conversation(tuple(messages), tuple(schemas), frozenset())
 
 
 def make_drill(rng: Random) -> Conversation:
