@@ -192,12 +192,13 @@ def test_a_failing_program_is_named_with_its_cause_and_log(place: Place) -> None
 
 
 def test_two_processes_share_one_step(place: Place) -> None:
-    place.configure(steps=2, processes=2, val_period=2, save_period=2)
+    place.configure(steps=2, processes=2, val_period=2, save_period=2, micro_batch=4, beta=0.1)
     done = place.train()
     assert done.returncode == 0, done.stdout + done.stderr
     manifest = place.read()
     assert manifest["world_size"] == 2
     assert len(manifest["hosts"]) == 1
+    assert len(manifest["curves"]["train/kl"]) == 2
     # 4 prompts with 4 completions, whatever the number of processes.
     info = checkpoints.scan(place.checkpoints)[0][-1].info
     assert info["consumed_samples"] == 8

@@ -213,7 +213,7 @@ class Trainer(GRPOTrainer):
 
     def _packed(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         ids, mask = input_ids.tolist(), attention_mask.bool().tolist()
         split = input_ids.shape[1] - width
         kept = [
@@ -234,10 +234,9 @@ class Trainer(GRPOTrainer):
                 shift_labels=packed.shift_labels,
                 fused_lm_head=True,
             )
-        return (
-            unpack(output.log_probs, packed, width),
-            unpack(output.entropy.detach(), packed, width),
-        )
+        # The reference model of the KL penalty gives no entropy.
+        entropy = None if output.entropy is None else unpack(output.entropy, packed, width)
+        return unpack(output.log_probs, packed, width), entropy
 
     def _can_share_prompts(self) -> bool:
         """Whether the model gives a shared prompt the numbers of separate rows."""
