@@ -124,6 +124,10 @@ class TestHealth:
         assert "3 of 3 checkpoints" in found["checkpoints"]["evidence"]
         assert "4 of 4 validations" in found["checkpoints"]["evidence"]
 
+    def test_groups_that_earned_alike_are_counted(self) -> None:
+        found = signs(GOOD | {health.ALIKE: [(1, 0.25), (2, 0.75)]})["reward"]
+        assert "50% of the groups earned alike" in found["evidence"]
+
     def test_a_reward_that_only_wobbles_does_not_rise(self) -> None:
         wobble = [(step, 0.5 + (0.1 if step % 2 else -0.1)) for step in range(1, 13)]
         assert not signs(GOOD | {REWARD: wobble})["reward"]["passed"]

@@ -8,6 +8,9 @@ from typing import Any, TypedDict
 from toolgain.training.curves import ACCURACY, REWARD, Curve
 
 
+ALIKE = "train/zero_std_groups"
+
+
 class Sign(TypedDict):
     """One sign: passed or not, and what that rests on."""
 
@@ -41,15 +44,18 @@ def signs(
         validation_items: Validation tasks, for the standard error.
     """
     return [
-        reward_rises(curves.get(REWARD, [])),
+        reward_rises(curves.get(REWARD, []), curves.get(ALIKE, [])),
         accuracy_rises(curves.get(ACCURACY, []), validation_items),
         memory_sufficed(out_of_memory, logs, curves.get("system/peak_memory_bytes", [])),
         saved_in_time(steps, val_period, save_period, saved, curves.get(ACCURACY, [])),
     ]
 
 
-def reward_rises(curve: Curve) -> Sign:
-    """The last third's mean is above the first's by twice the error of their difference."""
+def reward_rises(curve: Curve, alike: Curve) -> Sign:
+    """The last third's mean is above the first's by twice the error of their difference.
+
+    `alike` is the share of groups whose completions all earned the same: they give no gradient.
+    """
     name, title = "reward", "The training reward rises"
     third = len(curve) // 3
     if third < 2:
@@ -61,6 +67,9 @@ def reward_rises(curve: Curve) -> Sign:
         f"Mean of the first {third} steps {statistics.fmean(first):.3f}, of the last {third} "
         f"{statistics.fmean(last):.3f}: {rise:+.3f}, standard error {error:.3f}."
     )
+    if alike:
+        share = statistics.fmean(value for _, value in alike)
+        evidence += f" {share:.0%} of the groups earned alike and taught nothing."
     return _sign(name, title, rise > 2 * error, evidence)
 
 
