@@ -7,7 +7,6 @@ from typing import Any, TypedDict
 
 from toolgain.training.curves import ACCURACY, REWARD, Curve
 
-
 ALIKE = "train/zero_std_groups"
 
 
