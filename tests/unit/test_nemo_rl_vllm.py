@@ -7,8 +7,10 @@ from typing import Any
 import made
 import pytest
 
-from toolgain.config import Serve
+from toolgain.config import EvaluationSection, Serve
 from toolgain.errors import UserError
+from toolgain.evaluation import harness
+from toolgain.evaluation.processes import package_root
 from toolgain.nemo_rl import vllm
 from toolgain.nemo_rl.plan import PLUGIN
 
@@ -90,3 +92,19 @@ def test_in_a_job_the_server_is_a_step_in_its_container(
     mounts = next(word for word in words if word.startswith("--container-mounts="))
     assert f"{folder.parent}:{folder.parent}" in mounts
     assert words[words.index("uv") :][:4] == ["uv", "run", "vllm", "serve"]
+
+
+def test_the_harness_s_container_sees_its_folder_and_the_package_alone(tmp_path: Path) -> None:
+    words = harness.in_container("/images/bfcl.sqsh", ["nemo-evaluator", "run_eval"], tmp_path)
+    assert "--container-image=/images/bfcl.sqsh" in words
+    mounts = next(word for word in words if word.startswith("--container-mounts=")).split("=")[1]
+    assert set(mounts.split(",")) == {f"{path}:{path}" for path in (tmp_path, package_root())}
+    assert words[-2:] == ["nemo-evaluator", "run_eval"]
+
+
+@pytest.mark.parametrize("image", ["nvcr.io/nvidia/eval-factory/bfcl:26.3", "bfcl@sha256:12"])
+def test_a_harness_that_may_change_is_refused(image: str) -> None:
+    with pytest.raises(ValueError, match="may be another harness tomorrow"):
+        EvaluationSection.model_validate({"harness_container": image})
+    pinned = "nvcr.io#nvidia/eval-factory/bfcl@sha256:" + 64 * "0"
+    assert EvaluationSection.model_validate({"harness_container": pinned})

@@ -140,8 +140,20 @@ class EvaluationSection(Section):
         0.02, description="The same for items whose prompt was longer than the server's context."
     )
     harness_container: str | None = Field(
-        None, description="NVIDIA's BFCL container in place of the harness environment."
+        None,
+        description="NVIDIA's BFCL container in place of the harness environment: "
+        "`nvcr.io#nvidia/eval-factory/bfcl@sha256:...`, or a .sqsh file.",
     )
+
+    @field_validator("harness_container")
+    @classmethod
+    def _harness_is_pinned(cls, image: str | None) -> str | None:
+        if image and not re.search(r"@sha256:[0-9a-f]{64}$", image) and not image.endswith(".sqsh"):
+            raise ValueError(
+                f"{image!r} may be another harness tomorrow: name the image by its digest "
+                "(`...@sha256:<64 digits>`) or give a .sqsh file"
+            )
+        return image
 
     @field_validator("alias")
     @classmethod

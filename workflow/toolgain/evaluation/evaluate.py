@@ -328,6 +328,7 @@ def _repeat(
     limits = job.section.repair
     settings = HarnessSettings(
         bfcl_env=job.bfcl_env,
+        container=job.section.harness_container,
         alias=job.section.alias,
         task=job.section.task,
         parallelism=job.section.parallelism,

@@ -75,6 +75,8 @@ class HarnessSettings:
     stall_s: float
     """Without any progress for so long, the harness is ended."""
     backoff_s: float = field(default=1.0)
+    container: str | None = None
+    """Image that holds the harness, in place of `bfcl_env`."""
 
 
 def run_config(
@@ -187,6 +189,10 @@ def run(
     for stale in ("results.yml", ".nemo_evaluator_interrupted", ".nemo_evaluator_server_error"):
         (folders.output / stale).unlink(missing_ok=True)
     program = harness_program(settings.bfcl_env)
+    if settings.container and not os.environ.get("SLURM_JOB_ID"):
+        raise UserError(
+            "evaluation.harness_container needs a Slurm job; use --profile slurm, or leave it out."
+        )
     env = processes.scrubbed_environment(program.parent, folders.work / "home")
     env |= {
         "BFCL_DATA_DIR": str(folders.data),
@@ -202,9 +208,15 @@ def run(
         config = folders.work / "run_config.yml"
         values = run_config(settings, folders, endpoint, secrets)
         config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-        argv = [str(program), "run_eval", "--run_config", str(config)]
-        # The harness hands what the model wrote to Python's eval.
-        command = Command(confine.around(argv, folders.work, endpoint.base_url), cwd=folders.work)
+        arguments = ["run_eval", "--run_config", str(config)]
+        if settings.container:
+            # The container keeps what the model wrote from this machine's files.
+            argv = in_container(settings.container, ["nemo-evaluator", *arguments], folders.work)
+        else:
+            # The harness hands what the model wrote to Python's eval.
+            argv = [str(program), *arguments]
+            argv = confine.around(argv, folders.work, endpoint.base_url)
+        command = Command(argv, cwd=folders.work)
         with processes.running(command, env, folders.log, folders.work) as process:
             last, since = watch(), time.monotonic()
             while process.poll() is None:
@@ -220,6 +232,14 @@ def run(
     if not (folders.output / "results.yml").exists():
         return f"the harness ended without results: {processes.tail(folders.log)}"
     return None
+
+
+def in_container(image: str, command: list[str], folder: Path) -> list[str]:
+    """`command` in the harness's container: it sees `folder` and this package, nothing else."""
+    from toolgain.nemo_rl import raysub, refs, vllm
+
+    mounts = raysub.mounts([], [folder.resolve(), processes.package_root()])
+    return vllm.in_container(command, refs.located_image(image) or image, mounts, folder.resolve())
 
 
 @contextmanager

@@ -82,7 +82,8 @@ def comparable(
     return {
         "items": items_digest(items),
         "scorer": f"nvidia-bfcl {python_version_of(bfcl_env, 'nvidia-bfcl')}",
-        "harness": f"nemo-evaluator {python_version_of(bfcl_env, 'nemo-evaluator')}",
+        "harness": section.harness_container
+        or f"nemo-evaluator {python_version_of(bfcl_env, 'nemo-evaluator')}",
         "formula": FORMULA,
         "task": section.task,
         "alias": section.alias,
