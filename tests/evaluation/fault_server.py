@@ -69,8 +69,12 @@ def honest_answer(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def completion(message: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-    """A chat completion around `message`."""
+def completion(
+    message: dict[str, Any], body: dict[str, Any], finish_reason: str | None = None
+) -> dict[str, Any]:
+    """A chat completion around `message`, for the request `body`."""
+    # As with a real tokenizer, prompts of different lengths have different counts.
+    prompt = len(json.dumps(body["messages"]))
     usual = "tool_calls" if message.get("tool_calls") else "stop"
     return {
         "id": "chatcmpl-0",
@@ -78,7 +82,7 @@ def completion(message: dict[str, Any], finish_reason: str | None = None) -> dic
         "created": 0,
         "model": NAME,
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason or usual}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+        "usage": {"prompt_tokens": prompt, "completion_tokens": 7, "total_tokens": prompt + 7},
     }
 
 
@@ -116,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.server.answered[request.fingerprint] += 1
         time.sleep(self.server.delay_s)
-        self.answer(200, completion(honest_answer(body)))
+        self.answer(200, completion(honest_answer(body), body))
 
     def answer(self, status: int, body: Any, content_type: str = "application/json") -> None:
         """Send a response; `body` is JSON, or bytes as they are."""

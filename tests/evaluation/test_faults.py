@@ -94,7 +94,7 @@ def html_every_10th(request: Request, handler: Handler) -> bool:
 def cut_json_every_10th(request: Request, handler: Handler) -> bool:
     if request.number % 10 != 5:
         return False
-    whole = json.dumps(completion(honest_answer(request.body))).encode()
+    whole = json.dumps(completion(honest_answer(request.body), request.body)).encode()
     handler.answer(200, whole[: len(whole) // 2])
     return True
 
@@ -174,7 +174,7 @@ def as_text(message: dict[str, Any]) -> dict[str, Any]:
 
 def test_server_without_tool_parser_is_found_before_the_start(asked: Asked) -> None:
     def unparsed(request: Request, handler: Handler) -> bool:
-        handler.answer(200, completion(as_text(honest_answer(request.body)), "stop"))
+        handler.answer(200, completion(as_text(honest_answer(request.body)), request.body))
         return True
 
     server, evaluation = asked(unparsed)
@@ -190,7 +190,7 @@ def test_unparsed_calls_get_no_strict_credit(asked: Asked) -> None:
     def unparsed_where_no_call_is_right(request: Request, handler: Handler) -> bool:
         if request.canary:
             return False
-        handler.answer(200, completion(as_text(honest_answer(request.body)), "stop"))
+        handler.answer(200, completion(as_text(honest_answer(request.body)), request.body))
         return True
 
     _, evaluation = asked(unparsed_where_no_call_is_right)
@@ -269,7 +269,7 @@ def test_answers_that_change_between_tries_are_taken_once(asked: Asked) -> None:
             return unavailable(handler)
         message = {"role": "assistant", "content": f"Answer number {request.number}."}
         handler.server.answered[request.fingerprint] += 1
-        handler.answer(200, completion(message))
+        handler.answer(200, completion(message, request.body))
         return True
 
     _, evaluation = asked(
