@@ -216,6 +216,14 @@ while :; do sleep 3600 & wait $!; done
     )
 
 
+def mend(node: str) -> None:
+    """Bring back a node that is gone, and let one that was drained take jobs again."""
+    if _pid(node) is None:
+        start_node(node)
+    if not healthy():
+        _run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+
+
 def stop(name: str) -> None:
     """End a daemon, or a node with everything on it, as a power cut would: no warning."""
     pid = _pid(name)

@@ -40,24 +40,6 @@ def cluster() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def healthy_cluster(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every drill begins with four idle nodes and leaves no job behind."""
-    if "site" not in request.fixturenames:
-        yield
-        return
-    request.getfixturevalue("cluster")
-    for name in machine.NODES:
-        slurm("scontrol", "update", f"nodename={name}", "state=resume", check=False)
-    wait_for(machine.healthy, "four nodes that take jobs", 60)
-    yield
-    folder = os.path.realpath(request.getfixturevalue("tmp_path"))
-    left = jobs_in(folder)
-    for job in left:
-        slurm("scancel", job, check=False)
-    assert not left, f"left in the queue: {left}"
-
-
 def jobs_in(folder: str) -> list[str]:
     """The jobs in the queue that were submitted from `folder` or below."""
     rows = (line.split("|") for line in slurm("squeue", "-h", "-o", "%i|%Z").splitlines())
@@ -113,11 +95,11 @@ class Site:
             )
         return self.process
 
-    def run(self, *arguments: str, seconds: float = 420) -> int:
+    def run(self, *arguments: str, seconds: float = 900) -> int:
         """Run Snakemake to its end; its exit code."""
         return self.finish(self.start(*arguments), seconds)
 
-    def finish(self, process: "subprocess.Popen[bytes]", seconds: float = 420) -> int:
+    def finish(self, process: "subprocess.Popen[bytes]", seconds: float = 900) -> int:
         """Wait for Snakemake's end; its exit code."""
         try:
             return process.wait(seconds)
@@ -128,7 +110,7 @@ class Site:
                 f"not at its end after {seconds:.0f} s:\n{self.log[-4000:]}"
             ) from None
 
-    def succeed(self, *arguments: str, seconds: float = 420) -> None:
+    def succeed(self, *arguments: str, seconds: float = 900) -> None:
         """Run Snakemake; it must end well."""
         assert self.run(*arguments, seconds=seconds) == 0, self.log[-6000:]
 
@@ -158,11 +140,11 @@ class Site:
         except (OSError, ValueError, KeyError):
             return -1
 
-    def wait_for_step(self, step: int, seconds: float = 180) -> None:
+    def wait_for_step(self, step: int, seconds: float = 400) -> None:
         """Wait until the training has reached `step`."""
         wait_for(lambda: self.step() >= step, f"step {step} of the training", seconds, self)
 
-    def wait_for_job(self, rule: str, state: str, after: str = "0", seconds: float = 90) -> str:
+    def wait_for_job(self, rule: str, state: str, after: str = "0", seconds: float = 180) -> str:
         """Wait for a job of `rule` in `state` that is younger than job `after`; its id."""
 
         def found() -> bool:
@@ -210,11 +192,18 @@ def merge(into: dict[str, Any], values: dict[str, Any]) -> None:
 
 @pytest.fixture
 def site(cluster: None, tmp_path: Path) -> Iterator[Site]:
-    """A folder on the cluster. A Snakemake that a failed drill left there is ended."""
+    """A folder on a cluster of four idle nodes; the drill must leave no job behind."""
+    for name in machine.NODES:
+        machine.mend(name)
+    wait_for(machine.healthy, "four nodes that take jobs", 60)
     found = Site(tmp_path)
     yield found
     if found.process is not None and found.process.poll() is None:
         os.killpg(found.process.pid, signal.SIGKILL)
+    left = jobs_in(os.path.realpath(tmp_path))
+    for job in left:
+        slurm("scancel", job, check=False)
+    assert not left, f"left in the queue: {left}"
 
 
 def slurm(*command: str, check: bool = True) -> str:

@@ -65,7 +65,7 @@ def chain(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         training={"trl": {"steps": 4, "max_completion_tokens": 64}}, cluster={"nodes": 2}
     )
     with Watch() as watch:
-        site.succeed("all", "--verbose", "--retries", "1", seconds=560)
+        site.succeed("all", "--verbose", "--retries", "1", seconds=1500)
     yield site, watch
 
 
@@ -124,7 +124,7 @@ def rerun(site: Site, config: dict[str, Any], *arguments: str) -> list[str]:
     """The rules that a second run submits."""
     before = len(site.submitted())
     site.config = config
-    site.succeed(*arguments, seconds=560)
+    site.succeed(*arguments, seconds=1500)
     return sorted(rule for rule, _ in site.submitted()[before:])
 
 

@@ -55,7 +55,6 @@ def test_a_training_goes_on_through_one_misfortune_after_another(site: Site) -> 
 
     machine.stop("n2")
     machine.cut_network("n2")
-    wait_for(lambda: "down" in slurm("sinfo", "-h", "-n", "n2", "-o", "%t"), "n2 to be down", 120)
     runs_again(third, site)
     assert site.finish(process) == 0, site.log[-5000:]
     machine.start_node("n2")
@@ -75,7 +74,7 @@ def runs_again(job: str, site: Site) -> None:
 
     Slurm lets two minutes pass first; a drill need not wait for them.
     """
-    wait_for(lambda: state_of(job) == "PENDING", "the requeue", 90, site)
+    wait_for(lambda: state_of(job) == "PENDING", "the requeue", 240, site)
     slurm("scontrol", "update", f"jobid={job}", "starttime=now")
     wait_for(lambda: state_of(job) == "RUNNING", "the same job again", 180, site)
 

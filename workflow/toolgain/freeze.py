@@ -10,24 +10,26 @@ from toolgain.config import Config
 from toolgain.files import canonical_json
 
 
+def section_of(config: Config, stage: str) -> dict[str, Any]:
+    """What the stage of this name may see; `training/<run>` for the training of a run."""
+    kind, _, run = stage.partition("/")
+    if kind != "training":
+        section: dict[str, Any] = getattr(config, kind).model_dump()
+        return section
+    training = config.training_of(run)
+    section = training.model_dump(exclude={"trl", "nemo_rl"})
+    section[training.backend] = getattr(training, training.backend).model_dump()
+    return section
+
+
 def stages(config: Config) -> dict[str, dict[str, Any]]:
     """The frozen section of each stage, by the name of its file below results/config."""
-    sections: dict[str, dict[str, Any]] = {
-        "model": config.model.model_dump(),
-        "evaluation": config.evaluation.model_dump(),
-        "comparison": config.comparison.model_dump(),
-        "report": config.report.model_dump(),
-        # Where things are and how big a job is: read by the stages, a reason for none to rerun.
-        "cluster": config.cluster.model_dump(),
-    }
-    for run in config.runs:
-        training = config.training_of(run)
-        section = training.model_dump(exclude={"trl", "nemo_rl"})
-        section[training.backend] = getattr(training, training.backend).model_dump()
-        sections[f"training/{run}"] = section
-    return sections
+    # `cluster` says where things are and how big a job is: read by stages, a reason to rerun none.
+    names = ["model", "evaluation", "comparison", "report", "cluster"]
+    names += [f"training/{run}" for run in config.runs]
+    return {name: section_of(config, name) for name in names}
 
 
 def frozen(config: Config, stage: str) -> str:
     """Canonical JSON of the section of `stage`."""
-    return canonical_json(stages(config)[stage])
+    return canonical_json(section_of(config, stage))
