@@ -122,6 +122,10 @@ class Run:
             tails = [f"== {p.name}\n{p.read_text()[-1500:]}" for p in logs if p.is_file()]
             raise AssertionError(f"{error}\n" + "\n".join(tails)) from None
 
+    def steps(self) -> list[str]:
+        """Steps of the job that Slurm still knows."""
+        return slurm("squeue", "-h", "-s", "-j", self.job, "-o", "%i", check=False).split()
+
     @property
     def checkpoints(self) -> Path:
         return next(iter((self.folder / "results/work/training").glob("*")), self.folder / "none")
@@ -169,7 +173,7 @@ def test_a_training_over_three_hosts_with_real_ray(
     assert [item["kept"] for item in manifest["checkpoints"]][:2] == [False, False]
     assert run.health().keys() <= {"memory"}, run.health()
     # The worker's step outlives ray.sub; it is ended, and the job's variables held no secret.
-    assert slurm("squeue", "-h", "-s", "-j", run.job, "-o", "%i", check=False).split() == []
+    run.until(lambda: not run.steps(), "the job's steps to be gone")
     hits = [p for p in tmp_path.rglob("*") if p.is_file() and MARKED.encode() in p.read_bytes()]
     assert hits == []
     private = next(run.checkpoints.glob("launches/*"))
@@ -217,7 +221,7 @@ def test_a_training_goes_on_through_one_misfortune_after_another(
     code, log = run.wait()
     assert code == 1, log
     assert "ray.sub ended with exit code 0, while its job steps" in log
-    assert slurm("squeue", "-h", "-s", "-j", run.job, "-o", "%i", check=False).split() == []
+    run.until(lambda: not run.steps(), "the job's steps to be gone")
 
     # The time limit comes: saved before it, and the next job goes on.
     run.fail(step_seconds=2)

@@ -10,7 +10,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from toolgain.nemo_rl import watch
 
-LIMITS = watch.Limits(zero_reward_steps=3, hang_factor=10, setup_s=100, save_s=5)
+LIMITS = watch.Limits(zero_reward_steps=3, hang_factor=10, setup_s=100, save_s=5, planned=9)
 START = 1_000_000.0
 
 
@@ -79,6 +79,12 @@ def test_a_step_of_ten_medians_is_a_hang(tmp_path: Path) -> None:
     assert (
         "nothing for 21 s after step 4; the median step took 2.0 s, allowed: 20 s" in alarm.evidence
     )
+
+
+def test_the_end_after_the_last_step_is_no_hang(tmp_path: Path) -> None:
+    write(tmp_path, 1, watch.REWARD, {7: 0.3, 8: 0.3, 9: 0.3}, seconds=1.0)
+    assert alarms(tmp_path, START + 60) == {}
+    assert "hang" in alarms(tmp_path, START + 200)
 
 
 def test_a_start_that_takes_twice_its_time_is_a_hang(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from test_contract import Run, ray
 
 from slurm import cluster as machine
-from slurm.conftest import cluster, slurm
+from slurm.conftest import cluster
 
 __all__ = ["cluster", "ray"]
 
@@ -40,4 +40,4 @@ def test_the_real_ray_sub_brings_up_ray_and_trains(
     assert code == 0, log + driver[-2000:]
     assert f"Ray has (hosts, worker_units): 3 {3 * machine.GPUS}" in driver
     assert run.manifest()["total_steps"] == 10
-    assert slurm("squeue", "-h", "-s", "-j", run.job, "-o", "%i", check=False).split() == []
+    run.until(lambda: not run.steps(), "the job's steps to be gone")

@@ -288,6 +288,7 @@ def _segment(
         hang_factor=nemo["hang_factor"],
         setup_s=site["setup_minutes"] * 60,
         save_s=site["save_minutes"] * 60,
+        planned=prepared.planned,
     )
     alarms: list[watch.Alarm] = []
     otherwise: list[str] = []

@@ -184,6 +184,8 @@ class Limits:
     """Longest time to the first step."""
     save_s: float
     """A step may take as long as a save besides its own time."""
+    planned: int
+    """The last step; after it the end may take as long as the start."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,8 @@ def _hang(curves: Curves, limits: Limits, started: float, now: float) -> list[Al
         return []
     median = statistics.median(times)
     allowed = max(limits.hang_factor * median, limits.save_s)
+    if here[-1].step >= limits.planned:
+        allowed = max(allowed, limits.setup_s)
     waited = now - max(started, latest)
     if waited > allowed:
         text = (
