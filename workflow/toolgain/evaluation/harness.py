@@ -57,6 +57,11 @@ class HarnessFolders:
         return self.work / "replay.jsonl"
 
     @property
+    def server_facts(self) -> Path:
+        """What the server said about itself."""
+        return self.work / "server.json"
+
+    @property
     def log(self) -> Path:
         return self.work / "harness.log"
 

@@ -95,7 +95,7 @@ def comparable(
         "server": serve.backend,
         "server_version": python_version_of(trl_env, "transformers") if by_transformers else None,
         "server_arguments": serve.extra_args,
-        "machine": machine(),
+        "machine": machine() if own else None,
     }
 
 

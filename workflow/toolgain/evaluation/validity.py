@@ -40,7 +40,6 @@ def judge(
     limits: Limits,
     sampling: Sequence[Mapping[str, Any]],
     wanted: Mapping[str, Any],
-    problems: Iterable[str] = (),
 ) -> Validity:
     """Judge an evaluation.
 
@@ -49,13 +48,12 @@ def judge(
         asked: number of items and repeats that there should be.
         sampling: the different samplings that the server received.
         wanted: the sampling of the configuration.
-        problems: further reasons found on the way.
     """
     errors = count_errors(outcomes)
     if len(outcomes) < asked:
         errors["not_asked"] = asked - len(outcomes)
     flags = Counter(flag for outcome in outcomes for flag in outcome.flags)
-    reasons = [*canary_reasons(canary, outcomes), *problems]
+    reasons = canary_reasons(canary, outcomes)
     failed = sum(errors.values()) - errors.get(CONTEXT_OVERFLOW, 0)
     overflowed = errors.get(CONTEXT_OVERFLOW, 0)
     if asked and failed / asked > limits.errors:

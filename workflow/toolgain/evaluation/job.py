@@ -1,0 +1,152 @@
+"""What one evaluation is made from: settings, weights, items, folders; checked before it starts."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolgain.bfcl import data
+from toolgain.bfcl.data import Items
+from toolgain.config import EvaluationSection, parse_section
+from toolgain.errors import UserError
+from toolgain.evaluation.harness import HarnessFolders, harness_program
+from toolgain.evaluation.identity import Weights, comparable, read_weights, work_key
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one evaluation is made from."""
+
+    out: Path
+    subject: str
+    section: EvaluationSection
+    weights: Weights
+    items: Items
+    source: Path
+    """Data folder of the harness."""
+    bfcl_env: Path
+    trl_env: Path
+    comparable: dict[str, Any]
+    work: Path
+    """Work folder without the number of the repeat."""
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The sampling put into every request."""
+        wanted = self.section.sampling.model_dump()
+        return {name: value for name, value in wanted.items() if value is not None}
+
+    @property
+    def size(self) -> int:
+        """Items to ask, over all repeats."""
+        return sum(map(len, self.items.values())) * self.section.repeats
+
+    def folders(self, repeat: int) -> HarnessFolders:
+        return HarnessFolders(self.work.with_name(f"{self.work.name}-r{repeat}"))
+
+
+@dataclass
+class Ledger:
+    """What is found out on the way."""
+
+    times: dict[str, float] = field(default_factory=dict)
+    rounds: int = 0
+
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = time.monotonic() - started
+            self.times[stage] = round(self.times.get(stage, 0.0) + spent, 2)
+
+
+def read_section(
+    config: Path | None, endpoint: str | None, api_key_env: str | None, subset: int | None
+) -> EvaluationSection:
+    """The evaluation section, with the command line's values put in."""
+    values: dict[str, Any] = {}
+    if config is not None:
+        values = _read_config(config)
+    if endpoint:
+        values["serve"] = {**values.get("serve", {}), "backend": "endpoint", "url": endpoint}
+    if api_key_env:
+        values["serve"] = {**values.get("serve", {}), "api_key_env": api_key_env}
+    if subset is not None:
+        values["subset"] = dict.fromkeys(("non_live", "live", "multi_turn"), subset)
+    return parse_section(EvaluationSection, values, str(config or "evaluation"))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """An evaluation section: frozen JSON, or YAML that holds it under its name or is it."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"--config: {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"--config: {path} cannot be read: {text}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"--config: {path} holds no keys.")
+    section = values.get("evaluation", values)
+    if not isinstance(section, dict):
+        raise UserError(f"--config: {path}: `evaluation` holds no keys.")
+    return section
+
+
+def prepare(
+    out: Path,
+    section: EvaluationSection,
+    weights: Path | None,
+    endpoint: str | None,
+    model_name: str | None,
+    bfcl_env: Path,
+    trl_env: Path,
+) -> Job:
+    """Check everything before the first process starts.
+
+    Raises:
+        UserError: an input is missing or cannot be right.
+    """
+    subject = out.name
+    if section.serve.backend != "endpoint" and weights is None:
+        raise UserError(
+            "evaluate: name what to evaluate, with --weights FILE (a model folder, or the JSON "
+            "that `toolgain model` or `toolgain export` writes) or --endpoint URL --model NAME."
+        )
+    if endpoint and not model_name:
+        raise UserError("evaluate: --endpoint needs --model NAME, the name that the server knows.")
+    harness_program(bfcl_env)
+    source = data.installed_data(bfcl_env)
+    items = data.load_full(source)
+    if section.subset is not None:
+        subset = section.subset.model_dump()
+        items = data.draw(items, data.sizes_of(subset), section.subset.seed)
+    found = read_weights(weights, model_name or section.alias, section.serve.url)
+    facts = comparable(section, items, found, bfcl_env, trl_env)
+    root = _work_root(out)
+    return Job(
+        out=out.absolute(),
+        subject=subject,
+        section=section,
+        weights=found,
+        items=items,
+        source=source,
+        bfcl_env=bfcl_env.absolute(),
+        trl_env=trl_env.absolute(),
+        comparable=facts,
+        work=root / work_key(found, facts),
+    )
+
+
+def _work_root(out: Path) -> Path:
+    """results/work/evaluations for results/evaluations/{subject}; else a folder inside `out`."""
+    out = out.absolute()
+    if out.parent.name == "evaluations":
+        return out.parent.parent / "work" / "evaluations"
+    return out / "work"

@@ -1,0 +1,173 @@
+"""Write the evaluation folder: items, questions, summary with the validity record, manifest."""
+
+import logging
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from toolgain import files
+from toolgain.bfcl import data, results
+from toolgain.bfcl.categories import CATEGORIES, POPULATION
+from toolgain.evaluation import harness, record, server, validity, witness
+from toolgain.evaluation.canary import Canary
+from toolgain.evaluation.job import Job, Ledger
+
+log = logging.getLogger(__name__)
+
+
+def write(
+    job: Job,
+    ledger: Ledger,
+    canary: Canary,
+    outcomes: list[record.ItemOutcome],
+    seen: list[witness.Evidence],
+    started: str,
+    wall_s: float,
+) -> validity.Validity:
+    """Judge the evaluation and write its folder."""
+    section = job.section
+    verdict = validity.judge(
+        outcomes,
+        job.size,
+        canary,
+        validity.Limits(section.max_error_share, section.max_overflow_share),
+        _different([row for one in seen for row in one.sampling]),
+        job.sampling,
+    )
+    scores = results.scores(record.accuracies(outcomes))
+    strict = results.scores(record.accuracies(outcomes, strict=True))
+    summary = {
+        "schema": 1,
+        "subject": job.subject,
+        "n": job.size // section.repeats,
+        "overall": scores["overall"],
+        "groups": scores["groups"],
+        "categories": _categories(outcomes, scores["categories"]),
+        "strict": {"overall": strict["overall"], "groups": strict["groups"]},
+        "subset": section.subset.model_dump() if section.subset else None,
+        "valid": verdict.valid,
+        "reasons": verdict.reasons,
+        "warnings": verdict.warnings,
+        "errors": verdict.errors,
+        "flags": verdict.flags,
+        "repaired": verdict.flags.get(record.REPAIRED, 0),
+        "rounds": ledger.rounds,
+        "requests": sum(one.requests for one in seen),
+        "retried_requests": sum(one.retried for one in seen),
+        "failed_attempts": _summed(one.failures for one in seen),
+        "sampling_seen": _different([row for one in seen for row in one.sampling]),
+        "repeats": section.repeats,
+        "canary": canary.record(),
+        "harness_overall": harness.reported_overall(job.folders(0).output),
+    }
+    said = job.folders(0).server_facts
+    server_said = files.read_json(said, "server facts") if said.exists() else {}
+    facts = {
+        **job.comparable,
+        "server_version": job.comparable["server_version"] or server_said.get("version"),
+        "context": job.comparable["context"] or server_said.get("max_model_len"),
+    }
+    gpus = _gpus()
+    manifest = {
+        "schema": 1,
+        "subject": job.subject,
+        "weights": job.weights.record(),
+        "config_digest": files.digest(section.model_dump(mode="json")),
+        "comparable": facts,
+        "versions": _versions(job),
+        "times": {
+            "started": started,
+            "finished": files.now(),
+            "wall_s": round(wall_s, 2),
+            "stages": ledger.times,
+        },
+        "cost": {
+            "nodes": int(os.environ.get("SLURM_JOB_NUM_NODES", "1")),
+            "gpus": gpus,
+            "gpu_hours": round(gpus * wall_s / 3600, 4),
+            **(_used() or {}),
+        },
+        "slurm": _slurm(),
+        "host": platform.node(),
+        "work_dir": str(job.folders(0).work),
+        "commit": files.commit(Path(__file__).parent),
+    }
+    job.out.mkdir(parents=True, exist_ok=True)
+    record.write_items(job.out, outcomes)
+    record.write_questions(job.out, data.question_rows(job.items))
+    files.write_json(job.out / record.SUMMARY, summary)
+    files.write_json(job.out / record.MANIFEST, manifest)
+    overall = scores["overall"]
+    log.info(
+        "evaluate: %s: Overall %s on %d items, %s",
+        job.subject,
+        "none" if overall is None else f"{overall:.2f}",
+        job.size,
+        "valid" if verdict.valid else f"not valid: {'; '.join(verdict.reasons)}",
+    )
+    return verdict
+
+
+def _categories(
+    outcomes: list[record.ItemOutcome], accuracy: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    return {
+        category: {
+            "accuracy": accuracy[category],
+            "correct": sum(row.valid for row in outcomes if row.category == category),
+            "n": sum(row.category == category for row in outcomes),
+            "population": POPULATION[category],
+        }
+        for category in CATEGORIES
+        if category in accuracy
+    }
+
+
+def _different(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for place, row in enumerate(rows) if row not in rows[:place]]
+
+
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for one in counts:
+        for kind, n in one.items():
+            total[kind] = total.get(kind, 0) + n
+    return total
+
+
+def _versions(job: Job) -> dict[str, str | None]:
+    from toolgain import __version__
+
+    env, trl = job.bfcl_env, job.trl_env
+    return {
+        "toolgain": __version__,
+        "python": server.this_python(),
+        "nemo-evaluator": server.python_version_of(env, "nemo-evaluator"),
+        "nvidia-bfcl": server.python_version_of(env, "nvidia-bfcl"),
+        "transformers": server.python_version_of(trl, "transformers"),
+        "torch": server.python_version_of(trl, "torch"),
+    }
+
+
+def _gpus() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return len([part for part in visible.split(",") if part.strip()])
+
+
+def _used() -> dict[str, Any] | None:
+    """What Slurm's accounting says of this job, or None outside of Slurm."""
+    from toolgain.slurm.accounting import of_jobs
+
+    return of_jobs([os.environ["SLURM_JOB_ID"]]) if "SLURM_JOB_ID" in os.environ else None
+
+
+def _slurm() -> dict[str, str] | None:
+    names = ("SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_JOB_PARTITION", "SLURM_JOB_NODELIST")
+    found = {
+        name.removeprefix("SLURM_JOB_").lower(): os.environ[name]
+        for name in names
+        if name in os.environ
+    }
+    return found or None
