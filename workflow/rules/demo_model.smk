@@ -21,9 +21,9 @@ rule demo_model:
         "logs/demo_model.log",
     benchmark:
         "results/benchmarks/demo_model.tsv"
+    threads: 2
     params:
         seed=1,
-    threads: 2
     shell:
         r"""
         exec &> >(tee {log:q})
