@@ -4,8 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-
-from .conftest import SMALL, Chain
+from small_chain import SMALL, Chain
 
 pytestmark = pytest.mark.slow
 

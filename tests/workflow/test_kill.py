@@ -6,8 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from .conftest import Chain
+from small_chain import Chain
 
 pytestmark = pytest.mark.slow
 
