@@ -229,26 +229,24 @@ def wished_after(effect: Effect, seed: int) -> Wish:
 
 @cache
 def scored(
-    per_category: int | None, effect: Effect | None, seed: int, repeat: int, hostile: bool
+    per_category: int | None, effect: Effect | None, seed: int, repeat: int
 ) -> tuple[ItemOutcome, ...]:
     """The outcomes of a simulated model: the baseline without an effect."""
     wish = wished_before if effect is None else wished_after(effect, seed)
     items = chosen_items(per_category)
     with tempfile.TemporaryDirectory() as folder:
-        harness_folder(Path(folder), items, wish, seed, repeat, hostile)
+        harness_folder(Path(folder), items, wish, seed, repeat)
         return tuple(results.outcomes(Path(folder) / "output", items, repeat))
 
 
-def harness_folder(
-    folder: Path, items: Items, wish: Wish, seed: int, repeat: int, hostile: bool
-) -> None:
+def harness_folder(folder: Path, items: Items, wish: Wish, seed: int, repeat: int) -> None:
     """Write result/ as the harness does, and let nvidia-bfcl score it into score/."""
     output = folder / "output"
     data.write(items, data.installed_data(BFCL_ENV), folder / "data")
     answered = output / "result" / "policy"
     answered.mkdir(parents=True)
     for category, chosen in items.items():
-        rows = [_row(item, wish(item), seed, repeat, hostile) for item in chosen]
+        rows = [_row(item, wish(item), seed, repeat) for item in chosen]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (answered / f"BFCL_v3_{category}_result.json").write_text(text, encoding="utf-8")
     command = [
@@ -261,7 +259,7 @@ def harness_folder(
     subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
 
 
-def _row(item: Item, good: bool, seed: int, repeat: int, hostile: bool) -> dict[str, Any]:
+def _row(item: Item, good: bool, seed: int, repeat: int) -> dict[str, Any]:
     # The same weights answer a few items otherwise when asked again.
     again = random.Random(f"again/{seed}/{repeat}/{item.key}")
     if repeat and again.random() < 0.03:
@@ -269,8 +267,6 @@ def _row(item: Item, good: bool, seed: int, repeat: int, hostile: bool) -> dict[
     draw = random.Random(f"answer/{item.key}/{good}/{seed if not good else 0}")
     answer = right_answer(item, draw) if good else wrong_answer(item, draw)
     recorded = as_recorded(answer)
-    if hostile and not good and group_of(item.category) != "multi_turn":
-        recorded = draw.choice(HOSTILE)
     calls = 0 if isinstance(recorded, str) else str(recorded).count("{'")
     tokens = 12 + 28 * calls + draw.randrange(30)
     prompt, latency = 180 + 90 * len(item.tools), round(0.2 + tokens * 0.011, 3)
@@ -354,13 +350,15 @@ def summarise(
 
 
 def spoil(folder: Path) -> None:
-    """Put into items.csv what no harness wrote: markup as error types, NaN, missing numbers."""
+    """Put into items.csv what tries to break the page: markup, controls, NaN, missing numbers."""
     csv.field_size_limit(10**9)
     with (folder / "items.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows):
         if row["valid"] == "0":
             row["error_type"], row["error_message"] = "value_error:string</script>", HOSTILE[0]
+            if not row["category"].startswith("multi_turn"):
+                row["answer"] = json.dumps(HOSTILE[number % len(HOSTILE)], ensure_ascii=False)
         row["prompt_tokens"] = ["nan", "", "inf", row["prompt_tokens"]][number % 4]
         row["latency_s"] = ["nan", "", "x"][number % 3]
     with (folder / "items.csv").open("w", encoding="utf-8", newline="") as file:

@@ -75,6 +75,9 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Opened]]:
         context = chromium.new_context(
             viewport=viewport, offline=True, reduced_motion="reduce", **options
         )
+        # A busy machine is slow; a page that never comes still ends the test.
+        context.set_default_timeout(180_000)
+        context.set_default_navigation_timeout(180_000)
         contexts.append(context)
         page = context.new_page()
         opened = Opened(page, path.parent)

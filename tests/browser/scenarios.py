@@ -7,6 +7,7 @@ writes FOLDER/<scenario>/report.html for looking at.
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from toolgain.report import render
 
 IMPROVED = Effect(0.2, 0.03, (("multi_turn_base", 0.12, 0.02), ("irrelevance", 0.05, 0.09)))
 UNCHANGED = Effect(0.025, 0.02)
-WORSE = Effect(0.02, 0.2)
+WORSE = Effect(0.0, 0.6)
 LEARNED = Effect(0.4, 0.01)
 LARGE, SMALL = 60, 10
 """Items of each category in a large and in a small subset."""
@@ -31,13 +32,16 @@ def _chain(
     results: Path, runs: dict[str, Effect | None], per_category: int | None = None, **options: Any
 ) -> None:
     evaluations = results / "evaluations"
-    repeats, hostile = options.get("repeats", 1), options.get("hostile", False)
+    repeats = range(options.get("repeats", 1))
+    models = [(None, 0), *((effect, seed if effect else 0) for seed, effect in
+                           enumerate(runs.values(), start=1))]  # fmt: skip
+    wanted = {(per_category, *model, repeat) for model in models for repeat in repeats}
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one: scored(*one), sorted(wanted, key=str)))
 
     def outcomes(effect: Effect | None, seed: int) -> list[ItemOutcome]:
         return [
-            outcome
-            for repeat in range(repeats)
-            for outcome in scored(per_category, effect, seed, repeat, hostile)
+            outcome for repeat in repeats for outcome in scored(per_category, effect, seed, repeat)
         ]
 
     evaluation_folder(
@@ -81,18 +85,18 @@ def no_clear_change(results: Path) -> None:
 
 def regressed(results: Path) -> None:
     """A clear loss."""
-    _chain(results, {"grpo": WORSE}, LARGE)
+    _chain(results, {"grpo": WORSE}, SMALL)
 
 
 def not_comparable(results: Path) -> None:
     """The trained side was measured with errors and another parser."""
     trained = {
         "valid": False,
-        "reasons": ["43 of 860 items (5.0 %) got no answer (5xx 43); allowed is 0.5 %"],
-        "errors": {"5xx": 43},
+        "reasons": ["7 of 142 items (4.9 %) got no answer (5xx 7); allowed is 0.5 %"],
+        "errors": {"5xx": 7},
         "conditions": {"tool_parser": None},
     }
-    _chain(results, {"grpo": UNCHANGED}, LARGE, trained=trained)
+    _chain(results, {"grpo": LEARNED}, SMALL, trained=trained)
 
 
 def several_runs(results: Path) -> None:
@@ -118,7 +122,7 @@ def no_training(results: Path) -> None:
 
 def hostile(results: Path) -> None:
     """Answers and records that try to break the page."""
-    _chain(results, {"grpo": Effect(0.3, 0.1)}, SMALL, hostile=True)
+    _chain(results, {"grpo": LEARNED}, SMALL)
     for subject in ("baseline", "grpo"):
         spoil(results / "evaluations" / subject)
 
