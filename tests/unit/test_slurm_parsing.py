@@ -1,0 +1,194 @@
+"""Reading what Slurm prints: jobs, allocations, usage; and what a command line is made of."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolgain import status
+from toolgain.config import parse_config
+from toolgain.errors import UserError
+from toolgain.slurm import accounting, launch, resources
+from toolgain.slurm.allocation import Allocation, allocation, parse_job
+from toolgain.slurm.queue import SEPARATOR, Job, parse_jobs, standing
+
+SHOW_JOB = (
+    "JobId=7 JobName=toolgain_1 UserId=ada(1000) Account=research JobState=RUNNING Reason=None "
+    "Dependency=(null) Requeue=1 Restarts=2 TimeLimit=1-00:00:00 EndTime=2026-03-02T10:00:00 "
+    "Partition=batch AllocNode:Sid=login:4711 NodeList=n[1-2] NumNodes=2 NumCPUs=32 CPUs/Task=2 "
+    "TRES=cpu=32,mem=8000M,node=2,billing=32,gres/gpu=16 Comment=rule_train_run_wildcards_grpo "
+    "Command=/bin/a b=c StdOut=/home/ada/logs/7.log"
+)
+TWO_NODES = allocation(parse_job(SHOW_JOB), ("n1", "n2"))
+
+
+def test_an_allocation_is_read_from_scontrol() -> None:
+    assert TWO_NODES.job_id == "7"
+    assert (TWO_NODES.gpus_per_node, TWO_NODES.cpus_per_node) == (8, 16)
+    assert TWO_NODES.restarts == 2
+    assert TWO_NODES.account == "research"
+    assert TWO_NODES.submit_host == "login"
+    assert TWO_NODES.log == "/home/ada/logs/7.log"
+    assert TWO_NODES.end is not None
+    assert TWO_NODES.seconds_left(TWO_NODES.end - 60) == 60
+
+
+def test_a_job_without_a_limit_has_no_end() -> None:
+    text = SHOW_JOB.replace("TimeLimit=1-00:00:00", "TimeLimit=UNLIMITED")
+    assert allocation(parse_job(text), ("n1", "n2")).end is None
+
+
+def test_the_variables_that_the_rule_lost_come_back() -> None:
+    variables = TWO_NODES.variables()
+    assert variables["SLURM_JOB_NODELIST"] == "n1,n2"
+    assert variables["SLURM_JOB_NUM_NODES"] == "2"
+    assert variables["SLURM_GPUS_ON_NODE"] == "8"
+    assert variables["SLURM_RESTART_COUNT"] == "2"
+    assert variables["SLURM_OVERLAP"] == "1"
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[A-Z][A-Za-z]{1,9}", fullmatch=True),
+        st.from_regex(r"[a-z0-9/,.]{1,12}", fullmatch=True),
+        min_size=1,
+    )
+)
+def test_fields_survive_being_printed(fields: dict[str, str]) -> None:
+    assert parse_job(" ".join(f"{key}={value}" for key, value in fields.items())) == fields
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("PENDING", "waiting"),
+        ("REQUEUED", "waiting"),
+        ("RUNNING", "running"),
+        ("COMPLETING", "running"),
+        ("COMPLETED", "ended_well"),
+        ("CANCELLED by 0", "ended_badly"),
+        ("CANCELLED+", "ended_badly"),
+        ("NODE_FAIL", "ended_badly"),
+        ("OUT_OF_MEMORY", "ended_badly"),
+        ("", "ended_badly"),
+    ],
+)
+def test_a_state_says_how_a_job_stands(state: str, expected: str) -> None:
+    assert standing(state) == expected
+
+
+def test_jobs_are_read_from_squeue_and_other_lines_are_not() -> None:
+    row = ("8", "toolgain_1", "PENDING", "Resources", "", "1:00:00", "/home/ada/w", "rule_export")
+    assert parse_jobs(SEPARATOR.join(row) + "\nslurm_load_jobs error\n") == [Job(*row)]
+
+
+def test_usage_counts_every_start_of_a_requeued_job() -> None:
+    used = accounting.parse_usage(
+        "7|1800|billing=4,cpu=4,gres/gpu=16,mem=8000M,node=2|REQUEUED|n[1-2]\n"
+        "7|3600|billing=4,cpu=4,gres/gpu=16,mem=8000M,node=2|COMPLETED|n[1-2]\n"
+        "8|0||CANCELLED by 0|None assigned\n"
+    )
+    assert [entry.gpu_hours for entry in used] == [8.0, 16.0]
+    assert sum(entry.node_hours for entry in used) == 3.0
+
+
+def test_several_nodes_are_started_by_srun_and_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "current", lambda: TWO_NODES)
+    monkeypatch.setattr(launch, "node_address", lambda node: f"{node}.example")
+    line = launch.command(["python", "-m", "program", "plan.json"], nodes=2, processes=8, threads=2)
+    assert line[:3] == ["srun", "--nodes=2", "--ntasks=2"]
+    assert "--kill-on-bad-exit=1" in line
+    assert "--gres=gpu:8" in line
+    assert "OMP_NUM_THREADS=2" in line
+    assert "--rdzv-endpoint=n1.example:20007" in line
+    assert "--rdzv-id=7-2" in line
+    assert line[-3:] == ["-m", "program", "plan.json"]
+
+
+def test_one_process_is_started_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "current", lambda: None)
+    assert launch.command(["python", "x.py"], nodes=1, processes=1) == ["python", "x.py"]
+
+
+def test_several_nodes_need_an_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "current", lambda: None)
+    with pytest.raises(UserError, match="2 nodes wanted, there is no Slurm job here"):
+        launch.command(["python", "x.py"], nodes=2, processes=1)
+
+
+def test_threads_are_an_equal_share_of_what_the_job_has() -> None:
+    small = Allocation("1", ("n1",), 1, 0, None, 0, None, None)
+    assert launch.threads_per_process(small, 4) == 1
+
+
+def test_a_stage_asks_for_what_its_section_says() -> None:
+    config = parse_config(
+        {
+            "model": {"path": "m"},
+            "evaluation": {
+                "serve": {
+                    "data_parallel_size": 4,
+                    "tensor_parallel_size": 2,
+                    "tool_parser": "hermes",
+                }
+            },
+            "cluster": {"nodes": 4, "gpus_per_node": 8, "cpus_per_node": 64, "account": "research"},
+        }
+    )
+    asked = resources.train(config)
+    assert (asked["nodes"], asked["gres"], asked["mpi"]) == (4, "gpu:8", "srun")
+    assert asked["tasks_per_node"] * asked["cpus_per_task"] == 64
+    assert asked["slurm_account"] == "research"
+    assert resources.evaluate(config)["gres"] == "gpu:8"
+    assert resources.smoke(config)["nodes"] == 1
+
+
+@pytest.mark.parametrize(("text", "expected"), [("30m", 30), ("4h", 240), ("2d", 2880)])
+def test_durations_in_minutes(text: str, expected: int) -> None:
+    assert resources.minutes(text) == expected
+
+
+def job(job_id: str, state: str, comment: str, reason: str = "None", nodes: str = "") -> Job:
+    return Job(job_id, "toolgain_1", state, reason, nodes, "59:10", "/w", comment)
+
+
+def write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def test_status_shows_what_waits_runs_and_is_done(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write(results / "config/training/grpo.json", {})
+    write(results / "tasks/grpo/tasks.json", {})
+    progress = {"step": 12, "total": 40, "unit": "steps", "reward": 0.5, "accuracy": 0.25}
+    write(results / "progress/train-grpo.json", {**progress, "state": "running", "log": "t.log"})
+    queue = [
+        job("3", "FAILED", "rule_train_run_wildcards_grpo"),
+        job("4", "RUNNING", "rule_train_run_wildcards_grpo", nodes="n[1-2]"),
+        job("5", "PENDING", "rule_evaluate_model_wildcards_baseline", reason="Resources"),
+    ]
+    rows = {row.stage: row for row in status.stages(results, queue, now=0.0)}
+    train = rows["train grpo"]
+    assert (train.state, train.job, train.place, train.left) == ("running", "4", "n[1-2]", "59:10")
+    assert (train.progress, train.reward, train.accuracy) == ("12 of 40 steps", "0.500", "0.250")
+    assert train.log == "t.log"
+    assert rows["evaluate baseline"].state == "waiting (Resources)"
+    assert rows["tasks grpo"].state == "done"
+    assert rows["report"].state == "to do"
+
+
+def test_status_tells_a_silent_stage_from_a_running_one(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write(results / "config/training/grpo.json", {})
+    stale = {"state": "running", "updated": "2026-01-01T00:00:00+00:00", "host": "elsewhere"}
+    write(results / "progress/train-grpo.json", stale)
+    rows = {row.stage: row for row in status.stages(results, [], now=1_767_225_600.0 + 600)}
+    assert rows["train grpo"].state == "silent for 10 min 00 s"
+
+
+def test_status_of_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder"):
+        status.run(tmp_path / "results", watch=False)
