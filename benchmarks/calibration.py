@@ -35,7 +35,7 @@ BATCH = 100
 ALPHA = 0.05
 SEED = 20250408
 METHODS = ("verdict", "percentile", "BCa")
-SUBSETS = {"12 per category, 3 scenarios": (12, 3), "30 per category, 20 scenarios": (30, 20)}
+SUBSETS = {"10 per category, 3 scenarios": (10, 3), "30 per category, 20 scenarios": (30, 20)}
 
 
 @dataclass(frozen=True)
