@@ -24,7 +24,7 @@ from toolgain.nemo_rl import gym, lint, plan, refs, template
 from toolgain.nemo_rl import overrides as ov
 from toolgain.nemo_rl.launch import checkout
 from toolgain.nemo_rl.raysub import host_environment, mounts
-from toolgain.nemo_rl.vllm import arguments, in_container
+from toolgain.nemo_rl.vllm import arguments, family_of, in_container
 
 PROBE = """
 import importlib.metadata, json, sys
@@ -215,7 +215,9 @@ def _serving(config: Config) -> str:
     serve = config.evaluation.serve
     if serve.backend != "vllm":
         return f"backend {serve.backend}"
-    values = arguments(Path(config.model.path), config.evaluation.alias, 8000, serve.model_dump())
+    model = Path(config.model.path)
+    family = family_of(model) if (model / "config.json").is_file() else None
+    values = arguments(model, config.evaluation.alias, 8000, serve.model_dump(), family)
     if not serve.container and not shutil.which(shlex.split(serve.program)[0]):
         raise UserError(
             f"evaluation.serve: neither a container is named nor is `{serve.program}` on the PATH "

@@ -90,7 +90,10 @@ def template_of(folder: Path) -> str:
     separate = folder / "chat_template.jinja"
     if separate.is_file():
         return separate.read_text(encoding="utf-8")
-    found = json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("chat_template")
+    config = folder / "tokenizer_config.json"
+    if not config.is_file():
+        raise UserError(f"model.path: {folder} has no tokenizer_config.json.")
+    found = json.loads(config.read_text("utf-8")).get("chat_template")
     if isinstance(found, list):
         found = next((item["template"] for item in found if item.get("name") == "default"), None)
     if not isinstance(found, str):
