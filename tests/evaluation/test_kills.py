@@ -91,8 +91,9 @@ def test_sigterm_stops_in_time_and_leaves_no_process(tmp_path: Path) -> None:
         stage = subprocess.Popen(
             command(server.url, out, SECTION), stderr=subprocess.PIPE, text=True, cwd=tmp_path
         )
-        deadline = time.monotonic() + 60
-        while len(server.bodies) < 10 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 240
+        while len(server.bodies) < 10:
+            assert time.monotonic() < deadline and stage.poll() is None
             time.sleep(0.1)
         stage.terminate()
         _, stderr = stage.communicate(timeout=60)
