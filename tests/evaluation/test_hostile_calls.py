@@ -69,7 +69,7 @@ def test_hostile_calls_run_and_do_no_harm(
 
         threading.Thread(target=listen, daemon=True).start()
         _, evaluation = asked(hostile(outside, listener.getsockname()[1]))
-    written = [path for path in tmp_path.rglob(RAN)]
+    written = list(tmp_path.rglob(RAN))
     assert written, f"no hostile call was evaluated:\n{evaluation.stderr[-3000:]}"
     logs = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("harness.log"))
     if "not confined" in logs:
