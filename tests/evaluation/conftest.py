@@ -84,7 +84,7 @@ def evaluate(
         [*command(server.url, out, section, model), *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         cwd=out.parent,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

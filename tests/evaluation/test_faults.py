@@ -280,9 +280,9 @@ def test_answers_that_change_between_tries_are_taken_once(asked: Asked) -> None:
     assert evaluation.summary["errors"] == {}
     numbers = [text for row in evaluation.items for text in _answers(json.loads(row.answer))]
     assert len(numbers) == len(set(numbers)), "one answer was used for two requests"
-    failures = sum(evaluation.summary["failed_attempts"].values())
-    assert failures > 0
-    assert evaluation.summary["requests"] == len(numbers) + failures
+    assert evaluation.summary["failed_attempts"]["http_5xx"] > 0
+    # The opening that three multi-turn items share is answered to each; all else once.
+    assert evaluation.asked_twice == 2
 
 
 def _answers(answer: Any) -> list[str]:

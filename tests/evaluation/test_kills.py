@@ -65,7 +65,7 @@ def disturb_until_finished(server: FaultServer, out: Path, dice: random.Random, 
         )
         if kills < most:
             kills += kill_something(stage, out, dice)
-        _, stderr = stage.communicate(timeout=300)
+        _, stderr = stage.communicate(timeout=900)
         if stage.returncode == 0:
             return kills
         assert stage.returncode == -signal.SIGKILL, stderr
@@ -96,7 +96,7 @@ def test_sigterm_stops_in_time_and_leaves_no_process(tmp_path: Path) -> None:
             assert time.monotonic() < deadline and stage.poll() is None
             time.sleep(0.1)
         stage.terminate()
-        _, stderr = stage.communicate(timeout=60)
+        _, stderr = stage.communicate(timeout=120)
         assert stage.returncode == 75, stderr
         assert "run the same command to go on" in stderr
         assert not processes_of(tmp_path)
