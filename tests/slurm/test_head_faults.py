@@ -113,8 +113,8 @@ def test_a_config_edited_while_a_job_waits_changes_nothing_of_it(site: Site) -> 
             slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=drill")
         site.config = tiny(training={"seed": 5, "trl": {"steps": 4}})
         process = site.start(TRAINED)
-        wait_for(lambda: bool(site.jobs("smoke")), "a waiting job", 60, site)
-        assert state_of(site.jobs("smoke")[0]) == "PENDING"
+        wait_for(lambda: bool(site.jobs("train_run")), "a waiting job", 120, site)
+        assert state_of(site.jobs("train_run")[0]) == "PENDING"
         frozen = site.read("results/config/training/grpo.json")
         site.config["training"]["seed"] = 6
         site.command()

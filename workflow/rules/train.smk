@@ -16,6 +16,12 @@ The checkpoints lie in results/work/training/<fingerprint>, which is not declare
 delete it before a retry, and with it everything that a killed training resumes from.
 """
 
+if not any(CONFIG.training_of(run).smoke_steps for run in RUNS):
+
+    # Left out: nothing to submit.
+    localrules:
+        smoke,
+
 
 rule smoke:
     input:
