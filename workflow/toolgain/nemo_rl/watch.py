@@ -27,6 +27,13 @@ TITLES = {
     "empty_batch": "No batch was empty",
     "nan": "Loss, reward and accuracy are numbers",
 }
+FINE = {
+    "out_of_memory": "No line of the driver's, head's and workers' logs says so.",
+    "zero_reward": "Never for so many steps in a row.",
+    "hang": "None had to be ended.",
+    "empty_batch": "Every step had valid samples.",
+    "nan": "All that were logged are.",
+}
 ADVICE = {
     "out_of_memory": "Lower gpu_memory_utilization, micro_batch_size or max_sequence_length; for "
     "host memory ask for more with the job.",
@@ -268,7 +275,7 @@ def health(found: Iterable[Alarm]) -> list[dict[str, Any]]:
     entries = []
     for name, title in TITLES.items():
         alarm = by_name.get(name)
-        evidence = "" if alarm is None else f"{alarm.evidence}. {ADVICE[name]}"
+        evidence = FINE[name] if alarm is None else f"{alarm.evidence}. {ADVICE[name]}"
         entries.append(
             {"name": name, "title": title, "passed": alarm is None, "evidence": evidence}
         )
