@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def kill_in_the_middle(chain: Chain, target: str, reached: Callable[[], bool]) -> None:
-    """Start the workflow, wait for `reached`, then kill Snakemake and all it started."""
+    """Start the workflow, wait for `reached`, kill Snakemake and all it started, unlock."""
     process = chain.start(target)
     deadline = time.monotonic() + 300
     while not reached():
@@ -27,6 +27,8 @@ def kill_in_the_middle(chain: Chain, target: str, reached: Callable[[], bool]) -
         except psutil.NoSuchProcess:
             continue
     process.wait()
+    # A killed Snakemake leaves its lock behind, and says what to do about it.
+    assert chain.run(target, "--unlock").returncode == 0
 
 
 def lines_in(pattern: str, folder: Path) -> int:
