@@ -74,7 +74,8 @@ class ModelServer:
     def _start(self) -> Endpoint:
         job, serve = self.job, self.job.section.serve
         if serve.backend == "endpoint":
-            return server.existing(serve, job.subject, job.weights.served_name, None)
+            wait_s = serve.ready_timeout_s if "ready_timeout_s" in serve.model_fields_set else None
+            return server.existing(serve, job.subject, job.weights.served_name, wait_s)
         folder = job.folders(0).work / "server"
         return self._stack.enter_context(
             server.serving(
