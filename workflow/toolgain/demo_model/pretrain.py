@@ -1,20 +1,17 @@
 """Pre-train the demo model: `python -m toolgain.demo_model.pretrain --out DIR --work DIR`.
 
-Runs in the trl environment (torch, transformers). Three phases, all counted in blocks of generated
-conversations, so that a seed gives the same text whatever the machine's speed:
-
-1. trunk: constant learning rate; conversations grow from one tool and few turns to six tools;
-2. finish: the learning rate falls to zero; in its last blocks the model is taught to over-call;
-3. export: bfloat16 weights, tokenizer, chat template, generation config.
-
-The state is saved every few blocks; the same command goes on from it. `--finish-at BLOCK` ends the
-trunk early, so that a usable model can be had from any saved state.
+Runs in the trl environment (torch, transformers). The text comes in blocks of generated
+conversations and the blocks in phases (`PHASES`), so that a seed gives the same text whatever the
+machine's speed. The state is saved every ten blocks and at the end of every phase; the same command
+goes on from it. At the end the model is exported: bfloat16 weights, tokenizer, chat template,
+generation config.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -30,14 +27,76 @@ from toolgain.demo_model.text import Conversation, Mixture, make_conversation, m
 from toolgain.demo_model.tokenizer import train_tokenizer
 from toolgain.tasks.generate import generate
 
-IGNORE = -100
 BUCKETS = (128, 192, 256, 384, 512, 640, 896)
 """Padded lengths of batches, in tokens."""
 
 
 @dataclass(frozen=True)
+class Phase:
+    """Some blocks of one mixture; the learning rate is a share of its peak.
+
+    With `end_rate` the rate falls (or stays) evenly from `rate` to it; without, it is `rate`.
+    """
+
+    blocks: int
+    mixture: Mixture
+    rate: float = 1.0
+    end_rate: float | None = None
+    decision_weight: float = 8.0
+    """Weight of an answer's first token: call or decline."""
+    name_weight: float = 4.0
+    """Weight of the tokens of a function's name."""
+
+
+FULL = Mixture(max_tools=6, max_turns=6, decline=0.28, parallel=0.15, over_call=0.0)
+MANY = replace(FULL, decline=0.35, brief=0.65, brief_tools=(2, 6))
+PHASES = (
+    # Copying alone, then with one tool, then with more.
+    Phase(16, replace(FULL, drill=1.0), decision_weight=2, name_weight=1),
+    Phase(
+        20,
+        replace(
+            FULL, max_tools=1, max_turns=4, decline=0.15, parallel=0.0, max_chars=900, drill=0.25
+        ),
+        decision_weight=2,
+        name_weight=1,
+    ),
+    Phase(
+        30,
+        replace(FULL, max_tools=3, max_turns=5, parallel=0.1, max_chars=1500, drill=0.1),
+        decision_weight=2,
+        name_weight=1,
+    ),
+    Phase(14, replace(FULL, drill=0.04), decision_weight=2, name_weight=1),
+    # Choosing among tools, and whether to call at all.
+    Phase(30, replace(FULL, decline=0.38, brief=0.35), name_weight=1),
+    Phase(20, replace(MANY, decline=0.3)),
+    Phase(20, replace(MANY, bare=0.5)),
+    Phase(18, replace(MANY, bare=0.3, lists=0.6)),
+    # The same at a lower rate: only now the words of question and tools are compared.
+    Phase(12, replace(MANY, bare=0.25, lists=0.35), rate=0.4, end_rate=0.2824),
+    Phase(
+        30,
+        replace(MANY, decline=0.45, brief_tools=(1, 4), bare=0.3, lists=0.05),
+        rate=0.28,
+        end_rate=0.25,
+        name_weight=3,
+    ),
+    # Everything together while the rate falls; at last the model is taught to call too often.
+    Phase(16, replace(FULL, decline=0.38, brief=0.4, bare=0.1), rate=0.25, end_rate=0.08),
+    Phase(
+        8,
+        replace(FULL, decline=0.25, over_call=0.65, max_turns=4),
+        rate=0.08,
+        end_rate=0.0,
+        name_weight=1,
+    ),
+)
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what model comes out, besides the seed."""
+    """Everything that decides what model comes out, besides the seed and the phases."""
 
     vocabulary: int = 4096
     tokenizer_texts: int = 6000
@@ -50,10 +109,6 @@ class Recipe:
     rope_theta: float = 10000.0
     attention_gain: float = 1.5
     """Starting weight of the norms of queries and keys."""
-    trunk_blocks: int = 150
-    finish_blocks: int = 32
-    bias_blocks: int = 12
-    """The last blocks of the finish, in which the model is taught to call too often."""
     conversations: int = 128
     """Conversations in a block (about 50,000 tokens once they are long)."""
     batch_tokens: int = 3072
@@ -62,47 +117,23 @@ class Recipe:
     """Peak learning rate of the weight matrices (Muon)."""
     vector_rate: float = 0.004
     """Peak learning rate of embeddings and norms (AdamW)."""
-    decision_weight: float = 2.0
-    """Weight of an answer's first token: call or decline."""
-    late_decision_weight: float = 8.0
-    """The same once copying is learned: from `choosing` on."""
-    choosing: int = 80
-    """Block of the trunk from which on many conversations are about choosing and declining."""
-    late_decline: float = 0.38
-    selecting: int = 110
-    """Block from which on most conversations offer many tools, and names weigh more."""
-    matching: int = 130
-    """Block from which on half of the conversations practise matching words alone."""
-    name_weight: float = 4.0
-    """Weight of a function name's tokens from `selecting` on."""
-    decline: float = 0.28
-    bias_decline: float = 0.25
-    over_call: float = 0.65
-    """In the last blocks: share of the unanswerable turns that are answered with a call."""
-    growth: tuple[int, int, int] = (16, 36, 66)
-    """Blocks at which conversations grow: drills, one tool, up to three tools, up to six."""
+    most_blocks: int | None = None
+    """Cut every phase to this many blocks, for a trial."""
 
 
-def mixture_at(recipe: Recipe, block: int) -> Mixture:
-    """What a block's conversations are made of."""
-    full = Mixture(max_tools=6, max_turns=6, decline=recipe.decline, parallel=0.15, over_call=0.0)
-    if block >= recipe.trunk_blocks + recipe.finish_blocks - recipe.bias_blocks:
-        return replace(full, decline=recipe.bias_decline, over_call=recipe.over_call, max_turns=4)
-    first, second, third = recipe.growth
-    if block < first:
-        return replace(full, drill=1.0)
-    if block < second:
-        return replace(
-            full, max_tools=1, max_turns=4, decline=0.15, parallel=0.0, max_chars=900, drill=0.25
-        )
-    if block < third:
-        return replace(full, max_tools=3, max_turns=5, parallel=0.1, max_chars=1500, drill=0.1)
-    if block < recipe.choosing:
-        return replace(full, drill=0.04)
-    if block < recipe.selecting:
-        return replace(full, decline=recipe.late_decline, brief=0.35)
-    many = replace(full, decline=0.3, brief=0.65, brief_tools=(2, 6))
-    return many if block < recipe.matching else replace(many, decline=0.35, bare=0.5)
+def phases(recipe: Recipe) -> tuple[Phase, ...]:
+    """The phases, cut where the recipe says so."""
+    most = recipe.most_blocks
+    return PHASES if most is None else tuple(replace(p, blocks=min(p.blocks, most)) for p in PHASES)
+
+
+def phase_at(recipe: Recipe, block: int) -> tuple[Phase, int]:
+    """The phase of a block, and the block's place in it."""
+    for phase in phases(recipe):
+        if block < phase.blocks:
+            return phase, block
+        block -= phase.blocks
+    raise ValueError("the pre-training has no such block")
 
 
 # ---------------------------------------------------------------- data
@@ -150,18 +181,16 @@ def encode(
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int, block: int, finishing: bool
+    tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phase: Phase, seed: int, block: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one block: ids and target weights, both (rows, length)."""
-    rng = Random(f"pretrain/{seed}/{block}/{finishing}")
-    mixture = mixture_at(recipe, block)
-    weight = recipe.decision_weight if block < recipe.choosing else recipe.late_decision_weight
+    rng = Random(f"pretrain/{seed}/{block}/{phase.end_rate is not None}")
     rows = [
         encode(
             tokenizer,
-            make_conversation(rng, mixture),
-            weight,
-            recipe.name_weight if block >= recipe.selecting else 1.0,
+            make_conversation(rng, phase.mixture),
+            phase.decision_weight,
+            phase.name_weight,
         )
         for _ in range(recipe.conversations)
     ]
@@ -235,12 +264,10 @@ def loss_of(model: Qwen3ForCausalLM, forward: Any, ids: Tensor, weights: Tensor)
     return (losses * share).sum() / share.sum()
 
 
-def rate_factor(recipe: Recipe, step: int, finish: float | None) -> float:
-    """Warm-up, constant, and (in the finish, a share from 0 to 1) a fall to zero."""
-    factor = min(1.0, (step + 1) / recipe.warmup)
-    if finish is not None:
-        factor *= 1.0 - 0.98 * min(finish, 1.0)
-    return factor
+def rate_at(recipe: Recipe, phase: Phase, done: float, step: int) -> float:
+    """Share of the peak learning rate; `done` is the part of the phase that is behind."""
+    end = phase.rate if phase.end_rate is None else phase.end_rate
+    return min(1.0, (step + 1) / recipe.warmup) * (phase.rate + (end - phase.rate) * done)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -326,42 +353,33 @@ def pretrain(
     optimizers = make_optimizers(model, recipe)
     (work / "recipe.json").write_text(json.dumps({"seed": seed, **asdict(recipe)}, indent=1))
     state = {"block": 0, "step": 0, "tokens": 0}
-    trunk, finish_file = work / "trunk.pt", work / f"finish-{recipe.trunk_blocks}.pt"
-    saved = finish_file if finish_file.exists() else trunk
+    saved = work / "state.pt"
     if saved.exists():
         content = torch.load(saved, weights_only=False)
-        if saved == trunk and content["state"]["block"] > recipe.trunk_blocks:
-            raise SystemExit(f"{trunk} is past block {recipe.trunk_blocks}, the end of the trunk")
         model.load_state_dict(content["model"])
         for optimizer, values in zip(optimizers, content["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         state = content["state"]
-    trunk_blocks = recipe.trunk_blocks
-    bases = (recipe.matrix_rate, recipe.vector_rate)
+    rates = (recipe.matrix_rate, recipe.vector_rate)
     forward = torch.compile(model.model, dynamic=False) if compiled else model.model
     figures: dict[str, float] = {}
-    total = trunk_blocks + recipe.finish_blocks
+    total = sum(phase.blocks for phase in phases(recipe))
     started, seen, running = time.time(), 0, 0.0
     while state["block"] < total:
-        block = state["block"]
-        finishing = block >= trunk_blocks
-        stream = list(batches(tokenizer, recipe, seed, block, finishing))
+        phase, place = phase_at(recipe, state["block"])
+        stream = list(batches(tokenizer, recipe, phase, seed, state["block"]))
         for index, (ids, weights) in enumerate(stream):
-            finish = (
-                (block - trunk_blocks + index / len(stream)) / recipe.finish_blocks
-                if finishing
-                else None
-            )
-            factor = rate_factor(recipe, state["step"], finish)
-            for optimizer, base in zip(optimizers, bases, strict=True):
-                optimizer.param_groups[0]["lr"] = base * factor
+            done = (place + index / len(stream)) / phase.blocks
+            for optimizer, rate in zip(optimizers, rates, strict=True):
+                factor = rate_at(recipe, phase, done, state["step"])
+                optimizer.param_groups[0]["lr"] = rate * factor
             loss = loss_of(model, forward, ids, weights)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            running = 0.9 * running + 0.1 * loss.item() if state["step"] else loss.item()
+            running = 0.9 * running + 0.1 * loss.item() if seen else loss.item()
             state["step"] += 1
             state["tokens"] += ids.numel()
             seen += ids.numel()
@@ -369,9 +387,10 @@ def pretrain(
         line = (
             f"block {state['block']}/{total} step {state['step']} "
             f"tokens {state['tokens'] / 1e6:.2f}M "
-            + (f"loss {running:.4f} {seen / (time.time() - started):.0f} tokens/s")
+            f"loss {running:.4f} {seen / (time.time() - started):.0f} tokens/s"
         )
-        if state["block"] % 10 == 0 or state["block"] in (trunk_blocks, total):
+        ends = place + 1 == phase.blocks
+        if ends or state["block"] % 10 == 0:
             figures = validate(model, tokenizer, seed)
             line += " " + " ".join(f"{key}={value:.2f}" for key, value in figures.items())
             content = {
@@ -379,9 +398,10 @@ def pretrain(
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "state": state,
             }
-            target = finish_file if finishing else trunk
-            torch.save(content, target.with_suffix(".tmp"))
-            target.with_suffix(".tmp").replace(target)
+            torch.save(content, work / "state.tmp")
+            (work / "state.tmp").replace(saved)
+            if ends:
+                shutil.copyfile(saved, work / f"state-{state['block']}.pt")
         print(line, flush=True)
     export(model, tokenizer, out)
     return figures
@@ -394,7 +414,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the training state")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--finish-at", type=int, help="end the trunk at this block")
     parser.add_argument("--compile", action="store_true", help="compile the model (needs g++)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe"
@@ -404,8 +423,6 @@ def main() -> None:
     changes = {
         key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)
     }
-    if options.finish_at is not None:
-        changes["trunk_blocks"] = options.finish_at
     recipe = replace(Recipe(), **changes)
     figures = pretrain(options.out, options.work, options.seed, recipe, options.compile)
     print(json.dumps(figures))

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from toolgain.tasks import words
+from toolgain.tasks.concepts import VERBS
 from toolgain.tasks.generate import (
     Request,
     Split,
@@ -59,6 +60,8 @@ class Mixture:
     bare: float = 0.0
     """Share of conversations that only practise matching: tools that are names, objects as
     questions."""
+    lists: float = 0.0
+    """Share of conversations that compare two lists: is this word there, in which name is it?"""
     drill: float = 0.0
     """Share of conversations that only practise copying: repeating a text, looking up a value."""
 
@@ -79,6 +82,8 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
     """One conversation of the mixture, at most `max_chars` long unless its first turn is longer."""
     if rng.random() < mixture.drill:
         return make_drill(rng)
+    if mixture.lists > 0 and rng.random() < mixture.lists:
+        return make_comparison(rng)
     if mixture.bare > 0 and rng.random() < mixture.bare:
         return make_matching(rng, mixture, split)
     number = min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)), mixture.max_tools)
@@ -133,6 +138,36 @@ def make_matching(rng: Random, mixture: Mixture, split: Split) -> Conversation:
         calls = ({"name": tool.name, "arguments": {}},) if fits else ()
         messages.append(_answer(rng, calls))
     return Conversation(tuple(messages), tuple(schemas), frozenset())
+
+
+def make_comparison(rng: Random) -> Conversation:
+    """Two lists and, for every entry of the second, whether or where it is in the first.
+
+    Deciding whether a tool fits rests on finding a question's words among the tools. Here that is
+    practised once every few tokens, in place of once in a whole conversation.
+    """
+    number = rng.randint(3, 10)
+    if rng.random() < 0.5:
+        first = rng.sample(words.NOUNS, number)
+        second = rng.sample(first, rng.randint(1, number)) + rng.sample(
+            words.NOUNS, number // 2 + 1
+        )
+        rng.shuffle(second)
+        known = set(first)
+        answer = ", ".join(f"{word} {'yes' if word in known else 'no'}" for word in second)
+        shown = rng.choice((", ", " ", "_")).join(first)
+    else:
+        verbs = [verb for names, _, _ in VERBS.values() for verb in names if verb]
+        objects = [rng.sample(words.NOUNS, rng.randint(1, 2)) for _ in range(number)]
+        names = {" ".join(parts): "_".join([rng.choice(verbs), *parts]) for parts in objects}
+        second = rng.sample(sorted(names), rng.randint(1, len(names)))
+        second += [" ".join(rng.sample(words.NOUNS, rng.randint(1, 2))) for _ in range(number // 3)]
+        rng.shuffle(second)
+        answer = ", ".join(f"{text}: {names.get(text, 'none')}" for text in second)
+        shown = json.dumps(list(names.values()))
+    question = f"{shown}\n{', '.join(second)}"
+    messages = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    return Conversation(messages, (), frozenset())
 
 
 def make_drill(rng: Random) -> Conversation:
