@@ -46,6 +46,12 @@ def test_missing_parser_is_seen() -> None:
     assert len(found.seen) == len(MUST_CALL) + len(MUST_NOT_CALL)
 
 
+def test_broken_call_is_the_models_failure_not_the_parsers() -> None:
+    found = canary(always({"content": '<tool_call>{"name": "f", "argum</tool_call>'}))
+    assert found.answered
+    assert not found.call_as_text and not found.parsed_call and not found.text
+
+
 def test_model_that_declines_proves_nothing_about_the_parser() -> None:
     found = canary(always({"content": "I would rather not."}))
     assert found.answered and found.text

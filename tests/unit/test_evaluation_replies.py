@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolgain.evaluation.replies import read_reply
-from toolgain.evaluation.toolcalls import harness_answer, looks_like_call, opening
+from toolgain.evaluation.toolcalls import harness_answer, is_whole_call, looks_like_call, opening
 
 
 def chat(**message: object) -> bytes:
@@ -85,6 +85,21 @@ def test_whatever_comes_back_is_an_answer_or_a_failure(status: int, content: byt
 )
 def test_call_that_came_as_text(text: str) -> None:
     assert looks_like_call(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ('<tool_call>{"name": "f", "arguments": {}}</tool_call>', True),
+        ('<tool_call>{"name": "f", "arguments": {</tool_call>', False),
+        ("<function=f><parameter=x>1</parameter></function>", True),
+        ('[get_weather(city="Paris")]', True),
+        ("<tool_call>", False),
+        ("No.", False),
+    ],
+)
+def test_only_a_whole_call_is_the_parsers_failure(text: str, whole: bool) -> None:
+    assert is_whole_call(text) == whole
 
 
 @pytest.mark.parametrize(

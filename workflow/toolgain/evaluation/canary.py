@@ -1,10 +1,11 @@
 """Questions asked before the benchmark: can this server's answers be measured at all?
 
 A canary can prove something about the server, not about the model. One parsed tool call proves
-that the server's tool parser works and fits the model's markup; a call that comes back as text
-proves that it does not. One text answer proves that the server does not force calls. A weak model
-may fail to call, or call where it should not: that is its result, not the server's fault, so a
-canary without proof is decided by the answers of the evaluation itself.
+that the server's tool parser works and fits the model's markup; a whole call that comes back as
+text proves that it does not (a broken one is the model's failure). One text answer proves that
+the server does not force calls. A weak model may fail to call, or call where it should not: that
+is its result, not the server's fault, so a canary without proof is decided by the answers of the
+evaluation itself.
 """
 
 import time
@@ -16,7 +17,7 @@ import httpx
 
 from toolgain.evaluation.replies import Reply, read_reply
 from toolgain.evaluation.server import Endpoint
-from toolgain.evaluation.toolcalls import harness_answer, looks_like_call
+from toolgain.evaluation.toolcalls import harness_answer, is_whole_call, looks_like_call
 
 ATTEMPTS = 3
 """Attempts of one canary request when the infrastructure fails."""
@@ -75,7 +76,8 @@ class Canary:
     parsed_call: bool
     """A tool call came back parsed: the parser works."""
     call_as_text: bool
-    """A tool call came back as text, and none parsed: the parser is missing or the wrong one."""
+    """A whole tool call came back as text, and none parsed: the parser is missing or the wrong
+    one."""
     text: bool
     """An answer without a call came back: the server does not force calls."""
     failure: str = ""
@@ -140,7 +142,7 @@ def ask_canaries(
             if reply.body is None:
                 return _failed(reply, seen)
     parsed = any(isinstance(row["answer"], list) for row in seen)
-    as_text = any(isinstance(a := row["answer"], str) and looks_like_call(a) for row in seen)
+    as_text = any(isinstance(a := row["answer"], str) and is_whole_call(a) for row in seen)
     return Canary(
         answered=True,
         parsed_call=parsed,

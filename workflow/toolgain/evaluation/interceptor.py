@@ -38,6 +38,8 @@ from toolgain.files import digest
 SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "top_k")
 CONNECT_TIMEOUT_S = 10.0
 PROBE_EVERY_S = 2.0
+IDLE_S = 2.0
+"""Servers close idle connections after some seconds (uvicorn: 5); using one then would fail."""
 
 
 @register_for_adapter(
@@ -163,6 +165,9 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             if self._key:
                 session.headers["Authorization"] = f"Bearer {self._key}"
             self._local.session = session
+        elif time.monotonic() - self._local.used > IDLE_S:
+            session.close()
+        self._local.used = time.monotonic()
         return session
 
     def _note(self, row: dict[str, Any], reply: Reply) -> None:

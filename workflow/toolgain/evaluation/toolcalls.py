@@ -13,6 +13,9 @@ _MARKERS = re.compile(
     r"|^\s*\[\s*[A-Za-z_][\w.]*\([^()]*=",
     re.MULTILINE,
 )
+_MARKERS_WITHOUT_JSON = re.compile(
+    r"<function[=_].*</function|^\s*\[\s*[A-Za-z_][\w.]*\([^()]*=[^()]*\)", re.MULTILINE | re.DOTALL
+)
 _JSON_START = re.compile(r"[\[{]")
 _NAMES = ("name", "function")
 _ARGUMENTS = ("arguments", "parameters")
@@ -21,6 +24,14 @@ _ARGUMENTS = ("arguments", "parameters")
 def looks_like_call(text: str) -> bool:
     """Whether `text` holds a tool call in a known markup, or as JSON with a name and arguments."""
     return bool(_MARKERS.search(text)) or _holds_json_call(text)
+
+
+def is_whole_call(text: str) -> bool:
+    """Whether `text` holds a call that a parser for the model's markup would have read.
+
+    A call with broken JSON in it is the model's failure, not the parser's.
+    """
+    return bool(_MARKERS_WITHOUT_JSON.search(text)) or _holds_json_call(text)
 
 
 def _holds_json_call(text: str) -> bool:

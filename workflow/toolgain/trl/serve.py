@@ -195,7 +195,13 @@ def main() -> None:
     key = os.environ.pop(KEY_VARIABLE, None)
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    uvicorn.run(build_app(options, key), host=options.host, port=options.port, log_level="warning")
+    uvicorn.run(
+        build_app(options, key),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        timeout_keep_alive=300,
+    )
 
 
 if __name__ == "__main__":
