@@ -1,12 +1,12 @@
 """Chromium, the scenario pages (each made once), and axe-core."""
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import axe_playwright_python
 import pytest
 
 HERE = Path(__file__).parent
@@ -107,11 +107,6 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Opened]]:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core, from npm."""
-    script = HERE / "node_modules/axe-core/axe.min.js"
-    if not script.exists() and shutil.which("npm"):
-        command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"]
-        subprocess.run(command, cwd=HERE, check=False, capture_output=True, timeout=120)
-    if not script.exists():
-        pytest.skip("axe-core is not installed, and npm could not install it")
-    return script.read_text(encoding="utf-8")
+    """The source of axe-core, which this package carries."""
+    package = Path(axe_playwright_python.__file__).parent
+    return (package / "axe.min.js").read_text(encoding="utf-8")
