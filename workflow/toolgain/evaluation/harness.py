@@ -79,7 +79,7 @@ class HarnessSettings:
     attempts: int
     stall_s: float
     """Without any progress for so long, the harness is ended."""
-    backoff_s: float = field(default=1.0)
+    backoff_s: float = field(default=0.5)
     container: str | None = None
     """Image that holds the harness, in place of `bfcl_env`."""
 
