@@ -25,6 +25,7 @@ from toolgain.tasks.generate import (
     make_tool,
     make_tools,
     unrelated,
+    without_article,
 )
 from toolgain.tasks.parameters import KINDS, plain, pseudo_word
 
@@ -36,6 +37,7 @@ DECLINES = (
     "None of the tools can answer this.",
     "Sorry, I have no tool for that.",
 )
+YES, NO = "yes", "no tool fits."
 CLOSINGS = ("Done.", "Done.", "That is done.", "Here is the result.")
 
 
@@ -60,6 +62,9 @@ class Mixture:
     bare: float = 0.0
     """Share of conversations that only practise matching: tools that are names, objects as
     questions."""
+    reasoned: bool = False
+    """Whether an answer first names what is asked for and says whether a tool fits: a word for word
+    look before the decision, which a model this small cannot take in one step."""
     lists: float = 0.0
     """Share of conversations that compare two lists: is this word there, in which name is it?"""
     drill: float = 0.0
@@ -83,7 +88,7 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
     if rng.random() < mixture.drill:
         return make_drill(rng)
     if mixture.lists > 0 and rng.random() < mixture.lists:
-        return make_comparison(rng)
+        return make_comparison(rng, ": " if mixture.reasoned else " ")
     if mixture.bare > 0 and rng.random() < mixture.bare:
         return make_matching(rng, mixture, split)
     number = min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)), mixture.max_tools)
@@ -104,7 +109,7 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
             tool = rng.choice(tools)
             calls = make_request(rng, tool).calls
             over_calls.add(len(messages) + 1)
-        turn.append(_answer(rng, calls))
+        turn.append(answer(rng, calls, request.topic if mixture.reasoned else None))
         if calls and rng.random() < mixture.response:
             turn.append({"role": "tool", "content": _response(rng)})
             turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
@@ -133,14 +138,16 @@ def make_matching(rng: Random, mixture: Mixture, split: Split) -> Conversation:
             continue
         words_of = " ".join(tool.concept.words)
         plain_text = words_of if rng.random() < 0.7 else rng.choice(tool.concept.phrases)
-        text = plain_text if rng.random() < 0.6 else make_request(rng, tool).text
-        messages.append({"role": "user", "content": text})
+        request = Request(plain_text, (), without_article(plain_text))
+        if rng.random() >= 0.6:
+            request = make_request(rng, tool)
+        messages.append({"role": "user", "content": request.text})
         calls = ({"name": tool.name, "arguments": {}},) if fits else ()
-        messages.append(_answer(rng, calls))
+        messages.append(answer(rng, calls, request.topic if mixture.reasoned else None))
     return Conversation(tuple(messages), tuple(schemas), frozenset())
 
 
-def make_comparison(rng: Random) -> Conversation:
+def make_comparison(rng: Random, link: str = " ") -> Conversation:
     """Two lists and, for every entry of the second, whether or where it is in the first.
 
     Deciding whether a tool fits rests on finding a question's words among the tools. Here that is
@@ -154,7 +161,7 @@ def make_comparison(rng: Random) -> Conversation:
         )
         rng.shuffle(second)
         known = set(first)
-        answer = ", ".join(f"{word} {'yes' if word in known else 'no'}" for word in second)
+        answer = ", ".join(f"{word}{link}{'yes' if word in known else 'no'}" for word in second)
         shown = rng.choice((", ", " ", "_")).join(first)
     else:
         verbs = [verb for names, _, _ in VERBS.values() for verb in names if verb]
@@ -218,14 +225,14 @@ def _request(rng: Random, split: Split, tools: list[Tool], mixture: Mixture) -> 
     return make_request(rng, rng.choice(tools))
 
 
-def _answer(rng: Random, calls: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    if not calls:
-        return {"role": "assistant", "content": rng.choice(DECLINES)}
-    return {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [{"function": call} for call in calls],
-    }
+def answer(
+    rng: Random, calls: tuple[dict[str, Any], ...], topic: str | None = None
+) -> dict[str, Any]:
+    """The assistant's message: calls or a refusal, after its topic where one is given."""
+    made = {"tool_calls": [{"function": call} for call in calls]} if calls else {}
+    if topic is not None:
+        return {"role": "assistant", "content": f"{topic}: {YES if calls else NO}", **made}
+    return {"role": "assistant", "content": "" if calls else rng.choice(DECLINES), **made}
 
 
 def _response(rng: Random) -> str:

@@ -11,6 +11,7 @@ seed. The same machinery writes the text that the demo model is pre-trained on.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -67,10 +68,11 @@ class Tool:
 
 @dataclass(frozen=True)
 class Request:
-    """A question, and the calls that answer it (none: no tool fits)."""
+    """A question, the calls that answer it (none: no tool fits), and the words for its topic."""
 
     text: str
     calls: tuple[dict[str, Any], ...]
+    topic: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Task:
     question: str
     tools: tuple[dict[str, Any], ...]
     expected: tuple[dict[str, Any], ...]
+    topic: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -271,6 +274,7 @@ def _arguments(rng: Random, concept: Concept) -> tuple[Argument, ...]:
 
 # ---------------------------------------------------------------- questions
 
+_NOUN_SET = frozenset(words.NOUNS)
 _CLAUSES = ("how ", "if ", "whether ", "where ", "what ", "who ")
 _CLAUSE_STARTS = ("Tell me {o}", "I want to know {o}", "Can you tell me {o}", "Find out {o}", "Please check {o}",
                   "Do you know {o}", "I'd like to know {o}")  # fmt: skip
@@ -293,8 +297,16 @@ def make_request(rng: Random, tool: Tool, calls: int = 1) -> Request:
         value = varied.kind.draw(rng)
         if all(_value(row[varied.name]) != _value(value) for row in rows):
             rows.append({**values, varied.name: value})
-    body = _say(rng, tool, given, rows, varied)
-    return Request(_dress(rng, body), tuple(_call(tool, row) for row in rows))
+    phrase = rng.choice(tool.concept.phrases)
+    body = _say(rng, tool, phrase, given, rows, varied)
+    calls_made = tuple(_call(tool, row) for row in rows)
+    return Request(_dress(rng, body), calls_made, without_article(phrase))
+
+
+def without_article(phrase: str) -> str:
+    """A phrase without the article before it: `the tides` is `tides`."""
+    first, _, rest = phrase.partition(" ")
+    return rest if first in ("the", "a", "an") and rest else phrase
 
 
 def _value(value: Any) -> Any:
@@ -308,12 +320,12 @@ def _call(tool: Tool, values: dict[str, Any]) -> dict[str, Any]:
 def _say(
     rng: Random,
     tool: Tool,
+    phrase: str,
     given: list[Argument],
     rows: list[dict[str, Any]],
     varied: Argument | None,
 ) -> str:
     """The question's core: the object, then each value with the words people put around it."""
-    phrase = rng.choice(tool.concept.phrases)
     starts = _CLAUSE_STARTS if phrase.startswith(_CLAUSES) else VERBS[tool.verb][2]
     start = rng.choice(starts).format(o=phrase)
     mentions = []
@@ -418,18 +430,26 @@ def make_tools(rng: Random, split: Split, number: int, parameters: int | None = 
 def make_no_fit(rng: Random, split: Split, tools: Sequence[Tool]) -> Request:
     """A question that none of `tools` can answer: another tool's question, or general talk."""
     if rng.random() < 0.3:
-        return Request(_dress(rng, make_chat(rng)), ())
+        chat = _dress(rng, make_chat(rng))
+        return Request(chat, (), _chat_topic(chat))
     while True:
         other = make_tool(rng, split)
         if unrelated(other, tools):
-            return Request(make_request(rng, other).text, ())
+            asked = make_request(rng, other)
+            return Request(asked.text, (), asked.topic)
 
 
 def join_requests(rng: Random, first: Request, second: Request) -> Request:
     """Two requests in one message, answered in their order."""
     link = rng.choice((" Also, ", " And ", " Then ", " After that, ", " Besides, "))
     text = first.text.rstrip("?.! ") + "." + link + second.text[0].lower() + second.text[1:]
-    return Request(text, first.calls + second.calls)
+    return Request(text, first.calls + second.calls, first.topic)
+
+
+def _chat_topic(text: str) -> str:
+    """The last thing that small talk names, or its last word."""
+    found = [word for word in re.findall(r"[A-Za-z]+", text) if word in _NOUN_SET]
+    return found[-1] if found else re.findall(r"\w+", text)[-1]
 
 
 # ---------------------------------------------------------------- tasks
@@ -458,7 +478,8 @@ def make_task(rng: Random, split: Split, kind: TaskKind, id_: str) -> Task:
     else:
         tools = make_tools(rng, split, rng.choice((1, 1, 1, 2, 3)))
         request = make_no_fit(rng, split, tools)
-    return Task(id_, kind, request.text, tuple(tool.schema for tool in tools), request.calls)
+    schemas = tuple(tool.schema for tool in tools)
+    return Task(id_, kind, request.text, schemas, request.calls, request.topic)
 
 
 def generate(
