@@ -30,7 +30,8 @@ def check_or_exit(config: Config, workflow: Any = None) -> None:
             retraining a finished run, and on a cluster with what Slurm has.
     """
     found = list(findings(config))
-    if workflow is not None:
+    # `--touch` plans nothing: it accepts files as they are.
+    if workflow is not None and not workflow.touch:
         found += guard.findings(workflow, config)
         found += slurm.plan_findings(workflow, config)
     if found:
