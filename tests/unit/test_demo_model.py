@@ -13,8 +13,8 @@ from toolgain.errors import UserError
 TRL = Path(".venvs/trl")
 SHIPPED = Path("resources/demo-model")
 TINY = ("layers=1", "width=32", "feed_forward=32", "heads=2", "key_value_heads=1", "head_width=16",
-        "vocabulary=400", "tokenizer_texts=20", "conversations=12", "trunk_blocks=2",
-        "finish_blocks=1", "batch_tokens=2048")  # fmt: skip
+        "vocabulary=400", "tokenizer_texts=20", "conversations=8", "most_blocks=1",
+        "batch_tokens=2048")  # fmt: skip
 
 ASK = """
 import json, sys
@@ -105,5 +105,5 @@ def test_the_shipped_model_calls_the_tool_that_fits():
     question = [{"role": "user", "content": "Set the light in the kitchen to 40"}]
     reply = ask(SHIPPED, (question, [light]), (question, [light, rate]))
     for answer in reply["answers"]:
-        assert answer.startswith("<tool_call>")
+        assert answer.count("<tool_call>") == 1
         assert '"name": "set_room_light"' in answer

@@ -25,6 +25,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config,
 
 from toolgain.demo_model.text import (
     NO,
+    YES,
     Conversation,
     Mixture,
     answer,
@@ -91,7 +92,7 @@ PHASES = (
     ),
     # Answers that name their topic first.
     Phase(
-        24, replace(MANY, reasoned=True, decline=0.42, bare=0.25, lists=0.2), rate=0.3, end_rate=0.2
+        24, replace(MANY, reasoned=True, decline=0.42, bare=0.3, lists=0.15), rate=0.3, end_rate=0.2
     ),
     # Everything together while the rate falls; at last the model is taught to call too often.
     Phase(
@@ -168,7 +169,7 @@ def encode(
     call = tokenizer.convert_tokens_to_ids("<tool_call>")
     opening = tokenizer('{"name": "', add_special_tokens=False)["input_ids"]
     (closing,) = tokenizer('", "', add_special_tokens=False)["input_ids"]
-    (link,) = tokenizer(": ", add_special_tokens=False)["input_ids"]
+    verdicts = set().union(*verdict_tokens(tokenizer))
     weights = [0.0] * len(ids)
     starts = [i for i, token in enumerate(ids) if token == start]
     # With tools, the first header belongs to the system message that lists them.
@@ -178,9 +179,8 @@ def encode(
             continue
         last = ids.index(end, first)
         # The decision: after the topic where there is one, else at the answer's first token.
-        colon = next((i for i in range(first, last) if ids[i] == link), None)
         until = ids.index(call, first) if call in ids[first:last] else last
-        decision = first if colon is None or colon > until else colon + 1
+        decision = max((i for i in range(first, until) if ids[i] in verdicts), default=first)
         if not conversation.tools:
             decision = first
         if message in conversation.over_calls:
@@ -201,6 +201,16 @@ def encode(
                 if inside:
                     weights[i] = name_weight
     return ids, weights
+
+
+def verdict_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[set[int], set[int]]:
+    """The tokens that begin YES and NO, with and without the space before (a small word before
+    them may have taken it)."""
+    yes, no = (
+        {tokenizer(form, add_special_tokens=False)["input_ids"][0] for form in (text, text[1:])}
+        for text in (YES, NO)
+    )
+    return yes, no
 
 
 def batches(
@@ -304,7 +314,8 @@ def validate(
     `p_no_fit`, `p_no_none`: mean probability of declining where a tool fits and where none does.
     """
     rng = Random(seed)
-    colon, no = (tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in (": ", NO))
+    call = tokenizer.convert_tokens_to_ids("<tool_call>")
+    yes, no = verdict_tokens(tokenizer)
     model.eval()
     hits: dict[str, list[float]] = {}
     for task in generate(seed, number, "validation", 0.4, 900):
@@ -318,11 +329,12 @@ def validate(
         )
         ids = tokenizer(text, add_special_tokens=False)["input_ids"][:-1]
         begin = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-        decision = begin + ids[begin:].index(colon) + 1
+        until = ids.index(call, begin) if call in ids[begin:] else len(ids)
+        decision = max(i for i in range(begin, until) if ids[i] in yes | no)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(torch.tensor([ids])).logits[0].float()
         best = logits[:-1].argmax(-1).tolist()
-        declined = logits[decision - 1].softmax(-1)[no].item()
+        declined = logits[decision - 1].softmax(-1)[list(no)].sum().item()
         right = (declined > 0.5) if not task.expected else best[decision - 1 :] == ids[decision:]
         hits.setdefault(task.kind, []).append(float(right))
         named = best[begin - 1 : decision - 1] == ids[begin:decision]

@@ -37,7 +37,8 @@ DECLINES = (
     "None of the tools can answer this.",
     "Sorry, I have no tool for that.",
 )
-YES, NO = "yes", "no tool fits."
+YES, NO = " is available", " not available"
+"""What follows the topic: a tool fits, or none does. Each begins with a token of its own."""
 CLOSINGS = ("Done.", "Done.", "That is done.", "Here is the result.")
 
 
@@ -88,7 +89,7 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
     if rng.random() < mixture.drill:
         return make_drill(rng)
     if mixture.lists > 0 and rng.random() < mixture.lists:
-        return make_comparison(rng, ": " if mixture.reasoned else " ")
+        return make_comparison(rng, (YES, NO) if mixture.reasoned else (" yes", " no"))
     if mixture.bare > 0 and rng.random() < mixture.bare:
         return make_matching(rng, mixture, split)
     number = min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)), mixture.max_tools)
@@ -147,7 +148,7 @@ def make_matching(rng: Random, mixture: Mixture, split: Split) -> Conversation:
     return Conversation(tuple(messages), tuple(schemas), frozenset())
 
 
-def make_comparison(rng: Random, link: str = " ") -> Conversation:
+def make_comparison(rng: Random, verdicts: tuple[str, str] = (" yes", " no")) -> Conversation:
     """Two lists and, for every entry of the second, whether or where it is in the first.
 
     Deciding whether a tool fits rests on finding a question's words among the tools. Here that is
@@ -161,7 +162,7 @@ def make_comparison(rng: Random, link: str = " ") -> Conversation:
         )
         rng.shuffle(second)
         known = set(first)
-        answer = ", ".join(f"{word}{link}{'yes' if word in known else 'no'}" for word in second)
+        answer = ", ".join(word + verdicts[word not in known] for word in second)
         shown = rng.choice((", ", " ", "_")).join(first)
     else:
         verbs = [verb for names, _, _ in VERBS.values() for verb in names if verb]
@@ -231,7 +232,7 @@ def answer(
     """The assistant's message: calls or a refusal, after its topic where one is given."""
     made = {"tool_calls": [{"function": call} for call in calls]} if calls else {}
     if topic is not None:
-        return {"role": "assistant", "content": f"{topic}: {YES if calls else NO}", **made}
+        return {"role": "assistant", "content": f"{topic}{YES if calls else NO}", **made}
     return {"role": "assistant", "content": "" if calls else rng.choice(DECLINES), **made}
 
 
