@@ -10,7 +10,7 @@ import pytest
 from . import cluster as machine
 from .conftest import TRAINED, Site, slurm, state_of, tiny, wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.drill]
 
 
 def start_training(site: Site, steps: int, nodes: int = 1) -> "subprocess.Popen[bytes]":
