@@ -449,7 +449,7 @@ def join_requests(rng: Random, first: Request, second: Request) -> Request:
 def _chat_topic(text: str) -> str:
     """The last thing that small talk names, or its last word."""
     found = [word for word in re.findall(r"[A-Za-z]+", text) if word in _NOUN_SET]
-    return found[-1] if found else re.findall(r"\w+", text)[-1]
+    return found[-1] if found else str(re.findall(r"\w+", text)[-1])
 
 
 # ---------------------------------------------------------------- tasks
