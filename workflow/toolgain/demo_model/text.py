@@ -68,8 +68,9 @@ class Mixture:
     look before the decision, which a model this small cannot take in one step."""
     lists: float = 0.0
     """Share of conversations that compare two lists: is this word there, in which name is it?"""
-    drill: float = 0.0
-    """Share of conversations that only practise copying: repeating a text, looking up a value."""
+    drill: float | None = 0.0
+    """Share of conversations that only practise copying: repeating a text, looking up a
+    value. None: no conversation, and no random number spent on the choice."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Conversation:
 
 def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> Conversation:
     """One conversation of the mixture, at most `max_chars` long unless its first turn is longer."""
-    if rng.random() < mixture.drill:
+    if mixture.drill is not None and rng.random() < mixture.drill:
         return make_drill(rng)
     if mixture.lists > 0 and rng.random() < mixture.lists:
         return make_comparison(rng, (YES, NO) if mixture.reasoned else (" yes", " no"))
@@ -252,7 +253,7 @@ def _response(rng: Random) -> str:
 
 def make_tokenizer_text(rng: Random) -> str:
     """Text for the tokenizer: a conversation's questions and tools, and all words now and then."""
-    conversation = make_conversation(rng, Mixture(4, 3, 0.25, 0.1, 0.0))
+    conversation = make_conversation(rng, Mixture(4, 3, 0.25, 0.1, 0.0, drill=None))
     parts = [json.dumps(tool["function"]) for tool in conversation.tools]
     parts += [json.dumps(m, ensure_ascii=False) for m in conversation.messages]
     sample = rng.sample(words.NOUNS, 6) + rng.sample(words.ADJECTIVES, 3)
