@@ -18,6 +18,7 @@ OUTPUTS:
 Targets: all, baseline, train, evaluate, compare, report, demo_model.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -35,8 +36,10 @@ CONFIG = config_or_exit(config)
 RUNS = sorted(CONFIG.runs)
 SUBJECTS = ["baseline", *RUNS]
 
-# The commands are those of the environment that runs Snakemake, and what they write is private.
-shell.prefix(f"umask 077; export PATH={Path(sys.executable).parent}:$PATH; ")
+# What is written is private, also the folders that Snakemake makes itself.
+os.umask(0o077)
+# The commands are those of the environment that runs Snakemake.
+shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 
 
 report: "workflow/report/workflow.rst"

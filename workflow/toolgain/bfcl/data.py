@@ -208,7 +208,11 @@ def write(items: Items, source: Path, folder: Path) -> None:
 
     Categories without items get no file: the harness then skips them.
     """
-    shutil.copytree(source / FUNCTION_DOCS, folder / FUNCTION_DOCS, dirs_exist_ok=True)
+    documents = folder / FUNCTION_DOCS
+    documents.mkdir(parents=True, exist_ok=True)
+    # The contents alone: a package's files are readable by everybody, ours by their owner.
+    for path in (source / FUNCTION_DOCS).iterdir():
+        shutil.copyfile(path, documents / path.name)
     (folder / ANSWERS).mkdir(parents=True, exist_ok=True)
     for category, chosen in items.items():
         _write_lines(prompt_file(folder, category), [item.entry for item in chosen])

@@ -82,7 +82,7 @@ def export(
         checks |= _rounded(binary, source, temporary, cluster, work, log)
     else:
         for path in sorted(converted.glob("*.safetensors*")):
-            shutil.copy2(path, temporary / path.name)
+            shutil.copyfile(path, temporary / path.name)
     checks["shards_complete"] = shards_complete(temporary)
     copy_identity(source, temporary)
     shutil.rmtree(work, ignore_errors=True)
@@ -251,7 +251,7 @@ def copy_identity(source: Path, target: Path) -> None:
     """Copy all of the base but its weights: config, tokenizer, chat template, code."""
     for path in sorted(source.iterdir()):
         if path.is_file() and not any(path.match(pattern) for pattern in WEIGHTS):
-            shutil.copy2(path.resolve(), target / path.name)
+            shutil.copyfile(path.resolve(), target / path.name)
 
 
 def _architectures(folder: Path) -> Any:
