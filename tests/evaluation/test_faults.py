@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Evaluation, evaluate
+from evaluating import Evaluation, evaluate
 from fault_server import FaultServer, Handler, Request, completion, honest_answer
 
 from toolgain.evaluation.record import read_questions

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Evaluation
+from evaluating import Evaluation
 from fault_server import FaultServer, Handler, Request, completion
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Evaluation, command, evaluate
+from evaluating import Evaluation, command, evaluate
 from fault_server import FaultServer
 
 from toolgain.evaluation.processes import MARK

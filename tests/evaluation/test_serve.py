@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from conftest import ROOT
+from evaluating import ROOT
 
 from toolgain.config import Serve
 from toolgain.evaluation import server

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,7 +113,11 @@ def test_what_the_chain_wrote_is_private(chain: tuple[Site, Watch]) -> None:
 def test_status_shows_every_stage(chain: tuple[Site, Watch]) -> None:
     site, _ = chain
     done = subprocess.run(
-        ["toolgain", "status"], cwd=site.folder, capture_output=True, text=True, check=True
+        [str(Path(sys.executable).with_name("toolgain")), "status"],
+        cwd=site.folder,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = done.stdout.splitlines()
     stages = ("train grpo", "export grpo", "evaluate baseline", "evaluate grpo", "report")
