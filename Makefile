@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test drills test-upstream lint generate cluster cluster-down clean
+.PHONY: help setup demo test test-upstream lint generate cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,11 +18,9 @@ demo: setup ## Run the whole chain on this machine and print the verdict
 	@.venv/bin/toolgain verdict results/comparison.json --require not_regressed
 	@echo "Report: $(CURDIR)/results/report.html"
 
-test: setup .venv/.dev ## Run every test but the drills
-	.venv/bin/python -m pytest -m "not drill" $(TESTS)
-
-drills: setup .venv/.dev ## Run the long drills on the Slurm cluster
-	.venv/bin/python -m pytest -m drill $(TESTS)
+# Two at a time: the tests on the Slurm cluster, which mostly wait, and all others.
+test: setup .venv/.dev ## Run every test
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --durations 20 $(TESTS)
 
 test-upstream: setup .venv/.dev .venvs/ray/.ready ## Test against a NeMo RL checkout: NEMO_RL_ROOT=...
 	.venv/bin/python -m pytest tests/upstream $(TESTS)

@@ -28,18 +28,6 @@ TINY: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read
 TRAINED = "results/runs/grpo/manifest.json"
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """The cluster, up, and for this session alone."""
-    reason = machine.missing()
-    if reason and os.environ.get("TOOLGAIN_REQUIRE_CLUSTER"):
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    with machine.session():
-        yield
-
-
 def jobs_in(folder: str) -> list[str]:
     """The jobs in the queue that were submitted from `folder` or below."""
     rows = (line.split("|") for line in slurm("squeue", "-h", "-o", "%i|%Z").splitlines())

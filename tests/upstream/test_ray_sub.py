@@ -12,9 +12,8 @@ import pytest
 from test_contract import Run, ray
 
 from slurm import cluster as machine
-from slurm.conftest import cluster
 
-__all__ = ["cluster", "ray"]
+__all__ = ["ray"]
 
 pytestmark = [pytest.mark.upstream, pytest.mark.cluster, pytest.mark.slow]
 

@@ -1,0 +1,28 @@
+"""What all tests share: how they are shared out over processes, and the test cluster."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from slurm import cluster as machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """By file, so that what a file's tests share is made once; there is one cluster for all."""
+    for item in items:
+        group = "cluster" if item.get_closest_marker("cluster") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+# Here and nowhere else: a second fixture of this kind would wait for ever for the first.
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """The cluster, up, and for this session alone."""
+    reason = machine.missing()
+    if reason and os.environ.get("TOOLGAIN_REQUIRE_CLUSTER"):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    with machine.session():
+        yield
