@@ -36,6 +36,7 @@ from toolgain.demo_model.tokenizer import train_tokenizer
 from toolgain.tasks.generate import generate
 
 BUCKETS = (128, 192, 256, 384, 512, 640, 896)
+LONG_BUCKETS = (*BUCKETS, 1280, 1792, 2560)
 """Padded lengths of batches, in tokens."""
 
 
@@ -54,10 +55,18 @@ class Phase:
     """Weight of an answer's first token: call or decline."""
     name_weight: float = 4.0
     """Weight of the tokens of a function's name."""
+    reach: int = 0
+    """Positions up to which conversations are stretched: gaps between their tokens let the model
+    meet distances that it has no time to read its way through. 0: positions without gaps, and
+    nothing longer than `BUCKETS`."""
 
 
 FULL = Mixture(max_tools=6, max_turns=6, decline=0.28, parallel=0.15, over_call=0.0)
 MANY = replace(FULL, decline=0.35, brief=0.65, brief_tools=(2, 6))
+LONG = replace(
+    FULL, reasoned=True, decline=0.4, brief=0.25, bare=0.05, drill=0.05, max_chars=16000,
+    max_turns=5, long=0.35, wordy=0.6, odd=0.3,
+)  # fmt: skip
 PHASES = (
     # Copying alone, then with one tool, then with more.
     Phase(16, replace(FULL, drill=1.0), decision_weight=2, name_weight=1),
@@ -104,6 +113,17 @@ PHASES = (
         rate=0.06,
         end_rate=0.0,
         name_weight=1,
+    ),
+    # Long lists of wordy tools and values that are no words, as benchmarks have them; then the
+    # over-calling again.
+    Phase(28, LONG, rate=0.18, end_rate=0.06, name_weight=2, reach=8192),
+    Phase(
+        6,
+        replace(LONG, decline=0.3, over_call=0.65, drill=0.02),
+        rate=0.06,
+        end_rate=0.0,
+        name_weight=1,
+        reach=8192,
     ),
 )
 
@@ -215,8 +235,9 @@ def verdict_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[set[int], set[in
 
 def batches(
     tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phase: Phase, seed: int, block: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one block: ids and target weights, both (rows, length)."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """The batches of one block: ids, target weights and positions, each (rows, length)."""
+    buckets = LONG_BUCKETS if phase.reach else BUCKETS
     rng = Random(f"pretrain/{seed}/{block}/{phase.end_rate is not None}")
     rows = [
         encode(
@@ -227,11 +248,11 @@ def batches(
         )
         for _ in range(recipe.conversations)
     ]
-    rows = sorted((row for row in rows if len(row[0]) <= BUCKETS[-1]), key=lambda row: len(row[0]))
+    rows = sorted((row for row in rows if len(row[0]) <= buckets[-1]), key=lambda row: len(row[0]))
     groups: list[tuple[int, list[tuple[list[int], list[float]]]]] = []
     pending: list[tuple[list[int], list[float]]] = []
     for row in rows:
-        length = next(bucket for bucket in BUCKETS if len(row[0]) <= bucket)
+        length = next(bucket for bucket in buckets if len(row[0]) <= bucket)
         size = max(recipe.batch_tokens // length, 1)
         pending.append(row)
         if len(pending) >= size:
@@ -244,7 +265,19 @@ def batches(
         for i, (row_ids, row_weights) in enumerate(group):
             ids[i, : len(row_ids)] = torch.tensor(row_ids)
             weights[i, : len(row_ids)] = torch.tensor(row_weights)
-        yield ids, weights
+        yield ids, weights, stretched(rng, *ids.shape, phase.reach) if phase.reach else None
+
+
+def stretched(rng: Random, rows: int, length: int, reach: int) -> Tensor:
+    """Positions (rows, length) that rise by one, but for up to three gaps; all below `reach`."""
+    positions = torch.arange(length).repeat(rows, 1)
+    for row in positions:
+        spare = reach - length
+        for _ in range(rng.randint(0, 3)):
+            gap = rng.randint(0, max(spare, 0))
+            row[rng.randrange(length) :] += gap
+            spare -= gap
+    return positions
 
 
 # ---------------------------------------------------------------- model
@@ -286,10 +319,14 @@ def make_optimizers(model: Qwen3ForCausalLM, recipe: Recipe) -> list[torch.optim
     ]
 
 
-def loss_of(model: Qwen3ForCausalLM, forward: Any, ids: Tensor, weights: Tensor) -> Tensor:
+def loss_of(
+    model: Qwen3ForCausalLM, forward: Any, ids: Tensor, weights: Tensor, positions: Tensor | None
+) -> Tensor:
     """Weighted mean negative log-likelihood of the targets; logits only where there is one."""
+    # Without a mask, gaps between positions would be taken for the seams of packed rows.
+    placed = {} if positions is None else {"position_ids": positions, "attention_mask": ids >= 0}
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = forward(input_ids=ids, use_cache=False).last_hidden_state
+        hidden = forward(input_ids=ids, use_cache=False, **placed).last_hidden_state
         chosen = weights[:, 1:] > 0
         logits = model.lm_head(hidden[:, :-1][chosen])
     losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][chosen], reduction="none")
@@ -393,12 +430,12 @@ def pretrain(
     while state["block"] < total:
         phase, place = phase_at(recipe, state["block"])
         stream = list(batches(tokenizer, recipe, phase, seed, state["block"]))
-        for index, (ids, weights) in enumerate(stream):
+        for index, (ids, weights, positions) in enumerate(stream):
             done = (place + index / len(stream)) / phase.blocks
             for optimizer, rate in zip(optimizers, rates, strict=True):
                 factor = rate_at(recipe, phase, done, state["step"])
                 optimizer.param_groups[0]["lr"] = rate * factor
-            loss = loss_of(model, forward, ids, weights)
+            loss = loss_of(model, forward, ids, weights, positions)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizers:
