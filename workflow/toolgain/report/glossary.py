@@ -1,5 +1,7 @@
 """Short explanations for readers who are new to the field, shown on hover and focus."""
 
+import re
+
 TERMS: dict[str, tuple[str, str]] = {
     "overall": (
         "Overall",
@@ -18,14 +20,14 @@ TERMS: dict[str, tuple[str, str]] = {
         "the change is clear.",
     ),
     "p": (
-        "p",
+        "p value",
         "How often a difference at least this large would appear if the training had changed "
         "nothing. Small values speak for a real change.",
     ),
     "adjusted-p": (
         "adjusted p",
         "The p value of McNemar's exact test, made larger by Holm's method because several groups "
-        "or categories are tested at once.",
+        "or categories are tested at once. The Overall's own p value needs no such correction.",
     ),
     "mcnemar": (
         "McNemar's test",
@@ -130,7 +132,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "strict": (
         "strict score",
-        "The Overall without credit for unparsed tool calls and for empty answers.",
+        "The Overall without credit for unparsed tool calls, empty answers and cut answers.",
     ),
     "forced-stop": (
         "forced stop",
@@ -183,7 +185,170 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "bootstrap": (
         "cluster bootstrap",
-        "The interval comes from drawing the items again and again, whole clusters at a time "
-        "(items that share a scenario or a tool document), and computing the Overall of each draw.",
+        "The interval comes from drawing the items again and again, whole clusters at a time, and "
+        "computing the Overall of each draw. The draws' own spread sets the width (studentised), "
+        "alike on both sides (symmetric).",
+    ),
+    "small-sample": (
+        "t interval",
+        "Student's t interval, used where too few clusters changed for a bootstrap. It is wider, "
+        "because little was seen.",
+    ),
+    "cluster": (
+        "cluster",
+        "Items that share a scenario or a tool document. They tend to be right or wrong together, "
+        "so they count as one draw.",
+    ),
+    "other-interval": (
+        "other intervals",
+        "Two common intervals from the same draws (percentiles; BCa, bias corrected and "
+        "accelerated). The verdict does not use them.",
+    ),
+    "error-level": (
+        "error level",
+        "How often a comparison of two equal models would still be called a change: 0.05 is one "
+        "time in 20.",
+    ),
+    "seed": (
+        "seed",
+        "The number that random draws start from. The same seed gives the same draws.",
+    ),
+    "segment": (
+        "segment",
+        "One launch of the training, from its start or a resume to the next stop.",
+    ),
+    "token": (
+        "token",
+        "The piece of text that a model reads and writes, often a part of a word.",
+    ),
+    "latency": (
+        "latency",
+        "Seconds from the question to the whole answer, over all requests of an item.",
+    ),
+    "percentile": (
+        "95th percentile",
+        "The value that 5 % of the items exceed.",
+    ),
+    "wall-time": (
+        "wall time",
+        "Time on the clock, from the start of a stage to its end.",
+    ),
+    "node": (
+        "node",
+        "One machine of a cluster.",
+    ),
+    "gpu-hour": (
+        "GPU-hour",
+        "One GPU held for one hour, busy or not.",
+    ),
+    "inference-error": (
+        "inference error",
+        "A question that got no answer, for reasons of the server and not of the model. Too many "
+        "of them and the two sides cannot be compared.",
+    ),
+    "frozen": (
+        "frozen configuration",
+        "The part of the configuration that a stage read, as it was then.",
+    ),
+    "condition-items": (
+        "items",
+        "A fingerprint of the questions that were asked.",
+    ),
+    "condition-scorer": (
+        "scorer",
+        "The program that judges each answer.",
+    ),
+    "condition-harness": (
+        "harness",
+        "The program that asks the questions and collects the answers.",
+    ),
+    "condition-formula": (
+        "formula",
+        "How the Overall is made from the categories.",
+    ),
+    "condition-alias": (
+        "alias",
+        "The model's name as the harness sees it. The harness treats some names in a special way.",
+    ),
+    "condition-chat_template": (
+        "chat template",
+        "The rule that turns messages and tools into the text that the model reads.",
+    ),
+    "condition-tool_parser": (
+        "tool parser",
+        "The part of the server that finds tool calls in the text that the model writes.",
+    ),
+    "condition-sampling": (
+        "sampling",
+        "How the next token is chosen. Temperature 0 takes the likeliest one each time.",
+    ),
+    "condition-context": (
+        "context",
+        "The most tokens that a question and its answer may have together.",
+    ),
+    "condition-dtype": (
+        "dtype",
+        "The number format of the weights. Rounding differs between formats.",
+    ),
+    "condition-server": (
+        "server",
+        "The program that runs the model.",
+    ),
+    "condition-machine": (
+        "machine",
+        "The kind of GPU or processor that ran the model.",
     ),
 }
+
+CATEGORIES: dict[str, str] = {
+    "simple": "One Python function is offered and one call is wanted.",
+    "java": "One call of a Java function, with arguments as Java writes them.",
+    "javascript": "One call of a JavaScript function, with arguments as JavaScript writes them.",
+    "multiple": "Two to four tools are offered; one call of the right one is wanted.",
+    "parallel": "One tool is offered; several calls of it are wanted in one answer.",
+    "parallel_multiple": "Several tools are offered; several calls are wanted in one answer.",
+    "irrelevance": "The tool that is offered does not fit: no call is wanted.",
+    "live_simple": "A user's question with one tool; one call is wanted.",
+    "live_multiple": "A user's question with several tools; one call of the right one is wanted.",
+    "live_parallel": "A user's question with one or two tools; several calls are wanted.",
+    "live_parallel_multiple": "A user's question with several tools; several calls are wanted.",
+    "live_irrelevance": "A user's question that none of the tools fits: no call is wanted.",
+    "live_relevance": "A user's question that at least one of the tools fits: any call is right.",
+    "multi_turn_base": "A conversation in which every turn says all that is needed.",
+    "multi_turn_miss_func": (
+        "A tool that is needed is held back and handed over in a later turn. Until then, the "
+        "model should say that it cannot go on."
+    ),
+    "multi_turn_miss_param": (
+        "A turn leaves out a value that is needed. The model should ask for it, not guess."
+    ),
+    "multi_turn_long_context": "The base conversations, with much that is beside the point.",
+}
+"""What each category asks of a model."""
+
+FLAGS = {
+    "inference_error": "inference-error",
+    "unparsed_call": "unparsed",
+    "truncated": "truncated",
+    "forced_stop": "forced-stop",
+    "context_overflow": "overflow",
+    "repaired": "repaired",
+}
+"""The term that explains a flag of an answer."""
+
+_IN_TEXT = re.compile(
+    r"(?P<overall>\bOverall\b)|(?P<points>\bpoints\b)|(?P<interval>\b95\s%\sinterval\b)"
+    r"|(?P<p>\bp(?=\s[<=]))|(?P<detectable>\btrue change\b)|(?P<noise_floor>^The same weights\b)"
+)
+
+
+def parts(text: str) -> list[tuple[str, str]]:
+    """`text` cut into (piece, key of the term that explains it or "")."""
+    found, end = [], 0
+    for match in _IN_TEXT.finditer(text):
+        found += [
+            (text[end : match.start()], ""),
+            (match[0], str(match.lastgroup).replace("_", "-")),
+        ]
+        end = match.end()
+    return [part for part in [*found, (text[end:], "")] if part[0]]
