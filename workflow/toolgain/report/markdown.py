@@ -42,7 +42,7 @@ def _lines(page: Page) -> Iterable[str]:
     yield f"**{escaped(page.sentence)}**"
     yield ""
     if page.stamp:
-        yield f"> {page.stamp} ({count(page.n)} of 4441 items)"
+        yield f"> {page.stamp} ({count(page.n)} of {count(page.population)} items)"
         yield ""
     for reason in page.reasons:
         yield f"- **{escaped(reason.message)}** {escaped(reason.advice)}"

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolgain.bfcl.categories import CATEGORIES, GROUPS, group_of
+from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
 from toolgain.report import wording
 from toolgain.report.behaviour import Behaviour, behaviour
 from toolgain.report.cost import Cost, cost
 from toolgain.report.items import Flips, Matrix, flips, migration
 from toolgain.report.provenance import Provenance, provenance
 from toolgain.report.sources import Evaluation, Json, Run, Sources
-from toolgain.report.training import Training, training
+from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
 from toolgain.report.wording import limits, number
 
@@ -70,6 +70,8 @@ class RunPage:
     flips: Flips | None
     matrix: Matrix | None
     training: Training | None
+    beside: tuple[Measure, ...]
+    """Reward and validation accuracy beside the benchmark."""
     behaviour: Behaviour | None
     held: str
     """Non-inferiority of the single-turn groups in a sentence."""
@@ -93,6 +95,8 @@ class Page:
     stamp: str | None
     subset: Json | None
     n: int | None
+    population: int
+    """Items of the whole benchmark."""
     model: str
     runs: tuple[RunPage, ...]
     """The primary run first."""
@@ -139,6 +143,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         stamp="subset, not comparable with published scores" if subset else None,
         subset=subset if isinstance(subset, dict) else None,
         n=_int(comparison.get("n")),
+        population=_int(comparison.get("population")) or sum(POPULATION.values()),
         model=_model_name(sources),
         runs=runs,
         pooled=_change("overall", "overall", "Mean of the runs", _overall(pooled))
@@ -194,6 +199,7 @@ def _run(name: str, sources: Sources) -> RunPage:
     before, after = sources.baseline, run.evaluation
     both = bool(before.outcomes and after.outcomes)
     overall = _change("overall", "overall", "Overall", _overall(entry))
+    trained = training(run)
     return RunPage(
         name=name,
         verdict=verdict,
@@ -203,11 +209,18 @@ def _run(name: str, sources: Sources) -> RunPage:
         changes=tuple(_changes(entry, overall)),
         flips=flips(before.outcomes, after.outcomes) if both else None,
         matrix=migration(before.outcomes, after.outcomes) if both else None,
-        training=training(run),
+        training=trained,
+        beside=beside(trained, _sides(verdict, overall)) if trained else (),
         behaviour=_behaviour(before, after) if both else None,
         held=_text(_dict(entry.get("noninferiority")).get("sentence")),
         same_weights=entry.get("aa") is True,
     )
+
+
+def _sides(verdict: str, overall: Change) -> tuple[float, float] | None:
+    if verdict == "not_comparable" or overall.baseline is None or overall.trained is None:
+        return None
+    return overall.baseline, overall.trained
 
 
 def _behaviour(before: Evaluation, after: Evaluation) -> Behaviour:
@@ -284,22 +297,28 @@ def _notes(comparison: Json, delta: float | None, floor: float | None) -> Iterab
         yield f"{moved}{times}."
     detectable = detectable_change(comparison)
     if detectable is not None:
+        # The mean of several runs has an interval of its own, which counts their spread too.
+        alone = comparison.get("primary") in _dict(comparison.get("runs"))
         yield (
-            f"This comparison detects a true change of {wording.percent(detectable)} points or "
-            "more in 80 of 100 cases."
+            f"{'This comparison' if alone else 'A single run'} detects a true change of "
+            f"{wording.percent(detectable)} points or more in 80 of 100 cases."
         )
 
 
 def detectable_change(comparison: Json) -> float | None:
     """The smallest change of the Overall that is detected with 80 % power, in points.
 
-    As measured, where the comparison could; else as planned.
+    As measured, where the comparison could; else as planned. Of several runs, the largest.
     """
     entry = _dict(comparison.get("detectable_change"))
     measured = _dict(entry.get("after"))
-    primary = comparison.get("primary")
-    candidates = [measured.get(str(primary)), *measured.values(), entry.get("before")]
-    return next((x for one in candidates if (x := number(_dict(one).get("points")))), None)
+    primary = measured.get(str(comparison.get("primary")))
+    sizes = [
+        size
+        for one in ([primary] if primary else measured.values())
+        if (size := number(_dict(one).get("points"))) is not None
+    ]
+    return max(sizes) if sizes else number(_dict(entry.get("before")).get("points"))
 
 
 def _noise_floor(comparison: Json) -> float | None:

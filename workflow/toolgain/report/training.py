@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from toolgain.report.sources import Json, Run
-from toolgain.report.wording import NO_VALUE, count, moment, number, percent, share
+from toolgain.report.wording import NO_VALUE, count, moment, number, percent, points, share
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
@@ -37,6 +38,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """One measure of the model before and after the training."""
+
+    label: str
+    term: str
+    """Key of the glossary."""
+    asked: str
+    before: str
+    after: str
+    change: str
+
+
+@dataclass(frozen=True)
 class Segment:
     """One launch of the training."""
 
@@ -63,6 +77,8 @@ class Training:
     passed_over: tuple[tuple[str, str], ...]
     """(path, reason)"""
     chosen_step: int | None
+    initial_accuracy: float | None
+    """Validation accuracy before the training, in percent."""
     notes: tuple[str, ...]
     validation_items: int | None
     tracker: str
@@ -86,7 +102,7 @@ def training(run: Run) -> Training | None:
     curves = _dict(manifest.get("curves"))
     items = _int(manifest.get("validation_items"))
     segments = [part for part in _list(manifest.get("segments")) if isinstance(part, dict)]
-    chosen = _int(best.get("step"))
+    chosen, initial = _int(best.get("step")), number(best.get("initial_accuracy"))
     checkpoints = tuple(_checkpoints(manifest, best, items, chosen))
     reward, accuracy = _curve(curves.get(REWARD)), _curve(curves.get(ACCURACY))
     return Training(
@@ -109,10 +125,56 @@ def training(run: Run) -> Training | None:
             if isinstance(part, dict)
         ),
         chosen_step=chosen,
+        initial_accuracy=None if initial is None else 100 * initial,
         notes=tuple(_notes(manifest, best, checkpoints, bool(reward), bool(accuracy))),
         validation_items=items,
         tracker=str(manifest.get("wandb_url") or ""),
     )
+
+
+def beside(training: Training, overall: tuple[float, float] | None) -> tuple[Measure, ...]:
+    """Reward and validation accuracy beside the benchmark: whether what was learned carries over.
+
+    Args:
+        training: The training of the run.
+        overall: The Overall before and after; None where the two may not be compared.
+    """
+    found = []
+    if training.reward:
+        rewards = [value for _, value in training.reward]
+        # The same thirds as in the sign of a rising reward.
+        third = max(1, len(rewards) // 3)
+        old, new = fmean(rewards[:third]), fmean(rewards[-third:])
+        found.append(
+            Measure(
+                "Reward",
+                "reward",
+                "training tasks; means of the first and the last third of the steps",
+                percent(old, 3),
+                percent(new, 3),
+                points(new - old, 3),
+            )
+        )
+    chosen = next((c.accuracy for c in training.checkpoints if c.chosen), None)
+    if training.initial_accuracy is not None and chosen is not None:
+        found.append(
+            Measure(
+                "Validation accuracy, %",
+                "validation",
+                f"training tasks held out; before step 1 and at step {training.chosen_step}",
+                percent(training.initial_accuracy),
+                percent(chosen),
+                points(chosen - training.initial_accuracy),
+            )
+        )
+    if not found:
+        return ()
+    if overall is None:
+        sides = (NO_VALUE, NO_VALUE, "not comparable")
+    else:
+        old, new = overall
+        sides = (percent(old), percent(new), points(new - old))
+    return (*found, Measure("BFCL Overall, %", "overall", "the benchmark", *sides))
 
 
 def _segment(part: Json) -> Segment:
