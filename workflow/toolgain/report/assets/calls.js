@@ -158,9 +158,52 @@ const Calls = (() => {
   }
 
   const code = (one) => one.code ?? `${one.name}(${one.args ? Object.entries(one.args).map(([k, v]) => `${k}=${shown(v)}`).join(", ") : one.raw ?? ""})`;
-  const bare = (text) => text.replace(/[\s"']/g, "").toLowerCase();
+  // Python and JSON write quotes, space and nothing differently.
+  const bare = (text) => text.replace(/[\s"']/g, "").toLowerCase().replaceAll("none", "null");
 
-  /* The steps of one turn; calls that the expected turn does not hold are marked. */
+  /* `name(key=value, …)` as {name, args: Map of texts}; null where it reads otherwise. */
+  function keyed(text) {
+    const found = /^([\w.]+)\(([^]*)\)$/.exec(text.trim());
+    if (!found) return null;
+    const pieces = [""];
+    let depth = 0, quote = null, escaped = false;
+    for (const c of found[2]) {
+      if (quote) {
+        if (c === quote && !escaped) quote = null;
+        escaped = c === "\\" && !escaped;
+      } else if (c === '"' || c === "'") quote = c;
+      else if ("([{".includes(c)) depth += 1;
+      else if (")]}".includes(c)) depth -= 1;
+      if (c === "," && !depth && !quote) pieces.push("");
+      else pieces[pieces.length - 1] += c;
+    }
+    const args = new Map();
+    for (const piece of pieces.filter((one) => one.trim())) {
+      const pair = /^\s*(\w+)\s*=([^]*)$/.exec(piece);
+      if (!pair) return null;
+      args.set(pair[1], pair[2].trim());
+    }
+    return { name: found[1], args };
+  }
+
+  /* A call that the expected turn does not hold: where that has one of its name, arguments are marked. */
+  function strangeCall(written, expected) {
+    const one = keyed(written);
+    const fits = (other) => [...other.args].filter(([key, value]) => one.args.has(key) && bare(one.args.get(key)) === bare(value)).length;
+    const nearest = one && expected.map(keyed).filter((other) => other && sameName(other.name, one.name)).sort((a, b) => fits(b) - fits(a))[0];
+    if (!nearest) return element("div", { class: "call" }, element("mark", { title: "not expected in this turn" }, written));
+    const parts = [...one.args].map(([key, value]) => {
+      const wanted = nearest.args.get(key);
+      const text = `${key}=${value}`;
+      return wanted !== undefined && bare(wanted) === bare(value) ? text : element("mark", { title: wanted === undefined ? "not expected" : `expected: ${wanted}` }, text);
+    });
+    for (const key of nearest.args.keys()) if (!one.args.has(key)) parts.push(element("mark", { class: "missing" }, `${key} is missing`));
+    // The call itself is expected, but not as often or not again.
+    if (!parts.some((part) => part instanceof Node)) return element("div", { class: "call" }, element("mark", { title: "not expected in this turn" }, written));
+    return element("div", { class: "call" }, one.name, "(", parts.flatMap((part, i) => (i ? [", ", part] : [part])), ")");
+  }
+
+  /* The steps of one turn; what the expected turn does not hold is marked. Without it, nothing is. */
   function givenSteps(steps, expected) {
     if (!steps?.length) return [element("p", { class: "nothing" }, "Not reached.")];
     const known = new Set((expected ?? []).map(bare));
@@ -179,10 +222,13 @@ const Calls = (() => {
         if (written === last) { repeated += 1; continue; }
         flush();
         last = written;
-        parts.push(element("div", { class: "call" }, known.has(bare(written)) ? written : element("mark", {}, written)));
+        parts.push(!expected || known.has(bare(written)) ? element("div", { class: "call" }, written) : strangeCall(written, expected));
       }
     }
     flush();
+    const made = new Set(steps.flatMap((step) => step.calls ?? []).map((one) => bare(code(one))));
+    const lacking = (expected ?? []).filter((one) => !made.has(bare(one))).length;
+    if (lacking) parts.push(element("p", { class: "call" }, element("mark", { class: "missing" }, `${lacking} of ${expected.length} expected calls not made so`)));
     return parts;
   }
 

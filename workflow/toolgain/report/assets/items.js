@@ -121,14 +121,23 @@ const Items = (() => {
     const kind = change[index];
     const [before, after] = sides(row);
     const question = messages(row)[0] ?? "";
-    const how = kind === "right" ? "" : [before, after].map((side) => (side ? errorTitle(kindOf(side)) : "not there")).join(" → ");
+    const how = movement(kind, before, after);
     const head = element("button", { type: "button", class: "item-head", "aria-expanded": String(open === index), on: { click: () => toggle(index) } },
       element("span", { class: `badge ${kind}` }, BADGES[kind]),
       element("span", { class: "what" }, element("span", { class: "who" }, row[ID] + (row[OCCURRENCE] ? ` (item ${row[OCCURRENCE] + 1} of this id)` : "")), element("span", { class: "question" }, question.slice(0, 300))),
-      element("span", { class: "how" }, how));
+      element("span", { class: "how", title: how }, how));
     const made = element("li", { class: open === index ? "item open" : "item", "data-index": index }, head);
     if (open === index) made.append(body(row, index));
     return made;
+  }
+
+  /* What was or is wrong; the badge says the rest. */
+  function movement(kind, before, after) {
+    const [old, now] = [before, after].map((side) => (side ? errorTitle(kindOf(side)) : "not there"));
+    if (kind === "right") return "";
+    if (kind === "gained") return `before: ${old}`;
+    if (kind === "lost") return `after: ${now}`;
+    return old === now ? `both: ${old}` : `${old} → ${now}`;
   }
 
   function toggle(index) {
@@ -206,7 +215,7 @@ const Items = (() => {
     } else if (side[STRICT] !== 1) {
       parts.push(element("div", { class: "fault" }, "Right for the harness; the strict score does not credit it."));
     }
-    const flags = side[FLAGS].map((i) => element("span", { class: "flag" }, data.flags[i].replaceAll("_", " ")));
+    const flags = side[FLAGS].map((i) => flag(data.flags[i]));
     const measures = [
       side[CALLS] === null ? null : `${side[CALLS]} ${side[CALLS] === 1 ? "call" : "calls"}`,
       side[COMPLETION] ? `${side[COMPLETION]} tokens` : null,
@@ -218,6 +227,14 @@ const Items = (() => {
     return parts;
   }
 
+  function flag(name) {
+    const term = words.flags[name];
+    const text = name.replaceAll("_", " ");
+    return term
+      ? element("a", { class: "flag term", href: `#term-${term}`, "aria-describedby": `term-${term}` }, text)
+      : element("span", { class: "flag" }, text);
+  }
+
   function conversation(row, before, after) {
     const expected = Calls.expectedTurns(row[EXPECTED]);
     const [old, now] = [before, after].map((side) => (side ? Calls.turns(side[ANSWER]) : null));
@@ -227,10 +244,10 @@ const Items = (() => {
       element("div", { class: "answers" },
         element("div", {}, element("h4", {}, "Expected"), expected?.[i]?.length ? expected[i].map((one) => element("div", { class: "call" }, String(one))) : element("p", { class: "nothing" }, "No call.")),
         [["Before", before, old], ["After", after, now]].map(([title, side, turns]) =>
-          element("div", {}, element("h4", {}, title), turns ? Calls.givenSteps(turns[i], expected?.[i]) : element("p", { class: "nothing" }, side ? "See above." : "Not in this evaluation."))))));
+          element("div", {}, element("h4", {}, title), turns ? Calls.givenSteps(turns[i], side[VALID] === 1 ? null : expected?.[i]) : element("p", { class: "nothing" }, side ? "See above." : "Not in this evaluation."))))));
     return element("div", {},
       element("div", { class: "answers" },
-        element("div", {}, element("h4", {}, "Result"), element("p", { class: "nothing" }, `${count} turns; calls that the expected turn does not hold are marked.`)),
+        element("div", {}, element("h4", {}, "Result"), element("p", { class: "nothing" }, `${count} ${count === 1 ? "turn" : "turns"}; in a wrong answer, what differs from the expected calls of the turn is marked. Other calls may be right too: the harness compares what they lead to.`)),
         answerBox("Before", before, () => (old ? [] : Calls.givenAnswer(before[ANSWER], null))),
         answerBox("After", after, () => (now ? [] : Calls.givenAnswer(after[ANSWER], null)))), rounds);
   }
