@@ -46,7 +46,7 @@ const Charts = (() => {
     if (!shown.length) return target.remove();
     const size = rem();
     const row = 2.1 * size;
-    const labels = many ? Math.min(0.3 * target.clientWidth, Math.max(...shown.map((d) => d.label.length)) * 0.56 * size + 1.2 * size) : 0.6 * size;
+    const labels = many ? Math.min(0.42 * target.clientWidth, Math.max(...shown.map((d) => d.label.length)) * 0.56 * size + 1.2 * size) : 0.6 * size;
     const height = shown.length * row;
     const y = (d) => (shown.indexOf(d) + 0.5) * row;
     place(target, Plot.plot({
@@ -98,7 +98,7 @@ const Charts = (() => {
     const domain = extent(changes, false);
     const y = (d) => rows.get(d.name);
     const cut = (x) => Math.max(domain[0], Math.min(domain[1], x));
-    const ticks = Math.max(3, Math.floor((width - labels) / 70));
+    const ticks = Math.max(4, Math.floor((width - labels) / 70));
     const inside = changes.filter((d) => d.delta >= domain[0] && d.delta <= domain[1]);
     const outside = changes.filter((d) => !inside.includes(d));
     const bottom = 2.5 * size;
@@ -120,6 +120,9 @@ const Charts = (() => {
           fill: (d) => (d.small ? "var(--paper)" : colour(d)), stroke: (d) => (d.small ? colour(d) : "var(--paper)"), strokeWidth: 1.4,
         }),
         // A small category may lie outside of the scale: an arrow says where.
+        // An interval that goes on beyond the scale ends in an arrow.
+        Plot.text(changes.filter((d) => finite(d.low) && d.low < domain[0]), { x: domain[0], y, text: () => "◂", fill: colour }),
+        Plot.text(changes.filter((d) => finite(d.high) && d.high > domain[1]), { x: domain[1], y, text: () => "▸", fill: colour }),
         Plot.text(outside, { x: (d) => cut(d.delta), y, text: (d) => (d.delta > 0 ? "▸" : "◂"), fill: "var(--mute-dot)" }),
         beside ? null : Plot.text(changes, { y, text: shortTitle, frameAnchor: "left", dx: -labels, textAnchor: "start", fill: (d) => (d.small ? "var(--faint)" : "var(--ink)"), fontWeight: (d) => (d.kind === "category" ? 400 : 650) }),
         Plot.axisX({ ticks, tickFormat: signed, label: "points", labelAnchor: "center", labelArrow: "none", labelOffset: 2.1 * size, color: "var(--soft)" }),
@@ -145,6 +148,16 @@ const Charts = (() => {
     ];
   }
 
+  /* Both curves of a run stand on the same steps. */
+  const steps = (training) => [0, Math.max(1, ...[...training.reward, ...training.accuracy].map(([step]) => step))];
+
+  /* The word beside what marks the chosen checkpoint, towards the middle of the chart. */
+  function chosenWord(training, points, options) {
+    const right = training.chosen > steps(training)[1] / 2;
+    const size = rem();
+    return Plot.text(points, { text: () => "chosen", fill: "var(--ink)", fontWeight: 600, textAnchor: right ? "end" : "start", dx: (right ? -0.5 : 0.5) * size, ...options });
+  }
+
   const stepAxis = (size, width) => Plot.axisX({ label: "step", labelAnchor: "right", labelArrow: "none", labelOffset: 2.1 * size, color: "var(--soft)", ticks: Math.floor(width / 80), tickFormat: (x) => (Number.isInteger(x) ? String(x) : "") });
 
   function reward(target) {
@@ -156,10 +169,11 @@ const Charts = (() => {
     const options = frame(target, {});
     place(target, Plot.plot({
       ...options,
-      x: { label: null, nice: false }, y: { label: null, nice: true, grid: true, ticks: 5 },
+      x: { label: null, domain: steps(training) }, y: { label: null, nice: true, grid: true, ticks: 5 },
       marks: [
         ...resumeMarks(training, size),
         training.chosen ? Plot.ruleX([training.chosen], { stroke: "var(--after)", strokeOpacity: 0.6 }) : null,
+        training.chosen ? chosenWord(training, [training.chosen], { x: (d) => d, frameAnchor: "bottom", dy: -0.3 * size }) : null,
         points.length > 60 ? Plot.line(points, { stroke: "var(--before)", strokeWidth: 1, strokeOpacity: 0.7 }) : Plot.dot(points, { fill: "var(--before)", r: 2 }),
         Plot.line(points, Plot.windowY({ k: window, anchor: "middle" }, { x: "0", y: "1", stroke: "var(--after)", strokeWidth: 2.4 })),
         stepAxis(size, options.width),
@@ -180,7 +194,7 @@ const Charts = (() => {
     const options = frame(target, {});
     place(target, Plot.plot({
       ...options,
-      x: { label: null, nice: false }, y: { label: null, nice: true, grid: true, ticks: 5 },
+      x: { label: null, domain: steps(training) }, y: { label: null, nice: true, grid: true, ticks: 5 },
       marks: [
         ...resumeMarks(training, size),
         points[0]?.step === 0 ? Plot.ruleY([points[0].value], { stroke: "var(--before)", strokeDasharray: "1,4", strokeWidth: 1.5 }) : null,
@@ -188,7 +202,7 @@ const Charts = (() => {
         Plot.line(points, { x: "step", y: "value", stroke: "var(--after)", strokeWidth: 2 }),
         Plot.dot(points, { x: "step", y: "value", fill: "var(--after)", r: 3 }),
         Plot.dot(chosen, { x: "step", y: "value", r: 8, stroke: "var(--ink)", strokeWidth: 2 }),
-        Plot.text(chosen, { x: "step", y: "value", text: () => "chosen", dy: 1.4 * size, fill: "var(--ink)", fontWeight: 600, textAnchor: training.chosen > points.at(-1).step / 2 ? "end" : "start", dx: (training.chosen > points.at(-1).step / 2 ? 0.6 : -0.6) * size }),
+        chosenWord(training, chosen, { x: "step", y: "value", dy: 1.4 * size }),
         stepAxis(size, options.width),
         Plot.tip(points, Plot.pointerX({ x: "step", y: "value", title: (d) => `step ${d.step}\n${d.value.toFixed(1)} %` + (d.error === null ? "" : ` ± ${d.error.toFixed(1)}`), fill: "var(--raised)" })),
       ],
@@ -259,11 +273,18 @@ const Charts = (() => {
       }
     });
     for (const target of targets) resized.observe(target);
+    let unfolded = [];
     // On paper every run is shown, at the width of a page.
     const redraw = (now) => {
       printing = now;
       document.documentElement.classList.toggle("printing", now);
       targets.forEach(draw);
+      // Nobody can unfold paper. Only lists that are long for paper stay folded.
+      for (const box of now ? document.querySelectorAll("#training details:not([open]), #behaviour details:not([open]), #trust details:not([open])") : unfolded) {
+        box.open = now;
+        if (now) unfolded.push(box);
+      }
+      if (!now) unfolded = [];
     };
     addEventListener("beforeprint", () => redraw(true));
     addEventListener("afterprint", () => redraw(false));
