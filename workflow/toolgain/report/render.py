@@ -104,10 +104,12 @@ def _environment() -> Environment:
         "error_words": wording.error,
         "moment": wording.moment,
         "together": wording.kept_together,
+        "parts": glossary.parts,
         "shown": shown,
     }
     environment.globals |= {
         "TERMS": glossary.TERMS,
+        "CATEGORY_TERMS": glossary.CATEGORIES,
         "wording": wording,
         "contamination": contamination,
     }
@@ -131,6 +133,7 @@ def _words(sources: Sources) -> dict[str, Any]:
     return {
         "categories": wording.CATEGORIES,
         "errors": wording.ERRORS,
+        "flags": glossary.FLAGS,
         "runs": ordered_runs(sources),
     }
 

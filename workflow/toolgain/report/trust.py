@@ -15,6 +15,7 @@ from toolgain.report.wording import (
     percent,
     points,
 )
+from toolgain.statistics import intervals
 
 _OTHER = {"percentile": "percentiles", "bca": "BCa"}
 MARK = {True: "yes", False: "no"}
@@ -35,6 +36,8 @@ class Fact:
 class Equal:
     """One condition that had to be equal on both sides."""
 
+    key: str
+    """Name of the condition in comparison.json."""
     what: str
     values: tuple[str, ...]
     """Of the baseline and of each run."""
@@ -65,7 +68,8 @@ class Trust:
     equal: tuple[Equal, ...]
     impossible: tuple[str, ...]
     """Checks that could not be made."""
-    method: tuple[tuple[str, str], ...]
+    method: tuple[tuple[str, str, str], ...]
+    """(label, key of the glossary or empty, value)"""
     strict: tuple[tuple[str, str], ...]
     """Per run: the strict Overall's change as a sentence."""
     naive: tuple[tuple[str, str, str], ...]
@@ -91,7 +95,7 @@ def trust(sources: Sources, anchors: bool) -> Trust:
         impossible=tuple(str(check) for check in _list(comparison.get("checks_impossible"))),
         method=tuple(_method(comparison)),
         strict=tuple(
-            (name, change_sentence(_dict(_dict(entry).get("strict_overall"))))
+            (name, _strict(_dict(entry)))
             for name, entry in runs.items()
             if comparable and _dict(entry).get("strict_overall")
         ),
@@ -107,6 +111,13 @@ def trust(sources: Sources, anchors: bool) -> Trust:
             if anchors and isinstance(entry, dict)
         ),
     )
+
+
+def _strict(entry: Json) -> str:
+    strict, official = _dict(entry.get("strict_overall")), _dict(entry.get("overall"))
+    if all(strict.get(side) == official.get(side) for side in ("baseline", "trained")):
+        return "The same as the Overall: no unparsed, empty or cut answer was counted as right."
+    return change_sentence(strict, "Strict Overall")
 
 
 def _anchor(entry: Json) -> Anchor:
@@ -133,10 +144,15 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
     yield _counts("Items", "", summaries, "n", bad=False)
     kinds = sorted({kind for s in summaries for kind in _dict(s.get("errors"))})
     if not kinds:
-        yield Fact("Inference errors", "", ("0",) * len(summaries), (False,) * len(summaries))
+        yield Fact(
+            "Inference errors",
+            "inference-error",
+            ("0",) * len(summaries),
+            (False,) * len(summaries),
+        )
+    errors = [_dict(summary.get("errors")) for summary in summaries]
     for kind in kinds:
-        yield _counts(f"Inference errors: {kind}", "", [_dict(s.get("errors")) for s in summaries],
-                      kind, bad=True)  # fmt: skip
+        yield _counts(f"Inference errors: {kind}", "inference-error", errors, kind, bad=True)
     flags = [_dict(s.get("flags")) for s in summaries]
     for flag, label, term in (
         ("empty", "Empty answers", ""),
@@ -159,7 +175,7 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
     )  # fmt: skip
     yield Fact(
         "Sampling that the server received",
-        "",
+        "condition-sampling",
         tuple("; ".join(map(shown, _list(s.get("sampling_seen")))) or NO_VALUE for s in summaries),
         (False,) * len(summaries),
     )
@@ -215,6 +231,7 @@ def _equal(comparison: Json, runs: Json) -> Iterable[Equal]:
     for what, parts in rows.items():
         same = [part.get("equal") for part in parts]
         yield Equal(
+            what,
             what.replace("_", " "),
             (shown(parts[0].get("baseline")), *(shown(part.get("trained")) for part in parts)),
             False if False in same else True if all(s is True for s in same) else None,
@@ -236,37 +253,43 @@ def shown(value: object) -> str:
     return text[:12] if is_digest else text
 
 
-def _method(comparison: Json) -> Iterable[tuple[str, str]]:
+def _method(comparison: Json) -> Iterable[tuple[str, str, str]]:
     method = _dict(comparison.get("method"))
-    for key, label in (
-        ("interval", "Interval"),
-        ("draws", "Bootstrap draws"),
-        ("clusters", "Clusters"),
-        ("seed", "Seed"),
-        ("alpha", "Error level, two-sided"),
-        ("declared", "Declared before the run"),
+    small = method.get("interval") == intervals.SMALL_SAMPLE
+    for key, term, label in (
+        ("interval", "small-sample" if small else "bootstrap", "Interval"),
+        ("draws", "bootstrap", "Bootstrap draws"),
+        ("clusters", "cluster", "Clusters"),
+        ("seed", "seed", "Seed"),
+        ("alpha", "error-level", "Error level, two-sided"),
+        ("declared", "", "Declared before the run"),
     ):
         if method.get(key) is not None:
-            yield label, shown(method[key])
+            yield label, term, shown(method[key])
     for name, entry in _dict(comparison.get("runs")).items():
         of = f" ({name})" if len(_dict(comparison.get("runs"))) > 1 else ""
         others = _dict(_dict(_dict(entry).get("overall")).get("other_intervals"))
         for key, bounds in others.items():
-            yield f"Interval by {_OTHER.get(key, key)}{of}", interval(bounds, 2)
+            label = f"Interval by {_OTHER.get(key, key)}{of}"
+            yield label, "other-interval", interval(bounds, 2)
     detectable = _dict(comparison.get("detectable_change"))
-    before = _dict(detectable.get("before"))
-    if before:
-        yield "Detectable change, planned", f"{percent(before.get('points'), 2)} points"
-    for name, entry in _dict(detectable.get("after")).items():
-        of = f" ({name})" if len(_dict(detectable.get("after"))) > 1 else ""
-        yield f"Detectable change, measured{of}", f"{percent(_dict(entry).get('points'), 2)} points"
+    planned = {"planned": detectable.get("before")}
+    after = _dict(detectable.get("after"))
+    measured = {
+        f"measured ({name})" if len(after) > 1 else "measured": after[name] for name in after
+    }
+    for when, entry in (planned | measured).items():
+        if entry:
+            size = percent(_dict(entry).get("points"), 2)
+            yield f"Detectable change, {when}", "detectable", f"{size} points"
     floor = _dict(comparison.get("noise_floor"))
     if not floor:
-        yield "Noise floor", "not measured (evaluation.repeats is 1)"
+        yield "Noise floor", "noise-floor", "not measured (evaluation.repeats is 1)"
         return
-    yield "Noise floor", f"{percent(floor.get('moved'), 2)} points"
+    yield "Noise floor", "noise-floor", f"{percent(floor.get('moved'), 2)} points"
     for side, values in _dict(floor.get("overalls")).items():
-        yield f"Overall of each repeat, {side}", ", ".join(percent(v, 2) for v in _list(values))
+        overalls = ", ".join(percent(v, 2) for v in _list(values))
+        yield f"Overall of each repeat, {side}", "overall", overalls
 
 
 def _naive(record: Json) -> Iterable[tuple[str, str]]:

@@ -209,10 +209,10 @@ def headline(verdict_name: str, overall: Mapping[str, Any]) -> str:
     return f"{change_sentence(overall)} {verdict(verdict_name)}."
 
 
-def change_sentence(overall: Mapping[str, Any]) -> str:
+def change_sentence(overall: Mapping[str, Any], name: str = "Overall") -> str:
     """`Overall 56.9 → 63.8: +6.8 points (95 % interval +5.6 to +8.1, p < 0.001).`"""
     return (
-        f"Overall {percent(overall.get('baseline'))} → {percent(overall.get('trained'))}: "
+        f"{name} {percent(overall.get('baseline'))} → {percent(overall.get('trained'))}: "
         f"{points(overall.get('delta'))} points "
         f"(95 % interval {interval(overall.get('ci95'))}, {p_equals(overall.get('p'))})."
     )

@@ -94,7 +94,7 @@ const Page = (() => {
       tip.style.left = `${left + scrollX}px`;
       tip.style.top = `${(above ? box.top - size.height - 6 : box.bottom + 6) + scrollY}px`;
     };
-    const termOf = (event) => event.target.closest?.(".term");
+    const termOf = (event) => event.target.closest?.('[aria-describedby^="term-"]');
     document.addEventListener("pointerover", (event) => {
       const term = termOf(event);
       if (term) show(term);
