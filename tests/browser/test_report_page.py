@@ -3,7 +3,10 @@
 import csv
 import gzip
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +94,21 @@ def test_each_row_of_the_chart_stands_at_its_row_of_the_table(
     assert sorted(dots) == pytest.approx(sorted(rows), abs=1.5)
 
 
+def test_an_interval_beyond_the_scale_ends_in_an_arrow(report: Report, open_page: Open) -> None:
+    opened = open_page(report("several_runs"))
+    name = next(iter(opened.comparison["runs"]))
+    run = opened.comparison["runs"][name]
+    lines = [run["overall"], *run["groups"].values(), *run["categories"].values()]
+    wide = [line["ci95"] for line in lines if not line.get("small")]
+    low, high = min(0, *(a for a, _ in wide)), max(0, *(b for _, b in wide))
+    room = max(0.5, (high - low) * 0.04)
+    chart = opened.page.locator(f"[data-chart=forest][data-run={name}]")
+    chart.locator("svg").wait_for()
+    arrows = chart.locator("g[aria-label=text] text").all_text_contents()
+    assert arrows.count("◂") == sum(line["ci95"][0] < low - room for line in lines) > 0
+    assert arrows.count("▸") == sum(line["ci95"][1] > high + room for line in lines) > 0
+
+
 def test_the_noise_floor_is_a_band(report: Report, open_page: Open) -> None:
     opened = open_page(report("no_clear_change"))
     moved = opened.comparison["noise_floor"]["moved"]
@@ -111,6 +129,8 @@ def test_not_comparable_names_every_reason_and_shows_no_number(
         assert reason["message"] in text
         assert reason["advice"] in text
     assert "no changes are shown" in opened.text("#where").lower()
+    assert "may come from the measurement" in opened.text("#items")
+    assert not opened.page.locator(".matrix-box").evaluate("box => box.open")
     red = opened.texts("#trust tr.bad th")
     assert red == ["tool parser"]
 
@@ -129,6 +149,7 @@ def test_several_runs_have_a_row_each_and_a_mean(report: Report, open_page: Open
         assert cells[5] == wording.interval(overall["ci95"])
     mean = opened.page.locator("#runs-table tfoot").locator("th, td").all_inner_texts()
     assert mean[4] == wording.points(comparison["pooled"]["overall"]["delta"])
+    assert "A single run detects" in opened.text("#answer .notes")
     # Choosing a run shows its parts, and its items.
     counts = opened.page.locator("[data-count=changed]")
     first = counts.inner_text()
@@ -154,9 +175,19 @@ def test_training_shows_curves_resumes_choice_signs_and_checkpoints(
         drawn = opened.page.locator(f"[data-chart={chart}]")
         drawn.locator("svg").wait_for()
         assert "resumed" in drawn.inner_text()
-    assert "chosen" in opened.page.locator("[data-chart=accuracy]").inner_text()
+        assert "chosen" in drawn.inner_text()
+    beside = opened.page.locator("#training table.beside tbody tr").all()
+    overall = opened.comparison["runs"]["grpo"]["overall"]
+    accuracy = [100 * best["initial_accuracy"], 100 * best["accuracy"]]
+    for row, wanted in zip(
+        beside[1:], (accuracy, [overall["baseline"], overall["trained"]]), strict=True
+    ):
+        before, after, delta = map(number, row.locator("td").all_inner_texts()[:3])
+        assert (before, after) == pytest.approx(tuple(wanted), abs=0.051)
+        assert delta == pytest.approx(wanted[1] - wanted[0], abs=0.051)
     assert opened.texts(".signs .state") == ["passed"] * 4
-    rows = opened.page.locator("#training table").first.locator("tbody tr").all()
+    rows = opened.page.locator("#training table", has_text="Candidate checkpoints")
+    rows = rows.locator("tbody tr").all()
     for candidate, row in zip(best["candidates"], rows, strict=True):
         step, accuracy, error, choice = row.locator("th, td").all_inner_texts()
         assert int(step) == candidate["step"]
@@ -164,6 +195,13 @@ def test_training_shows_curves_resumes_choice_signs_and_checkpoints(
         assert number(error) == pytest.approx(100 * candidate["standard_error"], abs=0.051)
         assert (choice == "chosen") == (candidate["step"] == best["step"])
     assert "within noise" in opened.text("#training .notes")
+
+
+def test_behaviour_is_shown_for_all_items_and_by_group(report: Report, open_page: Open) -> None:
+    page = open_page(report("improved")).page
+    page.locator("#behaviour summary").click()
+    shown = page.locator("#behaviour table:visible caption").all_inner_texts()
+    assert shown == ["All items", "Non-live", "Live", "Multi-turn"]
 
 
 def test_a_failed_sign_is_said_in_words(report: Report, open_page: Open) -> None:
@@ -275,6 +313,30 @@ def test_a_conversation_is_shown_turn_by_turn(report: Report, open_page: Open) -
     item = opened.page.locator(".item.open")
     assert item.locator(".round").count() == 4
     assert "cd(folder='document')" in item.locator(".round").first.inner_text()
+
+
+def test_in_a_conversation_the_arguments_that_differ_are_marked(
+    report: Report, open_page: Open
+) -> None:
+    page = open_page(report("subset_run")).page
+    marks = """([call, expected]) => {
+      const box = document.createElement("div");
+      box.append(...Calls.givenSteps([{calls: [{code: call}]}], expected));
+      return [...box.querySelectorAll("mark")].map(mark => mark.textContent);
+    }"""
+
+    def marked(call: str, expected: list[str] | None) -> list[str]:
+        found: list[str] = page.evaluate(marks, [call, expected])
+        return [text for text in found if "expected calls" not in text]
+
+    expected = ["cd(folder='a')", "mv(source='x, y',destination=['b', None])"]
+    assert marked('mv(source="x, y", destination=["b", null])', expected) == []
+    assert marked('mv(source="x, z", destination=["b", null])', expected) == ['source="x, z"']
+    assert marked('mv(source="x, y")', expected) == ["destination is missing"]
+    assert marked('cd(folder="a", deep=true)', expected) == ["deep=true"]
+    assert marked("ls()", expected) == ["ls()"]
+    # What the harness accepts carries no marks.
+    assert marked("ls()", None) == []
 
 
 def _rows(path: Path, subject: str = "grpo") -> dict[tuple[str, ...], dict[str, str]]:
@@ -412,6 +474,13 @@ def test_works_with_the_keyboard_alone(report: Report, open_page: Open) -> None:
     assert tip.inner_text() == page.locator(term.get_attribute("href")).inner_text()
     page.keyboard.press("Escape")
     assert tip.is_hidden()
+    # The answer's own words, and the categories, explain themselves to the mouse as well.
+    for explained in ("#sentence .term >> nth=0", "tr[data-name=irrelevance] th a"):
+        page.hover(explained)
+        assert tip.is_visible()
+        key = page.locator(explained).get_attribute("aria-describedby")
+        assert tip.inner_text() == page.locator(f"#{key}").inner_text()
+        page.keyboard.press("Escape")
     head = page.locator(".item-head").first
     head.focus()
     page.keyboard.press("Enter")
@@ -423,20 +492,41 @@ def test_works_with_the_keyboard_alone(report: Report, open_page: Open) -> None:
 def test_every_term_has_its_explanation(report: Report, open_page: Open) -> None:
     page = open_page(report("improved")).page
     lost = page.evaluate(
-        "[...document.querySelectorAll('.term')].filter(t => !document.querySelector("
-        "t.getAttribute('href'))?.textContent.trim()).map(t => t.textContent)"
+        "[...document.querySelectorAll('.term, [aria-describedby]')].filter(t => !document"
+        ".getElementById(t.getAttribute('aria-describedby'))?.textContent.trim())"
+        ".map(t => t.textContent)"
     )
     assert lost == []
+    for place in ("#sentence", "#where tbody th", "#trust table.equal tbody th"):
+        assert page.locator(f"{place} [aria-describedby]").count() >= 4
 
 
 def test_prints_every_run(report: Report, open_page: Open, tmp_path: Path) -> None:
     opened = open_page(report("several_runs")).ready()
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.locator("[data-chart=forest] svg").count() == 3
+    folded = opened.page.locator("#behaviour details")
+    assert folded.evaluate_all("all => all.map(box => box.open)") == [True] * 3
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert opened.texts("#where .run-name:visible") == ["Run seed1"]
+    assert folded.evaluate_all("all => all.map(box => box.open)") == [False] * 3
     opened.page.pdf(path=tmp_path / "report.pdf", format="A4")
     assert (tmp_path / "report.pdf").stat().st_size > 50_000
+
+
+def test_the_same_folder_gives_the_same_bytes_in_another_process(
+    report: Report, tmp_path: Path
+) -> None:
+    first = report("subset_run")
+    command = [
+        sys.executable, "-c", "from toolgain.cli import main; main()", "report",
+        str(first.with_name("comparison.json")), "--results", str(first.parent),
+        "--out", str(tmp_path / "report.html"),
+    ]  # fmt: skip
+    # Sets are ordered by hashes, which differ by process.
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "7"})
+    for name in ("report.html", "report.md"):
+        assert (tmp_path / name).read_bytes() == first.with_name(name).read_bytes()
 
 
 def test_embedded_items_are_those_of_the_folders(report: Report, open_page: Open) -> None:

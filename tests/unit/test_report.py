@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolgain.bfcl.categories import CATEGORIES
 from toolgain.errors import UserError
-from toolgain.report import markdown, render, wording
+from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.items import ANSWER_LIMITS, change_of, flips, migration, pack
 from toolgain.report.sources import Outcome, Question
 from toolgain.report.trust import shown
@@ -83,6 +84,21 @@ def test_moments_are_to_the_minute() -> None:
 def test_conditions_are_shown_short() -> None:
     assert shown("ab" * 32) == "abababababab"
     assert shown({"temperature": 0.0, "seed": None}) == "temperature 0.0, seed –"
+
+
+def test_the_words_of_the_answer_are_explained() -> None:
+    sentence = wording.headline("improved", LINE)
+    pieces = glossary.parts(wording.kept_together(sentence))
+    assert "".join(piece for piece, _ in pieces) == wording.kept_together(sentence)
+    explained = {key: piece.replace("\N{NO-BREAK SPACE}", " ") for piece, key in pieces if key}
+    assert explained == {
+        "overall": "Overall", "points": "points", "interval": "95 % interval", "p": "p",
+    }  # fmt: skip
+
+
+def test_every_category_is_explained_and_every_reference_leads_to_a_term() -> None:
+    assert list(glossary.CATEGORIES) == list(CATEGORIES)
+    assert set(glossary.FLAGS.values()) <= set(glossary.TERMS)
 
 
 # -- items
@@ -224,6 +240,49 @@ def test_a_comparison_alone_gives_a_page_that_says_what_is_missing(tmp_path: Pat
     text = (tmp_path / "results/report.md").read_text(encoding="utf-8")
     assert text.startswith("## Did the training help?")
     assert "+6.8 points" in text
+
+
+def training_folder(folder: Path) -> None:
+    run = folder / "results/runs/grpo"
+    run.mkdir(parents=True)
+    curve = [[step, value] for step, value in enumerate([0.1, 0.3, 0.5, 0.5, 0.6, 0.8], start=1)]
+    manifest = {"total_steps": 6, "backend": "trl", "curves": {"train/reward": curve}}
+    best = {
+        "step": 6, "accuracy": 0.5, "initial_accuracy": 0.2,
+        "candidates": [{"step": 6, "accuracy": 0.5}],
+    }  # fmt: skip
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (run / "best.json").write_text(json.dumps(best), encoding="utf-8")
+
+
+def test_the_reward_stands_beside_the_benchmark(tmp_path: Path) -> None:
+    training_folder(tmp_path)
+    text = rendered(tmp_path, comparison()).text
+    assert "Reward 0.200 0.700 +0.500 training tasks" in text
+    assert "Validation accuracy, % 20.0 50.0 +30.0 training tasks held out" in text
+    assert "BFCL Overall, % 56.9 63.8 +6.8 the benchmark" in text
+    refused = comparison(verdict="not_comparable", headline=None)
+    refused["runs"]["grpo"]["verdict"] = "not_comparable"
+    text = rendered(tmp_path, refused).text
+    assert "BFCL Overall, % – – not comparable" in text
+
+
+def test_the_detectable_change_is_that_of_what_is_reported(tmp_path: Path) -> None:
+    alone = comparison(detectable_change={"after": {"grpo": {"points": 1.7}}})
+    assert "This comparison detects a true change of 1.7 points" in rendered(tmp_path, alone).text
+    several = comparison(
+        primary="mean of the runs",
+        detectable_change={"after": {"a": {"points": 1.7}, "b": {"points": 2.1}}},
+    )
+    assert "A single run detects a true change of 2.1 points" in rendered(tmp_path, several).text
+
+
+def test_the_strict_score_is_told_from_the_official_one(tmp_path: Path) -> None:
+    value = comparison()
+    value["runs"]["grpo"]["strict_overall"] = dict(LINE)
+    assert "The same as the Overall" in rendered(tmp_path, value).text
+    value["runs"]["grpo"]["strict_overall"]["baseline"] = 40.0
+    assert "Strict Overall 40.0 → 63.8" in rendered(tmp_path, value).text
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
