@@ -1,5 +1,6 @@
 """The train stage without a trainer: fingerprints, signs of health, segments, causes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,34 @@ def test_a_launch_without_an_end_was_killed(tmp_path: Path) -> None:
     assert (killed["end"], finished["end"]) == ("killed", "finished")
     assert finished["world_size"] == 2
     assert segments.seconds(finished) >= 0
+
+
+def test_time_lost_runs_from_the_checkpoint_that_the_next_launch_goes_on_from(
+    tmp_path: Path,
+) -> None:
+    def line(launch: int, minute: int, event: str, **facts: object) -> str:
+        time = f"2026-01-01T00:{minute:02d}:00+00:00"
+        where = {"host": "a", "slurm_job_id": None}
+        return json.dumps(
+            {"event": event, "launch": f"exp_{launch:03d}", "time": time, **where, **facts}
+        )
+
+    (tmp_path / segments.FILE).write_text(
+        "\n".join(
+            [
+                line(1, 0, "begin", saved=None),
+                line(1, 9, "end", end="failed"),
+                line(2, 10, "begin", saved="2026-01-01T00:04:00+00:00"),
+                line(2, 19, "end", end="failed"),
+                # Nothing was saved in the second launch: all of it is done again.
+                line(3, 20, "begin", saved="2026-01-01T00:04:00+00:00"),
+                line(3, 29, "end", end="in time", lost_s=7.0),
+                line(4, 30, "begin", saved="2026-01-01T00:29:00+00:00"),
+                line(4, 35, "end", end="finished", lost_s=0.0),
+            ]
+        )
+    )
+    assert [entry["lost_s"] for entry in segments.read(tmp_path)] == [300.0, 540.0, 7.0, 0.0]
 
 
 @pytest.mark.parametrize(

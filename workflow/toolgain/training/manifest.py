@@ -71,6 +71,7 @@ def build(job: Job, tasks: dict[str, Any], slurm: dict[str, Any] | None) -> dict
             "started": launches[0]["started"] if launches else None,
             "finished": last.get("finished") or now(),
             "wall_s": wall,
+            "lost_s": sum(entry.get("lost_s") or 0.0 for entry in launches),
             "stages": {
                 "checkpoints": sum(save["seconds"] for save in saves),
                 "steps": sum(value for _, value in found.get("train/step_time", [])),

@@ -4,6 +4,7 @@ segments.jsonl in the checkpoint folder has a line for each begin and each end. 
 end was killed.
 """
 
+import itertools
 import json
 import os
 import socket
@@ -17,14 +18,15 @@ from toolgain.training import curves
 FILE = "segments.jsonl"
 
 
-def begin(folder: Path, launch: Path) -> None:
-    """Note that `launch` begins."""
+def begin(folder: Path, launch: Path, saved: datetime | None = None) -> None:
+    """Note that `launch` begins, and when the checkpoint was saved that it goes on from."""
     _append(
         folder,
         {
             "event": "begin",
             "launch": launch.name,
             "time": now(),
+            "saved": saved and saved.isoformat(timespec="seconds"),
             "host": socket.gethostname(),
             "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
         },
@@ -38,10 +40,12 @@ def end(folder: Path, launch: Path, how: str, **facts: Any) -> None:
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """One entry per launch, first to last: started, finished, host, slurm_job_id, first_step,
-    last_step, end, and what was noted with the end."""
+    last_step, end, lost_s, and what was noted with the end."""
+    saved: dict[str, str | None] = {}
     launches: dict[str, dict[str, Any]] = {}
     for event in _events(folder / FILE):
         if event["event"] == "begin":
+            saved[event["launch"]] = event.get("saved")
             launches[event["launch"]] = {
                 "started": event["time"],
                 "finished": None,
@@ -62,15 +66,26 @@ def read(folder: Path) -> list[dict[str, Any]]:
             entry["first_step"], entry["last_step"] = min(steps), max(steps)
         if entry["finished"] is None:
             entry["finished"] = _last_sign(folder / "logs" / name)
+    for (_, entry), (following, _) in itertools.pairwise(launches.items()):
+        if "lost_s" not in entry:
+            # Killed or failed: it could not say itself what the next one did again.
+            entry["lost_s"] = _between(
+                max(filter(None, (entry["started"], saved[following]))), entry["finished"]
+            )
     return list(launches.values())
 
 
 def seconds(entry: dict[str, Any]) -> float:
     """How long a launch ran."""
-    if not entry["finished"]:
+    return _between(entry["started"], entry["finished"])
+
+
+def _between(begun: str, ended: str | None) -> float:
+    """Seconds from one moment to the other; 0 where the second is not known or earlier."""
+    if not ended:
         return 0.0
-    begun, ended = (datetime.fromisoformat(entry[key]) for key in ("started", "finished"))
-    return max(0.0, (ended - begun).total_seconds())
+    apart = datetime.fromisoformat(ended) - datetime.fromisoformat(begun)
+    return max(0.0, apart.total_seconds())
 
 
 def _last_sign(launch: Path) -> str | None:

@@ -11,6 +11,7 @@ import math
 import shutil
 import time
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ def _train(job: Job) -> Job:
         return job
     _room_on_disk(job)
     launch = curves.next_launch(job.logs)
-    segments.begin(job.folder, launch)
+    segments.begin(job.folder, launch, _saved_at(job.folder, done))
     if done:
         click.echo(f"goes on after step {done} of {job.steps}")
     try:
@@ -243,6 +244,14 @@ def _stopped_line(job: Job, outcome: Outcome) -> str:
 def latest_step(folder: Path) -> int:
     """The last step with a whole checkpoint; 0 without any."""
     return max((item.step for item in checkpoints.scan(folder)[0]), default=0)
+
+
+def _saved_at(folder: Path, step: int) -> datetime | None:
+    """When the checkpoint of `step` was written; None for step 0."""
+    if not step:
+        return None
+    info = checkpoints.step_folder(folder, step) / "training_info.json"
+    return datetime.fromtimestamp(info.stat().st_mtime, UTC)
 
 
 def _backend(name: str) -> Backend:
