@@ -56,6 +56,16 @@ def test_a_token_is_read_from_the_environment_never_written_into_the_command(
     assert "should_download" not in gym.prepare_command(REFS["v0.7.0"], tmp_path, download=False)
 
 
+@pytest.mark.parametrize(("ref", "python"), [("v0.5.0", "3.12"), ("main", "3.13.14")])
+def test_gym_is_installed_by_itself_with_the_python_that_it_asks_for(
+    tmp_path: Path, ref: str, python: str
+) -> None:
+    # `uv sync` would install NeMo RL's workspace, with another Python.
+    lines = gym.prepare_command(REFS[ref], tmp_path, download=True).splitlines()
+    assert lines[1].startswith(f"uv venv --no-project --python {python} .venv && uv pip install")
+    assert not any("uv sync" in line for line in lines)
+
+
 def test_one_file_alone_is_refused(tmp_path: Path) -> None:
     train, _ = made.data(tmp_path)
     with pytest.raises(UserError, match=r"tasks\.validation_file is missing; give both"):

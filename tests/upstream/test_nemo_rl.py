@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +19,8 @@ import made
 import pytest
 import yaml
 
-from toolgain.config import Config, parse_config
-from toolgain.nemo_rl import convert, lint, plan, raysub, refs, watch
+from toolgain.config import Config, NemoRlSite, parse_config
+from toolgain.nemo_rl import convert, gym, lint, plan, raysub, refs, watch
 from toolgain.nemo_rl import overrides as ov
 
 pytestmark = pytest.mark.upstream
@@ -207,6 +208,50 @@ def test_a_duration_of_ours_is_read_as_the_same_seconds(root: Path) -> None:
     exec(compile(ast.Module([function], []), "timer", "exec"), names)
     for seconds in (0, 59, 13500, 90061):
         assert names["convert_to_seconds"](lint.duration(seconds)) == seconds
+
+
+def test_gym_has_the_command_and_the_files_that_make_the_data(root: Path, ref: refs.Ref) -> None:
+    folder = root / refs.GYM_FOLDER
+    if not (folder / "pyproject.toml").is_file():
+        pytest.skip("the checkout has no submodules")
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert {"ng_prepare_data"} <= project["scripts"].keys()
+    assert project["requires-python"] == f">={ref.gym_python}"
+    for name in gym.CONFIGS:
+        assert (folder / name).is_file()
+    if ref.gym_commit:
+        assert refs.check_gym(ref, root) in (None, ref.gym_commit)
+
+
+def test_rows_that_gym_prepared_are_read(root: Path) -> None:
+    folder = root / refs.GYM_FOLDER / refs.GYM_DATA
+    files = [folder / f"{split}.jsonl" for split in gym.SPLITS]
+    if not all(path.is_file() for path in files):
+        pytest.skip("ng_prepare_data was not run in this checkout")
+    for path in files:
+        found = gym.read_rows(path)
+        assert found.agents == {"workplace_assistant_simple_agent": len(found.rows)}
+        assert len(found.tools) == 27
+
+
+def test_every_key_beyond_the_yaml_is_read_somewhere(root: Path, ref: refs.Ref) -> None:
+    # The argument names of the chat server and of W&B are not upstream's own.
+    own = [
+        key
+        for key in ref.keys_beyond_yaml
+        if not key.startswith(("logger.wandb.", "policy.generation.vllm_cfg.http_server"))
+    ]
+    text = "".join(path.read_text() for path in sorted((root / "nemo_rl").rglob("*.py")))
+    assert [key for key in own if key.rpartition(".")[2] not in text] == []
+
+
+def test_the_environments_in_the_image_are_named_after_these_workers(root: Path) -> None:
+    table = (root / "nemo_rl/distributed/ray_actor_environment_registry.py").read_text()
+    for program in (NemoRlSite().vllm_python, str(recipe(None).evaluation.serve.program)):
+        worker = Path(program).parents[1]
+        assert worker.parent == Path("/opt/ray_venvs")
+        assert f'"{worker.name}"' in table
+    assert "NEMO_RL_VENV_DIR=/opt/ray_venvs" in (root / "docker/Dockerfile").read_text()
 
 
 def test_the_words_that_are_looked_for_are_written(root: Path, ref: refs.Ref) -> None:

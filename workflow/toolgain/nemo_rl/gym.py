@@ -53,7 +53,10 @@ def prepare_command(ref: Ref, root: Path, download: bool) -> str:
     )
     lines = [
         f"cd {shlex.quote(str(root / GYM_FOLDER))}",
-        "uv venv --python 3.12 && uv sync --active --extra dev && . .venv/bin/activate",
+        # Not `uv sync`: from v0.6.0 on Gym is a member of NeMo RL's workspace, for which uv asks
+        # for NeMo RL's Python and takes its environment.
+        f"uv venv --no-project --python {ref.gym_python} .venv && uv pip install --python .venv "
+        "-e . && . .venv/bin/activate",
     ]
     if download:
         lines.append("(umask 077; printf 'hf_token: %s\\n' \"$HF_TOKEN\" > env.yaml)")

@@ -50,8 +50,8 @@ class Ref:
     environment_is_logged: bool
     """Whether ray.sub's head and worker logs print the whole environment."""
     converter_takes_model_name: bool
-    gym_has_new_cli: bool
-    """Whether Gym's data preparation is `gym dataset collate` (else `ng_prepare_data`)."""
+    gym_python: str
+    """Python version that Gym itself asks for, for its preparation of the data."""
     keys_beyond_yaml: tuple[str, ...] = ()
     """Keys that this version reads though its YAML does not hold them."""
 
@@ -94,7 +94,7 @@ REFS: dict[str, Ref] = {
             driver_in_head=False,
             environment_is_logged=True,
             converter_takes_model_name=False,
-            gym_has_new_cli=False,
+            gym_python="3.12",
             keys_beyond_yaml=(*_COMMON_KEYS, "checkpointing.checkpoint_dir"),
         ),
         Ref(
@@ -113,7 +113,7 @@ REFS: dict[str, Ref] = {
             driver_in_head=False,
             environment_is_logged=True,
             converter_takes_model_name=True,
-            gym_has_new_cli=False,
+            gym_python="3.12",
             keys_beyond_yaml=_COMMON_KEYS,
         ),
         Ref(
@@ -132,7 +132,7 @@ REFS: dict[str, Ref] = {
             driver_in_head=True,
             environment_is_logged=False,
             converter_takes_model_name=True,
-            gym_has_new_cli=True,
+            gym_python="3.12",
             keys_beyond_yaml=_COMMON_KEYS,
         ),
         Ref(
@@ -151,7 +151,7 @@ REFS: dict[str, Ref] = {
             driver_in_head=True,
             environment_is_logged=False,
             converter_takes_model_name=True,
-            gym_has_new_cli=True,
+            gym_python="3.13.14",
             keys_beyond_yaml=(
                 *_COMMON_KEYS,
                 "checkpointing.ft_keep_latest_k",
