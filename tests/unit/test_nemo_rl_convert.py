@@ -1,6 +1,7 @@
 """Export of NeMo RL checkpoints of each layout, with a converter that has upstream's habits."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,14 +37,14 @@ def trained(folder: Path, backend: str, ref: str = "v0.7.0") -> tuple[Path, Path
 
 
 def exported(
-    folder: Path, root: Path, base: Path, step: Path, python: Path | None = None
+    folder: Path, root: Path, base: Path, step: Path, python: Path | None = None, gpus: int = 8
 ) -> dict[str, Any]:
     """The content of export.json."""
     best, origin = folder / "best.json", folder / "model.json"
     best.write_text(json.dumps({"path": str(step), "step": 2}))
     origin.write_text(json.dumps({"path": str(base), "digest": "d", "name": "base"}))
     site = {"converter_python": str(python)} if python else {}
-    cluster = made.cluster(root, nemo_rl=site)
+    cluster = made.cluster(root, nemo_rl=site, gpus_per_node=gpus)
     out = folder / "run" / "export.json"
     export.run(best, origin, out, Path("no-trl-env"), cluster)
     found: dict[str, Any] = json.loads(out.read_text())
@@ -146,3 +147,85 @@ def test_in_a_job_the_converter_runs_in_the_container_with_a_gpu(
     assert words[0] == "srun" and "--gres=gpu:1" in words
     assert "--container-image=nvcr.io#nvidia/nemo-rl:v0.7.0" in words
     assert words[-2:] == ["python", "x"]
+
+
+@pytest.mark.parametrize(
+    ("program", "checks"),
+    [
+        (
+            """print('{"greedy_answers_equal": true, "prompts_compared": 3}')""",
+            {"greedy_answers_equal": True, "prompts_compared": 3},
+        ),
+        (
+            """print('{"parity": "not checked, no GPU"}')""",
+            {"parity": "not checked, no GPU"},
+        ),
+        (
+            "raise MemoryError('too large')",
+            {
+                "parity": "not checked, the program ended with exit code 1: MemoryError: too large",
+            },
+        ),
+    ],
+)
+def test_what_the_parity_program_says_is_in_the_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, checks: dict[str, Any]
+) -> None:
+    root, base, step = trained(tmp_path, "megatron")
+    (tmp_path / "says.py").write_text(program)
+    monkeypatch.setattr(convert, "PACKAGE", tmp_path)
+    monkeypatch.setattr(convert, "PARITY", "says")
+    found = exported(tmp_path, root, base, step)["checks"]
+    assert {key: found.get(key) for key in checks} == checks
+
+
+def test_other_answers_than_the_converter_s_folder_gives_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, base, step = trained(tmp_path, "megatron")
+    (tmp_path / "says.py").write_text("""print('{"greedy_answers_equal": false}')""")
+    monkeypatch.setattr(convert, "PACKAGE", tmp_path)
+    monkeypatch.setattr(convert, "PARITY", "says")
+    with pytest.raises(StageError, match="not greedy_answers_equal"):
+        exported(tmp_path, root, base, step)
+
+
+def test_parity_is_not_claimed_without_a_gpu_or_a_python(tmp_path: Path) -> None:
+    root, base, step = trained(tmp_path, "dtensor_v2")
+    found = exported(tmp_path, root, base, step, gpus=0)
+    assert found["checks"]["parity"] == "not checked, no GPU"
+    found = exported(tmp_path, root, base, step, Path("/no/python"))
+    assert found["checks"]["parity"].startswith("not checked, no Python for it: ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TORCH.exists(), reason="needs torch: make setup")
+def test_the_parity_program_tells_other_weights_apart(tmp_path: Path) -> None:
+    text = """
+import sys, pathlib, torch
+from transformers import AutoModelForCausalLM
+from toolgain.nemo_rl.parity import main
+base, other = map(pathlib.Path, sys.argv[1:])
+print(main(base, base, "cpu"))
+model = AutoModelForCausalLM.from_pretrained(base)
+with torch.no_grad():
+    model.get_output_embeddings().weight.neg_()
+model.save_pretrained(other)
+print(main(other, base, "cpu"))
+"""
+    done = subprocess.run(
+        [TORCH, "-c", text, ROOT / "resources/demo-model", tmp_path / "other"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "workflow"),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line for line in done.stdout.splitlines() if line.startswith("{")] == [
+        "{'greedy_answers_equal': True, 'prompts_compared': 3}",
+        "{'greedy_answers_equal': False, 'prompts_compared': 3}",
+    ]

@@ -25,6 +25,9 @@ from toolgain.nemo_rl.vllm import in_container
 MEGATRON = "examples/converters/convert_megatron_to_hf.py"
 DCP = "examples/converters/convert_dcp_to_hf.py"
 TO_SAFETENSORS = Path(__file__).parent / "to_safetensors.py"
+PARITY = "toolgain.nemo_rl.parity"
+PACKAGE = Path(__file__).resolve().parents[2]
+"""The folder that holds the package; the programs above run in the container."""
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.index.json")
 
 
@@ -47,7 +50,8 @@ def export(
 
     Returns:
         Checks by name: architecture, shards_complete, rounded_exactly (where numbers were
-        rounded); and `converter`.
+        rounded), greedy_answers_equal (where there is a GPU, else `parity` says why not); and
+        `converter`.
 
     Raises:
         UserError: checkout or container is missing.
@@ -85,6 +89,7 @@ def export(
             shutil.copyfile(path, temporary / path.name)
     checks["shards_complete"] = shards_complete(temporary)
     copy_identity(source, temporary)
+    checks |= _parity(converted, temporary, source, cluster, log)
     shutil.rmtree(work, ignore_errors=True)
     return checks
 
@@ -162,6 +167,55 @@ def _run(
         )
 
 
+def _json_of(
+    arguments: Sequence[str],
+    cluster: Mapping[str, Any],
+    folders: Sequence[Path],
+    gpus: int | None,
+    log: Path,
+) -> tuple[int, dict[str, Any] | None]:
+    """Exit code of a program of ours in the container, and the JSON of its last line."""
+    root = Path(cluster["nemo_rl"]["root"] or PACKAGE).resolve()
+    python = shlex.split(cluster["nemo_rl"]["converter_python"])
+    with log.open("ab") as file:
+        found = subprocess.run(
+            in_job([*python, *arguments], root, cluster, folders, gpus),
+            cwd=root,
+            env=host_environment(os.environ) | _offline(cluster) | {"PYTHONPATH": str(PACKAGE)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            check=False,
+        )
+    try:
+        said = json.loads(found.stdout.decode().strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        said = None
+    return found.returncode, said if isinstance(said, dict) else None
+
+
+def _parity(
+    converted: Path, temporary: Path, source: Path, cluster: Mapping[str, Any] | None, log: Path
+) -> dict[str, Any]:
+    """Whether what will be served answers as the converter's own folder does.
+
+    Without a GPU it is not checked, nor where the container cannot run the model outside of vLLM:
+    the checks say so, and the export stands on the others.
+    """
+    if cluster is None or not cluster["gpus_per_node"]:
+        return {"parity": "not checked, no GPU"}
+    arguments = ["-m", PARITY, str(converted), str(temporary)]
+    try:
+        code, said = _json_of(arguments, cluster, [converted, source, temporary], 1, log)
+    except OSError as error:
+        return {"parity": f"not checked, no Python for it: {error}"}
+    if code != 0 or said is None:
+        return {
+            "parity": f"not checked, the program ended with exit code {code}: {_last_line(log)}"
+        }
+    return said
+
+
 def in_job(
     command: Sequence[str],
     root: Path,
@@ -175,7 +229,7 @@ def in_job(
     """
     if not os.environ.get("SLURM_JOB_ID") or not cluster["container"]:
         return list(command)
-    needed = {path.resolve() for path in (root, TO_SAFETENSORS.parent, *folders)}
+    needed = {path.resolve() for path in (root, PACKAGE, *folders)}
     behind = {
         target.resolve().parent
         for folder in folders
@@ -208,28 +262,12 @@ def _rounded(
     log: Path,
 ) -> dict[str, Any]:
     """fp32 `pytorch_model.bin` as safetensors of the base's number types."""
-    python = shlex.split(cluster["nemo_rl"]["converter_python"])
-    root = Path(cluster["nemo_rl"]["root"]).resolve()
-    arguments = [*python, *map(str, (TO_SAFETENSORS, binary, source, temporary))]
-    command = in_job(arguments, root, cluster, [work, source, temporary], gpus=None)
-    with log.open("ab") as file:
-        found = subprocess.run(
-            command,
-            cwd=root,
-            env=host_environment(os.environ) | _offline(cluster),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=file,
-            check=False,
-        )
-    try:
-        said = json.loads(found.stdout.decode().strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        said = None
-    if found.returncode != 0 or not isinstance(said, dict):
+    arguments = list(map(str, (TO_SAFETENSORS, binary, source, temporary)))
+    code, said = _json_of(arguments, cluster, [work, source, temporary], None, log)
+    if code != 0 or said is None:
         raise StageError(
-            f"export: the weights of {binary.name} could not be rounded (exit code "
-            f"{found.returncode}): {_last_line(log)} Log: {log}."
+            f"export: the weights of {binary.name} could not be rounded (exit code {code}): "
+            f"{_last_line(log)} Log: {log}."
         )
     return {
         "rounded_exactly": bool(said["exact"]),

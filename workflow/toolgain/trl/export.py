@@ -55,6 +55,7 @@ def answers(model: Any, tokenizer: Any) -> list[list[int]]:
             tokenize=False,
         )
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        ids = ids.to(model.device)
         with torch.no_grad():
             output = model.generate(
                 input_ids=ids,
