@@ -50,6 +50,30 @@ def test_a_partition_that_is_down_is_named() -> None:
     assert "short is not up" in " ".join(mismatches(request, PARTITIONS, shortest=1))
 
 
+@pytest.mark.parametrize(
+    ("fields", "account", "refused"),
+    [
+        ("AllowAccounts=ALL", "research", False),
+        ("AllowAccounts=research,teaching", "research", False),
+        ("AllowAccounts=research,teaching", "guests", True),
+        ("DenyAccounts=guests", "guests", True),
+        ("DenyAccounts=guests", "research", False),
+    ],
+)
+def test_an_account_that_may_not_use_the_partition_is_named(
+    fields: str, account: str, refused: bool
+) -> None:
+    found = read_partitions(
+        f"PartitionName=batch {fields} Default=YES MaxNodes=UNLIMITED MaxTime=UNLIMITED State=UP "
+        "TotalNodes=4\n",
+        "batch|64|500000|gpu:8\n",
+    )
+    lines = list(mismatches(Request("train_run", account=account, minutes=60), found, shortest=10))
+    assert bool(lines) == refused
+    if refused:
+        assert f"account {account} (SLURM_ACCOUNT or cluster.account) may not use" in lines[0]
+
+
 BAD: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("account", {}, {"SLURM_ACCOUNT": "reserch"}, "no account 'reserch' for root"),
     ("partition", {}, {"SLURM_PARTITION": "bach"}, "no partition 'bach'"),

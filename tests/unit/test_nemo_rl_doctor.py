@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import made
 import pytest
@@ -113,6 +113,122 @@ def test_each_thing_that_is_missing_has_a_line(
     line = lines(tmp_path, **changes)[name]
     assert not line.ok
     assert text in line.message
+
+
+def command(folder: Path, name: str, text: str) -> None:
+    """A command of Slurm that prints `text`."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Slurm's commands, of a cluster with everything that ray.sub asks for."""
+    folder = tmp_path / "bin"
+    partition = (
+        "PartitionName=batch Default=YES MaxNodes=UNLIMITED MaxTime=1-00:00:00 State=UP "
+        "TotalNodes=4"
+    )
+    command(folder, "scontrol", partition)
+    command(folder, "sinfo", "batch|64|500000|gpu:8")
+    command(folder, "srun", "--container-image=[USER@][REGISTRY#]IMAGE\npmix_v4")
+    for name in ("sbatch", "squeue", "sacctmgr"):
+        command(folder, name, "")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_ACCOUNT", "research")
+    monkeypatch.delenv("SLURM_PARTITION", raising=False)
+    monkeypatch.setattr("toolgain.slurm.preflight.folder_findings", lambda *_: iter(()))
+    return folder
+
+
+def test_a_cluster_with_all_that_ray_sub_asks_for_is_ok(tmp_path: Path, slurm: Path) -> None:
+    found = lines(tmp_path)
+    assert [line for line in found.values() if not line.ok] == []
+    assert found["account for ray.sub"].message == "research"
+    assert "3 nodes x 8 GPUs for 1d fit" in (
+        found["account, partition, GPUs, shared folder"].message
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "line", "text"),
+    [
+        ("srun", "pmix", "container option of srun", "ask the administrator for pyxis"),
+        ("srun", "--container-image", "PMIx", "shows no pmix"),
+        (
+            "sinfo",
+            "batch|64|500000|gpu:4",
+            "account, partition, GPUs, shared folder",
+            "train_run asks for 8 GPUs per node; the nodes of partition batch have 4",
+        ),
+        (
+            "sacctmgr",
+            "teaching",
+            "account, partition, GPUs, shared folder",
+            "Slurm knows no account 'research'",
+        ),
+        (
+            "scontrol",
+            "PartitionName=batch Default=YES AllowAccounts=teaching State=UP TotalNodes=4",
+            "account, partition, GPUs, shared folder",
+            "account research (SLURM_ACCOUNT or cluster.account) may not use partition batch",
+        ),
+    ],
+)
+def test_each_thing_that_the_cluster_lacks_has_a_line(
+    tmp_path: Path, slurm: Path, name: str, says: str, line: str, text: str
+) -> None:
+    command(slurm, name, says)
+    found = lines(tmp_path)[line]
+    assert not found.ok
+    assert text in found.message
+
+
+def test_ray_sub_wants_an_account(
+    tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_ACCOUNT")
+    assert "set cluster.account or SLURM_ACCOUNT" in lines(tmp_path)["account for ray.sub"].message
+
+
+def test_a_full_disk_is_said_with_the_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolgain.nemo_rl.doctor.shutil.disk_usage", lambda _: Usage(10, 9, 1))
+    found = lines(tmp_path)["disk space"]
+    assert not found.ok
+    assert "5 more checkpoints x" in found.message and "lower keep_top_k" in found.message
+
+
+class Usage(NamedTuple):
+    """What shutil.disk_usage gives."""
+
+    total: int
+    used: int
+    free: int
+
+
+@pytest.mark.parametrize(
+    ("says", "ok", "text"),
+    [
+        ('{"nemo-rl": "0.7", "vllm": "0.20.0", "ray": "2.55.1"}', True, "vllm 0.20.0"),
+        ('{"vllm": "0.11.2"}', False, "the image has vLLM 0.11.2, but NeMo RL v0.7.0 comes with"),
+        ("ImportError: no parser", False, "is the parser made for its vLLM?"),
+    ],
+)
+def test_the_container_job_says_what_is_in_the_image(
+    tmp_path: Path, slurm: Path, says: str, ok: bool, text: str
+) -> None:
+    command(slurm, "srun", says)
+    (line,) = doctor.container_lines(parse_config(config(tmp_path)))
+    assert line.ok == ok
+    assert text in line.message
+
+
+def test_without_an_image_there_is_no_container_job(tmp_path: Path) -> None:
+    values = config(tmp_path, cluster__container=None)
+    (line,) = doctor.container_lines(parse_config(values))
+    assert (line.ok, line.message) == (False, "cluster.container names no image.")
 
 
 def test_a_model_that_is_not_wholly_downloaded_is_named(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ class Partition:
     """The numbers of GPUs that its nodes have."""
     cpus: int
     memory_mb: int
+    accounts: frozenset[str] = frozenset()
+    """The accounts that may use it; none: every one."""
+    refused_accounts: frozenset[str] = frozenset()
 
 
 def request_of(job: Any) -> Request:
@@ -135,6 +138,16 @@ def mismatches(request: Request, partitions: dict[str, Partition], shortest: int
         return
     if not partition.up:
         yield f"partition {name} is not up; `sinfo -p {name}` shows its state."
+    account = request.account
+    if account and (
+        account in partition.refused_accounts
+        or (partition.accounts and account not in partition.accounts)
+    ):
+        others = ", ".join(sorted(partition.accounts)) or "every other one"
+        yield (
+            f"account {account} (SLURM_ACCOUNT or cluster.account) may not use partition {name}; "
+            f"allowed: {others}."
+        )
     most = min(partition.nodes, partition.max_nodes or partition.nodes)
     rule, where = request.rule, f"partition {name}"
     if request.nodes > most:
@@ -228,8 +241,16 @@ def read_partitions(partitions: str, nodes: str) -> dict[str, Partition]:
             gpus=frozenset(gpus for gpus, _, _ in own),
             cpus=max((cpus for _, cpus, _ in own), default=0),
             memory_mb=max((memory for _, _, memory in own), default=0),
+            accounts=_names(fields.get("AllowAccounts")),
+            refused_accounts=_names(fields.get("DenyAccounts")),
         )
     return found
+
+
+def _names(text: str | None) -> frozenset[str]:
+    """Names separated by commas; none where all are meant."""
+    words = (text or "").split(",")
+    return frozenset(word for word in words if word not in ("", "ALL", "(null)"))
 
 
 def limit_minutes(text: str) -> int | None:
