@@ -66,6 +66,14 @@ def test_gym_is_installed_by_itself_with_the_python_that_it_asks_for(
     assert not any("uv sync" in line for line in lines)
 
 
+@pytest.mark.parametrize("ref", sorted(REFS))
+def test_gym_of_v0_6_0_gets_no_second_model(tmp_path: Path, ref: str) -> None:
+    # It ends with "Found 1 almost-server(s) with validation errors" (tried).
+    text = gym.prepare_command(REFS[ref], tmp_path, download=False)
+    assert ("vllm_model_for_training" in text) == (ref != "v0.6.0")
+    assert "workplace_assistant.yaml" in text
+
+
 def test_one_file_alone_is_refused(tmp_path: Path) -> None:
     train, _ = made.data(tmp_path)
     with pytest.raises(UserError, match=r"tasks\.validation_file is missing; give both"):

@@ -219,6 +219,10 @@ def test_gym_has_the_command_and_the_files_that_make_the_data(root: Path, ref: r
     assert project["requires-python"] == f">={ref.gym_python}"
     for name in gym.CONFIGS:
         assert (folder / name).is_file()
+    # A stand-in for the model, which is taken away again where another is given.
+    source = (folder / "nemo_gym/global_config.py").read_text()
+    given = source.count('"dummy_model"')
+    assert ref.gym_refuses_a_model == (given == 1)
     if ref.gym_commit:
         assert refs.check_gym(ref, root) in (None, ref.gym_commit)
 

@@ -45,7 +45,7 @@ def prepare_command(ref: Ref, root: Path, download: bool) -> str:
         download: Fetch the rows from the Hugging Face hub; else they must lie in
             resources_servers/workplace_assistant/data.
     """
-    configs = ",".join(CONFIGS)
+    configs = ",".join(CONFIGS[1:] if ref.gym_refuses_a_model else CONFIGS)
     fetch = " +should_download=true +data_source=huggingface" if download else ""
     words = (
         f'ng_prepare_data "+config_paths=[{configs}]" +output_dirpath={GYM_DATA} '

@@ -52,6 +52,8 @@ class Ref:
     converter_takes_model_name: bool
     gym_python: str
     """Python version that Gym itself asks for, for its preparation of the data."""
+    gym_refuses_a_model: bool
+    """Whether that preparation has a model of its own and refuses a second one."""
     keys_beyond_yaml: tuple[str, ...] = ()
     """Keys that this version reads though its YAML does not hold them."""
 
@@ -95,6 +97,7 @@ REFS: dict[str, Ref] = {
             environment_is_logged=True,
             converter_takes_model_name=False,
             gym_python="3.12",
+            gym_refuses_a_model=False,
             keys_beyond_yaml=(*_COMMON_KEYS, "checkpointing.checkpoint_dir"),
         ),
         Ref(
@@ -114,6 +117,7 @@ REFS: dict[str, Ref] = {
             environment_is_logged=True,
             converter_takes_model_name=True,
             gym_python="3.12",
+            gym_refuses_a_model=True,
             keys_beyond_yaml=_COMMON_KEYS,
         ),
         Ref(
@@ -133,6 +137,7 @@ REFS: dict[str, Ref] = {
             environment_is_logged=False,
             converter_takes_model_name=True,
             gym_python="3.12",
+            gym_refuses_a_model=False,
             keys_beyond_yaml=_COMMON_KEYS,
         ),
         Ref(
@@ -152,6 +157,7 @@ REFS: dict[str, Ref] = {
             environment_is_logged=False,
             converter_takes_model_name=True,
             gym_python="3.13.14",
+            gym_refuses_a_model=False,
             keys_beyond_yaml=(
                 *_COMMON_KEYS,
                 "checkpointing.ft_keep_latest_k",
