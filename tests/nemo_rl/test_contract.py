@@ -263,6 +263,8 @@ def head_of(job: str) -> str:
         ({"no_metric": True}, "no checkpoint in .* carries val:accuracy"),
         ({"nan_metric": True}, "no checkpoint in .* carries val:accuracy"),
         ({"zero_from": 3}, "ended to save the GPUs: train/reward is exactly 0 in steps"),
+        ({"nan_at": 3}, "ended to save the GPUs: train/loss is nan in step 3"),
+        ({"empty_at": 3}, "ended to save the GPUs: step 3 had no valid sample"),
         ({"out_of_memory_at": 3}, "Out of memory: ray-driver.log: torch.OutOfMemoryError"),
         ({"other_config": {"grpo.val_period": 7}}, "grpo.val_period: asked 2, trained with 7"),
     ],

@@ -133,6 +133,17 @@ def test_logs_are_read_on_where_they_were_left(tmp_path: Path) -> None:
     assert logs.wandb_url == "https://wandb.ai/me/p/runs/abc1"
 
 
+def test_the_link_of_a_wandb_server_of_one_s_own_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "ray-driver.log"
+    path.write_text(
+        "wandb: \u2b50\ufe0f View project at https://ml.example.org/me/p\n"
+        "wandb: \U0001f680 View run grpo at: \x1b[34mhttps://ml.example.org/me/p/runs/x-1\x1b[0m\n"
+    )
+    logs = watch.Logs()
+    logs.read([path])
+    assert logs.wandb_url == "https://ml.example.org/me/p/runs/x-1"
+
+
 def test_launches_are_merged_and_the_later_one_counts(tmp_path: Path) -> None:
     write(tmp_path, 1, watch.REWARD, {1: 0.1, 2: 0.2, 3: 0.3})
     write(tmp_path, 2, watch.REWARD, {3: 0.9, 4: 0.4})

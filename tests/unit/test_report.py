@@ -334,6 +334,19 @@ def test_a_run_that_failed_half_way_still_has_its_page(tmp_path: Path) -> None:
     assert "left no curve of validation accuracy" in page.text
 
 
+@pytest.mark.parametrize(
+    ("url", "linked"),
+    [("https://wandb.ai/me/p/runs/abc1", True), ("javascript:alert(1)", False), (None, False)],
+)
+def test_the_tracker_of_a_training_is_linked(tmp_path: Path, url: str | None, linked: bool) -> None:
+    folder = tmp_path / "results/runs/grpo"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"schema": 1, "wandb_url": url}))
+    page = rendered(tmp_path, comparison())
+    links = [attributes.get("href") for tag, attributes in page.elements if tag == "a"]
+    assert (url in links) == linked
+
+
 def test_what_is_no_comparison_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="not a comparison"):

@@ -50,7 +50,8 @@ _OUT_OF_MEMORY = re.compile(
 )
 _TIMEOUT = "Timeout has been reached, stopping training early"
 _EARLY_STOP = "reached the early-stop threshold"
-_WANDB_URL = re.compile(r"https?://\S*wandb\S*/runs/[\w-]+")
+# A server of one's own need not have `wandb` in its name.
+_WANDB_URL = re.compile(r"View run\b.*?(https?://\S+/runs/[\w-]+)")
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Logs:
             self.stopped_early = True
         found = _WANDB_URL.search(line)
         if found:
-            self.wandb_url = found[0]
+            self.wandb_url = found[1]
 
 
 @dataclass(frozen=True)
