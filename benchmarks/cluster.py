@@ -6,12 +6,16 @@ stages    Four stages of two minutes one after another, as Slurm jobs with the p
           Everything beside the two minutes is the workflow's: waiting in the idle queue, the start
           of Snakemake in the job, and the time until its head notices the end. Needs root and the
           packages of the test cluster (`make cluster`).
-plan      The plan of a configuration with 1,000 runs.
+plan      The plan of a configuration with 1,000 runs: built (`--rulegraph`), and built and printed
+          job by job (`-n`); beside it the same of a trivial workflow with as many jobs.
+many      Reading and comparing 200 finished evaluations of all items, and their report.
 
 Writes benchmarks/results/cluster.json.
 """
 
 import argparse
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -112,33 +116,95 @@ def slurm_times(job: str) -> tuple[float, float, float]:
 
 
 def plan(runs: int = 1000) -> dict[str, Any]:
-    """Seconds to build the plan of a configuration with many runs."""
+    """Processor seconds for the plan of a configuration with many runs, and for a trivial one."""
+    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    config["runs"] = {f"run{number:04}": {"seed": number} for number in range(runs)}
+    config["environments"] = {key: str(ROOT / ".venvs" / key) for key in ("bfcl", "trl")}
+    config["model"]["path"] = str(ROOT / config["model"]["path"])
     with tempfile.TemporaryDirectory() as name:
-        config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-        config["runs"] = {f"run{number:04}": {"seed": number} for number in range(runs)}
-        for key in ("bfcl", "trl"):
-            config.setdefault("environments", {})[key] = str(ROOT / ".venvs" / key)
-        config["model"]["path"] = str(ROOT / config["model"]["path"])
-        path = Path(name) / "config.yaml"
+        folder = Path(name)
+        path = folder / "config.yaml"
         path.write_text(yaml.safe_dump(config))
-        command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", name]
-        command += ["--profile", str(ROOT / "profiles/local"), "-n", "--quiet", "all"]
-        command += ["--configfile", str(path)]
-        times = []
-        for _ in range(3):
-            begin = time.monotonic()
-            subprocess.run(command, check=True, capture_output=True)
-            times.append(time.monotonic() - begin)
-    return {"runs": runs, "seconds": round(min(times), 2), "of": [round(t, 2) for t in times]}
+        ours = ["-s", str(ROOT / "Snakefile"), "--configfile", str(path)]
+        jobs = int(re.findall(r"^total +(\d+)", snakemake(folder, "-n", *ours)[0], re.M)[-1])
+        trivial = folder / "Snakefile"
+        trivial.write_text(TRIVIAL.format(runs=runs, stages=jobs // runs))
+        return {
+            "runs": runs,
+            "jobs": jobs,
+            "built_s": snakemake(folder, "--rulegraph", *ours)[1],
+            "built_and_printed_s": snakemake(folder, "-n", *ours)[1],
+            "trivial_built_s": snakemake(folder, "--rulegraph", "-s", str(trivial))[1],
+            "trivial_built_and_printed_s": snakemake(folder, "-n", "-s", str(trivial))[1],
+        }
+
+
+TRIVIAL = """
+rule all:
+    input: expand("stage{stages}/{{run}}", run=range({runs}))
+
+for stage in range(1, {stages} + 1):
+    rule:
+        name: f"stage{{stage}}"
+        input: [f"stage{{stage - 1}}/{{{{run}}}}"] if stage > 1 else []
+        output: f"stage{{stage}}/{{{{run}}}}"
+        shell: "touch {{output}}"
+"""
+
+
+def snakemake(folder: Path, *arguments: str) -> tuple[str, float]:
+    """What Snakemake says, and its processor seconds."""
+    command = [sys.executable, "-m", "snakemake", "-d", str(folder), "--cores", "1", *arguments]
+    before = os.times()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    after = os.times()
+    spent = after.children_user + after.children_system
+    return done.stdout, round(spent - before.children_user - before.children_system, 2)
+
+
+def many(count: int = 200) -> dict[str, Any]:
+    """Seconds to compare `count` finished evaluations of all items, and to write the report."""
+    from compare import evaluation
+
+    from toolgain import comparison
+    from toolgain.bfcl import data
+    from toolgain.errors import NotValidError
+    from toolgain.report import render
+
+    environment = ROOT / ".venvs" / "bfcl"
+    items = data.flat(data.load_full(data.installed_data(environment)))
+    with tempfile.TemporaryDirectory() as name:
+        results = Path(name)
+        (results / "evaluations").mkdir()
+        baseline, *trained = (
+            evaluation(results / "evaluations" / subject, items, seed, 1)
+            for seed, subject in enumerate(
+                ["baseline", *(f"run{number}" for number in range(1, count))], start=1
+            )
+        )
+        times = [time.process_time()]
+        with contextlib.suppress(NotValidError):
+            comparison.run(baseline, trained, None, results / "comparison.json", environment)
+        times.append(time.process_time())
+        render.run(results / "comparison.json", results, {}, results / "report.html")
+        times.append(time.process_time())
+    compared, reported = (after - before for before, after in itertools.pairwise(times))
+    return {
+        "evaluations": count,
+        "compare_s": round(compared, 1),
+        "report_s": round(reported, 1),
+        "all_s": round(compared + reported, 1),
+    }
 
 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", nargs="*", choices=["stages", "plan"], default=["stages", "plan"])
+    measures = {"stages": stages, "plan": plan, "many": many}
+    parser.add_argument("what", nargs="*", choices=list(measures), default=list(measures))
     measured: dict[str, Any] = {}
     for what in parser.parse_args().what:
-        measured[what] = {"stages": stages, "plan": plan}[what]()
+        measured[what] = measures[what]()
         print(what, json.dumps(measured[what], indent=1), flush=True)
     out = ROOT / "benchmarks" / "results" / "cluster.json"
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -509,7 +509,13 @@ class Config(Section):
         return self
 
     def training_of(self, run: str) -> TrainingSection:
-        """The training section of `run`, with the run's seed and overrides put in."""
+        """The training section of `run`, with the run's seed and overrides put in.
+
+        Raises:
+            UserError: there is no such run.
+        """
+        if run not in self.runs:
+            raise UserError(f"runs: there is no run {run!r}; there is: {', '.join(self.runs)}.")
         section = self.runs[run]
         merged = _merged(self.training.model_dump(), section.training)
         if section.seed is not None:
