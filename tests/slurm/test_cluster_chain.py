@@ -14,7 +14,7 @@ import pytest
 from . import cluster as machine
 from .conftest import Site, jobs_in, tiny, wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.drill]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 TOKENS = {"HF_TOKEN": "hf_Marked51Value", "WANDB_API_KEY": "wb_Marked52Value"}
 MARKS = tuple(value.encode() for value in TOKENS.values())

@@ -151,7 +151,6 @@ def test_files_that_arrive_late_are_waited_for(site: Site) -> None:
     assert site.jobs("train_run") == [job]
 
 
-@pytest.mark.drill
 def test_a_finished_training_is_not_done_again_for_a_files_time(site: Site) -> None:
     """Touched inputs, a lost .snakemake and a forced rule are refused; a wish is granted."""
     site.config = tiny(training={"trl": {"steps": 2}})
