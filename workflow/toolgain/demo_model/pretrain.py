@@ -116,9 +116,9 @@ PHASES = (
     ),
     # Long lists of wordy tools and values that are no words, as benchmarks have them; then the
     # over-calling again.
-    Phase(28, LONG, rate=0.18, end_rate=0.06, name_weight=2, reach=8192),
+    Phase(16, LONG, rate=0.18, end_rate=0.06, name_weight=2, reach=8192),
     Phase(
-        6,
+        5,
         replace(LONG, decline=0.3, over_call=0.65, drill=0.02),
         rate=0.06,
         end_rate=0.0,
