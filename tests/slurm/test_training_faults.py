@@ -88,7 +88,7 @@ def first_rank_of(job: str) -> tuple[str, int]:
 
 def test_a_time_limit_ends_a_training_with_everything_saved(site: Site) -> None:
     """Two minutes per job, of which one is kept for the end; the next job goes on."""
-    site.config = tiny(training={"trl": {"steps": 60}}, cluster={"train_time": "2m"})
+    site.config = tiny(training={"trl": {"steps": 120}}, cluster={"train_time": "2m"})
     site.succeed(TRAINED, "--retries", "9", seconds=1500)
     segments = site.trained()["segments"]
     assert len(segments) > 1
