@@ -1,9 +1,12 @@
 """What a training must survive on a cluster. docs/reliability.md has the table of what happened."""
 
 import itertools
+import math
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
 
 import pytest
 
@@ -130,15 +133,50 @@ def test_a_drained_node_is_left_after_its_job_and_taken_by_no_other(site: Site) 
     assert site.trained()["segments"][-1]["end"] == "finished"
 
 
+@pytest.fixture(scope="module")
+def trained_on(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Any]:
+    """The manifest of one and the same training on so many hosts; each is trained once."""
+
+    @cache
+    def manifest(hosts: int) -> Any:
+        site = Site(tmp_path_factory.mktemp(f"hosts{hosts}"))
+        site.config = tiny(
+            training={"trl": {"steps": 6, "prompts_per_step": 4, "max_completion_tokens": 64}},
+            cluster={"nodes": hosts},
+        )
+        site.succeed(TRAINED)
+        return site.trained()
+
+    return manifest
+
+
 @pytest.mark.parametrize("hosts", [2, 4])
-def test_every_rank_of_several_hosts_takes_part(site: Site, hosts: int) -> None:
-    site.config = tiny(training={"trl": {"steps": 6, "prompts_per_step": 4}})
-    site.config["cluster"]["nodes"] = hosts
-    site.succeed(TRAINED)
-    manifest = site.trained()
+def test_every_rank_of_several_hosts_takes_part(
+    trained_on: Callable[[int], Any], hosts: int
+) -> None:
+    manifest = trained_on(hosts)
     assert manifest["hosts"] == list(machine.NODES[:hosts])
     assert manifest["world_size"] == hosts
     assert manifest["slurm"]["nodes"] == list(machine.NODES[:hosts])
+
+
+@pytest.mark.parametrize("hosts", [2, 4])
+def test_several_hosts_earn_what_one_does(trained_on: Callable[[int], Any], hosts: int) -> None:
+    """Prompts and batch are the same; the completions are drawn apart on each rank, so that mean
+    rewards differ by the noise of sampling, which the groups' standard deviations give."""
+    (one, error), (several, its_error) = (mean_reward(trained_on(n)) for n in (1, hosts))
+    assert abs(one - several) <= 4 * math.hypot(error, its_error)
+
+
+def mean_reward(manifest: Any) -> tuple[float, float]:
+    """The mean reward over the steps, and its standard error from the sampling alone."""
+    rewards, deviations = (
+        [value for _, value in manifest["curves"][name]]
+        for name in ("train/reward", "train/reward_std")
+    )
+    completions = 4 * 4  # of a step
+    variance = sum(deviation**2 / completions for deviation in deviations)
+    return sum(rewards) / len(rewards), math.sqrt(variance) / len(rewards)
 
 
 def test_a_full_disk_fails_one_save_and_the_training_goes_on_once_there_is_room(
