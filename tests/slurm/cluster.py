@@ -66,7 +66,7 @@ def up() -> None:
     reason = missing()
     if reason:
         raise SystemExit(reason)
-    with _lock():
+    with _sole(_lock_file()):
         if healthy():
             return
         _down()
@@ -89,23 +89,34 @@ def up() -> None:
 
 def down() -> None:
     """Stop the cluster and leave nothing behind; does nothing where there is none."""
-    with _lock():
+    with _sole(_lock_file()):
         _down()
-    with contextlib.suppress(FileNotFoundError):
         _lock_file().unlink()
 
 
 @contextlib.contextmanager
 def session() -> Iterator[None]:
     """The cluster for one test session alone; it goes down again unless it was up before."""
-    with ROOT.with_name(ROOT.name + ".session").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    path = ROOT.with_name(ROOT.name + ".session")
+    with _sole(path):
         was_up = healthy()
         up()
         yield
         if not was_up:
             down()
-            Path(file.name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _sole(path: Path) -> Iterator[None]:
+    """Hold the lock of a file that its last holder may have removed."""
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Who waited for a file that is gone by now holds a lock that nobody else sees.
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield
+                return
 
 
 def _down() -> None:
@@ -492,13 +503,6 @@ def _private(path: Path, content: bytes) -> None:
 
 def _lock_file() -> Path:
     return ROOT.with_name(ROOT.name + ".lock")
-
-
-@contextlib.contextmanager
-def _lock() -> Iterator[None]:
-    with _lock_file().open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _logs_to_stderr() -> None:
