@@ -217,7 +217,9 @@ def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
     """The two evaluations' outcomes in the baseline's order of items."""
     place = {key: number for number, key in enumerate(after.keys)}
     order = [place[key] for key in before.keys]
-    return Pair(before.design, before.matrix(strict), after.matrix(strict)[order])
+    if strict:
+        return Pair(before.design, before.strictly_right, after.strictly_right[order])
+    return Pair(before.design, before.right, after.right[order])
 
 
 def _numbers(judged: Judged, strict: Judged, before: Evaluation, after: Evaluation) -> Json:

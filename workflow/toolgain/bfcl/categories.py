@@ -6,6 +6,7 @@ data of 2025-01-26.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -44,6 +45,7 @@ ANY_CALL = frozenset({"live_relevance"})
 WITHOUT_EXPECTED = MUST_NOT_CALL | ANY_CALL
 
 
+@cache
 def group_of(category: str) -> Group:
     """The group that `category` counts to."""
     if category.startswith("multi_turn"):

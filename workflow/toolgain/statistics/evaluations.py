@@ -81,9 +81,17 @@ class Evaluation:
         items = self.items
         return design([item.category for item in items], [item.cluster for item in items])
 
-    def matrix(self, strict: bool = False) -> Floats:
+    @cached_property
+    def right(self) -> Floats:
         """(n, repeats) 1 where the answer was right."""
-        name = "strict_valid" if strict else "valid"
+        return self._matrix("valid")
+
+    @cached_property
+    def strictly_right(self) -> Floats:
+        """(n, repeats) 1 where the answer was right by the strict count."""
+        return self._matrix("strict_valid")
+
+    def _matrix(self, name: str) -> Floats:
         rows = [
             [getattr(self.outcomes[key, repeat], name) for repeat in range(self.repeats)]
             for key in self.keys
