@@ -62,6 +62,24 @@ def test_a_missing_model_is_said_before_any_job_starts(tmp_path: Path) -> None:
     assert not (work / "results").exists()
 
 
+def test_only_a_run_with_smoke_steps_waits_for_a_smoke_training(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    config["runs"] = {"careful": {"training": {"smoke_steps": 2}}, "plain": {}}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    done = snakemake("-n", "all", "-d", str(tmp_path), "--configfile", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "output: results/runs/careful/smoke.json" in done.stdout
+    assert "output: results/runs/plain/smoke.json" not in done.stdout
+
+
+def test_a_target_of_an_unknown_run_is_named(tmp_path: Path) -> None:
+    words = ["-n", "results/evaluations/grpp/summary.json", "-d", str(tmp_path)]
+    done = snakemake(*words, "--configfile", str(ROOT / "config/demo.yaml"))
+    assert done.returncode != 0
+    assert "there is no run 'grpp'; there is: grpo" in done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_the_pip_part_of_environment_yml_gives_a_working_orchestrator(tmp_path: Path) -> None:
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
