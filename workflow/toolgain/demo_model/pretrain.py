@@ -265,7 +265,7 @@ def batches(
         for i, (row_ids, row_weights) in enumerate(group):
             ids[i, : len(row_ids)] = torch.tensor(row_ids)
             weights[i, : len(row_ids)] = torch.tensor(row_weights)
-        yield ids, weights, stretched(rng, *ids.shape, phase.reach) if phase.reach else None
+        yield ids, weights, stretched(rng, len(group), length, phase.reach) if phase.reach else None
 
 
 def stretched(rng: Random, rows: int, length: int, reach: int) -> Tensor:
