@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from toolgain.config import load, parse_config
+from toolgain.config import ClusterSection, load, parse_config
 from toolgain.errors import ExitCode, UserError
 
 MODEL = {"path": "some/model"}
@@ -63,6 +63,10 @@ def test_a_run_overrides_the_training_and_is_checked_like_it() -> None:
     message = message_of({"runs": {"bad": {"training": {"trl": {"stepz": 1}}}}})
     assert "runs.bad.training.trl.stepz" in message
     assert "did you mean `steps`?" in message
+
+
+def test_what_a_user_decides_about_the_cluster_are_keys_of_it() -> None:
+    assert set(ClusterSection.OF_THE_USER or ()) <= set(ClusterSection.model_fields)
 
 
 def test_the_name_of_the_baseline_is_taken() -> None:

@@ -8,7 +8,7 @@ nearest valid one.
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -28,6 +28,10 @@ class Section(BaseModel):
     """A part of the configuration; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    OF_THE_USER: ClassVar[tuple[str, ...] | None] = None
+    """In a section about the place, the keys that its user decides; the others are its
+    administrator's. None: a section that is the user's altogether."""
 
 
 class ModelSection(Section):
@@ -392,6 +396,8 @@ class NemoRlSite(Section):
     None of it changes what is trained, so a moved checkout or image trains nothing again.
     """
 
+    OF_THE_USER = ()
+
     root: str | None = Field(None, description="NeMo RL checkout on the shared file system.")
     mounts: list[str] = Field(
         [],
@@ -438,7 +444,13 @@ Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*(m|h|d)$")]
 
 
 class ClusterSection(Section):
-    """Facts of the cluster and the size of a job. An administrator knows them."""
+    """Facts of the cluster, and the size of a job."""
+
+    OF_THE_USER = (
+        *("account", "partition", "nodes", "train_time", "smoke_time"),
+        *("export_time", "export_memory_gb"),
+        *("evaluate_time", "evaluate_gpus", "evaluate_cpus", "evaluate_memory_gb"),
+    )
 
     account: str | None = Field(
         None, description="Slurm account; none: SLURM_ACCOUNT, else your default account."
@@ -479,6 +491,8 @@ class ClusterSection(Section):
 
 class EnvironmentsSection(Section):
     """Folders of the stages' Python environments; `make setup` makes them."""
+
+    OF_THE_USER = ()
 
     bfcl: str = Field(".venvs/bfcl", description="Environment of the harness.")
     trl: str = Field(".venvs/trl", description="Environment of TRL and `transformers serve`.")
