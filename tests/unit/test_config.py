@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from toolgain.config import ClusterSection, load, parse_config
+from toolgain.config import ClusterSection, EvaluationSection, load, parse_config
 from toolgain.errors import ExitCode, UserError
 
 MODEL = {"path": "some/model"}
@@ -63,6 +63,13 @@ def test_a_run_overrides_the_training_and_is_checked_like_it() -> None:
     message = message_of({"runs": {"bad": {"training": {"trl": {"stepz": 1}}}}})
     assert "runs.bad.training.trl.stepz" in message
     assert "did you mean `steps`?" in message
+
+
+def test_the_requests_at_once_follow_the_model_copies_unless_they_are_given() -> None:
+    served = {"serve": {"data_parallel_size": 8}}
+    assert EvaluationSection.model_validate(served).requests_at_once == 256
+    given = EvaluationSection.model_validate({**served, "parallelism": 16})
+    assert given.requests_at_once == 16
 
 
 def test_what_a_user_decides_about_the_cluster_are_keys_of_it() -> None:

@@ -20,6 +20,9 @@ from toolgain.errors import UserError
 ALIAS = re.compile(r"^[a-z][a-z_]*$")
 ALIAS_FORBIDDEN = ("o1", "fc")
 
+REQUESTS_PER_COPY = 32
+"""Requests that one model copy is given at once, where the configuration does not say."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -133,7 +136,11 @@ class EvaluationSection(Section):
     repeats: Positive = Field(
         1, description="Evaluations of the same weights; 2 or more give a noise floor."
     )
-    parallelism: Positive = Field(32, description="Requests of the harness under way at once.")
+    parallelism: Positive | None = Field(
+        None,
+        description="Requests of the harness under way at once; none: "
+        f"{REQUESTS_PER_COPY} for each model copy of the server (data_parallel_size).",
+    )
     sampling: Sampling = Field(Sampling(), description="Sampling of the answers.")
     serve: Serve = Field(Serve(), description="The model server.")
     repair: Repair = Field(Repair(), description="Asking failed items again.")
@@ -148,6 +155,11 @@ class EvaluationSection(Section):
         description="NVIDIA's BFCL container in place of the harness environment: "
         "`nvcr.io#nvidia/eval-factory/bfcl@sha256:...`, or a .sqsh file.",
     )
+
+    @property
+    def requests_at_once(self) -> int:
+        """What `parallelism` comes to."""
+        return self.parallelism or REQUESTS_PER_COPY * self.serve.data_parallel_size
 
     @field_validator("harness_container")
     @classmethod

@@ -112,7 +112,7 @@ def ask_items(
         container=job.section.harness_container,
         alias=job.section.alias,
         task=job.section.task,
-        parallelism=job.section.parallelism,
+        parallelism=job.section.requests_at_once,
         sampling=job.sampling,
         timeout_s=limits.request_timeout_s,
         attempts=limits.request_attempts,
