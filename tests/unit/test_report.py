@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.errors import UserError
 from toolgain.report import glossary, markdown, render, wording
+from toolgain.report.cost import cost
 from toolgain.report.items import ANSWER_LIMITS, change_of, flips, migration, pack
-from toolgain.report.sources import Outcome, Question
+from toolgain.report.sources import Evaluation, Outcome, Question, Run, Sources
 from toolgain.report.trust import shown
 
 LINE = {
@@ -36,6 +37,20 @@ def outcome(right: bool, error: str = "", answer: str = "[]", **over: Any) -> Ou
 
 def numbered(outcomes: list[Outcome]) -> dict[tuple[str, str, int], Outcome]:
     return {("simple", f"simple_{place}", 0): one for place, one in enumerate(outcomes)}
+
+
+# -- cost
+
+
+def test_every_stage_on_slurm_shows_its_gpu_hours() -> None:
+    used = {"nodes": 1, "gpus": 8, "gpu_hours": 2.0, "jobs": ["7"], "source": "sacct"}
+    run = Run("grpo", Evaluation("grpo"), smoke={"cost": used}, export={"cost": None})
+    seconds = {"smoke/grpo": 900.0, "export/grpo": 60.0}
+    found = cost(Sources({}, Evaluation("baseline"), {"grpo": run}, {}, {}, (), seconds))
+    smoke, export = found.stages
+    assert (smoke.gpu_hours, smoke.where) == (2.0, "job 7")
+    assert (export.seconds, export.gpu_hours, export.where) == (60.0, None, "")
+    assert found.gpu_hours == 2.0
 
 
 # -- words

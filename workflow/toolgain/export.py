@@ -18,6 +18,7 @@ import numpy as np
 from toolgain.errors import StageError, UserError
 from toolgain.files import digest, now, read_json, write_json
 from toolgain.model import files_of
+from toolgain.slurm.accounting import of_this_job
 from toolgain.training import checkpoints
 
 Kind = Literal["hugging_face", "consolidated", "megatron", "dcp"]
@@ -89,6 +90,7 @@ def run(
             "bytes": checkpoints.size_of(final),
             "checks": checks,
             "exported": now(),
+            "cost": of_this_job(),
         },
     )
     click.echo(f"exported step {chosen['step']} to {final}")

@@ -13,6 +13,7 @@ from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.evaluation import harness, record, server, validity, witness
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import Job, Ledger
+from toolgain.slurm.accounting import of_this_job
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def write(
             "nodes": int(os.environ.get("SLURM_JOB_NUM_NODES", "1")),
             "gpus": gpus,
             "gpu_hours": round(gpus * wall_s / 3600, 4),
-            **(_used() or {}),
+            **(of_this_job() or {}),
         },
         "slurm": _slurm(),
         "host": platform.node(),
@@ -154,13 +155,6 @@ def _versions(job: Job) -> dict[str, str | None]:
 def _gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return len([part for part in visible.split(",") if part.strip()])
-
-
-def _used() -> dict[str, Any] | None:
-    """What Slurm's accounting says of this job, or None outside of Slurm."""
-    from toolgain.slurm.accounting import of_jobs
-
-    return of_jobs([os.environ["SLURM_JOB_ID"]]) if "SLURM_JOB_ID" in os.environ else None
 
 
 def _slurm() -> dict[str, str] | None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from toolgain.report.sources import Json, Sources
 from toolgain.report.wording import number
 
+ACCOUNTING = "Slurm's accounting"
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -56,11 +58,11 @@ def _stages(sources: Sources) -> Iterable[Stage]:
         of = f" ({name})" if several else ""
         smoke = sources.benchmarks.get(f"smoke/{name}")
         if smoke is not None:
-            yield _measured(f"Smoke training{of}", name, "smoke", smoke)
+            yield _measured(f"Smoke training{of}", name, "smoke", smoke, run.smoke)
         yield from _stage(f"Training{of}", name, "training", run.manifest)
         export = sources.benchmarks.get(f"export/{name}")
         if export is not None:
-            yield _measured(f"Export{of}", name, "export", export)
+            yield _measured(f"Export{of}", name, "export", export, run.export)
         yield from _stage(f"Evaluation after{of}", name, "evaluation", run.evaluation.manifest)
 
 
@@ -71,8 +73,8 @@ def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
         return
     jobs = spent.get("jobs") or [job for key in ("id", "job_id") if (job := slurm.get(key))]
     hosts = manifest.get("hosts") or [manifest.get("host")]
-    where = f"job {', '.join(map(str, jobs))}" if jobs else ", ".join(filter(None, hosts))
-    measured = {"sacct": "Slurm's accounting"}.get(str(spent.get("source")), spent.get("source"))
+    where = _jobs(jobs) if jobs else ", ".join(filter(None, hosts))
+    measured = {"sacct": ACCOUNTING}.get(str(spent.get("source")), spent.get("source"))
     yield Stage(
         title,
         run,
@@ -86,8 +88,24 @@ def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
     )
 
 
-def _measured(title: str, run: str, kind: str, seconds: float) -> Stage:
-    return Stage(title, run, kind, seconds, None, None, None, "", "Snakemake")
+def _measured(title: str, run: str, kind: str, seconds: float, record: Json) -> Stage:
+    """A stage whose time Snakemake took; what it used is in its record, if Slurm counts that."""
+    spent = _dict(record.get("cost"))
+    return Stage(
+        title,
+        run,
+        kind,
+        seconds,
+        number(spent.get("nodes")),
+        number(spent.get("gpus")),
+        number(spent.get("gpu_hours")),
+        _jobs(spent.get("jobs") or []),
+        f"Snakemake, {ACCOUNTING}" if spent else "Snakemake",
+    )
+
+
+def _jobs(ids: list[object]) -> str:
+    return f"job {', '.join(map(str, ids))}" if ids else ""
 
 
 def _prices(sources: Sources, stages: tuple[Stage, ...]) -> Iterable[tuple[str, float]]:

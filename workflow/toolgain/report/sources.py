@@ -80,6 +80,8 @@ class Run:
     name: str
     evaluation: Evaluation
     manifest: Json = field(default_factory=dict)
+    smoke: Json = field(default_factory=dict)
+    """Empty without a smoke training."""
     best: Json = field(default_factory=dict)
     export: Json = field(default_factory=dict)
     tasks: Json = field(default_factory=dict)
@@ -190,10 +192,12 @@ class _Reader:
         tasks = _dict(manifest.get("tasks"))
         if not tasks and tasks_file.exists():
             tasks = self.json(tasks_file)
+        smoke = folder / "smoke.json"
         return Run(
             name,
             evaluation,
             manifest,
+            self.json(smoke) if smoke.exists() else {},
             self.json(folder / "best.json"),
             self.json(folder / "export.json"),
             tasks,

@@ -1,5 +1,6 @@
 """What a stage cost: GPU-hours of its Slurm jobs, from the accounting database."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,12 @@ def of_jobs(job_ids: list[str]) -> dict[str, Any] | None:
         "jobs": sorted({entry.job_id for entry in used}, key=int),
         "source": "sacct",
     }
+
+
+def of_this_job() -> dict[str, Any] | None:
+    """What the Slurm job that this process runs in has used so far; None outside of Slurm."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return of_jobs([job]) if job else None
 
 
 def _count(tres: str, name: str) -> int:

@@ -327,6 +327,8 @@ def _earlier_smoke(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def _smoke_record(job: Job, key: str) -> dict[str, Any]:
+    from toolgain.slurm.accounting import of_this_job
+
     found = curves.read(job.logs)
     times = [value for _, value in found.get("train/step_time", [])]
     # The smoke training proved that a checkpoint can be written; it is not kept.
@@ -345,6 +347,7 @@ def _smoke_record(job: Job, key: str) -> dict[str, Any]:
         "reward": found.get(curves.REWARD, []),
         "accuracy": found.get(curves.ACCURACY, []),
         "folder": str(job.folder),
+        "cost": of_this_job(),
     }
 
 
