@@ -8,6 +8,8 @@ import pytest
 from slurm import cluster as machine
 
 
+# Before xdist looks for the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """By file, so that what a file's tests share is made once; there is one cluster for all."""
     for item in items:
