@@ -13,7 +13,7 @@ from slurm import cluster as machine
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """By file, so that what a file's tests share is made once; there is one cluster for all."""
     for item in items:
-        group = "cluster" if item.get_closest_marker("cluster") else str(item.path)
+        group = "cluster" if item.get_closest_marker("cluster") else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
 
 
