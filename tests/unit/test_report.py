@@ -74,6 +74,12 @@ def test_points_carry_their_sign(value: object, said: str) -> None:
     assert wording.points(value) == said
 
 
+def test_an_interval_shows_on_which_side_of_zero_it_ends() -> None:
+    assert wording.interval([0.0412, 9.398]) == "+0.04 to +9.4"
+    assert wording.interval([-8.25, -0.004]) == "−8.2 to −0.004"
+    assert wording.interval([0.0, 0.0]) == "0.0 to 0.0"
+
+
 @pytest.mark.parametrize(
     ("p", "said"), [(0.0004, "< 0.001"), (0.034, "0.034"), (0.4, "0.40"), (None, "–")]
 )

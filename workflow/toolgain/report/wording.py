@@ -101,11 +101,18 @@ def points(value: object, digits: int = 1) -> str:
 
 
 def interval(bounds: object, digits: int = 1) -> str:
-    """An interval of changes, `+5.6 to +8.1`."""
+    """An interval of changes, `+5.6 to +8.1`; an end near zero as `+0.04`, as its side decides."""
     pair = limits(bounds)
     if pair is None:
         return NO_VALUE
-    return f"{points(pair[0], digits)} to {points(pair[1], digits)}"
+    low, high = (_end(value, digits) for value in pair)
+    return f"{low} to {high}"
+
+
+def _end(value: float, digits: int) -> str:
+    while digits < 4 and value and float(f"{value:.{digits}f}") == 0:
+        digits += 1
+    return points(value, digits)
 
 
 def limits(bounds: object) -> tuple[float, float] | None:
