@@ -2,7 +2,7 @@
 
 Output: a Hugging Face folder (bfloat16 safetensors, tokenizer, chat template, generation config).
 The state of the pre-training lies in `<out>/../work/demo-model-<seed>`; the same command goes on
-from it. With the shipped recipe it takes about an hour on two idle cores and 3 GiB of memory.
+from it. With the shipped recipe it takes a good hour on two idle cores and 3 GiB of memory.
 """
 
 from __future__ import annotations
