@@ -181,8 +181,8 @@ def _pooled_note(pooled: Json) -> str:
     if alone is None:
         return ""
     return (
-        "The interval of the mean speaks of a further run of the same recipe. For these runs "
-        f"alone it is {wording.interval(alone)}."
+        "The mean takes the runs for one recipe; its interval speaks of a further run of it. "
+        f"For these runs alone it is {wording.interval(alone)}."
     )
 
 

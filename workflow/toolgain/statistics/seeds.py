@@ -105,7 +105,7 @@ def pooled(pairs: Sequence[Pair], settings: Settings, draws: Resampling | None =
         "changes": [float(value) for value in changes],
         "standard_deviation_of_runs": float(np.sqrt(between)),
         "sentence": (
-            f"mean of {runs} runs; the interval speaks of a further run of the same recipe, "
-            "ci95_these_runs of these runs alone"
+            f"mean of {runs} runs, taken as one recipe: the interval speaks of a further run of "
+            "it, ci95_these_runs of these runs alone"
         ),
     }
