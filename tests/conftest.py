@@ -1,11 +1,18 @@
 """What all tests share: how they are shared out over processes, and the test cluster."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from slurm import cluster as machine
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a run that a script put into the background ignores it, and so would the
+    programs that the drills interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Before xdist looks for the groups.
