@@ -74,3 +74,12 @@ def test_a_training_change_leaves_the_baseline(finished_chain: Chain) -> None:
 def test_forcing_the_evaluation_runs_both_evaluations_only(finished_chain: Chain) -> None:
     rules = finished_chain.planned("evaluate", "--forcerun", "evaluate")
     assert rules == {"evaluate_model", "evaluate"}
+
+
+def test_snakemakes_own_report_holds_the_comparison(finished_chain: Chain) -> None:
+    page = finished_chain.folder / "snakemake.html"
+    done = finished_chain.run("--report", str(page))
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = page.read_text()
+    for word in ("Comparison", "The numbers, as JSON", "The report", "The same for a pull request"):
+        assert word in text
