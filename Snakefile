@@ -35,7 +35,7 @@ if not config:
 CONFIG = config_or_exit(config)
 RUNS = sorted(CONFIG.runs)
 SUBJECTS = ["baseline", *RUNS]
-# Of any run or subject. Naming them all would cost a plan of 1,000 runs a quarter of its time.
+# Of any run or subject. Naming them all would cost a plan of 1,000 runs a fifth of its time.
 NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 
 # What is written is private, also the folders that Snakemake makes itself.
