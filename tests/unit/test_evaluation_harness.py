@@ -165,6 +165,16 @@ def test_command_on_the_leash_ends_with_its_starter(tmp_path: Path) -> None:
     wait_gone(pid)
 
 
+def test_command_whose_leash_was_killed_ends_with_the_block(tmp_path: Path) -> None:
+    command = processes.Command(["bash", "-c", f"echo $$ > {tmp_path}/pid; sleep 600"])
+    env = processes.scrubbed_environment(None, tmp_path)
+    with processes.running(command, env, tmp_path / "log", tmp_path) as leash:
+        pid = wait_for_pid(tmp_path / "pid")
+        leash.kill()
+        leash.wait(60)
+    wait_gone(pid)
+
+
 def wait_for_pid(file: Path) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

@@ -9,7 +9,7 @@ from toolgain import files
 from toolgain.bfcl import data, results
 from toolgain.bfcl.data import Items
 from toolgain.errors import StageError
-from toolgain.evaluation import harness, record, repair, server, witness
+from toolgain.evaluation import harness, processes, record, repair, server, witness
 from toolgain.evaluation.canary import Canary, ask_canaries
 from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
 from toolgain.evaluation.job import Job, Ledger
@@ -102,6 +102,9 @@ def ask_items(
 ) -> tuple[list[record.ItemOutcome], witness.Evidence]:
     """Ask all items once: rounds of asking what is missing, until nothing is or they are spent."""
     folders = job.folders(repeat)
+    # A harness that outlived its evaluation would go on to write the files that are healed here.
+    if ended := processes.end_leftovers(folders.work):
+        log.warning("evaluate: ended %d processes of an attempt that was killed", ended)
     result = folders.output / "result" / job.section.alias
     if not (folders.data / ".complete").exists():
         data.write(job.items, job.source, folders.data)

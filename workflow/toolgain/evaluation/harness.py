@@ -19,8 +19,6 @@ from toolgain.evaluation import confine, processes
 from toolgain.evaluation.processes import Command
 from toolgain.evaluation.server import Endpoint, free_port
 
-log = logging.getLogger(__name__)
-
 EVAL_TYPE = "bfclv3_ast"
 """NVIDIA's name for the task `multi_turn,ast` with native function calling."""
 
@@ -187,9 +185,6 @@ def run(
                 "command without quotes. Use a folder without spaces and such characters."
             )
         path.mkdir(parents=True, exist_ok=True)
-    # Two harnesses on the same files would spoil them.
-    if ended := processes.end_leftovers(folders.work):
-        log.warning("evaluate: ended %d processes of an attempt that was killed", ended)
     # A failed attempt would leave the results of the one before it.
     for stale in ("results.yml", ".nemo_evaluator_interrupted", ".nemo_evaluator_server_error"):
         (folders.output / stale).unlink(missing_ok=True)

@@ -107,6 +107,8 @@ def running(
             yield process
         finally:
             stop(process)
+            # Whoever killed the leash left the command without one.
+            end_leftovers(mark)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
