@@ -17,6 +17,7 @@ KEYS = {
     "train": 60,
     "validation": 30,
     "no_tool_share": 0.4,
+    "wordy_share": 0.0,
     "max_prompt_chars": 700,
     "max_ngram_overlap": 0.01,
 }
@@ -40,9 +41,10 @@ def test_validation_functions_are_never_trained_on_whatever_the_seed():
     assert sides == {"train", "validation"}
 
 
-def test_expected_calls_fit_the_tools_schemas():
+@pytest.mark.parametrize("wordy_share", [0.0, 0.5])
+def test_expected_calls_fit_the_tools_schemas(wordy_share: float):
     types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list}
-    for task in g.generate(5, 300, "train", 0.2, 900):
+    for task in g.generate(5, 300, "train", 0.2, 2400, wordy_share):
         schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in task.tools}
         assert len(schemas) == len(task.tools)
         for call in task.expected:
@@ -55,8 +57,9 @@ def test_expected_calls_fit_the_tools_schemas():
         assert bool(task.expected) == (task.kind != "none")
 
 
-def test_values_can_be_copied_from_the_question():
-    for task in g.generate(6, 200, "train", 0.0, 900):
+@pytest.mark.parametrize("wordy_share", [0.0, 0.5])
+def test_values_can_be_copied_from_the_question(wordy_share: float):
+    for task in g.generate(6, 200, "train", 0.0, 2400, wordy_share):
         for call in task.expected:
             for value in call["arguments"].values():
                 if isinstance(value, str):
@@ -74,6 +77,17 @@ def test_kinds_names_styles_and_lengths_vary():
     assert any(any(c.isupper() for c in name) for name in names)
     assert {len(task.tools) for task in tasks} >= {1, 2, 3}
     assert max(map(g.prompt_chars, tasks)) <= 700
+
+
+def test_wordy_tasks_are_longer_and_make_up_the_share_asked_for():
+    tasks = g.generate(8, 300, "train", 0.35, 2400, 1.0)
+    plain_tasks = g.generate(8, 300, "train", 0.35, 2400)
+    lengths, plain_lengths = ([g.prompt_chars(t) for t in set_] for set_ in (tasks, plain_tasks))
+    assert sum(lengths) > 1.5 * sum(plain_lengths)
+    half = g.generate(8, 300, "train", 0.35, 2400, 0.5)
+    assert sum(plain_lengths) < sum(map(g.prompt_chars, half)) < sum(lengths)
+    assert sum(not task.expected for task in tasks) == round(0.35 * 300)
+    assert max(lengths) <= 2400
 
 
 def test_a_question_without_a_fitting_tool_shares_no_topic_with_the_tools():
@@ -127,6 +141,11 @@ def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):
 def test_a_prompt_length_that_no_task_can_meet_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="max_prompt_chars: 100"):
         stage.run({"tasks": {**KEYS, "max_prompt_chars": 100}}, tmp_path, None)
+
+
+def test_wordy_tools_need_room(tmp_path: Path):
+    with pytest.raises(UserError, match="max_prompt_chars: 700"):
+        stage.run({"tasks": {**KEYS, "wordy_share": 0.5}}, tmp_path, None)
 
 
 OWN = {

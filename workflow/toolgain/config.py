@@ -189,6 +189,11 @@ class Tasks(Section):
     train: Positive = Field(2000, description="Number of training tasks.")
     validation: Positive = Field(96, description="Number of validation tasks.")
     no_tool_share: Share = Field(0.35, description="Share of tasks that no tool can serve.")
+    wordy_share: Share = Field(
+        0.0,
+        description="Share of tasks whose tools are described at length, with more tools, odd "
+        "names and values. They need a `max_prompt_chars` of 1200 or more.",
+    )
     max_prompt_chars: Positive = Field(700, description="Longest prompt, in characters.")
     max_ngram_overlap: Share = Field(
         0.01, description="Largest share of tasks with a word 8-gram or function name of BFCL."

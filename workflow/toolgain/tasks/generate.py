@@ -10,13 +10,12 @@ seed. The same machinery writes the text that the demo model is pre-trained on.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from toolgain.tasks import contamination, words
 from toolgain.tasks.concepts import CHAT, CONCEPTS, VERBS, Concept
@@ -34,66 +33,14 @@ from toolgain.tasks.parameters import (
     title,
     whole,
 )
-
-Split = Literal["train", "validation"]
-TaskKind = Literal["call", "multiple", "parallel", "none"]
+from toolgain.tasks.task import Argument, Request, Split, Task, TaskKind, Tool, prompt_chars
+from toolgain.tasks.wordy import make_wordy, with_odd_name, with_odd_values
 
 VALIDATION_SHARE = 8
 """One concept in this many belongs to validation."""
 
 OPEN_SHARE = 0.5
 """Share of tools whose object is put together from random words instead of the catalogue."""
-
-
-@dataclass(frozen=True)
-class Argument:
-    """A parameter of one tool: its name in the schema, its kind, its JSON schema."""
-
-    name: str
-    kind: Kind
-    required: bool
-    schema: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A tool: what it is about, and its OpenAI function schema."""
-
-    name: str
-    concept: Concept
-    verb: str
-    arguments: tuple[Argument, ...]
-    schema: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A question, the calls that answer it (none: no tool fits), and the words for its topic."""
-
-    text: str
-    calls: tuple[dict[str, Any], ...]
-    topic: str = ""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One training task; `as_json` is its line in train.jsonl."""
-
-    id: str
-    kind: TaskKind
-    question: str
-    tools: tuple[dict[str, Any], ...]
-    expected: tuple[dict[str, Any], ...]
-    topic: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "prompt": [{"role": "user", "content": self.question}],
-            "tools": list(self.tools),
-            "expected": list(self.expected),
-        }
 
 
 def split_of(concept: Concept) -> Split:
@@ -455,40 +402,56 @@ def _chat_topic(text: str) -> str:
 # ---------------------------------------------------------------- tasks
 
 
-def prompt_chars(task: Task) -> int:
-    """Length of a task's prompt: its question and its tools as JSON, without the chat's marks."""
-    return len(task.question) + sum(len(json.dumps(tool["function"])) for tool in task.tools)
-
-
-def make_task(rng: Random, split: Split, kind: TaskKind, id_: str) -> Task:
-    """One task of the given kind."""
-    if kind == "call":
-        tools = make_tools(rng, split, 1)
-        request = make_request(rng, tools[0])
-    elif kind == "multiple":
-        tools = make_tools(rng, split, rng.choice((2, 2, 3, 3, 4)))
-        request = make_request(rng, rng.choice(tools))
-    elif kind == "parallel":
-        tools = make_tools(rng, split, rng.choice((1, 1, 2, 3)))
-        if len(tools) > 1 and rng.random() < 0.5:
-            chosen = rng.sample(tools, 2)
-            request = join_requests(rng, make_request(rng, chosen[0]), make_request(rng, chosen[1]))
-        else:
-            request = make_request(rng, rng.choice(tools), calls=rng.choice((2, 2, 3)))
-    else:
-        tools = make_tools(rng, split, rng.choice((1, 1, 1, 2, 3)))
+def make_task(rng: Random, split: Split, kind: TaskKind, id_: str, wordy: bool = False) -> Task:
+    """One task of the given kind; a wordy one has tools as real services describe them."""
+    number = rng.choice(_TOOLS[kind])
+    if wordy and number > 1:
+        number += rng.choice(_MORE_TOOLS)
+    tools = make_tools(rng, split, number)
+    if wordy:
+        tools = [with_odd_name(rng, tool) if rng.random() < 0.15 else tool for tool in tools]
+    if kind == "none":
         request = make_no_fit(rng, split, tools)
+    elif kind != "parallel":
+        request = make_request(rng, rng.choice(tools))
+    elif number > 1 and rng.random() < 0.5:
+        chosen = rng.sample(tools, 2)
+        request = join_requests(rng, make_request(rng, chosen[0]), make_request(rng, chosen[1]))
+    else:
+        request = make_request(rng, rng.choice(tools), calls=rng.choice((2, 2, 3)))
     schemas = tuple(tool.schema for tool in tools)
+    if wordy:
+        choices = {v for tool in tools for a in tool.arguments for v in a.schema.get("enum", ())}
+        request = with_odd_values(rng, request, 0.3, choices)
+        schemas = tuple(make_wordy(rng, schema) for schema in schemas)
     return Task(id_, kind, request.text, schemas, request.calls, request.topic)
 
 
+_TOOLS: dict[TaskKind, tuple[int, ...]] = {
+    "call": (1,),
+    "multiple": (2, 2, 3, 3, 4),
+    "parallel": (1, 1, 2, 3),
+    "none": (1, 1, 1, 2, 3),
+}
+"""Numbers of tools of each kind of task, one of which is drawn."""
+
+_MORE_TOOLS = (0, 0, 1, 2, 4)
+"""What is added to them where tools are wordy and more than one."""
+
+
 def generate(
-    seed: int, number: int, split: Split, no_tool_share: float, max_prompt_chars: int
+    seed: int,
+    number: int,
+    split: Split,
+    no_tool_share: float,
+    max_prompt_chars: int,
+    wordy_share: float = 0.0,
 ) -> list[Task]:
     """`number` different tasks; a share of `no_tool_share` (rounded) expects no call.
 
     The other kinds share the rest: half single calls, a third chosen among several tools, a sixth
-    with several calls. Tasks whose prompt is longer than `max_prompt_chars` are drawn again.
+    with several calls. Tasks whose prompt is longer than `max_prompt_chars` are drawn again. Of
+    each kind, a share of `wordy_share` has tools described at length.
     """
     rng = Random(f"{seed}/{split}")
     nones = round(number * no_tool_share)
@@ -505,8 +468,9 @@ def generate(
     tasks: list[Task] = []
     seen: set[str] = set()
     for index, kind in enumerate(kinds):
+        wordy = wordy_share > 0 and rng.random() < wordy_share
         while True:
-            task = make_task(rng, split, kind, f"{split}-{seed}-{index}")
+            task = make_task(rng, split, kind, f"{split}-{seed}-{index}", wordy)
             if prompt_chars(task) <= max_prompt_chars and task.question not in seen:
                 break
         seen.add(task.question)

@@ -16,7 +16,8 @@ from typing import Any
 from toolgain.errors import StageError, UserError
 from toolgain.files import file_digest, write_json, write_text
 from toolgain.tasks import contamination
-from toolgain.tasks.generate import Split, Task, TaskKind, generate, prompt_chars
+from toolgain.tasks.generate import generate
+from toolgain.tasks.task import Split, Task, TaskKind, prompt_chars
 
 
 def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
@@ -42,6 +43,12 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
             f"training.tasks.max_prompt_chars: {longest} is too short for a question with a tool; "
             "give at least 300"
         )
+    wordy = float(keys["wordy_share"])
+    if wordy > 0 and longest < 1200:
+        raise UserError(
+            f"training.tasks.max_prompt_chars: {longest} is too short for tools described at "
+            "length (wordy_share above 0); give at least 1200"
+        )
     sets: dict[str, list[Task]] = {}
     splits: tuple[Split, ...] = ("train", "validation")
     for split in splits:
@@ -49,7 +56,7 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
         sets[split] = (
             read_tasks(Path(file))
             if file
-            else generate(seed, int(keys[split]), split, share, longest)
+            else generate(seed, int(keys[split]), split, share, longest, wordy)
         )
     out.mkdir(parents=True, exist_ok=True)
     for name, tasks in sets.items():
