@@ -165,6 +165,15 @@ def test_a_launch_without_an_end_was_killed(tmp_path: Path) -> None:
     assert segments.seconds(finished) >= 0
 
 
+def test_the_hosts_of_a_killed_launch_are_known(tmp_path: Path) -> None:
+    launch = tmp_path / "logs" / "exp_001"
+    segments.begin(tmp_path, launch)
+    launch.mkdir(parents=True)
+    (launch / segments.PROCESSES).write_text('{"world_size": 2, "hosts": ["n1", "n2"]}')
+    (killed,) = segments.read(tmp_path)
+    assert (killed["end"], killed["world_size"], killed["hosts"]) == ("killed", 2, ["n1", "n2"])
+
+
 def test_time_lost_runs_from_the_checkpoint_that_the_next_launch_goes_on_from(
     tmp_path: Path,
 ) -> None:

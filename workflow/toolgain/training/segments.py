@@ -4,6 +4,7 @@ segments.jsonl in the checkpoint folder has a line for each begin and each end. 
 end was killed.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -16,6 +17,9 @@ from toolgain.files import now
 from toolgain.training import curves
 
 FILE = "segments.jsonl"
+
+PROCESSES = "processes.json"
+"""In a launch's log folder: its world_size, hosts, gpus and versions, once all ranks are there."""
 
 
 def begin(folder: Path, launch: Path, saved: datetime | None = None) -> None:
@@ -40,7 +44,7 @@ def end(folder: Path, launch: Path, how: str, **facts: Any) -> None:
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """One entry per launch, first to last: started, finished, host, slurm_job_id, first_step,
-    last_step, end, lost_s, and what was noted with the end."""
+    last_step, end, lost_s, what its processes were, and what was noted with the end."""
     saved: dict[str, str | None] = {}
     launches: dict[str, dict[str, Any]] = {}
     for event in _events(folder / FILE):
@@ -59,6 +63,10 @@ def read(folder: Path) -> list[dict[str, Any]]:
             facts = {k: v for k, v in event.items() if k not in ("event", "launch", "time")}
             launches[event["launch"]] |= {"finished": event["time"], **facts}
     for name, entry in launches.items():
+        with contextlib.suppress(OSError, ValueError):
+            # A launch that was killed or failed took part all the same.
+            there = json.loads((folder / "logs" / name / PROCESSES).read_text(encoding="utf-8"))
+            entry.update(there | entry)
         steps = [
             step for step, _ in curves.read(folder / "logs" / name).get(curves.REWARD, []) if step
         ]

@@ -21,7 +21,7 @@ import click
 
 from toolgain.errors import StageError, UserError
 from toolgain.files import read_json, write_json
-from toolgain.training import checkpoints
+from toolgain.training import checkpoints, segments
 from toolgain.training.backend import Job, Outcome
 
 PROGRESS = "progress:"
@@ -71,10 +71,13 @@ def start(job: Job, launch: Path) -> Outcome:
     write_json(launch / "plan.json", plan)
     code = _run(command(job, launch / "plan.json"), job, log, stop_file)
     ended = launch / "ended.json"
-    if code != 0 or not ended.is_file():
+    if not ended.is_file():
         raise StageError(f"training: {cause(code, log)} Log: {log}.")
+    if code != 0:
+        # Written after everything was saved: a rank that falls over its end spoils nothing.
+        click.echo(f"exit code {code} after the end of the training; see {log}")
     result = read_json(ended, "training")
-    processes = read_json(launch / "processes.json", "training")
+    processes = read_json(launch / segments.PROCESSES, "training")
     return Outcome(
         step=result["step"],
         planned_steps=job.steps,
