@@ -178,12 +178,17 @@ def merge(into: dict[str, Any], values: dict[str, Any]) -> None:
             into[key] = value
 
 
-@pytest.fixture
-def site(cluster: None, tmp_path: Path) -> Iterator[Site]:
-    """A folder on a cluster of four idle nodes; the drill must leave no job behind."""
+def idle_nodes() -> None:
+    """Bring all four nodes back, whatever the drill before did to them."""
     for name in machine.NODES:
         machine.mend(name)
     wait_for(machine.healthy, "four nodes that take jobs", 60)
+
+
+@pytest.fixture
+def site(cluster: None, tmp_path: Path) -> Iterator[Site]:
+    """A folder on a cluster of four idle nodes; the drill must leave no job behind."""
+    idle_nodes()
     found = Site(tmp_path)
     yield found
     if found.process is not None and found.process.poll() is None:

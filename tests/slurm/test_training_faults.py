@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from . import cluster as machine
-from .conftest import TRAINED, Site, slurm, state_of, tiny, wait_for
+from .conftest import TRAINED, Site, idle_nodes, slurm, state_of, tiny, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -139,6 +139,7 @@ def trained_on(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
     @cache
     def manifest(hosts: int) -> Any:
+        idle_nodes()
         site = Site(tmp_path_factory.mktemp(f"hosts{hosts}"))
         site.config = tiny(
             training={"trl": {"steps": 6, "prompts_per_step": 4, "max_completion_tokens": 64}},
