@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from toolgain.cli import cli, main
-from toolgain.errors import UserError
+from toolgain.errors import GoOnLaterError, UserError
+from toolgain.evaluation import evaluate
+from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.harness import HarnessFolders
 from toolgain.evaluation.job import prepare, read_section
 from toolgain.evaluation.progress import Progress
+from toolgain.slurm import accounting
 
 ROOT = Path(__file__).parents[2]
 BFCL_ENV, TRL_ENV = ROOT / ".venvs" / "bfcl", ROOT / ".venvs" / "trl"
@@ -96,6 +99,45 @@ def test_work_lies_beside_the_results_or_inside_of_a_lone_folder(tmp_path: Path)
     assert lone.folders(1).work != lone.folders(0).work
     assert lone.subject == "mine"
     assert lone.size == 17
+
+
+def test_an_evaluation_counts_every_job_that_worked_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "results" / "evaluations" / "baseline"
+    used = {"7": 1800, "8": 3600}
+
+    def sacct(*command: str) -> str:
+        ids = command[-1].removeprefix("--jobs=").split(",")
+        return "".join(f"{one}|{used[one]}|gres/gpu=8,node=1|RUNNING|n1\n" for one in ids)
+
+    def attempt(job_id: str, canary: Any) -> None:
+        monkeypatch.setenv("SLURM_JOB_ID", job_id)
+        monkeypatch.setattr(evaluate, "ask_canary", canary)
+        evaluate.run(
+            out,
+            endpoint="http://h/v1",
+            model_name="m",
+            subset=1,
+            allow_invalid=True,
+            bfcl_env=BFCL_ENV,
+            trl_env=TRL_ENV,
+        )
+
+    def stopped(*_: Any) -> Canary:
+        raise GoOnLaterError("stopped")
+
+    def unanswered(*_: Any) -> Canary:
+        return Canary(answered=False, parsed_call=False, call_as_text=False, text=False)
+
+    monkeypatch.setattr(accounting, "ask", sacct)
+    with pytest.raises(GoOnLaterError):
+        attempt("7", stopped)
+    attempt("8", unanswered)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["slurm_jobs"] == ["7", "8"]
+    assert manifest["cost"]["jobs"] == ["7", "8"]
+    assert manifest["cost"]["gpu_hours"] == 12.0
 
 
 def test_progress_counts_finished_items(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,61 @@ def test_usage_counts_every_start_of_a_requeued_job() -> None:
     )
     assert [entry.gpu_hours for entry in used] == [8.0, 16.0]
     assert sum(entry.node_hours for entry in used) == 3.0
+
+
+def test_a_requeued_job_is_asked_for_with_its_earlier_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def sacct(*command: str) -> str:
+        asked.extend(command)
+        return "7|1800|gres/gpu=4,node=1|REQUEUED|n1\n7|3600|gres/gpu=4,node=1|COMPLETED|n2\n"
+
+    monkeypatch.setattr(accounting, "ask", sacct)
+    used = accounting.of_jobs(["7"])
+    assert used is not None
+    assert (used["gpu_hours"], used["jobs"]) == (6.0, ["7"])
+    assert "-D" in asked, "without --duplicates sacct tells of the last start alone"
+
+
+def test_a_stage_remembers_every_job_that_worked_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "work" / "slurm_jobs.json"
+    # 12 was requeued, and worked twice.
+    for job_id in ("9", "12", "12"):
+        monkeypatch.setenv("SLURM_JOB_ID", job_id)
+        remembered = accounting.remember_this_job(file)
+    assert remembered == ["9", "12"]
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert accounting.remember_this_job(file) == ["9", "12"]
+
+
+def test_outside_of_slurm_there_is_nothing_to_remember(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert accounting.remember_this_job(tmp_path / "slurm_jobs.json") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "jobs"),
+    [
+        ({"segments": [{"slurm_job_id": "7"}, {"slurm_job_id": "8"}]}, ["7", "8"]),
+        ({"segments": [{"slurm_job_id": "7"}, {}, None], "slurm": {"job_id": "7"}}, ["7"]),
+        ({"slurm_jobs": ["7", "8"], "cost": {"jobs": ["8"]}, "slurm": {"id": "8"}}, ["7", "8"]),
+        # As older versions wrote it.
+        ({"cost": {"gpu_hours": 1.0}, "slurm": {"id": "8"}}, ["8"]),
+        ({"segments": [{"slurm_job_id": None}], "cost": None, "slurm": None}, []),
+        ({}, []),
+    ],
+)
+def test_the_jobs_of_a_stage_are_read_from_its_record(
+    record: dict[str, Any], jobs: list[str]
+) -> None:
+    assert accounting.jobs_of(record) == jobs
 
 
 def test_several_nodes_are_started_by_srun_and_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:

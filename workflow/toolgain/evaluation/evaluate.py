@@ -24,6 +24,7 @@ from toolgain.evaluation.asking import ModelServer, ask_canary, ask_items
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import Job, Ledger, prepare, read_section
 from toolgain.evaluation.outputs import write
+from toolgain.slurm.accounting import remember_this_job
 from toolgain.statistics import power
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def _evaluate(
         log.info("evaluate: another process evaluates the same weights in %s; waiting", first)
         lock.acquire()
     with lock, ModelServer(job, ledger) as model_server:
+        ledger.slurm_jobs = remember_this_job(job.folders(0).slurm_jobs)
         canary = ask_canary(job, ledger, model_server)
         if canary.answered and not canary.call_as_text:
             for repeat in range(job.section.repeats):

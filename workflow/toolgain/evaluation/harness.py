@@ -60,6 +60,11 @@ class HarnessFolders:
         return self.work / "server.json"
 
     @property
+    def slurm_jobs(self) -> Path:
+        """The Slurm jobs that have worked on the evaluation."""
+        return self.work / "slurm_jobs.json"
+
+    @property
     def log(self) -> Path:
         return self.work / "harness.log"
 

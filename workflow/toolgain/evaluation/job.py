@@ -55,6 +55,8 @@ class Ledger:
 
     times: dict[str, float] = field(default_factory=dict)
     rounds: int = 0
+    slurm_jobs: list[str] = field(default_factory=list)
+    """Every Slurm job that has worked on the evaluation, first to last."""
 
     @contextmanager
     def timing(self, stage: str) -> Iterator[None]:

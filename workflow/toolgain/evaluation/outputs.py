@@ -13,7 +13,7 @@ from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.evaluation import harness, record, server, validity, witness
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import Job, Ledger
-from toolgain.slurm.accounting import of_this_job
+from toolgain.slurm.accounting import of_jobs
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +88,10 @@ def write(
             "nodes": int(os.environ.get("SLURM_JOB_NUM_NODES", "1")),
             "gpus": gpus,
             "gpu_hours": round(gpus * wall_s / 3600, 4),
-            **(of_this_job() or {}),
+            **(of_jobs(ledger.slurm_jobs) or {}),
         },
         "slurm": _slurm(),
+        "slurm_jobs": ledger.slurm_jobs,
         "host": platform.node(),
         "work_dir": str(job.folders(0).work),
         "commit": files.commit(Path(__file__).parent),

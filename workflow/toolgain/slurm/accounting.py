@@ -2,9 +2,12 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from toolgain.files import read_json, write_json
 from toolgain.slurm.queue import NoAnswerError, ask
 
 FIELDS = "JobIDRaw,ElapsedRaw,AllocTRES,State,NodeList"
@@ -87,6 +90,36 @@ def of_this_job() -> dict[str, Any] | None:
     """What the Slurm job that this process runs in has used so far; None outside of Slurm."""
     job = os.environ.get("SLURM_JOB_ID")
     return of_jobs([job]) if job else None
+
+
+def remember_this_job(path: Path) -> list[str]:
+    """Add the Slurm job of this process to those in `path`, a file that outlives the job.
+
+    A stage that was killed goes on in another job, which cannot know by itself what the ones before
+    it have used.
+
+    Returns:
+        Every job that has worked on the stage, first to last; outside of Slurm those before.
+    """
+    known: list[str] = read_json(path, "Slurm jobs") if path.exists() else []
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or job in known:
+        return known
+    write_json(path, [*known, job])
+    return [*known, job]
+
+
+def jobs_of(record: Mapping[str, Any]) -> list[str]:
+    """The Slurm jobs that a stage's manifest or record names, first to last.
+
+    Every stage names them as `slurm_jobs`; records of older versions name some of them elsewhere.
+    """
+    segments, cost, slurm = (record.get(key) or {} for key in ("segments", "cost", "slurm"))
+    named = [*(record.get("slurm_jobs") or [])]
+    named += [part.get("slurm_job_id") for part in segments if isinstance(part, dict)]
+    named += cost.get("jobs") or [] if isinstance(cost, dict) else []
+    named += [slurm.get("id"), slurm.get("job_id")] if isinstance(slurm, dict) else []
+    return list(dict.fromkeys(str(job) for job in named if job))
 
 
 def _count(tres: str, name: str) -> int:
