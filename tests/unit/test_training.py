@@ -8,8 +8,10 @@ import pytest
 
 from toolgain.config import TrainingSection
 from toolgain.errors import StageError, UserError
-from toolgain.files import write_json
+from toolgain.files import read_json, write_json
+from toolgain.slurm import accounting
 from toolgain.training import health, segments, train, trl
+from toolgain.training.backend import Job, Outcome
 from toolgain.training.curves import ACCURACY, REWARD
 
 BASE = {"path": "/model", "digest": "abc"}
@@ -150,6 +152,46 @@ class TestHealth:
         found = signs(GOOD, out_of_memory=["/logs/train.log"])["memory"]
         assert not found["passed"]
         assert "/logs/train.log" in found["evidence"]
+
+
+def test_a_smoke_training_counts_every_job_that_launched_it(
+    tmp_path: Path, tasks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = tmp_path / "tasks.json"
+    write_json(described, {})
+    used = "7|900|gres/gpu=8,node=1|FAILED|n1\n8|900|gres/gpu=8,node=1|RUNNING|n1\n"
+
+    def failing(job: Job, launch: Path) -> Outcome:
+        raise StageError("a rank was killed")
+
+    def finishing(job: Job, launch: Path) -> Outcome:
+        return Outcome(step=job.steps, planned_steps=job.steps, stopped=None)
+
+    def attempt(job_id: str, backend: Any) -> None:
+        monkeypatch.setenv("SLURM_JOB_ID", job_id)
+        monkeypatch.setattr(train, "_backend", lambda name: backend)
+        run(tmp_path, described, smoke=True)
+
+    monkeypatch.setattr(accounting, "ask", lambda *command: used)
+    monkeypatch.setattr(train, "_stop_at", lambda: None)
+    monkeypatch.setattr(train, "verify", lambda job: None)
+    with pytest.raises(StageError):
+        attempt("7", failing)
+    attempt("8", finishing)
+    record = read_json(tmp_path / "results/runs/grpo/manifest.json", "smoke")
+    assert record["slurm_jobs"] == record["cost"]["jobs"] == ["7", "8"]
+    assert record["cost"]["gpu_hours"] == 4.0
+
+
+def test_a_launch_that_never_came_to_its_folder_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = tmp_path / "logs" / "exp_001"
+    for job_id in ("7", "8", "8"):
+        monkeypatch.setenv("SLURM_JOB_ID", job_id)
+        segments.begin(tmp_path, launch)
+    assert [entry["slurm_job_id"] for entry in segments.read(tmp_path)] == ["8"]
+    assert segments.slurm_jobs(tmp_path) == ["7", "8"]
 
 
 def test_a_launch_without_an_end_was_killed(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def build(job: Job, tasks: dict[str, Any], slurm: dict[str, Any] | None) -> dict
             "gpu_hours": gpus * wall / 3600,
         },
         "slurm": slurm,
+        "slurm_jobs": segments.slurm_jobs(job.folder),
         "wandb_url": last.get("wandb_url"),
         "commit": commit(Path(__file__).parent),
     }

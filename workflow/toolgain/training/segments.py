@@ -83,6 +83,16 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return list(launches.values())
 
 
+def slurm_jobs(folder: Path) -> list[str]:
+    """Every Slurm job that began a launch, first to last.
+
+    These can be more than `read` tells of: NeMo RL makes a launch's folder only once its driver
+    runs, so that a launch that failed before gives its name to the next.
+    """
+    begun = [event for event in _events(folder / FILE) if event["event"] == "begin"]
+    return list(dict.fromkeys(job for event in begun if (job := event["slurm_job_id"])))
+
+
 def seconds(entry: dict[str, Any]) -> float:
     """How long a launch ran."""
     return _between(entry["started"], entry["finished"])

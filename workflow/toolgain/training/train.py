@@ -327,13 +327,14 @@ def _earlier_smoke(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def _smoke_record(job: Job, key: str) -> dict[str, Any]:
-    from toolgain.slurm.accounting import of_this_job
+    from toolgain.slurm.accounting import of_jobs
 
     found = curves.read(job.logs)
     times = [value for _, value in found.get("train/step_time", [])]
     # The smoke training proved that a checkpoint can be written; it is not kept.
     for item in checkpoints.scan(job.folder)[0]:
         shutil.rmtree(item.path)
+    slurm_jobs = segments.slurm_jobs(job.folder)
     return {
         "schema": 1,
         "run": job.name,
@@ -347,7 +348,8 @@ def _smoke_record(job: Job, key: str) -> dict[str, Any]:
         "reward": found.get(curves.REWARD, []),
         "accuracy": found.get(curves.ACCURACY, []),
         "folder": str(job.folder),
-        "cost": of_this_job(),
+        "slurm_jobs": slurm_jobs,
+        "cost": of_jobs(slurm_jobs),
     }
 
 
@@ -384,8 +386,7 @@ def _cost(result: dict[str, Any]) -> dict[str, Any]:
     """The cost with what Slurm's accounting says of every job of the training."""
     from toolgain.slurm.accounting import of_jobs
 
-    jobs = {entry["slurm_job_id"] for entry in result["segments"]} - {None}
-    return {**result["cost"], **(of_jobs(sorted(jobs)) or {})}
+    return {**result["cost"], **(of_jobs(result["slurm_jobs"]) or {})}
 
 
 def _job_alive(job_id: str) -> bool | None:
