@@ -9,18 +9,21 @@ from safetensors.numpy import save_file
 from test_checkpoints import make
 
 from toolgain import export
-from toolgain.errors import UserError
-from toolgain.files import write_json
+from toolgain.errors import StageError, UserError
+from toolgain.files import read_json, write_json
+from toolgain.slurm import accounting
 
+FROM_SACCT = "7|1800|gres/gpu=1,node=1|FAILED|n1\n8|3600|gres/gpu=1,node=1|RUNNING|n1\n"
 NAMES = ("model.embed.weight", "model.norm.weight")
 
 
 def model(folder: Path, tied: bool = True, **tensors: np.ndarray) -> Path:
-    """A folder with weights and a config, nothing else."""
+    """A folder with weights and what else a model folder must hold, all but empty."""
     folder.mkdir(parents=True)
     content = {name: np.full((2, 3), 0.5, dtype=np.float16) for name in NAMES} | tensors
     save_file(content, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"tie_word_embeddings": tied}))
+    (folder / "tokenizer_config.json").write_text("{}")
     return folder
 
 
@@ -120,3 +123,32 @@ def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"step_5 cannot be read: training_info.json"):
         export.run(tmp_path / "best.json", tmp_path / "model.json", tmp_path / "out.json", tmp_path)
     assert not (tmp_path / "out.json").exists()
+
+
+def test_an_export_counts_the_jobs_of_its_failed_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, checkpoint = model(tmp_path / "base"), make(tmp_path, 5)
+    (checkpoint / "policy" / "weights" / "config.json").write_text("{}")
+    best, origin, out = (tmp_path / name for name in ("best.json", "model.json", "run/export.json"))
+    write_json(best, {"path": str(checkpoint), "step": 5})
+    write_json(origin, {"path": str(base), "digest": "0"})
+    monkeypatch.setattr(accounting, "ask", lambda *command: FROM_SACCT)
+
+    def attempt(job_id: str, value: float) -> None:
+        def trained(checkpoint: Path, source: Path, temporary: Path, trl_env: Path) -> dict:
+            model(temporary, **{NAMES[0]: np.full((2, 3), value, dtype=np.float16)})
+            return {}
+
+        monkeypatch.setattr(export, "_from_hugging_face", trained)
+        monkeypatch.setenv("SLURM_JOB_ID", job_id)
+        export.run(best, origin, out, tmp_path)
+
+    with pytest.raises(StageError, match="no trained copy"):
+        attempt("7", np.nan)
+    attempt("8", 0.25)
+    record = read_json(out, "export")
+    assert record["slurm_jobs"] == ["7", "8"]
+    assert record["cost"]["gpu_hours"] == 1.5
+    attempt("9", 0.25)
+    assert read_json(out, "export")["slurm_jobs"] == ["9"], "a new model costs what it costs"

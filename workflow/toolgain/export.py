@@ -18,7 +18,7 @@ import numpy as np
 from toolgain.errors import StageError, UserError
 from toolgain.files import digest, now, read_json, write_json
 from toolgain.model import files_of
-from toolgain.slurm.accounting import of_this_job
+from toolgain.slurm.accounting import of_jobs, remember_this_job
 from toolgain.training import checkpoints
 
 Kind = Literal["hugging_face", "consolidated", "megatron", "dcp"]
@@ -51,6 +51,9 @@ def run(
         raise UserError(f"export: checkpoint {checkpoint} cannot be read: {problem}.")
     files_of(source)
     final = out.resolve().parent / "model"
+    # An export begins anew after a kill, yet the jobs before have cost something for this model.
+    remembered = final.with_name("export_jobs.json")
+    slurm_jobs = remember_this_job(remembered)
     temporary = final.with_name("model.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +93,12 @@ def run(
             "bytes": checkpoints.size_of(final),
             "checks": checks,
             "exported": now(),
-            "cost": of_this_job(),
+            "slurm_jobs": slurm_jobs,
+            "cost": of_jobs(slurm_jobs),
         },
     )
+    # The next export makes another model.
+    remembered.unlink(missing_ok=True)
     click.echo(f"exported step {chosen['step']} to {final}")
 
 

@@ -86,12 +86,6 @@ def of_jobs(job_ids: list[str]) -> dict[str, Any] | None:
     }
 
 
-def of_this_job() -> dict[str, Any] | None:
-    """What the Slurm job that this process runs in has used so far; None outside of Slurm."""
-    job = os.environ.get("SLURM_JOB_ID")
-    return of_jobs([job]) if job else None
-
-
 def remember_this_job(path: Path) -> list[str]:
     """Add the Slurm job of this process to those in `path`, a file that outlives the job.
 
