@@ -236,6 +236,24 @@ def test_status_shows_what_waits_runs_and_is_done(tmp_path: Path) -> None:
     assert rows["report"].state == "to do"
 
 
+def test_status_shows_the_jobs_of_what_is_done(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write(results / "config/training/grpo.json", {})
+    write(results / "runs/grpo/smoke.json", {"slurm_jobs": ["2"]})
+    write(results / "runs/grpo/manifest.json", {"slurm_jobs": ["3", "4", "5", "8"]})
+    write(results / "runs/grpo/best.json", {})
+    write(results / "runs/grpo/export.json", {"slurm_jobs": []})
+    write(results / "evaluations/baseline/summary.json", {})
+    write(results / "evaluations/baseline/manifest.json", {"slurm_jobs": ["9", "10"]})
+    rows = {row.stage: row for row in status.stages(results, [], now=0.0)}
+    assert rows["smoke grpo"].job == "2"
+    assert rows["train grpo"].job == "3 ... 8 (4 jobs)"
+    assert rows["evaluate baseline"].job == "9, 10"
+    # The choice is made beside Snakemake, and this export ran outside of Slurm.
+    assert (rows["select grpo"].job, rows["export grpo"].job) == ("", "")
+    assert (rows["export grpo"].state, rows["evaluate baseline"].state) == ("done", "done")
+
+
 def test_status_tells_a_silent_stage_from_a_running_one(tmp_path: Path) -> None:
     results = tmp_path / "results"
     write(results / "config/training/grpo.json", {})

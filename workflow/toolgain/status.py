@@ -18,11 +18,15 @@ import click
 
 from toolgain.errors import UserError
 from toolgain.progress import clock
+from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.queue import Job, NoAnswerError, jobs
 
 REFRESH_SECONDS = 5
 SILENT_SECONDS = 180
 """A stage that says nothing for so long, with no job in the queue, has probably been killed."""
+
+JOBS_SHOWN = 3
+"""Of a stage that took more Slurm jobs, only the first and the last are shown."""
 
 STAGES = (
     # stage, Snakemake's rule, output below results (with the name of a run or subject)
@@ -124,7 +128,7 @@ def _row(results: Path, stage: str, name: str, done: Path, job: Job | None, now:
     title = f"{stage} {name}".strip()
     active = job is not None and job.standing in ("waiting", "running")
     if done.exists() and not active:
-        return Row(title, "done", **_numbers(progress))
+        return Row(title, "done", _jobs(stage, done), **_numbers(progress))
     if job is not None and job.standing == "waiting":
         reason = f" ({job.reason})" if job.reason not in ("", "None") else ""
         return Row(title, f"waiting{reason}", job=job.job_id, **_numbers(progress))
@@ -145,6 +149,20 @@ def _row(results: Path, stage: str, name: str, done: Path, job: Job | None, now:
         message = str(progress.get("message") or "")
         return Row(title, "failed", progress=message, log=str(progress.get("log") or ""))
     return Row(title, "to do")
+
+
+def _jobs(stage: str, done: Path) -> str:
+    """The Slurm jobs of a finished stage, from what it wrote; empty for one outside of Slurm.
+
+    Slurm is not asked: it forgets ended jobs after minutes, a results folder keeps for years.
+    """
+    if stage not in ("smoke", "train", "export", "evaluate"):
+        return ""
+    record = done.with_name("manifest.json") if stage == "evaluate" else done
+    ids = jobs_of(_read(record))
+    if len(ids) > JOBS_SHOWN:
+        return f"{ids[0]} ... {ids[-1]} ({len(ids)} jobs)"
+    return ", ".join(ids)
 
 
 def _numbers(progress: dict[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from toolgain.report.sources import Json, Sources
 from toolgain.report.wording import number
+from toolgain.slurm.accounting import jobs_of
 
 ACCOUNTING = "Slurm's accounting"
 
@@ -68,12 +69,10 @@ def _stages(sources: Sources) -> Iterable[Stage]:
 
 def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
     times, spent = _dict(manifest.get("times")), _dict(manifest.get("cost"))
-    slurm = _dict(manifest.get("slurm"))
     if not times and not spent:
         return
-    jobs = spent.get("jobs") or [job for key in ("id", "job_id") if (job := slurm.get(key))]
     hosts = manifest.get("hosts") or [manifest.get("host")]
-    where = _jobs(jobs) if jobs else ", ".join(filter(None, hosts))
+    where = _jobs(manifest) or ", ".join(filter(None, hosts))
     measured = {"sacct": ACCOUNTING}.get(str(spent.get("source")), spent.get("source"))
     yield Stage(
         title,
@@ -99,13 +98,14 @@ def _measured(title: str, run: str, kind: str, seconds: float, record: Json) -> 
         number(spent.get("nodes")),
         number(spent.get("gpus")),
         number(spent.get("gpu_hours")),
-        _jobs(spent.get("jobs") or []),
+        _jobs(record),
         f"Snakemake, {ACCOUNTING}" if spent else "Snakemake",
     )
 
 
-def _jobs(ids: list[object]) -> str:
-    return f"job {', '.join(map(str, ids))}" if ids else ""
+def _jobs(record: Json) -> str:
+    ids = jobs_of(record)
+    return f"job {', '.join(ids)}" if ids else ""
 
 
 def _prices(sources: Sources, stages: tuple[Stage, ...]) -> Iterable[tuple[str, float]]:

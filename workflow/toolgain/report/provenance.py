@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from toolgain import __version__
 from toolgain.report.sources import Json, Sources
 from toolgain.report.wording import moment, percent
+from toolgain.slurm.accounting import jobs_of
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,8 @@ def _digests(sources: Sources) -> Iterable[tuple[str, str]]:
 
 def _jobs(sources: Sources) -> Iterable[tuple[str, str]]:
     for title, manifest in _stages(sources):
-        slurm = _dict(manifest.get("slurm"))
-        jobs = [
-            slurm.get("id"),
-            slurm.get("job_id"),
-            *(_dict(manifest.get("cost")).get("jobs") or []),
-        ]
-        jobs += [part.get("slurm_job_id") for part in manifest.get("segments") or [] if _dict(part)]
-        distinct = dict.fromkeys(str(job) for job in jobs if job)
-        if distinct:
-            yield title, ", ".join(distinct)
+        if jobs := jobs_of(manifest):
+            yield title, ", ".join(jobs)
 
 
 def _commands(sources: Sources) -> Iterable[str]:
