@@ -88,6 +88,13 @@ def test_gpu_hours_and_job_ids_are_in_the_manifests(chain: tuple[Site, Watch]) -
     assert manifest["slurm"]["job_id"] == site.jobs("train_run")[-1]
     assert manifest["cost"]["source"] == "sacct"
     assert manifest["cost"]["node_hours"] > 0
+    evaluations = [
+        site.read(f"results/evaluations/{subject}/manifest.json")
+        for subject in ("baseline", "grpo")
+    ]
+    worked = [job for evaluation in evaluations for job in evaluation["slurm_jobs"]]
+    assert sorted(worked) == sorted(site.jobs("evaluate_model"))
+    assert site.read("results/runs/grpo/export.json")["slurm_jobs"] == site.jobs("export")
 
 
 def test_tokens_show_up_nowhere(chain: tuple[Site, Watch]) -> None:
@@ -123,6 +130,8 @@ def test_status_shows_every_stage(chain: tuple[Site, Watch]) -> None:
     stages = ("train grpo", "export grpo", "evaluate baseline", "evaluate grpo", "report")
     for stage in stages:
         assert any(line.startswith(stage) and " done" in line for line in lines), done.stdout
+    trained = next(line for line in lines if line.startswith("train grpo"))
+    assert site.jobs("train_run")[-1] in trained, done.stdout
 
 
 def rerun(site: Site, config: dict[str, Any], *arguments: str) -> list[str]:
@@ -181,6 +190,9 @@ def test_a_model_server_that_never_comes_up_is_named_and_the_next_run_goes_on(si
     site.config = tiny()
     site.succeed("baseline")
     assert site.read("results/evaluations/baseline/summary.json")["n"] == 17
+    manifest = site.read("results/evaluations/baseline/manifest.json")
+    assert manifest["slurm_jobs"] == site.jobs("evaluate_model")
+    assert len(manifest["slurm_jobs"]) == 2, "the failed job has cost something too"
 
 
 def test_a_model_server_that_dies_in_mid_evaluation_costs_no_finished_item(site: Site) -> None:
