@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -114,14 +115,20 @@ def _row_attention(query: Tensor, keys: Tensor, values: Tensor, scaling: float |
         return scaled_dot_product_attention(grouped, keys[None], values[None], scale=scaling).view(
             heads, 1, width
         )
-    mask = None
-    if seen > new:
-        mask = torch.ones(new, seen, dtype=torch.bool).tril(seen - new)
-    keys = keys.repeat_interleave(heads // shared, dim=0)
-    values = values.repeat_interleave(heads // shared, dim=0)
+    mask = _past_and_causal(new, seen, query.dtype) if seen > new else None
+    if heads > shared:
+        keys = keys.repeat_interleave(heads // shared, dim=0)
+        values = values.repeat_interleave(heads // shared, dim=0)
     return scaled_dot_product_attention(
         query[None], keys[None], values[None], mask, is_causal=mask is None, scale=scaling
     )[0]
+
+
+# Every layer of a step asks for the same.
+@lru_cache(maxsize=1)
+def _past_and_causal(new: int, seen: int, dtype: torch.dtype) -> Tensor:
+    """(new, seen): 0 where each of the last `new` tokens may look, minus infinity after it."""
+    return torch.full((new, seen), -torch.inf, dtype=dtype).triu(seen - new + 1)
 
 
 AttentionInterface.register(ATTENTION, _attend)
