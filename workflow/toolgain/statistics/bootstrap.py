@@ -6,6 +6,7 @@ taken over the items drawn, and the official formula is applied to it. `interval
 intervals of the draws.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +112,9 @@ def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
         place[clusters] = np.arange(size)
         items = np.flatnonzero(place[design.cluster] >= 0)
         residual = np.zeros((ROWS, size, pairs))
-        for category in np.unique(design.category[items]):
+        present = np.unique(design.category[items])
+        factors = []
+        for category in present:
             chosen = items[design.category[items] == category]
             owner = place[design.cluster[chosen]]
             sums = _sums(owner, change[chosen], size)
@@ -121,15 +124,23 @@ def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
             weight = weights[:, category]
             estimate += weight[:, None] * mean
             residual += weight[:, None, None] * deviation
+            factors += [sizes[:, None].astype(np.float32), deviation.astype(np.float32)]
+        rows = np.flatnonzero(weights[:, present].any(axis=1))
+        for row in rows:
+            single = residual[row].astype(np.float32)
+            factors += [single, single * single]
+        products = iter(_products(drawn, factors))
+        for category in present:
             # The draw's own number of items; a draw without any tells nothing of the category.
-            items_drawn = drawn @ sizes.astype(np.float32)
+            items_drawn, moved = next(products)[:, 0], next(products)
             scale = np.divide(
                 counts[category],
                 items_drawn,
                 out=np.zeros_like(items_drawn),
                 where=items_drawn > 0,
             )
-            moved = (drawn @ deviation.astype(np.float32)) * scale[:, None]
+            moved *= scale[:, None]
+            weight = weights[:, category]
             for row in np.flatnonzero(weight):
                 draws[row] += np.float32(weight[row]) * moved
         correction = size / max(size - 1, 1)
@@ -139,10 +150,8 @@ def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
         shares = (weights / counts)[:, design.category[items]]
         strata.append(Stratum(size, added, fourth, _unit(place[design.cluster[items]], shares)))
         cubes += (residual**3).sum(axis=1)
-        for row in np.flatnonzero(weights[:, np.unique(design.category[items])].any(axis=1)):
-            single = residual[row].astype(np.float32)
-            first = drawn @ single
-            second = drawn @ (single * single)
+        for row in rows:
+            first, second = next(products), next(products)
             draw_variance[row] += np.float32(correction) * (second - first * first / size)
     draws += estimate[:, None, :].astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -155,6 +164,20 @@ def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
         skew,
         tuple(strata),
     )
+
+
+def _products(drawn: Singles, factors: Sequence[Singles]) -> list[Singles]:
+    """`drawn` (draws, k) times each of `factors` (k, columns).
+
+    In blocks of draws that all factors are multiplied by while they are in the processor's cache:
+    reading `drawn` from memory once for each factor takes several times as long.
+    """
+    products = [np.empty((len(drawn), factor.shape[1]), np.float32) for factor in factors]
+    for start in range(0, len(drawn), BLOCK):
+        block = slice(start, start + BLOCK)
+        for factor, product in zip(factors, products, strict=True):
+            np.matmul(drawn[block], factor, out=product[block])
+    return products
 
 
 def _unit(owner: NDArray[np.intp], shares: Floats) -> Floats:
