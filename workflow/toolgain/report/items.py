@@ -22,6 +22,9 @@ LARGEST_MATRIX = 14
 BEST_RATIO = 40
 """Answers do not compress better than this, except for endless repetition."""
 
+LEAST_OF_SIDE = 36
+"""Characters of JSON that an answer takes beside its text, at least."""
+
 # What is given up, step by step, until the data fits: long answers first, tools last.
 ANSWER_LIMITS = (None, 40_000, 8_000, 2_000, 600, 200)
 
@@ -120,8 +123,16 @@ def pack(
     notes say so. The full text stays in the evaluation folders.
     """
     keys = _ordered({key for outcomes in sides.values() for key in outcomes})
+    everything = [outcome for outcomes in sides.values() for outcome in outcomes.values()]
+    answers = [len(outcome.answer) for outcome in everything]
+    longest_text = max([*answers, *(len(outcome.message) for outcome in everything)], default=0)
     for tools in (True, False):
         for longest in ANSWER_LIMITS:
+            if longest is not None and longest >= longest_text:
+                continue  # It cuts nothing: the limit before it did not fit either.
+            least = sum(min(length, longest or length) for length in answers)
+            if _too_long(least + LEAST_OF_SIDE * len(answers), limit):
+                continue
             text = _encoded(keys, sides, questions, longest, tools, limit)
             if text is not None and len(text) <= limit:
                 return ItemData(text, tuple(_notes(longest, tools)))
@@ -177,11 +188,15 @@ def _encoded(
         "items": rows,
     }
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > BEST_RATIO * max(limit, 10_000):
+    if _too_long(len(text), limit):
         return None
     # A lone surrogate becomes its JSON escape.
     data = gzip.compress(text.encode("utf-8", "backslashreplace"), 9, mtime=0)
     return b64encode(data).decode("ascii")
+
+
+def _too_long(characters: int, limit: int) -> bool:
+    return characters > BEST_RATIO * max(limit, 10_000)
 
 
 class _Tables:
