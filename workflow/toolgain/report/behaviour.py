@@ -1,7 +1,7 @@
 """How the model behaves: calls, declines, tokens and latency, apart from right and wrong."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -37,26 +37,43 @@ class Behaviour:
 Measure = Callable[[Sequence[Outcome]], float | None]
 
 
-def behaviour(before: Iterable[Outcome], after: Iterable[Outcome]) -> Behaviour:
-    """Compare the behaviour of the two models, over all items and by group."""
-    old, new = list(before), list(after)
-    scopes: list[tuple[str, list[Outcome], list[Outcome]]] = [("All items", old, new)]
-    scopes += [
-        (
-            group(name),
-            [outcome for outcome in old if group_of(outcome.category) == name],
-            [outcome for outcome in new if group_of(outcome.category) == name],
-        )
-        for name in GROUPS
-    ]
-    return Behaviour(
-        tuple((name, tuple(_lines(a, b))) for name, a, b in scopes if a or b), _calls(old, new)
+@dataclass(frozen=True)
+class Measured:
+    """The measures of one model, as numbers."""
+
+    scopes: Mapping[str, tuple[float | None, ...]]
+    """All items and each group that has items: a value for each of the measures."""
+    calls: Counter[int]
+
+
+def measured(outcomes: Iterable[Outcome]) -> Measured:
+    """Measure the behaviour of one model, over all items and by group."""
+    every = list(outcomes)
+    scopes: dict[str, list[Outcome]] = {"All items": every, **{group(name): [] for name in GROUPS}}
+    for outcome in every:
+        scopes[group(group_of(outcome.category))].append(outcome)
+    return Measured(
+        {
+            name: tuple(measure(part) for _, _, measure, _ in _MEASURES)
+            for name, part in scopes.items()
+            if part
+        },
+        _histogram(every),
     )
 
 
-def _lines(before: Sequence[Outcome], after: Sequence[Outcome]) -> Iterable[Line]:
-    for label, term, measure, digits in _MEASURES:
-        old, new = measure(before), measure(after)
+def behaviour(before: Measured, after: Measured) -> Behaviour:
+    """Compare the behaviour of the two models on the same items."""
+    return Behaviour(
+        tuple(
+            (name, tuple(_lines(old, after.scopes[name]))) for name, old in before.scopes.items()
+        ),
+        _calls(before.calls, after.calls),
+    )
+
+
+def _lines(before: Sequence[float | None], after: Sequence[float | None]) -> Iterable[Line]:
+    for (label, term, _, digits), old, new in zip(_MEASURES, before, after, strict=True):
         if old is None and new is None:
             continue
         yield Line(label, term, _shown(old, digits), _shown(new, digits), _change(old, new, digits))
@@ -72,8 +89,7 @@ def _change(old: float | None, new: float | None, digits: int) -> str:
     return NO_VALUE if old is None or new is None else points(new - old, digits)
 
 
-def _calls(before: Sequence[Outcome], after: Sequence[Outcome]) -> tuple[tuple[str, int, int], ...]:
-    old, new = _histogram(before), _histogram(after)
+def _calls(old: Counter[int], new: Counter[int]) -> tuple[tuple[str, int, int], ...]:
     if not old and not new:
         return ()
     names = [*map(str, range(MOST_CALLS)), f"{MOST_CALLS} or more"]
@@ -90,7 +106,8 @@ def _histogram(outcomes: Sequence[Outcome]) -> Counter[int]:
 
 def _flag(name: str) -> Measure:
     def measure(outcomes: Sequence[Outcome]) -> float | None:
-        return sum(name in outcome.flags for outcome in outcomes) if outcomes else None
+        flagged = [outcome.flags for outcome in outcomes if outcome.flags]
+        return sum(name in flags for flags in flagged) if outcomes else None
 
     return measure
 
@@ -98,7 +115,7 @@ def _flag(name: str) -> Measure:
 def _share(part: Callable[[Outcome], bool], of: Callable[[Outcome], bool]) -> Measure:
     def measure(outcomes: Sequence[Outcome]) -> float | None:
         chosen = [outcome for outcome in outcomes if outcome.calls is not None and of(outcome)]
-        return 100 * fmean(part(outcome) for outcome in chosen) if chosen else None
+        return 100 * fmean([part(outcome) for outcome in chosen]) if chosen else None
 
     return measure
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
 from toolgain.report import wording
-from toolgain.report.behaviour import Behaviour, behaviour
+from toolgain.report.behaviour import Behaviour, Measured, behaviour, measured
 from toolgain.report.cost import Cost, cost
 from toolgain.report.items import Flips, Matrix, flips, migration
 from toolgain.report.provenance import Provenance, provenance
@@ -125,7 +125,8 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
     """The page of a comparison and what lies around it."""
     comparison = sources.comparison
     verdict = str(comparison.get("verdict", "unknown"))
-    runs = tuple(_run(name, sources) for name in ordered_runs(sources))
+    baseline = measured(sources.baseline.outcomes.values())
+    runs = tuple(_run(name, sources, baseline) for name in ordered_runs(sources))
     pooled = _dict(comparison.get("pooled"))
     head = _headline(comparison)
     subset = comparison.get("subset")
@@ -192,7 +193,7 @@ def ordered_runs(sources: Sources) -> list[str]:
     return sorted(sources.runs, key=lambda name: name != primary)
 
 
-def _run(name: str, sources: Sources) -> RunPage:
+def _run(name: str, sources: Sources, baseline: Measured) -> RunPage:
     entry = _dict(_dict(sources.comparison.get("runs")).get(name))
     run = sources.runs[name]
     verdict = str(entry.get("verdict") or sources.comparison.get("verdict") or "unknown")
@@ -211,7 +212,7 @@ def _run(name: str, sources: Sources) -> RunPage:
         matrix=migration(before.outcomes, after.outcomes) if both else None,
         training=trained,
         beside=beside(trained, _sides(verdict, overall)) if trained else (),
-        behaviour=_behaviour(before, after) if both else None,
+        behaviour=_behaviour(before, after, baseline) if both else None,
         held=_text(_dict(entry.get("noninferiority")).get("sentence")),
         same_weights=entry.get("aa") is True,
     )
@@ -223,11 +224,11 @@ def _sides(verdict: str, overall: Change) -> tuple[float, float] | None:
     return overall.baseline, overall.trained
 
 
-def _behaviour(before: Evaluation, after: Evaluation) -> Behaviour:
+def _behaviour(before: Evaluation, after: Evaluation, baseline: Measured) -> Behaviour:
     paired = [key for key in before.outcomes if key in after.outcomes]
-    return behaviour(
-        (before.outcomes[key] for key in paired), (after.outcomes[key] for key in paired)
-    )
+    if len(paired) < len(before.outcomes):
+        baseline = measured(before.outcomes[key] for key in paired)
+    return behaviour(baseline, measured(after.outcomes[key] for key in paired))
 
 
 def _overall(entry: Mapping[str, Any]) -> Json:
