@@ -1,6 +1,5 @@
 """items.csv and questions.jsonl.gz read back as they were written."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,5 +70,5 @@ def test_accuracy_is_the_mean_over_items_and_repeats() -> None:
         outcome("java", 0, True),
     ]
     assert accuracies(made) == {"simple": 50.0, "java": 100.0}
-    strict = [replace(made[0], strict_valid=False)]
+    strict = [made[0]._replace(strict_valid=False)]
     assert accuracies(strict, strict=True) == {"simple": 0.0}

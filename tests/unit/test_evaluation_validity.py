@@ -18,7 +18,7 @@ def rows(n: int = 1000, **flagged: tuple[int, str]) -> list[ItemOutcome]:
     made = [outcome("simple", index, right=True) for index in range(n)]
     for flag, (count, message) in flagged.items():
         for index in range(count):
-            made[index] = replace(made[index], flags=(flag,), error_message=message, calls=0)
+            made[index] = made[index]._replace(flags=(flag,), error_message=message, calls=0)
     return made
 
 
@@ -79,7 +79,7 @@ def test_weak_model_is_not_the_servers_fault() -> None:
 
 
 def test_no_parsed_call_anywhere_proves_nothing() -> None:
-    silent = [replace(row, calls=0) for row in rows()]
+    silent = [row._replace(calls=0) for row in rows()]
     found = verdict(silent, replace(GOOD, parsed_call=False))
     assert not found.valid and "no parsed tool call in any answer" in found.reasons[0]
 
@@ -88,7 +88,7 @@ def test_model_that_calls_too_often_is_valid_if_it_ever_speaks() -> None:
     always = rows()
     forced = replace(GOOD, text=False)
     assert "force a tool call" in verdict(always, forced).reasons[0]
-    once = [replace(always[0], calls=0), *always[1:]]
+    once = [always[0]._replace(calls=0), *always[1:]]
     assert verdict(once, forced).valid
 
 
