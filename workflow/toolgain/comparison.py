@@ -215,11 +215,13 @@ def _named(found: list[Evaluation]) -> dict[str, Evaluation]:
 
 def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
     """The two evaluations' outcomes in the baseline's order of items."""
-    place = {key: number for number, key in enumerate(after.keys)}
-    order = [place[key] for key in before.keys]
-    if strict:
-        return Pair(before.design, before.strictly_right, after.strictly_right[order])
-    return Pair(before.design, before.right, after.right[order])
+    ours, theirs = (
+        (before.strictly_right, after.strictly_right) if strict else (before.right, after.right)
+    )
+    if after.keys != before.keys:
+        place = {key: number for number, key in enumerate(after.keys)}
+        theirs = theirs[[place[key] for key in before.keys]]
+    return Pair(before.design, ours, theirs)
 
 
 def _numbers(judged: Judged, strict: Judged, before: Evaluation, after: Evaluation) -> Json:

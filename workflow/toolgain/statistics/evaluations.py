@@ -84,19 +84,20 @@ class Evaluation:
     @cached_property
     def right(self) -> Floats:
         """(n, repeats) 1 where the answer was right."""
-        return self._matrix("valid")
+        return self._matrix([outcome.valid for outcome in self._rows])
 
     @cached_property
     def strictly_right(self) -> Floats:
         """(n, repeats) 1 where the answer was right by the strict count."""
-        return self._matrix("strict_valid")
+        return self._matrix([outcome.strict_valid for outcome in self._rows])
 
-    def _matrix(self, name: str) -> Floats:
-        rows = [
-            [getattr(self.outcomes[key, repeat], name) for repeat in range(self.repeats)]
-            for key in self.keys
-        ]
-        return np.array(rows, dtype=float)
+    @property
+    def _rows(self) -> list[ItemOutcome]:
+        """All repeats of the first item, then of the next."""
+        return [self.outcomes[key, repeat] for key in self.keys for repeat in range(self.repeats)]
+
+    def _matrix(self, values: list[bool]) -> Floats:
+        return np.array(values, dtype=float).reshape(len(self.keys), self.repeats)
 
     def share(self, flag: str) -> float:
         """The share of questions that carry `flag`."""
