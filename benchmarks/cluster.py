@@ -8,17 +8,18 @@ stages    Four stages of two minutes one after another, as Slurm jobs with the p
           packages of the test cluster (`make cluster`).
 plan      The plan of a configuration with 1,000 runs: built (`--rulegraph`), and built and printed
           job by job (`-n`); beside it the same of a trivial workflow with as many jobs.
-many      Reading and comparing 200 finished evaluations of all items, and their report.
+many      Comparing 200 finished evaluations of all items, and their report, as two commands;
+          `--evaluations` takes another number.
 
 Writes benchmarks/results/cluster.json.
 """
 
 import argparse
-import contextlib
-import itertools
+import functools
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -163,16 +164,16 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, float]:
 
 
 def many(count: int = 200) -> dict[str, Any]:
-    """Seconds to compare `count` finished evaluations of all items, and to write the report."""
-    from compare import evaluation
+    """Seconds of `toolgain compare` with `count` finished evaluations, and of their report.
 
-    from toolgain import comparison
+    By the clock and of the processor; both commands as a user gives them, their start included.
+    """
+    from compare import evaluation, median
+
     from toolgain.bfcl import data
-    from toolgain.errors import NotValidError
-    from toolgain.report import render
 
-    environment = ROOT / ".venvs" / "bfcl"
-    items = data.flat(data.load_full(data.installed_data(environment)))
+    items = data.flat(data.load_full(data.installed_data(ROOT / ".venvs" / "bfcl")))
+    toolgain = Path(sys.executable).with_name("toolgain")
     with tempfile.TemporaryDirectory() as name:
         results = Path(name)
         (results / "evaluations").mkdir()
@@ -182,19 +183,24 @@ def many(count: int = 200) -> dict[str, Any]:
                 ["baseline", *(f"run{number}" for number in range(1, count))], start=1
             )
         )
-        times = [time.process_time()]
-        with contextlib.suppress(NotValidError):
-            comparison.run(baseline, trained, None, results / "comparison.json", environment)
-        times.append(time.process_time())
-        render.run(results / "comparison.json", results, {}, results / "report.html")
-        times.append(time.process_time())
-    compared, reported = (after - before for before, after in itertools.pairwise(times))
-    return {
-        "evaluations": count,
-        "compare_s": round(compared, 1),
-        "report_s": round(reported, 1),
-        "all_s": round(compared + reported, 1),
-    }
+        comparison = results / "comparison.json"
+        commands: dict[str, list[str | Path]] = {
+            "compare": ["compare", baseline, *trained, "--out", comparison],
+            "report": ["report", comparison, "--results", results, "--out", results / "page.html"],
+        }
+        found: dict[str, Any] = {"evaluations": count}
+        for verb, arguments in commands.items():
+            line = [toolgain, *arguments]
+
+            def command(line: list[str | Path] = line) -> None:
+                subprocess.run(line, check=True, capture_output=True)
+
+            wall, processor = median(command, 1)
+            found |= {f"{verb}_wall_s": round(wall, 1), f"{verb}_cpu_s": round(processor, 1)}
+    for unit in ("wall_s", "cpu_s"):
+        found[f"all_{unit}"] = round(found[f"compare_{unit}"] + found[f"report_{unit}"], 1)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {**found, "memory_mb": round(peak / 1000)}
 
 
 def main() -> None:
@@ -202,8 +208,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     measures = {"stages": stages, "plan": plan, "many": many}
     parser.add_argument("what", nargs="*", choices=list(measures), default=list(measures))
+    parser.add_argument("--evaluations", type=int, default=200, help="of the measure `many`")
+    arguments = parser.parse_args()
+    measures["many"] = functools.partial(many, arguments.evaluations)
     measured: dict[str, Any] = {}
-    for what in parser.parse_args().what:
+    for what in arguments.what:
         measured[what] = measures[what]()
         print(what, json.dumps(measured[what], indent=1), flush=True)
     out = ROOT / "benchmarks" / "results" / "cluster.json"
