@@ -221,7 +221,7 @@ def _question(question: Question | None, tables: _Tables, tools: bool) -> list[A
     return [_plain(question.turns), listed]
 
 
-def _side(outcome: Outcome | None, tables: _Tables, longest: int | None) -> list[Any] | None:
+def _side(outcome: Outcome | None, tables: _Tables, longest: int | None) -> tuple[Any, ...] | None:
     if outcome is None:
         return None
     answer = outcome.answer
@@ -231,7 +231,8 @@ def _side(outcome: Outcome | None, tables: _Tables, longest: int | None) -> list
     message = outcome.message
     if longest is not None:
         message = message[:longest]
-    return [
+    # Tuples throughout: lists would keep the garbage collector busy for longer than all the rest.
+    return (
         round(outcome.valid, 4),
         round(outcome.strict, 4),
         tables.index("errors", "" if outcome.valid == 1 else outcome.error),
@@ -239,13 +240,13 @@ def _side(outcome: Outcome | None, tables: _Tables, longest: int | None) -> list
         answer,
         cut,
         outcome.calls,
-        [tables.index("flags", flag) for flag in outcome.flags],
+        tuple([tables.index("flags", flag) for flag in outcome.flags]),
         _short(outcome.prompt_tokens),
         _short(outcome.completion_tokens),
         _short(outcome.latency),
         outcome.finish,
-        [int(right) for right in outcome.repeats],
-    ]
+        tuple(map(int, outcome.repeats)),
+    )
 
 
 def _short(value: float | None) -> float | int | None:
