@@ -9,6 +9,8 @@ import ast
 import importlib.util
 import os
 import re
+import runpy
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,15 +186,52 @@ def own_parser(path: Path) -> argparse.ArgumentParser:
     return parser
 
 
-@pytest.mark.parametrize("kind", ["megatron", "dcp"])
-def test_the_converters_take_our_arguments(root: Path, tmp_path: Path, kind: str) -> None:
+# What each converter imports of NeMo RL: the module, and the function that does the work.
+WORK = {
+    "megatron": ("nemo_rl.models.megatron.community_import", "export_model_from_megatron"),
+    "dcp": ("nemo_rl.utils.native_checkpoint", "convert_dcp_to_hf"),
+}
+
+
+@pytest.mark.parametrize("kind", WORK)
+def test_the_converters_own_main_takes_our_line(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     (tmp_path / "step_4/policy/weights/iter_0000000").mkdir(parents=True)
+    config = {"policy": {"model_name": "base", "tokenizer": {"name": "base"}}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     words = convert.converter(
-        kind, root, tmp_path / "step_4", Path("config.yaml"), Path("out"), Path("base")
+        kind, root, tmp_path / "step_4", tmp_path / "config.yaml", Path("out"), Path("base")
     )
-    parsed = own_parser(root / words[0]).parse_args(words[1:])
-    assert parsed.hf_ckpt_path == "out"
-    assert parsed.config == "config.yaml"
+    done = called(root, kind, words, monkeypatch)
+    weights = tmp_path / "step_4/policy/weights"
+    if kind == "megatron":
+        assert done["input_path"] == str(weights / "iter_0000000")
+        assert (done["output_path"], done["hf_model_name"]) == ("out", "base")
+    else:
+        assert done["dcp_ckpt_path"] == str(weights)
+        assert (done["hf_ckpt_path"], done["model_name_or_path"]) == ("out", "base")
+    with pytest.raises(SystemExit):
+        called(root, kind, [*words, "--hf-modell-name", "base"], monkeypatch)
+
+
+def called(
+    root: Path, kind: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """What a converter hands to the function that does the work, run from its real file.
+
+    Only that function, which needs Megatron or the weights, is a stand-in.
+    """
+    name, function = WORK[kind]
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        package = ".".join(parts[:length])
+        monkeypatch.setitem(sys.modules, package, ModuleType(f"stand-in for {package}"))
+    done: dict[str, Any] = {}
+    monkeypatch.setattr(sys.modules[name], function, lambda **k: done.update(k), raising=False)
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(str(root / words[0]), run_name="__main__")
+    return done
 
 
 def test_the_program_takes_a_config_and_hands_the_rest_to_hydra(root: Path) -> None:
