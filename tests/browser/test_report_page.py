@@ -99,7 +99,11 @@ def test_an_interval_beyond_the_scale_ends_in_an_arrow(report: Report, open_page
     name = next(iter(opened.comparison["runs"]))
     run = opened.comparison["runs"][name]
     lines = [run["overall"], *run["groups"].values(), *run["categories"].values()]
-    wide = [line["ci95"] for line in lines if not line.get("small")]
+    wide = [
+        line["ci95"]
+        for line in lines
+        if not line.get("small") or line["ci95"][0] > 0 or line["ci95"][1] < 0
+    ]
     low, high = min(0, *(a for a, _ in wide)), max(0, *(b for _, b in wide))
     room = max(0.5, (high - low) * 0.04)
     chart = opened.page.locator(f"[data-chart=forest][data-run={name}]")

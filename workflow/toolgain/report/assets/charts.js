@@ -18,9 +18,10 @@ const Charts = (() => {
   // Sizes and opacities are given as they are, not as data to scale.
   const asIs = { r: { type: "identity" }, opacity: { type: "identity" }, symbol: { type: "identity" } };
 
-  /* Ends of the common scale: all large-sample intervals, zero and the noise floor. */
+  /* Ends of the common scale: zero, the noise floor, all large-sample intervals, and those of small
+     categories that leave zero out: nobody should have to guess how far they moved. */
   function extent(dots, alsoSmall) {
-    const shown = dots.filter((d) => finite(d.low, d.high) && (alsoSmall || !d.small));
+    const shown = dots.filter((d) => finite(d.low, d.high) && (alsoSmall || !d.small || d.low > 0 || d.high < 0));
     const floor = data.noiseFloor ?? 0;
     const low = Math.min(-floor, 0, ...shown.map((d) => d.low));
     const high = Math.max(floor, 0, ...shown.map((d) => d.high));
