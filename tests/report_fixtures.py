@@ -398,6 +398,7 @@ def _evaluation_manifest(subject: str, digest: str, conditions: dict[str, Any]) 
         },
         "cost": {"nodes": 1, "gpus": 8, "gpu_hours": 2.87},
         "slurm": {"id": "481516", "partition": "batch"},
+        "slurm_jobs": ["481516"],
         "host": "node017",
         "work_dir": "results/work/evaluations/0123456789ab-c0ffee000000",
         "commit": "3f2c1d0" + "0" * 33,
@@ -491,6 +492,7 @@ def train(folder: Path, *, seed: int, curves: bool = True, healthy: bool = True)
             "source": "sacct",
         },
         "slurm": {"id": "481455", "partition": "batch", "account": "research"},
+        "slurm_jobs": ["481400", "481455"],
         "wandb_url": None,
         "commit": "3f2c1d0" + "0" * 33,
     }  # fmt: skip

@@ -104,16 +104,8 @@ def remember_this_job(path: Path) -> list[str]:
 
 
 def jobs_of(record: Mapping[str, Any]) -> list[str]:
-    """The Slurm jobs that a stage's manifest or record names, first to last.
-
-    Every stage names them as `slurm_jobs`; records of older versions name some of them elsewhere.
-    """
-    segments, cost, slurm = (record.get(key) or {} for key in ("segments", "cost", "slurm"))
-    named = [*(record.get("slurm_jobs") or [])]
-    named += [part.get("slurm_job_id") for part in segments if isinstance(part, dict)]
-    named += cost.get("jobs") or [] if isinstance(cost, dict) else []
-    named += [slurm.get("id"), slurm.get("job_id")] if isinstance(slurm, dict) else []
-    return list(dict.fromkeys(str(job) for job in named if job))
+    """The Slurm jobs that a stage's manifest or record names, first to last."""
+    return [str(job) for job in record.get("slurm_jobs") or []]
 
 
 def _count(tres: str, name: str) -> int:
