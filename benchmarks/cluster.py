@@ -191,10 +191,7 @@ def many(count: int = 200) -> dict[str, Any]:
         found: dict[str, Any] = {"evaluations": count}
         for verb, arguments in commands.items():
             line = [toolgain, *arguments]
-
-            def command(line: list[str | Path] = line) -> None:
-                subprocess.run(line, check=True, capture_output=True)
-
+            command = functools.partial(subprocess.run, line, check=True, capture_output=True)
             wall, processor = median(command, 1)
             found |= {f"{verb}_wall_s": round(wall, 1), f"{verb}_cpu_s": round(processor, 1)}
     for unit in ("wall_s", "cpu_s"):

@@ -16,7 +16,7 @@ from toolgain.bfcl.categories import CATEGORIES
 from toolgain.errors import UserError
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
-from toolgain.report.items import ANSWER_LIMITS, change_of, flips, migration, pack
+from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, change_of, flips, migration, pack
 from toolgain.report.sources import Evaluation, Outcome, Question, Run, Sources
 from toolgain.report.trust import shown
 
@@ -44,7 +44,7 @@ def numbered(outcomes: list[Outcome]) -> dict[tuple[str, str, int], Outcome]:
 
 def test_every_stage_on_slurm_shows_its_gpu_hours() -> None:
     used = {"nodes": 1, "gpus": 8, "gpu_hours": 2.0, "jobs": ["7"], "source": "sacct"}
-    run = Run("grpo", Evaluation("grpo"), smoke={"cost": used}, export={"cost": None})
+    run = Run("grpo", Evaluation("grpo"), smoke={"slurm_jobs": ["7"], "cost": used}, export={})
     seconds = {"smoke/grpo": 900.0, "export/grpo": 60.0}
     found = cost(Sources({}, Evaluation("baseline"), {"grpo": run}, {}, {}, (), seconds))
     smoke, export = found.stages
@@ -192,6 +192,19 @@ def test_runaway_answers_do_not_take_for_ever() -> None:
     packed = pack({"baseline": before}, {}, 200_000)
     assert len(packed.text) <= 200_000
     assert packed.notes
+
+
+@given(text=st.text(max_size=30), calls=st.none() | st.integers(0, 9))
+def test_an_answer_takes_at_least_what_is_reckoned_with(text: str, calls: int | None) -> None:
+    """Else data that fits would be given up before it is made."""
+    least = outcome(
+        True, answer=text, calls=calls, finish="",
+        prompt_tokens=None, completion_tokens=None, latency=None,
+    )  # fmt: skip
+    packed = pack({"baseline": {least.key: least}}, {}, 10**6)
+    (side,) = unpacked(packed.text)["items"][0][6]
+    written = json.dumps(side, ensure_ascii=False, separators=(",", ":"))
+    assert len(written) >= LEAST_OF_SIDE + len(text)
 
 
 def test_items_are_in_the_order_of_the_data() -> None:

@@ -28,7 +28,7 @@ Key = tuple[str, str, int]
 class Outcome(NamedTuple):
     """One item's answer by one model; with repeats, the first answer and the mean score.
 
-    A tuple, because there are a million of them with 200 runs, and it takes a fifth of the time
+    A tuple, because there are a million of them with 200 runs, and it takes a third of the time
     that a frozen dataclass takes.
     """
 
