@@ -34,6 +34,18 @@ def test_a_wrong_type_names_the_key_and_the_value() -> None:
     assert "integer" in message
 
 
+def test_a_prompt_too_short_for_any_task_is_refused() -> None:
+    message = message_of({"training": {"tasks": {"max_prompt_chars": 100}}})
+    assert "`training.tasks.max_prompt_chars` is 100" in message
+    assert "500" in message
+
+
+def test_wordy_tasks_need_room() -> None:
+    message = message_of({"training": {"tasks": {"wordy_share": 0.5}}})
+    assert "max_prompt_chars 700 is too short" in message
+    assert "give 1200 or more" in message
+
+
 @pytest.mark.parametrize("alias", ["grpo1", "step-o1", "myfc", "1b", "a b", "a:b", "A", "solo1x"])
 def test_an_alias_that_the_harness_misreads_is_refused(alias: str) -> None:
     assert "misreads the alias" in message_of({"evaluation": {"alias": alias}})

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from toolgain.config import ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS
 from toolgain.errors import StageError, UserError
 from toolgain.tasks import generate as g
 from toolgain.tasks import stage
@@ -138,14 +139,9 @@ def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):
     assert not (tmp_path / "second" / "tasks.json").exists()
 
 
-def test_a_prompt_length_that_no_task_can_meet_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match="max_prompt_chars: 100"):
-        stage.run({"tasks": {**KEYS, "max_prompt_chars": 100}}, tmp_path, None)
-
-
-def test_wordy_tools_need_room(tmp_path: Path):
-    with pytest.raises(UserError, match="max_prompt_chars: 700"):
-        stage.run({"tasks": {**KEYS, "wordy_share": 0.5}}, tmp_path, None)
+def test_the_least_room_that_the_configuration_allows_is_enough():
+    assert len(g.generate(1, 60, "train", 0.35, ROOM_FOR_TOOLS)) == 60
+    assert len(g.generate(1, 60, "train", 0.35, ROOM_FOR_WORDY_TOOLS, 1.0)) == 60
 
 
 OWN = {

@@ -23,6 +23,10 @@ ALIAS_FORBIDDEN = ("o1", "fc")
 REQUESTS_PER_COPY = 32
 """Requests that one model copy is given at once, where the configuration does not say."""
 
+ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS = 500, 1200
+"""Characters of a prompt in which one in a hundred draws of several tools finds room, and of those
+described at length one in twenty; with less, drawing them would take for ever."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -194,12 +198,23 @@ class Tasks(Section):
         description="Share of tasks whose tools are described at length, with more tools, odd "
         "names and values. They need a `max_prompt_chars` of 1200 or more.",
     )
-    max_prompt_chars: Positive = Field(700, description="Longest prompt, in characters.")
+    max_prompt_chars: Annotated[int, Field(ge=ROOM_FOR_TOOLS)] = Field(
+        700, description="Longest prompt, in characters."
+    )
     max_ngram_overlap: Share = Field(
         0.01, description="Largest share of tasks with a word 8-gram or function name of BFCL."
     )
     train_file: str | None = Field(None, description="Prepared training data (nemo_rl).")
     validation_file: str | None = Field(None, description="Prepared validation data (nemo_rl).")
+
+    @model_validator(mode="after")
+    def _wordy_tasks_have_room(self) -> "Tasks":
+        if self.wordy_share > 0 and self.max_prompt_chars < ROOM_FOR_WORDY_TOOLS:
+            raise ValueError(
+                f"max_prompt_chars {self.max_prompt_chars} is too short for tools described at "
+                f"length (wordy_share {self.wordy_share:g}); give {ROOM_FOR_WORDY_TOOLS} or more"
+            )
+        return self
 
 
 class Trl(Section):

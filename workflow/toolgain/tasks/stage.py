@@ -29,7 +29,7 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
         bfcl_data: BFCL's data folder; None leaves the comparison out, and tasks.json says so.
 
     Raises:
-        UserError: a key has an impossible value.
+        UserError: a file of one's own is missing or holds something else than tasks.
         StageError: more of the tasks than `max_ngram_overlap` share a name or text with BFCL.
     """
     keys = config.get("tasks", config)
@@ -38,17 +38,7 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
         float(keys["no_tool_share"]),
         int(keys["max_prompt_chars"]),
     )
-    if longest < 300:
-        raise UserError(
-            f"training.tasks.max_prompt_chars: {longest} is too short for a question with a tool; "
-            "give at least 300"
-        )
     wordy = float(keys["wordy_share"])
-    if wordy > 0 and longest < 1200:
-        raise UserError(
-            f"training.tasks.max_prompt_chars: {longest} is too short for tools described at "
-            "length (wordy_share above 0); give at least 1200"
-        )
     sets: dict[str, list[Task]] = {}
     splits: tuple[Split, ...] = ("train", "validation")
     for split in splits:
