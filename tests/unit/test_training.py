@@ -13,6 +13,7 @@ from toolgain.slurm import accounting
 from toolgain.training import health, segments, train, trl
 from toolgain.training.backend import Job, Outcome
 from toolgain.training.curves import ACCURACY, REWARD
+from toolgain.training.lease import Lease
 
 BASE = {"path": "/model", "digest": "abc"}
 
@@ -266,6 +267,48 @@ def test_the_cause_of_a_failure_is_found_in_its_log(
     log = tmp_path / "train.log"
     log.write_text(text)
     assert said in trl.cause(code, log)
+
+
+@pytest.mark.parametrize(("writes", "code"), [(True, 1), (False, 0)])
+def test_the_end_of_a_training_is_judged_by_what_it_wrote(
+    tmp_path: Path, writes: bool, code: int
+) -> None:
+    """Neither a rank that falls over its end nor an exit code of 0 decides."""
+    python = tmp_path / "env/bin/python"
+    python.parent.mkdir(parents=True)
+    end = """echo '{"step": 4, "stopped": null}' > "$launch/ended.json"\n""" if writes else ""
+    python.write_text(
+        '#!/bin/sh\nlaunch=$(dirname "$3")\n'
+        """echo '{"world_size": 1, "hosts": ["n1"], "gpus": 0, "versions": {}}' """
+        f"""> "$launch/processes.json"\n{end}exit {code}\n"""
+    )
+    python.chmod(0o755)
+    folder = tmp_path / "training"
+    with Lease(folder) as lease:
+        job = Job(
+            name="grpo",
+            section={"backend": "trl", "trl": {"processes": 1, "threads": 1}},
+            weights={"path": "model"},
+            tasks=tmp_path / "tasks.json",
+            train=tmp_path / "train.jsonl",
+            validation=tmp_path / "validation.jsonl",
+            folder=folder,
+            steps=4,
+            val_period=4,
+            save_period=4,
+            nodes=1,
+            cluster={},
+            smoke=False,
+            stop_at=None,
+            environment=tmp_path / "env",
+            progress=(),
+            lease=lease,
+        )
+        if writes:
+            assert trl.start(job, folder / "logs/exp_001").hosts == ("n1",)
+        else:
+            with pytest.raises(StageError, match="exit code 0"):
+                trl.start(job, folder / "logs/exp_001")
 
 
 def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
