@@ -287,7 +287,7 @@ def repeated(layout: Design, simulations: int, draws: int) -> str:
         baseline, trained = (noisy(side, 2, 0.05, generator) for side in sides)
         pair = Pair(layout, baseline, trained)
         resampling = bootstrap.resample(layout, draws, SEED + number)
-        boot = repeats.bootstrap(pair, resampling, number)
+        boot = next(repeats.bootstrap([pair], resampling, number))
         change = pair.change[:, None]
         changed.append(float((change != 0).mean()))
         found = {

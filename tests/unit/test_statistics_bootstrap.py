@@ -202,7 +202,10 @@ def test_repeats_narrow_the_interval_and_show_the_noise() -> None:
         for count in (1, 4)
     }
     drawn = bootstrap.resample(FULL, 1000, seed=1)
-    error = {count: repeats.bootstrap(pair, drawn, 1).error[0, 0] for count, pair in pairs.items()}
+    error = {
+        count: next(repeats.bootstrap([pair], drawn, 1)).error[0, 0]
+        for count, pair in pairs.items()
+    }
     assert error[4] == pytest.approx(error[1] / 2, rel=0.1)
     assert repeats.noise_floor(pairs[1], 1.0) is None
     noise = repeats.noise_floor(pairs[4], 1.0)
@@ -220,7 +223,7 @@ def test_drawing_repeats_widens_draws_and_their_errors_alike() -> None:
     pair = Pair(FULL, repeated(truth, 0.1, 2, 1), repeated(truth, 0.1, 2, 2))
     drawn = bootstrap.resample(FULL, 4000, seed=1)
     items_only = bootstrap.bootstrap(FULL, pair.change[:, None], drawn)
-    both = repeats.bootstrap(pair, drawn, 1)
+    both = next(repeats.bootstrap([pair], drawn, 1))
     wider = both.draws[0].std() / items_only.draws[0].std()
     assert wider == pytest.approx(np.sqrt(1.5), rel=0.05)
     assert both.draw_errors[0].mean() / items_only.draw_errors[0].mean() == pytest.approx(

@@ -4,8 +4,11 @@ Heavy modules are imported inside the verbs, so that `--help` and the start of e
 stay quick. Exit codes: `toolgain.errors.ExitCode`.
 """
 
+import gc
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +196,8 @@ def compare(
     """Compare evaluations before and after, item by item."""
     from toolgain import comparison
 
-    comparison.run(baseline, trained, _config(config) if config else None, out, bfcl_env)
+    with _nothing_is_garbage():
+        comparison.run(baseline, trained, _config(config) if config else None, out, bfcl_env)
 
 
 @cli.command()
@@ -220,7 +224,8 @@ def report(comparison: Path, results: Path, config: Path | None, out: Path) -> N
     """Write the comparison report: one HTML file, and Markdown beside it."""
     from toolgain.report import render
 
-    render.run(comparison, results, _config(config) if config else {}, out)
+    with _nothing_is_garbage():
+        render.run(comparison, results, _config(config) if config else {}, out)
 
 
 @cli.command()
@@ -258,6 +263,20 @@ def doctor(config: Path, container_job: bool) -> None:
     from toolgain.nemo_rl import doctor as stage
 
     sys.exit(stage.run(config, container_job))
+
+
+@contextmanager
+def _nothing_is_garbage() -> Iterator[None]:
+    """Do not look for garbage.
+
+    Comparing many evaluations makes objects by the million that live to the end; going over them
+    again and again takes a sixth of the time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _cluster(path: Path | None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from toolgain.bfcl.categories import POPULATION
@@ -18,6 +17,7 @@ from toolgain.errors import ExitCode, NotValidError, UserError
 from toolgain.evaluation.record import CONTEXT_OVERFLOW, INFERENCE_ERROR
 from toolgain.files import read_json, write_json
 from toolgain.statistics import comparable, evaluations, judgement, power, repeats, seeds
+from toolgain.statistics.bootstrap import Resampling
 from toolgain.statistics.evaluations import Evaluation
 from toolgain.statistics.judgement import Judged, Settings
 from toolgain.statistics.pairs import Design, Pair
@@ -131,8 +131,12 @@ def compare(
     complete = before if before.valid else next((s for s in subjects.values() if s.valid), None)
     placed = complete.design if complete else None
     runs: dict[str, Json] = {}
-    judged: dict[str, Judged] = {}
     draws = judgement.resampling(placed, settings) if pairs and placed else None
+    judged = _judged(pairs, settings, draws)
+    # Mostly the same outcomes, and then the same numbers.
+    strict = {name: _pair(before, subjects[name], strict=True) for name in pairs}
+    apart = {name: pair for name, pair in strict.items() if not pair.equals(pairs[name])}
+    strictly = judged | _judged(apart, settings, draws)
     for name, after in subjects.items():
         state = {
             "aa": comparable.same_weights(before, after),
@@ -140,14 +144,8 @@ def compare(
             "equal": comparable.equal(before, after),
             "trained": _origin(after),
         }
-        if name in pairs and draws is not None:
-            judged[name] = Judged(pairs[name], settings, draws)
-            strict = _pair(before, after, strict=True)
-            same = np.array_equal(strict.baseline, pairs[name].baseline) and np.array_equal(
-                strict.trained, pairs[name].trained
-            )
-            strictly = judged[name] if same else Judged(strict, settings, draws)
-            runs[name] = {**_numbers(judged[name], strictly, before, after), **state}
+        if name in judged:
+            runs[name] = {**_numbers(judged[name], strictly[name], before, after), **state}
         else:
             runs[name] = {"verdict": "not_comparable", **state}
     pooled = None
@@ -213,15 +211,29 @@ def _named(found: list[Evaluation]) -> dict[str, Evaluation]:
     return named
 
 
+def _judged(
+    pairs: dict[str, Pair], settings: Settings, draws: Resampling | None
+) -> dict[str, Judged]:
+    if draws is None:
+        return {}
+    found = judgement.judge(list(pairs.values()), settings, draws)
+    return dict(zip(pairs, found, strict=True))
+
+
 def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
     """The two evaluations' outcomes in the baseline's order of items."""
     ours, theirs = (
         (before.strictly_right, after.strictly_right) if strict else (before.right, after.right)
     )
-    if after.keys != before.keys:
-        place = {key: number for number, key in enumerate(after.keys)}
-        theirs = theirs[[place[key] for key in before.keys]]
-    return Pair(before.design, ours, theirs)
+    return Pair(before.design, ours, theirs[_order(before, after)])
+
+
+def _order(before: Evaluation, after: Evaluation) -> list[int]:
+    """Where the baseline's items stand in the other evaluation."""
+    if after.keys == before.keys:
+        return list(range(len(before.keys)))
+    place = {key: number for number, key in enumerate(after.keys)}
+    return [place[key] for key in before.keys]
 
 
 def _numbers(judged: Judged, strict: Judged, before: Evaluation, after: Evaluation) -> Json:
@@ -237,8 +249,7 @@ def _numbers(judged: Judged, strict: Judged, before: Evaluation, after: Evaluati
         "flips": {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())},
         "noninferiority": judgement.non_inferiority(judged),
         "error_migration": judgement.error_migration(
-            [before.outcomes[key, 0].error_type for key in before.keys],
-            [after.outcomes[key, 0].error_type for key in before.keys],
+            before.errors, [after.errors[place] for place in _order(before, after)]
         ),
         "pooled_items": judgement.pooled_items(judged),
         "detectable_change": judgement.detectable(judged),

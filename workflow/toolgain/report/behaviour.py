@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import Any
 
 from toolgain.bfcl.categories import GROUPS, MUST_NOT_CALL, group_of
 from toolgain.report.sources import Outcome
@@ -34,7 +35,9 @@ class Behaviour:
     """(number of calls, answers before, answers after) of the single-turn items."""
 
 
-Measure = Callable[[Sequence[Outcome]], float | None]
+Columns = Mapping[str, Sequence[Any]]
+"""The fields of outcomes, each over all of them."""
+Measure = Callable[[Columns], float | None]
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,16 @@ def measured(outcomes: Iterable[Outcome]) -> Measured:
         scopes[group(group_of(outcome.category))].append(outcome)
     return Measured(
         {
-            name: tuple(measure(part) for _, _, measure, _ in _MEASURES)
+            name: _values(dict(zip(Outcome._fields, zip(*part, strict=True), strict=True)))
             for name, part in scopes.items()
             if part
         },
         _histogram(every),
     )
+
+
+def _values(outcomes: Columns) -> tuple[float | None, ...]:
+    return tuple(measure(outcomes) for _, _, measure, _ in _MEASURES)
 
 
 def behaviour(before: Measured, after: Measured) -> Behaviour:
@@ -105,26 +112,24 @@ def _histogram(outcomes: Sequence[Outcome]) -> Counter[int]:
 
 
 def _flag(name: str) -> Measure:
-    def measure(outcomes: Sequence[Outcome]) -> float | None:
-        flagged = [outcome.flags for outcome in outcomes if outcome.flags]
-        return sum(name in flags for flags in flagged) if outcomes else None
+    return lambda outcomes: sum(name in flags for flags in filter(None, outcomes["flags"]))
+
+
+def _share(declined: bool, of: Callable[[str], bool]) -> Measure:
+    """The share of the answers in the categories `of` that hold no call, or that hold one."""
+
+    def measure(outcomes: Columns) -> float | None:
+        pairs = zip(outcomes["calls"], outcomes["category"], strict=True)
+        chosen = [calls for calls, category in pairs if calls is not None and of(category)]
+        none = chosen.count(0)
+        return 100 * (none if declined else len(chosen) - none) / len(chosen) if chosen else None
 
     return measure
 
 
-def _share(part: Callable[[Outcome], bool], of: Callable[[Outcome], bool]) -> Measure:
-    def measure(outcomes: Sequence[Outcome]) -> float | None:
-        chosen = [outcome for outcome in outcomes if outcome.calls is not None and of(outcome)]
-        return 100 * fmean([part(outcome) for outcome in chosen]) if chosen else None
-
-    return measure
-
-
-def _average(
-    attribute: str, average: Callable[[list[float]], float] = fmean
-) -> Callable[[Sequence[Outcome]], float | None]:
-    def measure(outcomes: Sequence[Outcome]) -> float | None:
-        values = [x for o in outcomes if (x := getattr(o, attribute)) is not None]
+def _average(attribute: str, average: Callable[[list[float]], float] = fmean) -> Measure:
+    def measure(outcomes: Columns) -> float | None:
+        values = [value for value in outcomes[attribute] if value is not None]
         # A harness folder that others made holds no counts: zeros everywhere.
         return average(values) if any(values) else None
 
@@ -136,9 +141,9 @@ def _slowest(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
 
 
-def _tokens_per_solved(outcomes: Sequence[Outcome]) -> float | None:
-    tokens = [o.completion_tokens for o in outcomes if o.completion_tokens is not None]
-    solved = sum(outcome.valid for outcome in outcomes)
+def _tokens_per_solved(outcomes: Columns) -> float | None:
+    tokens = [count for count in outcomes["completion_tokens"] if count is not None]
+    solved = sum(outcomes["valid"])
     return sum(tokens) / solved if any(tokens) and solved else None
 
 
@@ -147,19 +152,19 @@ _MEASURES: tuple[tuple[str, str, Measure, int], ...] = (
     (
         "Declines, % of answers",
         "decline",
-        _share(lambda o: o.calls == 0, lambda o: True),
+        _share(True, lambda category: True),
         1,
     ),
     (
         "Declines where a call was wanted, %",
         "decline",
-        _share(lambda o: o.calls == 0, lambda o: o.category not in MUST_NOT_CALL),
+        _share(True, lambda category: category not in MUST_NOT_CALL),
         1,
     ),
     (
         "Calls where no tool fits, %",
         "overcall",
-        _share(lambda o: o.calls != 0, lambda o: o.category in MUST_NOT_CALL),
+        _share(False, lambda category: category in MUST_NOT_CALL),
         1,
     ),
     ("Unparsed calls", "unparsed", _flag("unparsed_call"), 0),

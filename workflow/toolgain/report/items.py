@@ -122,16 +122,19 @@ def pack(
     Where they do not fit, long answers are cut, then the tools of all items are left out; the
     notes say so. The full text stays in the evaluation folders.
     """
-    keys = _ordered({key for outcomes in sides.values() for key in outcomes})
+    keys = _ordered(set().union(*sides.values()))
     everything = [outcome for outcomes in sides.values() for outcome in outcomes.values()]
     answers = [len(outcome.answer) for outcome in everything]
     longest_text = max([*answers, *(len(outcome.message) for outcome in everything)], default=0)
+    # A limit above the longest text cuts nothing: the one before it did not fit either.
+    limits = [longest for longest in ANSWER_LIMITS if longest is None or longest < longest_text]
+    least = {
+        longest: sum(min(length, longest or length) + LEAST_OF_SIDE for length in answers)
+        for longest in limits
+    }
     for tools in (True, False):
-        for longest in ANSWER_LIMITS:
-            if longest is not None and longest >= longest_text:
-                continue  # It cuts nothing: the limit before it did not fit either.
-            least = sum(min(length, longest or length) for length in answers)
-            if _too_long(least + LEAST_OF_SIDE * len(answers), limit):
+        for longest in limits:
+            if _too_long(least[longest], limit):
                 continue
             text = _encoded(keys, sides, questions, longest, tools, limit)
             if text is not None and len(text) <= limit:

@@ -8,8 +8,11 @@ import csv
 import gzip
 import json
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from toolgain.errors import UserError
@@ -208,21 +211,20 @@ class _Reader:
 
     def _outcomes(self, path: Path) -> dict[Key, Outcome]:
         csv.field_size_limit(LONGEST_FIELD)
-        grouped: dict[Key, list[dict[str, str]]] = {}
+        rows: list[list[str]] = []
         try:
             with path.open(encoding="utf-8", errors="replace", newline="") as file:
-                # csv refuses NUL in older Pythons; no answer needs it.
-                lines = csv.reader(line.replace("\0", "\N{SYMBOL FOR NULL}") for line in file)
-                columns = next(lines, [])
-                for cells in filter(None, lines):
-                    row = dict(zip(columns, cells, strict=False))
-                    key = (row["category"], row["id"], int(row.get("occurrence") or 0))
-                    grouped.setdefault(key, []).append(row)
+                # What stands before an error is kept.
+                rows.extend(filter(None, csv.reader(file)))
         except FileNotFoundError:
             self.missing.append(f"{_shown(path)} is missing: single items are not shown.")
-        except (OSError, KeyError, ValueError, csv.Error) as error:
+        except (OSError, csv.Error) as error:
             self.missing.append(f"{_shown(path)} cannot be read ({error}).")
-        return {key: _outcome(key, rows) for key, rows in grouped.items()}
+        try:
+            return _by_item(rows)
+        except (KeyError, ValueError) as error:
+            self.missing.append(f"{_shown(path)} cannot be read ({error}).")
+            return {}
 
     def _questions(self, path: Path) -> dict[Key, Question]:
         found: dict[Key, Question] = {}
@@ -241,33 +243,72 @@ class _Reader:
         return found
 
 
-def _outcome(key: Key, rows: list[dict[str, str]]) -> Outcome:
-    first = rows[0]
-    valid = [_float(row.get("valid")) == 1 for row in rows]
-    strict = [_float(row.get("strict_valid", row.get("valid"))) == 1 for row in rows]
-    return Outcome(
-        *key,
-        valid=sum(valid) / len(rows),
-        strict=sum(strict) / len(rows),
-        error=first.get("error_type") or ("" if valid[0] else "not given"),
-        message=first.get("error_message") or "",
-        answer=first.get("answer") or "",
-        expected=first.get("expected") or "",
-        calls=None if (calls := _float(first.get("calls"))) is None else int(calls),
-        flags=tuple(filter(None, (first.get("flags") or "").split(";"))),
-        prompt_tokens=_mean(rows, "prompt_tokens"),
-        completion_tokens=_mean(rows, "completion_tokens"),
-        latency=_mean(rows, "latency_s"),
-        finish=first.get("finish_reason") or "",
-        repeats=tuple(valid) if len(rows) > 1 else (),
+def _by_item(rows: list[list[str]]) -> dict[Key, Outcome]:
+    """The outcomes in a table whose first row names the columns.
+
+    Made column by column: with 200 runs, row by row takes twice as long.
+    """
+    names, *cells = rows or [[]]
+    if not cells:
+        return {}
+    table = dict(zip(names, zip_longest(*cells, fillvalue=""), strict=False))
+    absent = ("",) * len(cells)
+
+    def text(name: str) -> Sequence[str]:
+        return table.get(name, absent)
+
+    def numbers(name: str) -> Iterable[float | None]:
+        return map(_float, text(name))
+
+    valid = [value == 1 for value in numbers("valid")]
+    strict = [value == 1 for value in numbers("strict_valid")] if "strict_valid" in table else valid
+    answers = list(
+        map(
+            Outcome,
+            table["category"],
+            table["id"],
+            [int(number or 0) for number in text("occurrence")],
+            map(float, valid),
+            map(float, strict),
+            [
+                error or ("" if right else "not given")
+                for error, right in zip(text("error_type"), valid, strict=True)
+            ],
+            text("error_message"),
+            text("answer"),
+            text("expected"),
+            [None if calls is None else int(calls) for calls in numbers("calls")],
+            [tuple(filter(None, flags.split(";"))) for flags in text("flags")],
+            numbers("prompt_tokens"),
+            numbers("completion_tokens"),
+            numbers("latency_s"),
+            text("finish_reason"),
+        )
     )
+    found = {answer.key: answer for answer in answers}
+    return found if len(found) == len(answers) else _over_repeats(answers)
 
 
-def _mean(rows: list[dict[str, str]], column: str) -> float | None:
-    if len(rows) == 1:
-        return _float(rows[0].get(column))
-    values = [x for row in rows if (x := _float(row.get(column))) is not None]
-    return sum(values) / len(values) if values else None
+def _over_repeats(answers: Iterable[Outcome]) -> dict[Key, Outcome]:
+    grouped: dict[Key, list[Outcome]] = {}
+    for answer in answers:
+        grouped.setdefault(answer.key, []).append(answer)
+    return {
+        key: repeats[0]._replace(
+            valid=fmean(answer.valid for answer in repeats),
+            strict=fmean(answer.strict for answer in repeats),
+            prompt_tokens=_mean(answer.prompt_tokens for answer in repeats),
+            completion_tokens=_mean(answer.completion_tokens for answer in repeats),
+            latency=_mean(answer.latency for answer in repeats),
+            repeats=tuple(answer.valid == 1 for answer in repeats) if len(repeats) > 1 else (),
+        )
+        for key, repeats in grouped.items()
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _float(text: str | None) -> float | None:

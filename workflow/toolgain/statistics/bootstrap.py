@@ -74,6 +74,18 @@ class Change:
     """(4, R) acceleration of the BCa interval."""
     strata: tuple["Stratum", ...]
 
+    def of(self, pair: int) -> "Change":
+        """The change of one pair alone: R is 1."""
+        chosen = slice(pair, pair + 1)
+        return Change(
+            self.estimate[:, chosen],
+            self.error[:, chosen],
+            np.ascontiguousarray(self.draws[:, :, chosen]),
+            np.ascontiguousarray(self.draw_errors[:, :, chosen]),
+            self.skew[:, chosen],
+            tuple(stratum.of(chosen) for stratum in self.strata),
+        )
+
 
 @dataclass(frozen=True)
 class Stratum:
@@ -87,6 +99,9 @@ class Stratum:
     unit: Floats
     """(4,) the variance that it would add if each item's change had variance 1 and two items of
     a cluster the correlation `PRIOR_CORRELATION`."""
+
+    def of(self, pairs: slice) -> "Stratum":
+        return Stratum(self.clusters, self.variance[:, pairs], self.fourth[:, pairs], self.unit)
 
 
 def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
@@ -172,12 +187,12 @@ def _products(drawn: Singles, factors: Sequence[Singles]) -> list[Singles]:
     In blocks of draws that all factors are multiplied by while they are in the processor's cache:
     reading `drawn` from memory once for each factor takes several times as long.
     """
-    products = [np.empty((len(drawn), factor.shape[1]), np.float32) for factor in factors]
+    side_by_side = np.hstack(factors)
+    products = np.empty((len(drawn), side_by_side.shape[1]), np.float32)
     for start in range(0, len(drawn), BLOCK):
-        block = slice(start, start + BLOCK)
-        for factor, product in zip(factors, products, strict=True):
-            np.matmul(drawn[block], factor, out=product[block])
-    return products
+        np.matmul(drawn[start : start + BLOCK], side_by_side, out=products[start : start + BLOCK])
+    ends = np.cumsum([factor.shape[1] for factor in factors])
+    return np.split(products, ends[:-1], axis=1)
 
 
 def _unit(owner: NDArray[np.intp], shares: Floats) -> Floats:

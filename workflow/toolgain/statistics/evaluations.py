@@ -1,9 +1,10 @@
 """Read an evaluation, ours or a plain harness folder, as the table that statistics need."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.errors import UserError
 from toolgain.evaluation import record
-from toolgain.evaluation.record import ItemOutcome
 from toolgain.files import read_json
 from toolgain.statistics.pairs import Design, design
 
 Key = tuple[str, str, int]
+Columns = Mapping[str, Sequence[Any]]
 Floats = NDArray[np.float64]
 
 
@@ -27,8 +28,20 @@ class Evaluation:
 
     folder: Path
     subject: str
-    outcomes: Mapping[tuple[Key, int], ItemOutcome]
-    """By (category, id, occurrence) and repeat, in data order."""
+    keys: Sequence[Key]
+    """The n items in data order: category, id and occurrence."""
+    clusters: Sequence[str]
+    """The name of each item's cluster."""
+    right: Floats
+    """(n, repeats) 1 where the answer was right."""
+    strictly_right: Floats
+    """(n, repeats) 1 where the answer was right by the strict count."""
+    errors: Sequence[str]
+    """The error type of each item's first answer; empty where it was right."""
+    answers: int
+    """n times repeats, unless the evaluation was cut short."""
+    flags: Counter[str]
+    """How many of the answers carry a flag."""
     summary: Mapping[str, Any]
     """Empty for a plain harness folder."""
     manifest: Mapping[str, Any]
@@ -39,19 +52,9 @@ class Evaluation:
         """Whether this is a harness folder without a record of ours."""
         return not self.manifest
 
-    @cached_property
-    def keys(self) -> list[Key]:
-        """The items in data order."""
-        return list(dict.fromkeys(key for key, _ in self.outcomes))
-
-    @cached_property
-    def repeats(self) -> int:
-        return 1 + max((repeat for _, repeat in self.outcomes), default=0)
-
     @property
-    def items(self) -> list[ItemOutcome]:
-        """The first repeat of each item."""
-        return [self.outcomes[key, 0] for key in self.keys]
+    def repeats(self) -> int:
+        return int(self.right.shape[1])
 
     @property
     def valid(self) -> bool:
@@ -72,37 +75,17 @@ class Evaluation:
         """The subset's description; None for the full set."""
         drawn: Mapping[str, Any] | None = self.summary.get("subset")
         if drawn is None and self.plain and len(self.keys) < sum(POPULATION.values()):
-            drawn = {"items": dict(Counter(key[0] for key in self.keys))}
+            drawn = {"items": dict(Counter(category for category, _, _ in self.keys))}
         return drawn
 
     @cached_property
     def design(self) -> Design:
         """Categories and clusters of the items."""
-        items = self.items
-        return design([item.category for item in items], [item.cluster for item in items])
-
-    @cached_property
-    def right(self) -> Floats:
-        """(n, repeats) 1 where the answer was right."""
-        return self._matrix([outcome.valid for outcome in self._rows])
-
-    @cached_property
-    def strictly_right(self) -> Floats:
-        """(n, repeats) 1 where the answer was right by the strict count."""
-        return self._matrix([outcome.strict_valid for outcome in self._rows])
-
-    @property
-    def _rows(self) -> list[ItemOutcome]:
-        """All repeats of the first item, then of the next."""
-        return [self.outcomes[key, repeat] for key in self.keys for repeat in range(self.repeats)]
-
-    def _matrix(self, values: list[bool]) -> Floats:
-        return np.array(values, dtype=float).reshape(len(self.keys), self.repeats)
+        return design([category for category, _, _ in self.keys], self.clusters)
 
     def share(self, flag: str) -> float:
-        """The share of questions that carry `flag`."""
-        carrying = sum(flag in outcome.flags for outcome in self.outcomes.values())
-        return carrying / max(len(self.outcomes), 1)
+        """The share of answers that carry `flag`."""
+        return self.flags[flag] / max(self.answers, 1)
 
 
 def read(folder: Path, bfcl_env: Path) -> Evaluation:
@@ -114,7 +97,7 @@ def read(folder: Path, bfcl_env: Path) -> Evaluation:
     if not folder.is_dir():
         raise UserError(f"evaluation: {folder} is not a folder.")
     if (folder / record.ITEMS).exists():
-        outcomes = record.read_items(folder)
+        columns: Columns = record.read_columns(folder, _READ)
         summary = read_json(folder / record.SUMMARY, "evaluation")
         manifest = read_json(folder / record.MANIFEST, "evaluation")
         for name, value in ((record.SUMMARY, summary), (record.MANIFEST, manifest)):
@@ -124,38 +107,76 @@ def read(folder: Path, bfcl_env: Path) -> Evaluation:
                     "(schema 1)."
                 )
     elif (folder / "result").is_dir():
-        outcomes, summary, manifest = _harness(folder, bfcl_env), {}, {}
+        columns, summary, manifest = _harness(folder, bfcl_env), {}, {}
     else:
         raise UserError(
             f"evaluation: {folder} is neither an evaluation of toolgain (items.csv, summary.json, "
             "manifest.json) nor a harness folder (result/ and score/)."
         )
-    subject = str(manifest.get("subject") or folder.resolve().name)
-    evaluation = Evaluation(folder, subject, _table(folder, outcomes), summary, manifest)
+    evaluation = _evaluation(folder, columns, summary, manifest)
     _check(evaluation)
     return evaluation
 
 
-def _harness(folder: Path, bfcl_env: Path) -> list[ItemOutcome]:
+_READ = (
+    "category",
+    "id",
+    "occurrence",
+    "repeat",
+    "cluster",
+    "valid",
+    "strict_valid",
+    "error_type",
+    "flags",
+)
+
+
+def _harness(folder: Path, bfcl_env: Path) -> Columns:
     from toolgain.bfcl import results
     from toolgain.bfcl.data import installed_data
 
-    return results.outcomes(folder, results.items_of(folder, installed_data(bfcl_env)))
+    outcomes = results.outcomes(folder, results.items_of(folder, installed_data(bfcl_env)))
+    return {name: [getattr(outcome, name) for outcome in outcomes] for name in _READ}
 
 
-def _table(folder: Path, outcomes: list[ItemOutcome]) -> dict[tuple[Key, int], ItemOutcome]:
-    table: dict[tuple[Key, int], ItemOutcome] = {}
-    for outcome in outcomes:
-        if outcome.category not in POPULATION:
-            raise UserError(
-                f"evaluation: {folder} holds the category {outcome.category!r}, which is not one "
-                "of BFCL v3's 17 scored ones; another version of BFCL cannot be compared."
-            )
-        place = (outcome.key, outcome.repeat)
-        if place in table:
-            raise UserError(f"evaluation: {folder} holds item {outcome.key} twice.")
-        table[place] = outcome
-    return table
+def _evaluation(
+    folder: Path, columns: Columns, summary: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> Evaluation:
+    keys = list(zip(columns["category"], columns["id"], columns["occurrence"], strict=True))
+    first: dict[Key, int] = {}
+    for row, key in enumerate(keys):
+        first.setdefault(key, row)
+    place = {key: number for number, key in enumerate(first)}
+    item = np.array([place[key] for key in keys], dtype=np.intp)
+    repeat = np.array(columns["repeat"], dtype=np.intp)
+    shape = (len(place), int(repeat.max(initial=0)) + 1)
+    answered = np.zeros(shape, dtype=bool)
+    answered[item, repeat] = True
+    foreign = {category for category, _, _ in place} - set(POPULATION)
+    if foreign:
+        raise UserError(
+            f"evaluation: {folder} holds the category {min(foreign)!r}, which is not one "
+            "of BFCL v3's 17 scored ones; another version of BFCL cannot be compared."
+        )
+    if np.count_nonzero(answered) < len(keys):
+        twice = np.flatnonzero(np.bincount(item * shape[1] + repeat) > 1)[0] // shape[1]
+        raise UserError(f"evaluation: {folder} holds item {list(place)[twice]} twice.")
+    right, strictly_right = np.zeros(shape), np.zeros(shape)
+    right[item, repeat] = columns["valid"]
+    strictly_right[item, repeat] = columns["strict_valid"]
+    return Evaluation(
+        folder=folder,
+        subject=str(manifest.get("subject") or folder.resolve().name),
+        keys=list(first),
+        clusters=[columns["cluster"][row] for row in first.values()],
+        right=right,
+        strictly_right=strictly_right,
+        errors=[columns["error_type"][row] for row in first.values()],
+        answers=len(keys),
+        flags=Counter(chain.from_iterable(columns["flags"])),
+        summary=summary,
+        manifest=manifest,
+    )
 
 
 def _check(evaluation: Evaluation) -> None:
@@ -177,7 +198,7 @@ def _check(evaluation: Evaluation) -> None:
             f"evaluation: {folder} holds no items of {', '.join(missing)}; the official Overall "
             "needs all 17 categories."
         )
-    if len(evaluation.outcomes) != len(evaluation.keys) * evaluation.repeats:
+    if evaluation.answers != len(evaluation.keys) * evaluation.repeats:
         raise UserError(f"evaluation: {folder} is cut short: not every item is in every repeat.")
     stated = evaluation.summary.get("n", len(evaluation.keys))
     if stated != len(evaluation.keys):

@@ -44,11 +44,7 @@ class Judged:
 
     pair: Pair
     settings: Settings
-    resampling: Resampling
-
-    @cached_property
-    def change(self) -> Change:
-        return repeats.bootstrap(self.pair, self.resampling, self.settings.seed)
+    change: Change
 
     @cached_property
     def read(self) -> list[tuple[Interval, NDArray[np.bool_]]]:
@@ -66,12 +62,7 @@ class Judged:
     @cached_property
     def rows(self) -> tuple[Floats, Floats]:
         """(4,) Overall and groups before and after, in points."""
-        weights = 100 * weight_matrix()
-        design = self.pair.design
-        return (
-            weights @ accuracies(design, self.pair.before),
-            weights @ accuracies(design, self.pair.after),
-        )
+        return rows(self.pair)
 
     def line(self, row: int) -> Json:
         """Values, change, interval and p of one row."""
@@ -85,6 +76,19 @@ class Judged:
             "p": float(found.p[0]),
             "standard_error": 100 * float(self.change.error[row, 0]),
         }
+
+
+def judge(pairs: Sequence[Pair], settings: Settings, draws: Resampling) -> list[Judged]:
+    """Bootstrap each of `pairs`, which are of one design, with the same draws."""
+    changes = repeats.bootstrap(pairs, draws, settings.seed)
+    return [Judged(pair, settings, change) for pair, change in zip(pairs, changes, strict=True)]
+
+
+def rows(pair: Pair) -> tuple[Floats, Floats]:
+    """(4,) Overall and groups before and after, in points."""
+    weights = 100 * weight_matrix()
+    before, after = (accuracies(pair.design, values) for values in (pair.before, pair.after))
+    return weights @ before, weights @ after
 
 
 def resampling(design: Design, settings: Settings) -> Resampling:

@@ -82,6 +82,12 @@ class Pair:
         """(n,) item means after minus before, in [-1, 1]."""
         return self.after - self.before
 
+    def equals(self, other: "Pair") -> bool:
+        """Whether the outcomes are the same."""
+        return np.array_equal(self.baseline, other.baseline) and np.array_equal(
+            self.trained, other.trained
+        )
+
 
 def accuracies(design: Design, values: Floats) -> Floats:
     """(17,) mean of `values` by category."""

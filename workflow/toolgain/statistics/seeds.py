@@ -9,7 +9,7 @@ from scipy.special import ndtri, stdtrit
 
 from toolgain.statistics import bootstrap
 from toolgain.statistics.bootstrap import Resampling
-from toolgain.statistics.judgement import Judged, Settings, resampling, word
+from toolgain.statistics.judgement import Settings, judge, resampling, rows, word
 from toolgain.statistics.pairs import Pair
 
 Json = dict[str, Any]
@@ -73,19 +73,16 @@ def pooled(pairs: Sequence[Pair], settings: Settings, draws: Resampling | None =
     )
     if draws is None:
         draws = resampling(mean.design, settings)
-    judged = Judged(mean, settings, draws)
+    (judged,) = judge([mean], settings, draws)
     line = judged.line(0)
-    lines = [Judged(pair, settings, draws).rows for pair in pairs]
-    changes = np.array([after[0] - before[0] for before, after in lines])
+    changes = np.array([after[0] - before[0] for before, after in map(rows, pairs)])
     between = float(changes.var(ddof=1))
     # What the runs' changes would vary by if runs differed item by item only.
     # Standard errors need no draws.
     one_draw = bootstrap.resample(mean.design, 1, settings.seed)
-    apart = [
-        bootstrap.bootstrap(mean.design, (pair.after - mean.after)[:, None], one_draw).error[0, 0]
-        for pair in pairs
-    ]
-    by_items = sum((100 * float(error)) ** 2 for error in apart) / (runs - 1)
+    apart = np.stack([pair.after - mean.after for pair in pairs], axis=1)
+    errors = bootstrap.bootstrap(mean.design, apart, one_draw).error[0]
+    by_items = float(((100 * errors) ** 2).sum()) / (runs - 1)
     spread = Spread(
         items=line["standard_error"],
         reach_of_items=(line["ci95"][1] - line["ci95"][0]) / 2,
