@@ -15,7 +15,7 @@ import pytest
 from opened import Opened
 from scenarios import SCENARIOS
 
-from toolgain.report import wording
+from toolgain.report import render, sources, wording
 
 Open = Callable[..., Opened]
 Report = Callable[[str], Path]
@@ -162,6 +162,25 @@ def test_several_runs_have_a_row_each_and_a_mean(report: Report, open_page: Open
     flips = comparison["runs"]["seed2"]["flips"]
     assert counts.inner_text() == str(flips["gained"] + flips["lost"]) != first
     assert opened.page.locator("#training .of-run:visible [data-chart=reward] svg").count() == 1
+
+
+def test_of_many_runs_a_page_holds_the_items_of_the_first(
+    report: Report, open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = report("several_runs").parent
+    for module in (render, sources):
+        monkeypatch.setattr(module, "RUNS_WITH_ITEMS", 2)
+    render.run(results / "comparison.json", results, {}, tmp_path / "report.html")
+    opened = open_page(tmp_path / "report.html").ready()
+    assert "Here are the items of 2 of 3 runs" in opened.text("#items")
+    opened.page.select_option("#run-picker", "seed3")
+    assert not opened.page.locator(".item").count()
+    assert "results/evaluations/seed3/items.csv" in opened.text("#items-state")
+    # What the comparison counted is there for every run.
+    assert opened.page.locator("#behaviour .of-run:visible table").count()
+    assert opened.page.locator(".of-run:visible .matrix").count() == 1
+    opened.page.select_option("#run-picker", "seed2")
+    assert opened.page.locator(".item").count()
 
 
 def test_a_subset_is_stamped(report: Report, open_page: Open) -> None:

@@ -408,3 +408,30 @@ def test_anchors_all_say_what_makes_them_not_comparable() -> None:
     for anchor in comparison.anchors():
         assert {"model", "overall", "conditions", "source"} <= set(anchor)
         assert anchor["not_comparable"]
+
+
+def test_a_refused_comparison_describes_both_sides_all_the_same(
+    tmp_path: Path, compare: Compare
+) -> None:
+    baseline = write(tmp_path / "baseline", random_rows(0.4, 1))
+    trained = write(tmp_path / "grpo", random_rows(0.5, 2), comparable={"chat_template": "other"})
+    result = compare(baseline, trained)
+    run = result["runs"]["grpo"]
+    assert run["verdict"] == result["verdict"] == "not_comparable"
+    assert "overall" not in run
+    assert run["n"] == 4441
+    assert run["flips"]["gained"] > 0
+    assert run["trained"]["behaviour"]["scopes"]["all"]["calls"] == 1
+
+
+def test_an_item_counts_as_right_in_the_table_of_errors_when_all_its_repeats_are(
+    tmp_path: Path, compare: Compare
+) -> None:
+    once = rows(every(2), SUBSET)
+    again = [row._replace(repeat=1) for row in once]
+    wrong = again[0]._replace(valid=False, strict_valid=False, error_type="cannot_find_match")
+    baseline = write(tmp_path / "baseline", [*once, *again])
+    trained = write(tmp_path / "grpo", [*once, wrong, *again[1:]])
+    run = compare(baseline, trained)["runs"]["grpo"]
+    assert run["flips"] == {"gained": 0, "lost": 1}
+    assert run["error_migration"]["correct"]["cannot_find_match"] == 1

@@ -16,7 +16,7 @@ from toolgain.bfcl.categories import CATEGORIES
 from toolgain.errors import UserError
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
-from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, change_of, flips, migration, pack
+from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack
 from toolgain.report.sources import Evaluation, Outcome, Question, Run, Sources
 from toolgain.report.trust import shown
 
@@ -125,29 +125,33 @@ def test_every_category_is_explained_and_every_reference_leads_to_a_term() -> No
 # -- items
 
 
-def test_flips_and_matrix_of_errors() -> None:
-    before = numbered([outcome(True), outcome(False), outcome(True), outcome(False, "type_error")])
-    after = numbered([outcome(True), outcome(True), outcome(False, "new"), outcome(False, "new")])
-    found = flips(before, after)
-    assert (found.gained, found.lost, found.right, found.wrong) == (1, 1, 1, 1)
-    matrix = migration(before, after)
-    assert matrix.kinds == ("correct", "new", "type_error", "value_error:string")
-    assert matrix.counts[0] == (1, 1, 0, 0)
-    assert sum(map(sum, matrix.counts)) == 4
-    assert ("value_error:string", "correct", 1) in matrix.moves(9)
+def test_the_matrix_of_errors_is_the_comparisons_table() -> None:
+    matrix = migration(
+        {
+            "correct": {"correct": 5, "new": 1},
+            "type_error": {"new": 2},
+            "value_error": {"correct": 3},
+        }
+    )
+    assert matrix is not None
+    assert matrix.kinds == ("correct", "new", "value_error", "type_error")
+    assert matrix.counts[0] == (5, 1, 0, 0)
+    assert sum(map(sum, matrix.counts)) == 11
+    assert matrix.moves(2) == [("value_error", "correct", 3), ("type_error", "new", 2)]
 
 
 def test_many_kinds_of_errors_are_taken_together() -> None:
-    before = numbered([outcome(False, f"kind {place:02d}") for place in range(40)])
-    matrix = migration(before, before)
+    matrix = migration({f"kind {number:02d}": {f"kind {number:02d}": 1} for number in range(40)})
+    assert matrix is not None
     assert len(matrix.kinds) == 14
     assert matrix.kinds[-1] == "other errors"
     assert sum(map(sum, matrix.counts)) == 40
 
 
-def test_with_repeats_the_mean_decides() -> None:
-    assert change_of(outcome(True, valid=0.5), outcome(True, valid=1.0)) == "gained"
-    assert change_of(outcome(True, valid=0.5), outcome(True, valid=0.5)) == "wrong"
+@pytest.mark.parametrize("table", [None, [], {}, {"correct": 3}, {"correct": {"correct": "x"}}])
+def test_a_broken_table_of_errors_is_no_matrix_or_an_empty_one(table: object) -> None:
+    matrix = migration(table)
+    assert matrix is None or matrix.counts == ((0,),)
 
 
 def unpacked(text: str) -> dict[str, Any]:
@@ -162,6 +166,7 @@ def test_embedded_items_are_whole() -> None:
         {"baseline": {key: outcome(True, answer='[{"f": {"a": NaN}}]')}, "grpo": {}},
         {key: Question([[{"role": "user", "content": "\ud800 hello"}]], [tool], None)},
         10**6,
+        runs=1,
     )
     data = unpacked(packed.text)
     assert data["sides"] == ["baseline", "grpo"]
@@ -180,16 +185,33 @@ def test_long_answers_are_cut_so_that_the_page_stays_small() -> None:
     draw = random.Random(1)
     long = "".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(100_000))
     before = numbered([outcome(False, answer=long) for _ in range(5)])
-    packed = pack({"baseline": before}, {}, 60_000)
+    packed = pack({"baseline": before}, {}, 60_000, runs=0)
     assert len(packed.text) <= 60_000
     limit = next(n for n in ANSWER_LIMITS if n and f"above {n} characters" in packed.notes[0])
     side = unpacked(packed.text)["items"][0][6][0]
     assert (len(side[4]), side[5]) == (limit, 100_000)
 
 
+def test_of_many_runs_the_first_are_embedded() -> None:
+    import random
+
+    draw = random.Random(1)
+
+    def side() -> dict[tuple[str, str, int], Outcome]:
+        return numbered([outcome(False, answer=f"{draw.random()}" * 12) for _ in range(100)])
+
+    sides = {"baseline": side(), **{f"run{number}": side() for number in range(8)}}
+    packed = pack(sides, {}, 10_000, runs=30)
+    assert len(packed.text) <= 10_000
+    shown = unpacked(packed.text)["sides"]
+    assert shown == list(sides)[: len(shown)]
+    assert 2 <= len(shown) < len(sides)
+    assert f"the items of {len(shown) - 1} of 30 runs" in packed.notes[-1]
+
+
 def test_runaway_answers_do_not_take_for_ever() -> None:
     before = numbered([outcome(False, answer="x" * 2_000_000) for _ in range(20)])
-    packed = pack({"baseline": before}, {}, 200_000)
+    packed = pack({"baseline": before}, {}, 200_000, runs=0)
     assert len(packed.text) <= 200_000
     assert packed.notes
 
@@ -201,7 +223,7 @@ def test_an_answer_takes_at_least_what_is_reckoned_with(text: str, calls: int | 
         True, answer=text, calls=calls, finish="",
         prompt_tokens=None, completion_tokens=None, latency=None,
     )  # fmt: skip
-    packed = pack({"baseline": {least.key: least}}, {}, 10**6)
+    packed = pack({"baseline": {least.key: least}}, {}, 10**6, runs=0)
     (side,) = unpacked(packed.text)["items"][0][6]
     written = json.dumps(side, ensure_ascii=False, separators=(",", ":"))
     assert len(written) >= LEAST_OF_SIDE + len(text)
@@ -212,7 +234,7 @@ def test_items_are_in_the_order_of_the_data() -> None:
         (c, i, 0): outcome(True) for c, i in
         [("java", "java_1"), ("simple", "simple_10"), ("simple", "simple_9")]
     }  # fmt: skip
-    rows = unpacked(pack({"baseline": outcomes}, {}, 10**6).text)["items"]
+    rows = unpacked(pack({"baseline": outcomes}, {}, 10**6, runs=0).text)["items"]
     assert [row[1] for row in rows] == ["simple_9", "simple_10", "java_1"]
 
 

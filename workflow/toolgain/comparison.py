@@ -16,7 +16,7 @@ from toolgain.config import ComparisonSection
 from toolgain.errors import ExitCode, NotValidError, UserError
 from toolgain.evaluation.record import CONTEXT_OVERFLOW, INFERENCE_ERROR
 from toolgain.files import read_json, write_json
-from toolgain.statistics import comparable, evaluations, judgement, power, repeats, seeds
+from toolgain.statistics import behaviour, comparable, evaluations, judgement, power, repeats, seeds
 from toolgain.statistics.bootstrap import Resampling
 from toolgain.statistics.evaluations import Evaluation
 from toolgain.statistics.judgement import Judged, Settings
@@ -143,9 +143,10 @@ def compare(
             "reasons": [reason.record() for reason in refusals[name]],
             "equal": comparable.equal(before, after),
             "trained": _origin(after),
+            **_moves(before, after),
         }
         if name in judged:
-            runs[name] = {**_numbers(judged[name], strictly[name], before, after), **state}
+            runs[name] = {**_numbers(judged[name], strictly[name]), **state}
         else:
             runs[name] = {"verdict": "not_comparable", **state}
     pooled = None
@@ -225,35 +226,39 @@ def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
     ours, theirs = (
         (before.strictly_right, after.strictly_right) if strict else (before.right, after.right)
     )
-    return Pair(before.design, ours, theirs[_order(before, after)])
+    if after.keys != before.keys:
+        place = {key: number for number, key in enumerate(after.keys)}
+        theirs = theirs[[place[key] for key in before.keys]]
+    return Pair(before.design, ours, theirs)
 
 
-def _order(before: Evaluation, after: Evaluation) -> list[int]:
-    """Where the baseline's items stand in the other evaluation."""
-    if after.keys == before.keys:
-        return list(range(len(before.keys)))
-    place = {key: number for number, key in enumerate(after.keys)}
-    return [place[key] for key in before.keys]
-
-
-def _numbers(judged: Judged, strict: Judged, before: Evaluation, after: Evaluation) -> Json:
+def _numbers(judged: Judged, strict: Judged) -> Json:
     line = judgement.overall(judged)
-    change = judged.pair.change
     return {
         "verdict": judgement.word(*line["ci95"]),
-        "n": len(change),
         "overall": line,
         "groups": judgement.groups(judged),
         "categories": judgement.categories(judged),
         "strict_overall": strict.line(0),
-        "flips": {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())},
         "noninferiority": judgement.non_inferiority(judged),
-        "error_migration": judgement.error_migration(
-            before.errors, [after.errors[place] for place in _order(before, after)]
-        ),
         "pooled_items": judgement.pooled_items(judged),
         "detectable_change": judgement.detectable(judged),
         "noise_floor": repeats.noise_floor(judged.pair, line["delta"]),
+    }
+
+
+def _moves(before: Evaluation, after: Evaluation) -> Json:
+    """How the items moved that both sides have: described, not judged."""
+    place = {key: number for number, key in enumerate(after.keys)}
+    both = [(number, place[key]) for number, key in enumerate(before.keys) if key in place]
+    ours, theirs = [list(side) for side in zip(*both, strict=True)] if both else ([], [])
+    change = after.right.mean(axis=1)[theirs] - before.right.mean(axis=1)[ours]
+    return {
+        "n": len(both),
+        "flips": {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())},
+        "error_migration": judgement.error_migration(
+            [before.errors[item] for item in ours], [after.errors[item] for item in theirs]
+        ),
     }
 
 
@@ -264,6 +269,7 @@ def _origin(evaluation: Evaluation) -> Json:
         "digest": evaluation.weights.get("digest"),
         "name": evaluation.weights.get("name"),
         "plain": evaluation.plain,
+        "behaviour": behaviour.measured(evaluation.answers),
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.report.sources import Key, Outcome, Question
+from toolgain.report.wording import number
 
 CORRECT = "correct"
 OTHER = "other errors"
@@ -60,13 +61,8 @@ class Flips:
 
     gained: int
     lost: int
-    right: int
-    wrong: int
-
-    @property
-    def items(self) -> int:
-        """Number of paired items."""
-        return self.gained + self.lost + self.right + self.wrong
+    items: int
+    """Number of paired items."""
 
 
 @dataclass(frozen=True)
@@ -79,49 +75,80 @@ class ItemData:
     """What was cut so that the page stays small."""
 
 
-def kind_of(outcome: Outcome) -> str:
-    """The error type of an answer, `correct` where there is none."""
-    return CORRECT if outcome.valid == 1 else outcome.error or "not given"
+def flips(entry: Mapping[str, Any]) -> Flips | None:
+    """The gains and losses that the comparison counted for a run."""
+    counted = entry.get("flips")
+    if not isinstance(counted, dict):
+        return None
+    found = (counted.get("gained"), counted.get("lost"), entry.get("n"))
+    gained, lost, items = (round(number(value) or 0) for value in found)
+    return Flips(gained, lost, items)
 
 
-def flips(before: Mapping[Key, Outcome], after: Mapping[Key, Outcome]) -> Flips:
-    """Count gained, lost and unchanged items; with repeats, by the items' means."""
-    changes: Counter[str] = Counter()
-    for key, old in before.items():
-        if key in after:
-            changes[change_of(old, after[key])] += 1
-    return Flips(changes["gained"], changes["lost"], changes["right"], changes["wrong"])
-
-
-def change_of(before: Outcome, after: Outcome) -> str:
-    """`gained`, `lost`, `right` (both) or `wrong` (both)."""
-    if after.valid != before.valid:
-        return "gained" if after.valid > before.valid else "lost"
-    return "right" if after.valid == 1 else "wrong"
-
-
-def migration(before: Mapping[Key, Outcome], after: Mapping[Key, Outcome]) -> Matrix:
-    """The matrix of error types before and after, over the paired items."""
-    pairs = [(kind_of(old), kind_of(after[key])) for key, old in before.items() if key in after]
-    seen = Counter(kind for pair in pairs for kind in pair if kind != CORRECT)
+def migration(table: object) -> Matrix | None:
+    """The matrix of error types before and after, of the comparison's table of them."""
+    moves = [
+        (str(before), str(after), round(number(count) or 0))
+        for before, row in (table.items() if isinstance(table, dict) else ())
+        for after, count in (row.items() if isinstance(row, dict) else ())
+    ]
+    if not moves:
+        return None
+    seen: Counter[str] = Counter()
+    for before, after, count in moves:
+        seen[before] += count
+        seen[after] += count
+    del seen[CORRECT]
     ordered = sorted(seen, key=lambda kind: (-seen[kind], kind))
     kept = ordered[: LARGEST_MATRIX - 2] if len(ordered) > LARGEST_MATRIX - 1 else ordered
     kinds = (CORRECT, *kept, *([OTHER] if len(kept) < len(ordered) else []))
-    place = {kind: number for number, kind in enumerate(kinds)}
+    place = {kind: position for position, kind in enumerate(kinds)}
     last = len(kinds) - 1
-    cells = Counter((place.get(a, last), place.get(b, last)) for a, b in pairs)
+    cells: Counter[tuple[int, int]] = Counter()
+    for before, after, count in moves:
+        cells[place.get(before, last), place.get(after, last)] += count
     size = range(len(kinds))
     return Matrix(kinds, tuple(tuple(cells[i, j] for j in size) for i in size))
 
 
 def pack(
-    sides: Mapping[str, Mapping[Key, Outcome]], questions: Mapping[Key, Question], limit: int
+    sides: Mapping[str, Mapping[Key, Outcome]],
+    questions: Mapping[Key, Question],
+    limit: int,
+    runs: int,
 ) -> ItemData:
-    """Embed the answers of all `sides` (the baseline first) in at most `limit` characters.
+    """Embed the answers of `sides` in at most `limit` characters.
 
-    Where they do not fit, long answers are cut, then the tools of all items are left out; the
-    notes say so. The full text stays in the evaluation folders.
+    Where they do not fit, long answers are cut, then the tools of all items are left out, then
+    the later half of the runs; the notes say so. The full text stays in the evaluation folders.
+
+    Args:
+        sides: the baseline and the first runs, the primary one before the others.
+        questions: of the items.
+        limit: characters.
+        runs: number of all runs.
     """
+    names = list(sides)
+    while (packed := _packed({name: sides[name] for name in names}, questions, limit)) is None:
+        if len(names) <= 2:
+            return ItemData(
+                _encoded([], {name: {} for name in sides}, {}, None, False, limit) or "",
+                ("The items do not fit into this page; they are in the evaluation folders.",),
+            )
+        names = names[: max(2, len(names) // 2)]
+    shown = len(names) - 1
+    if shown == runs:
+        return packed
+    note = (
+        f"Here are the items of {shown} of {runs} runs; the others' are in their evaluation "
+        "folders."
+    )
+    return ItemData(packed.text, (*packed.notes, note))
+
+
+def _packed(
+    sides: Mapping[str, Mapping[Key, Outcome]], questions: Mapping[Key, Question], limit: int
+) -> ItemData | None:
     keys = _ordered(set().union(*sides.values()))
     everything = [outcome for outcomes in sides.values() for outcome in outcomes.values()]
     answers = [len(outcome.answer) for outcome in everything]
@@ -139,10 +166,7 @@ def pack(
             text = _encoded(keys, sides, questions, longest, tools, limit)
             if text is not None and len(text) <= limit:
                 return ItemData(text, tuple(_notes(longest, tools)))
-    return ItemData(
-        _encoded([], {name: {} for name in sides}, {}, None, False, limit) or "",
-        ("The items do not fit into this page; they are in the evaluation folders.",),
-    )
+    return None
 
 
 def _notes(longest: int | None, tools: bool) -> Iterable[str]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
 from toolgain.report import wording
-from toolgain.report.behaviour import Behaviour, Measured, behaviour, measured
+from toolgain.report.behaviour import Behaviour, behaviour
 from toolgain.report.cost import Cost, cost
 from toolgain.report.items import Flips, Matrix, flips, migration
 from toolgain.report.provenance import Provenance, provenance
-from toolgain.report.sources import Evaluation, Json, Run, Sources
+from toolgain.report.sources import Json, Run, Sources
 from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
 from toolgain.report.wording import limits, number
@@ -125,8 +125,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
     """The page of a comparison and what lies around it."""
     comparison = sources.comparison
     verdict = str(comparison.get("verdict", "unknown"))
-    baseline = measured(sources.baseline.outcomes.values())
-    runs = tuple(_run(name, sources, baseline) for name in ordered_runs(sources))
+    runs = tuple(_run(name, sources) for name in sources.runs)
     pooled = _dict(comparison.get("pooled"))
     head = _headline(comparison)
     subset = comparison.get("subset")
@@ -187,18 +186,10 @@ def _pooled_note(pooled: Json) -> str:
     )
 
 
-def ordered_runs(sources: Sources) -> list[str]:
-    """The names of the runs, the primary one first."""
-    primary = sources.comparison.get("primary")
-    return sorted(sources.runs, key=lambda name: name != primary)
-
-
-def _run(name: str, sources: Sources, baseline: Measured) -> RunPage:
+def _run(name: str, sources: Sources) -> RunPage:
     entry = _dict(_dict(sources.comparison.get("runs")).get(name))
     run = sources.runs[name]
     verdict = str(entry.get("verdict") or sources.comparison.get("verdict") or "unknown")
-    before, after = sources.baseline, run.evaluation
-    both = bool(before.outcomes and after.outcomes)
     overall = _change("overall", "overall", "Overall", _overall(entry))
     trained = training(run)
     return RunPage(
@@ -208,11 +199,13 @@ def _run(name: str, sources: Sources, baseline: Measured) -> RunPage:
         sentence=wording.headline(verdict, _overall(entry)),
         overall=overall,
         changes=tuple(_changes(entry, overall)),
-        flips=flips(before.outcomes, after.outcomes) if both else None,
-        matrix=migration(before.outcomes, after.outcomes) if both else None,
+        flips=flips(entry),
+        matrix=migration(entry.get("error_migration")),
         training=trained,
         beside=beside(trained, _sides(verdict, overall)) if trained else (),
-        behaviour=_behaviour(before, after, baseline) if both else None,
+        behaviour=behaviour(
+            _behaviour(sources.comparison.get("baseline")), _behaviour(entry.get("trained"))
+        ),
         held=_text(_dict(entry.get("noninferiority")).get("sentence")),
         same_weights=entry.get("aa") is True,
     )
@@ -224,11 +217,8 @@ def _sides(verdict: str, overall: Change) -> tuple[float, float] | None:
     return overall.baseline, overall.trained
 
 
-def _behaviour(before: Evaluation, after: Evaluation, baseline: Measured) -> Behaviour:
-    paired = [key for key in before.outcomes if key in after.outcomes]
-    if len(paired) < len(before.outcomes):
-        baseline = measured(before.outcomes[key] for key in paired)
-    return behaviour(baseline, measured(after.outcomes[key] for key in paired))
+def _behaviour(side: object) -> Json:
+    return _dict(_dict(side).get("behaviour"))
 
 
 def _overall(entry: Mapping[str, Any]) -> Json:

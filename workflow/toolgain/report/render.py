@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from toolgain.config import ReportSection
 from toolgain.files import write_text
 from toolgain.report import glossary, markdown, wording
 from toolgain.report.items import ItemData, pack
-from toolgain.report.model import Page, chart_data, ordered_runs, page
-from toolgain.report.sources import Sources, read
+from toolgain.report.model import Page, chart_data, page
+from toolgain.report.sources import RUNS_WITH_ITEMS, Sources, read
 from toolgain.report.training import contamination
 from toolgain.report.trust import shown
 
@@ -61,7 +62,7 @@ def _html(
     content: Page, sources: Sources, comparison: bytes, text: str, max_megabytes: float
 ) -> str:
     sides = {"baseline": sources.baseline.outcomes} | {
-        name: run.evaluation.outcomes for name, run in sources.runs.items()
+        name: run.evaluation.outcomes for name, run in islice(sources.runs.items(), RUNS_WITH_ITEMS)
     }
     values: dict[str, Any] = {
         "page": content,
@@ -79,7 +80,7 @@ def _html(
     template = _environment().get_template("page.html.j2")
     empty = template.render(values, items=ItemData("", ("x" * 200,)))
     room = int(max_megabytes * 1e6) - len(empty.encode("utf-8", "replace")) - 1000
-    items = pack(sides, sources.baseline.questions, room)
+    items = pack(sides, sources.baseline.questions, room, len(sources.runs))
     # A lone surrogate has no place in UTF-8.
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", template.render(values, items=items))
 
@@ -134,7 +135,7 @@ def _words(sources: Sources) -> dict[str, Any]:
         "categories": wording.CATEGORIES,
         "errors": wording.ERRORS,
         "flags": glossary.FLAGS,
-        "runs": ordered_runs(sources),
+        "runs": list(sources.runs),
     }
 
 

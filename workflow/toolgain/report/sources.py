@@ -24,6 +24,9 @@ SCHEMA = 1
 # Answers may be far above csv's default limit of 128 kB for a field.
 LONGEST_FIELD = 1 << 30
 
+RUNS_WITH_ITEMS = 20
+"""The items of so many runs are read, the primary run's first: a page holds no more."""
+
 Json = dict[str, Any]
 Key = tuple[str, str, int]
 
@@ -100,6 +103,7 @@ class Sources:
     comparison: Json
     baseline: Evaluation
     runs: dict[str, Run]
+    """The primary run first."""
     configs: dict[str, Any]
     model: Json
     missing: tuple[str, ...]
@@ -125,12 +129,12 @@ def read(comparison_file: Path, results: Path) -> Sources:
             f"comparison.json is of version {schema}, newer than the version {SCHEMA} that this "
             "report knows: parts of it may not be shown. Update toolgain for the whole of it."
         )
-    baseline = reader.evaluation(
-        "baseline", results, _dict(comparison.get("baseline")).get("path"), questions=True
-    )
+    baseline = reader.evaluation("baseline", results, comparison.get("baseline"), questions=True)
+    primary = comparison.get("primary")
+    ordered = sorted(comparison["runs"].items(), key=lambda run: run[0] != primary)
     runs = {
-        str(name): reader.run(str(name), results, _dict(entry))
-        for name, entry in comparison["runs"].items()
+        name: reader.run(name, results, _dict(entry), items=number < RUNS_WITH_ITEMS)
+        for number, (name, entry) in enumerate(ordered)
     }
     configs = {
         str(path.relative_to(results / "config").with_suffix("")): reader.json(path)
@@ -165,9 +169,15 @@ class _Reader:
         return {}
 
     def evaluation(
-        self, subject: str, results: Path, recorded: object, questions: bool
+        self,
+        subject: str,
+        results: Path,
+        side: object,
+        items: bool = True,
+        questions: bool = False,
     ) -> Evaluation:
         folder = results / "evaluations" / subject
+        recorded = _dict(side).get("path")
         if not folder.is_dir() and isinstance(recorded, str) and Path(recorded).is_dir():
             folder = Path(recorded)
         if not folder.is_dir():
@@ -180,12 +190,12 @@ class _Reader:
             subject,
             self.json(folder / "summary.json"),
             self.json(folder / "manifest.json"),
-            self._outcomes(folder / "items.csv"),
+            self._outcomes(folder / "items.csv") if items else {},
             self._questions(folder / "questions.jsonl.gz") if questions else {},
         )
 
-    def run(self, name: str, results: Path, entry: Json) -> Run:
-        evaluation = self.evaluation(name, results, entry.get("path"), questions=False)
+    def run(self, name: str, results: Path, entry: Json, items: bool) -> Run:
+        evaluation = self.evaluation(name, results, entry.get("trained"), items)
         folder = results / "runs" / name
         if not folder.is_dir():
             self.missing.append(
@@ -295,6 +305,9 @@ def _over_repeats(answers: Iterable[Outcome]) -> dict[Key, Outcome]:
         grouped.setdefault(answer.key, []).append(answer)
     return {
         key: repeats[0]._replace(
+            # Of the first that was wrong: an item counts as right when all its repeats were.
+            error=next(filter(None, (answer.error for answer in repeats)), ""),
+            message=next(filter(None, (answer.message for answer in repeats)), ""),
             valid=fmean(answer.valid for answer in repeats),
             strict=fmean(answer.strict for answer in repeats),
             prompt_tokens=_mean(answer.prompt_tokens for answer in repeats),

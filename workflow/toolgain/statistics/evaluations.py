@@ -15,6 +15,7 @@ from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.errors import UserError
 from toolgain.evaluation import record
 from toolgain.files import read_json
+from toolgain.statistics.behaviour import Answers
 from toolgain.statistics.pairs import Design, design
 
 Key = tuple[str, str, int]
@@ -37,11 +38,12 @@ class Evaluation:
     strictly_right: Floats
     """(n, repeats) 1 where the answer was right by the strict count."""
     errors: Sequence[str]
-    """The error type of each item's first answer; empty where it was right."""
-    answers: int
+    """The error type of each item's first wrong answer; empty where all were right."""
+    answers: Answers
+    rows: int
     """n times repeats, unless the evaluation was cut short."""
     flags: Counter[str]
-    """How many of the answers carry a flag."""
+    """How many of the rows carry a flag."""
     summary: Mapping[str, Any]
     """Empty for a plain harness folder."""
     manifest: Mapping[str, Any]
@@ -85,7 +87,7 @@ class Evaluation:
 
     def share(self, flag: str) -> float:
         """The share of answers that carry `flag`."""
-        return self.flags[flag] / max(self.answers, 1)
+        return self.flags[flag] / max(self.rows, 1)
 
 
 def read(folder: Path, bfcl_env: Path) -> Evaluation:
@@ -127,8 +129,15 @@ _READ = (
     "valid",
     "strict_valid",
     "error_type",
+    "calls",
     "flags",
+    "prompt_tokens",
+    "completion_tokens",
+    "latency_s",
 )
+
+
+_POSITION = {name: number for number, name in enumerate(CATEGORIES)}
 
 
 def _harness(folder: Path, bfcl_env: Path) -> Columns:
@@ -164,15 +173,35 @@ def _evaluation(
     right, strictly_right = np.zeros(shape), np.zeros(shape)
     right[item, repeat] = columns["valid"]
     strictly_right[item, repeat] = columns["strict_valid"]
+    errors = [""] * len(place)
+    for number, error in zip(item.tolist(), columns["error_type"], strict=True):
+        errors[number] = errors[number] or error
+    asked = np.maximum(np.bincount(item, minlength=len(place)), 1)
+
+    def mean(name: str) -> Floats:
+        return np.bincount(item, weights=columns[name], minlength=len(place)) / asked
+
+    def firsts(name: str) -> list[Any]:
+        return [columns[name][row] for row in first.values()]
+
     return Evaluation(
         folder=folder,
         subject=str(manifest.get("subject") or folder.resolve().name),
         keys=list(first),
-        clusters=[columns["cluster"][row] for row in first.values()],
+        clusters=firsts("cluster"),
         right=right,
         strictly_right=strictly_right,
-        errors=[columns["error_type"][row] for row in first.values()],
-        answers=len(keys),
+        errors=errors,
+        answers=Answers(
+            category=np.array([_POSITION[category] for category, _, _ in first], dtype=np.intp),
+            flags=firsts("flags"),
+            calls=np.array(firsts("calls"), dtype=np.intp),
+            right=mean("valid"),
+            prompt_tokens=mean("prompt_tokens"),
+            completion_tokens=mean("completion_tokens"),
+            latency=mean("latency_s"),
+        ),
+        rows=len(keys),
         flags=Counter(chain.from_iterable(columns["flags"])),
         summary=summary,
         manifest=manifest,
@@ -198,7 +227,7 @@ def _check(evaluation: Evaluation) -> None:
             f"evaluation: {folder} holds no items of {', '.join(missing)}; the official Overall "
             "needs all 17 categories."
         )
-    if evaluation.answers != len(evaluation.keys) * evaluation.repeats:
+    if evaluation.rows != len(evaluation.keys) * evaluation.repeats:
         raise UserError(f"evaluation: {folder} is cut short: not every item is in every repeat.")
     stated = evaluation.summary.get("n", len(evaluation.keys))
     if stated != len(evaluation.keys):

@@ -22,6 +22,7 @@ const Items = (() => {
   const errorTitle = (kind) => words.errors[kind] ?? kind;
   const keyOf = (row) => `${category(row)}/${row[ID]}/${row[OCCURRENCE]}`;
   const sides = (row) => [row[SIDES][0], row[SIDES][data.sides.indexOf(Page.run())]];
+  const holdsRun = () => data.sides.includes(Page.run());
   const kindOf = (side) => (side[VALID] === 1 ? "correct" : data.errors[side[ERROR]] || "not given");
 
   function changeOf(row) {
@@ -58,7 +59,7 @@ const Items = (() => {
     const stacks = text ? texts() : null;
     const counts = { changed: 0, gained: 0, lost: 0, right: 0, wrong: 0, all: 0 };
     found = [];
-    data.items.forEach((row, i) => {
+    if (holdsRun()) data.items.forEach((row, i) => {
       if (view.category && category(row) !== view.category) return;
       const [before, after] = sides(row);
       if (view.error && !(before && kindOf(before) === view.error) && !(after && kindOf(after) === view.error)) return;
@@ -109,11 +110,16 @@ const Items = (() => {
     }
     const state = byId("items-state");
     state.hidden = found.length > 0;
-    if (!found.length) state.textContent = data.items.length ? "No item fits these filters." : "This page holds no items.";
+    if (!found.length) state.textContent = emptiness();
     const pager = byId("pager");
     pager.hidden = pages < 2;
     byId("pages").textContent = `Page ${page + 1} of ${pages}`;
     for (const button of pager.querySelectorAll("button")) button.disabled = ["first", "previous"].includes(button.dataset.go) ? page === 0 : page === pages - 1;
+  }
+
+  function emptiness() {
+    if (!data.items.length) return "This page holds no items.";
+    return holdsRun() ? "No item fits these filters." : `This page does not hold the items of ${Page.run()}; results/evaluations/${Page.run()}/items.csv does.`;
   }
 
   function listed(index) {
