@@ -250,11 +250,11 @@ def _numbers(judged: Judged, strict: Judged) -> Json:
 def _moves(before: Evaluation, after: Evaluation) -> Json:
     """How the items moved that both sides have: described, not judged."""
     place = {key: number for number, key in enumerate(after.keys)}
-    both = [(number, place[key]) for number, key in enumerate(before.keys) if key in place]
-    ours, theirs = [list(side) for side in zip(*both, strict=True)] if both else ([], [])
+    ours = [number for number, key in enumerate(before.keys) if key in place]
+    theirs = [place[before.keys[number]] for number in ours]
     change = after.right.mean(axis=1)[theirs] - before.right.mean(axis=1)[ours]
     return {
-        "n": len(both),
+        "n": len(ours),
         "flips": {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())},
         "error_migration": judgement.error_migration(
             [before.errors[item] for item in ours], [after.errors[item] for item in theirs]

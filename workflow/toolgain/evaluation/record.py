@@ -5,6 +5,7 @@ import gzip
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,19 +124,26 @@ def read_columns(folder: Path, names: Sequence[str] = COLUMNS) -> dict[str, list
         if any(len(row) != len(COLUMNS) for row in rows):
             raise ValueError("a row is longer or shorter than the first one")
         columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=False))
-        return {name: list(map(_PARSERS.get(name, str), columns.get(name, ()))) for name in names}
+        return {name: _parsed(name, columns.get(name, ())) for name in names}
     except FileNotFoundError:
         raise UserError(f"evaluation: {path} does not exist.") from None
     except (OSError, UnicodeDecodeError, csv.Error, ValueError, TypeError) as error:
         raise UserError(f"evaluation: {path} cannot be read: {error}.") from error
 
 
+def _parsed(name: str, column: Iterable[str]) -> list[Any]:
+    return list(map(_PARSERS[name], column) if name in _PARSERS else column)
+
+
+# The same few texts come up all the time.
+@cache
 def _flag(text: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError(f"{text!r} is neither 0 nor 1")
     return text == "1"
 
 
+@cache
 def _flags(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(";")))
 

@@ -108,9 +108,11 @@ def same_weights(baseline: Evaluation, trained: Evaluation) -> bool:
 
 
 def _items(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
-    ours, theirs = set(baseline.keys), set(trained.keys)
     cut_short = not (baseline.valid and trained.valid)
-    if ours == theirs or cut_short:
+    if cut_short or baseline.keys == trained.keys:
+        return []
+    ours, theirs = set(baseline.keys), set(trained.keys)
+    if ours == theirs:
         return []
     only = sorted(ours - theirs) or sorted(theirs - ours)
     return [
