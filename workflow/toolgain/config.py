@@ -7,6 +7,7 @@ nearest valid one.
 
 import difflib
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -550,9 +551,22 @@ class Config(Section):
             raise ValueError("runs names no run; one is the least, such as `runs: {grpo: {}}`")
         if "baseline" in self.runs:
             raise ValueError("runs: `baseline` is the name of the model before the training")
-        for run in self.runs:
-            self.training_of(run)
+        # Made here, so that what is wrong with one of them is wrong with the configuration.
+        _ = self._trainings
         return self
+
+    @cached_property
+    def _trainings(self) -> dict[str, TrainingSection]:
+        return {run: self._training(run, section) for run, section in self.runs.items()}
+
+    def _training(self, run: str, section: RunSection) -> TrainingSection:
+        merged = _merged(self.training.model_dump(), section.training)
+        if section.seed is not None:
+            merged["seed"] = section.seed
+        try:
+            return TrainingSection.model_validate(merged)
+        except ValidationError as error:
+            raise ValueError(_lines(error, TrainingSection, f"runs.{run}.training.")) from None
 
     def training_of(self, run: str) -> TrainingSection:
         """The training section of `run`, with the run's seed and overrides put in.
@@ -562,14 +576,7 @@ class Config(Section):
         """
         if run not in self.runs:
             raise UserError(f"runs: there is no run {run!r}; there is: {', '.join(self.runs)}.")
-        section = self.runs[run]
-        merged = _merged(self.training.model_dump(), section.training)
-        if section.seed is not None:
-            merged["seed"] = section.seed
-        try:
-            return TrainingSection.model_validate(merged)
-        except ValidationError as error:
-            raise ValueError(_lines(error, TrainingSection, f"runs.{run}.training.")) from None
+        return self._trainings[run]
 
 
 def parse_config(values: dict[str, Any], where: str = "config") -> Config:
