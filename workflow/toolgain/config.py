@@ -419,7 +419,9 @@ class ReportSection(Section):
     title: str = Field("Did the training help?", description="Title of the page.")
     anchors: bool = Field(True, description="Show published scores with their conditions.")
     max_megabytes: Annotated[float, Field(ge=1, le=100)] = Field(
-        5.0, description="Largest size of the page; above it long answers are cut."
+        5.0,
+        description="Largest size of the page. Above it long answers are cut, then the items of "
+        "later runs are left out; those of 20 runs are the most.",
     )
 
 
