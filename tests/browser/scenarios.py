@@ -67,7 +67,7 @@ def _chain(
         comparison.run(
             evaluations / "baseline",
             [evaluations / run for run in runs],
-            None,
+            options.get("comparison"),
             results / "comparison.json",
             BFCL_ENV,
         )
@@ -105,6 +105,18 @@ def several_runs(results: Path) -> None:
     _chain(results, dict(effects), LARGE)
 
 
+def two_recipes(results: Path) -> None:
+    """Two seeds of each of two recipes; one recipe is declared the answer."""
+    low, high = Effect(0.1, 0.03), Effect(0.3, 0.02)
+    recipes = {"low rate": ["low-1", "low-2"], "high rate": ["high-1", "high-2"]}
+    _chain(
+        results,
+        {"low-1": low, "low-2": low, "high-1": high, "high-2": high},
+        SMALL,
+        comparison={"recipes": recipes, "primary": "high rate"},
+    )
+
+
 def subset_run(results: Path) -> None:
     """A stratified subset, as in the demo."""
     _chain(results, {"grpo": LEARNED}, SMALL)
@@ -135,8 +147,8 @@ def zero_flips(results: Path) -> None:
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     function.__name__: function
     for function in [
-        improved, no_clear_change, regressed, not_comparable, several_runs, subset_run, no_curves,
-        no_training, hostile, zero_flips,
+        improved, no_clear_change, regressed, not_comparable, several_runs, two_recipes,
+        subset_run, no_curves, no_training, hostile, zero_flips,
     ]
 }  # fmt: skip
 

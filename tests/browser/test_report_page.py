@@ -152,7 +152,7 @@ def test_several_runs_have_a_row_each_and_a_mean(report: Report, open_page: Open
         assert cells[4] == wording.points(overall["delta"])
         assert cells[5] == wording.interval(overall["ci95"])
     mean = opened.page.locator("#runs-table tfoot").locator("th, td").all_inner_texts()
-    assert mean[4] == wording.points(comparison["pooled"]["overall"]["delta"])
+    assert mean[4] == wording.points(comparison["recipes"]["all runs"]["overall"]["delta"])
     assert "A single run detects" in opened.text("#answer .notes")
     # Choosing a run shows its parts, and its items.
     counts = opened.page.locator("[data-count=changed]")
@@ -162,6 +162,28 @@ def test_several_runs_have_a_row_each_and_a_mean(report: Report, open_page: Open
     flips = comparison["runs"]["seed2"]["flips"]
     assert counts.inner_text() == str(flips["gained"] + flips["lost"]) != first
     assert opened.page.locator("#training .of-run:visible [data-chart=reward] svg").count() == 1
+
+
+def test_each_recipe_has_a_row_and_the_declared_one_is_the_answer(
+    report: Report, open_page: Open
+) -> None:
+    opened = open_page(report("two_recipes")).ready()
+    recipes = opened.comparison["recipes"]
+    rows = opened.page.locator("#runs-table tfoot tr").all()
+    # The answer's comes first.
+    assert [row.locator("th").inner_text() for row in rows] == [
+        "Mean of high rate",
+        "Mean of low rate",
+    ]
+    for (name, recipe), row in zip(reversed(recipes.items()), rows, strict=True):
+        cells = row.locator("th, td").all_inner_texts()
+        assert cells[0] == f"Mean of {name}"
+        assert cells[1] == wording.verdict(recipe["verdict"])
+        assert cells[4] == wording.points(recipe["overall"]["delta"])
+    assert opened.comparison["headline"] == recipes["high rate"]["overall"]
+    assert "The answer above is the mean of high rate." in opened.text("#answer")
+    answer = wording.headline(opened.comparison["verdict"], opened.comparison["headline"])
+    assert answer in opened.text("#answer").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_of_many_runs_a_page_holds_the_items_of_the_first(

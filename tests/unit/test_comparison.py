@@ -257,7 +257,7 @@ def test_several_runs_share_the_baseline_and_a_pooled_line(
         for n in (1, 2, 3)
     ]
     result = compare(baseline, *runs)
-    pooled = result["pooled"]
+    pooled = result["recipes"]["all runs"]
     assert pooled["runs"] == 3
     assert result["headline"] == pooled["overall"]
     deltas = [result["runs"][f"seed{n}"]["overall"]["delta"] for n in (1, 2, 3)]
@@ -277,7 +277,45 @@ def test_runs_that_disagree_make_a_wide_pooled_interval(tmp_path: Path, compare:
     result = compare(baseline, good, none)
     assert result["runs"]["good"]["verdict"] == "improved"
     assert result["verdict"] == "no_clear_change"
-    assert result["pooled"]["ci95_these_runs"][0] > 0
+    assert result["recipes"]["all runs"]["ci95_these_runs"][0] > 0
+
+
+def test_each_recipe_has_the_mean_of_its_runs(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(4)))
+    runs = [
+        write(tmp_path / name, rows(lambda c, i, n=n: i % 4 == 0 or i % 20 == n))
+        for name, n in (("slow1", 1), ("slow2", 2), ("fast1", 4), ("fast2", 8), ("other", 3))
+    ]
+    recipes = {"slow": ["slow1", "slow2"], "fast": ["fast1", "fast2"], "other": ["other"]}
+    result = compare(baseline, *runs, recipes=recipes, primary="slow")
+    assert set(result["recipes"]) == {"slow", "fast"}
+    assert result["recipes"]["slow"]["names"] == ["slow1", "slow2"]
+    assert result["verdict"] == result["recipes"]["slow"]["verdict"] == "improved"
+    assert result["headline"] == result["recipes"]["slow"]["overall"]
+    assert result["recipes"]["fast"]["verdict"] == "no_clear_change"
+    alone = compare(baseline, *runs, recipes=recipes, primary="other")
+    assert alone["primary"] == "other"
+    assert alone["headline"] == alone["runs"]["other"]["overall"]
+
+
+def test_several_recipes_need_a_primary_one(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(4), SUBSET))
+    runs = [write(tmp_path / name, rows(every(3), SUBSET)) for name in ("a1", "a2", "b1")]
+    recipes = {"a": ["a1", "a2"], "b": ["b1"]}
+    with pytest.raises(UserError, match=r"not given, .* one of .* a1, a2, b1, a, b"):
+        compare(baseline, *runs, recipes=recipes)
+    with pytest.raises(UserError, match=r"recipes\.a names a9"):
+        compare(baseline, *runs, recipes={"a": ["a1", "a9"]}, primary="a")
+
+
+def test_a_recipe_with_a_refused_run_has_no_mean(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", rows(every(4), SUBSET))
+    good = write(tmp_path / "good", rows(every(3), SUBSET))
+    other = write(tmp_path / "other", rows(every(3), SUBSET), comparable={"chat_template": "x"})
+    result = compare(baseline, good, other)
+    assert result["verdict"] == result["recipes"]["all runs"]["verdict"] == "not_comparable"
+    assert result["headline"] is None
+    assert [reason["message"].partition(":")[0] for reason in result["reasons"]] == ["other"]
 
 
 @pytest.mark.parametrize(

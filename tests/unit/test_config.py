@@ -66,6 +66,7 @@ def test_a_run_overrides_the_training_and_is_checked_like_it() -> None:
                 "first": {"seed": 1},
                 "second": {"seed": 2, "training": {"trl": {"steps": 80}}},
             },
+            "comparison": {"primary": "second"},
         }
     )
     first, second = config.training_of("first"), config.training_of("second")
@@ -102,3 +103,29 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     broken.write_text("model: [")
     with pytest.raises(UserError, match=r"broken\.yaml is not YAML"):
         load(broken)
+
+
+def recipes_of(**runs: object) -> dict[str, list[str]]:
+    return parse_config(
+        {"model": MODEL, "runs": runs, "comparison": {"primary": next(iter(runs))}}
+    ).recipes
+
+
+def test_runs_that_differ_by_their_seed_alone_are_of_one_recipe() -> None:
+    assert recipes_of(a={"seed": 1}, b={"seed": 2}) == {"a, b": ["a", "b"]}
+    high = {"trl": {"steps": 80}}
+    assert recipes_of(
+        a={"seed": 1}, b={"seed": 2, "training": high}, c={"seed": 3}, d={"training": high}
+    ) == {"a, c": ["a", "c"], "b, d": ["b", "d"]}
+    many = recipes_of(**{f"s{seed}": {"seed": seed} for seed in range(6)})
+    assert list(many) == ["s0, s1, s2 and 3 more"]
+
+
+def test_of_several_recipes_one_is_declared_the_answer() -> None:
+    runs = {"a": {"seed": 1}, "b": {"training": {"trl": {"steps": 80}}}}
+    assert "of 2 recipes (a; b)" in message_of({"runs": runs})
+    assert "no run or recipe 'c'" in message_of({"runs": runs, "comparison": {"primary": "c"}})
+    twice = {"primary": "a", "recipes": {"x": ["a", "b"], "y": ["b"]}}
+    assert "stands in two recipes" in message_of({"runs": runs, "comparison": twice})
+    unknown = {"primary": "x", "recipes": {"x": ["a", "z"]}}
+    assert "no run 'z'" in message_of({"runs": runs, "comparison": unknown})

@@ -327,7 +327,7 @@ def test_the_detectable_change_is_that_of_what_is_reported(tmp_path: Path) -> No
     alone = comparison(detectable_change={"after": {"grpo": {"points": 1.7}}})
     assert "This comparison detects a true change of 1.7 points" in rendered(tmp_path, alone).text
     several = comparison(
-        primary="mean of the runs",
+        primary="all runs",
         detectable_change={"after": {"a": {"points": 1.7}, "b": {"points": 2.1}}},
     )
     assert "A single run detects a true change of 2.1 points" in rendered(tmp_path, several).text
@@ -363,7 +363,12 @@ def test_a_newer_comparison_is_said_to_be_newer(tmp_path: Path) -> None:
         {"runs": {"grpo": None}},
         {"runs": {"grpo": {"overall": None, "groups": None, "categories": [1], "equal": "x"}}},
         {"headline": {"baseline": None, "ci95": [None, 1]}, "reasons": "none", "warnings": None},
-        {"noise_floor": {"moved": None}, "detectable_change": [], "anchors": {}, "pooled": 3},
+        {
+            "noise_floor": {"moved": None},
+            "detectable_change": [],
+            "anchors": {},
+            "recipes": {"a": 3},
+        },
         {"verdict": "not_comparable", "reasons": [{}], "headline": None},
         {"verdict": "something_new"},
     ],

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 ANCHORS = Path(__file__).parent / "statistics" / "anchors.yaml"
+ALL_RUNS = "all runs"
+"""The recipe of runs of which nothing else is known."""
 VERDICTS = ("improved", "regressed", "no_clear_change", "not_comparable")
 
 
@@ -51,11 +53,7 @@ def run(
     section = ComparisonSection.model_validate(config or {})
     before = evaluations.read(baseline, bfcl_env)
     subjects = _named([evaluations.read(folder, bfcl_env) for folder in trained])
-    if section.primary is not None and section.primary not in subjects:
-        raise UserError(
-            f"config: comparison.primary is {section.primary!r}; "
-            f"the runs compared are {', '.join(subjects)}."
-        )
+    section = _completed(section, list(subjects))
     result = compare(before, subjects, section)
     write_json(out, result)
     for warning in result["warnings"]:
@@ -63,6 +61,27 @@ def run(
     log.info(sentence(result))
     if result["verdict"] == "not_comparable":
         raise NotValidError(f"{sentence(result)} See {out}.")
+
+
+def _completed(section: ComparisonSection, runs: list[str]) -> ComparisonSection:
+    """The section with its recipes and the headline put in, where it leaves them open."""
+    recipes = section.recipes or {ALL_RUNS: runs}
+    for name, members in recipes.items():
+        if unknown := sorted(set(members) - set(runs)):
+            raise UserError(
+                f"config: comparison.recipes.{name} names {', '.join(unknown)}; "
+                f"the runs compared are {', '.join(runs)}."
+            )
+    only = runs if len(runs) == 1 else list(recipes)
+    primary = section.primary or (only[0] if len(only) == 1 else None)
+    if primary not in (*runs, *recipes):
+        raise UserError(
+            f"config: comparison.primary is {primary or 'not given'}, and it must be one of the "
+            f"runs and recipes compared: {', '.join(dict.fromkeys([*runs, *recipes]))}."
+        )
+    if primary not in runs and len(recipes[primary]) == 1:
+        primary = recipes[primary][0]
+    return section.model_copy(update={"recipes": recipes, "primary": primary})
 
 
 def verdict(path: Path, require: str) -> int:
@@ -149,18 +168,21 @@ def compare(
             runs[name] = {**_numbers(judged[name], strictly[name]), **state}
         else:
             runs[name] = {"verdict": "not_comparable", **state}
-    pooled = None
-    if len(pairs) > 1 and len(pairs) == len(subjects):
-        pooled = seeds.pooled(list(pairs.values()), settings, draws)
-    only = next(iter(subjects)) if len(subjects) == 1 else None
-    primary = section.primary or only
-    head = runs[primary] if primary else pooled
-    reasons = runs[primary]["reasons"] if primary else _tagged(runs)
+    recipes = {
+        name: {"names": members, **_recipe([pairs.get(run) for run in members], settings, draws)}
+        for name, members in section.recipes.items()
+        if len(members) > 1
+    }
+    primary = section.primary or ""
+    alone = primary in runs
+    head = runs[primary] if alone else recipes[primary]
+    members = [primary] if alone else section.recipes[primary]
+    reasons = runs[primary]["reasons"] if alone else _tagged({run: runs[run] for run in members})
     return {
         "schema": 1,
-        "verdict": head["verdict"] if head and not reasons else "not_comparable",
-        "primary": primary or "mean of the runs",
-        "headline": head["overall"] if head and not reasons else None,
+        "verdict": head["verdict"],
+        "primary": primary,
+        "headline": head.get("overall"),
         "aa": any(entry["aa"] for entry in runs.values()),
         "reasons": reasons,
         "warnings": _warnings(before, subjects, runs),
@@ -186,9 +208,9 @@ def compare(
                 if "detectable_change" in entry
             },
         },
-        "noise_floor": runs[primary].get("noise_floor") if primary else _first_noise(runs),
+        "noise_floor": runs[primary].get("noise_floor") if alone else _first_noise(runs),
         "runs": runs,
-        "pooled": pooled,
+        "recipes": recipes,
         "baseline": _origin(before),
         "equal": next(iter(runs.values()))["equal"],
         "anchors": anchors(),
@@ -219,6 +241,14 @@ def _judged(
         return {}
     found = judgement.judge(list(pairs.values()), settings, draws)
     return dict(zip(pairs, found, strict=True))
+
+
+def _recipe(pairs: Sequence[Pair | None], settings: Settings, draws: Resampling | None) -> Json:
+    """The mean of a recipe's runs, if all of them can be compared."""
+    known = [pair for pair in pairs if pair is not None]
+    if len(known) < len(pairs):
+        return {"verdict": "not_comparable"}
+    return seeds.pooled(known, settings, draws)
 
 
 def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:

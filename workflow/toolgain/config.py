@@ -397,8 +397,13 @@ class ComparisonSection(Section):
     )
     primary: str | None = Field(
         None,
-        description="Run whose verdict is the headline; none: the only run, or the mean of "
-        "several runs.",
+        description="Run or recipe whose verdict is the headline; none: the only run, or the mean "
+        "of the runs of the only recipe.",
+    )
+    recipes: dict[str, list[str]] = Field(
+        {},
+        description="Runs that repeat one recipe, by its name; each recipe gets the mean of its "
+        "runs. None: runs that differ in their seed alone are of one recipe.",
     )
     max_error_share: Share = Field(
         0.005,
@@ -557,6 +562,44 @@ class Config(Section):
         _ = self._trainings
         return self
 
+    @model_validator(mode="after")
+    def _headline_is_declared(self) -> "Config":
+        recipes, primary = self.recipes, self.comparison.primary
+        named = [run for runs in recipes.values() for run in runs]
+        for run in named:
+            if run not in self.runs:
+                raise ValueError(f"comparison.recipes: there is no run {run!r} in `runs`")
+        if len(set(named)) < len(named):
+            raise ValueError("comparison.recipes: a run stands in two recipes, or twice in one")
+        choices = [*self.runs, *self.comparison.recipes]
+        if primary is not None and primary not in choices:
+            raise ValueError(
+                f"comparison.primary: there is no run or recipe {primary!r}; "
+                f"there is: {', '.join(choices)}"
+            )
+        if primary is None and len(recipes) > 1:
+            raise ValueError(
+                f"comparison.primary: the runs are of {len(recipes)} recipes "
+                f"({'; '.join(recipes)}). Name the run whose change is the answer, or name the "
+                "recipes (comparison.recipes) and one of them"
+            )
+        return self
+
+    @property
+    def recipes(self) -> dict[str, list[str]]:
+        """The runs of each recipe: as given, or those whose trainings differ by the seed alone.
+
+        Every run stands in one; a recipe without a name of its own is called after its runs.
+        """
+        given = self.comparison.recipes
+        alone = [run for run in self.runs if not any(run in runs for runs in given.values())]
+        if given:
+            return {**given, **{run: [run] for run in alone}}
+        same: dict[str, list[str]] = {}
+        for run, training in self._trainings.items():
+            same.setdefault(training.model_dump_json(exclude={"seed"}), []).append(run)
+        return {_called(runs): runs for runs in same.values()}
+
     @cached_property
     def _trainings(self) -> dict[str, TrainingSection]:
         return {run: self._training(run, section) for run, section in self.runs.items()}
@@ -621,6 +664,11 @@ def load(path: Path) -> Config:
     if not isinstance(values, dict):
         raise UserError(f"config: {path} holds no keys.")
     return parse_config(values, str(path))
+
+
+def _called(runs: list[str]) -> str:
+    more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+    return ", ".join(runs[:3]) + more
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

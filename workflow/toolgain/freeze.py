@@ -15,6 +15,8 @@ def section_of(config: Config, stage: str) -> dict[str, Any]:
     kind, _, run = stage.partition("/")
     if kind != "training":
         section: dict[str, Any] = getattr(config, kind).model_dump()
+        if kind == "comparison":
+            section["recipes"] = config.recipes
         return section
     training = config.training_of(run)
     section = training.model_dump(exclude={"trl", "nemo_rl"})

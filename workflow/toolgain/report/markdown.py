@@ -63,8 +63,7 @@ def _lines(page: Page) -> Iterable[str]:
 
 def _runs(page: Page) -> Iterable[str]:
     rows = [_overall(escaped(run.name), run.overall) for run in page.runs]
-    if page.pooled:
-        rows.append(_overall(f"**{page.pooled.title}**", page.pooled))
+    rows += [_overall(f"**{escaped(mean.overall.title)}**", mean.overall) for mean in page.means]
     yield "### Runs"
     yield ""
     yield from table(["Run", "Before", "After", "Change", "95 % interval", "p"], rows)

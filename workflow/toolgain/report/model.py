@@ -79,6 +79,15 @@ class RunPage:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """The mean over the runs of a recipe."""
+
+    overall: Change
+    verdict: str
+    tone: str
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page."""
 
@@ -100,10 +109,9 @@ class Page:
     model: str
     runs: tuple[RunPage, ...]
     """The primary run first."""
-    pooled: Change | None
-    pooled_note: str
-    pooled_leads: bool
-    """The verdict at the top is that of the mean over the runs."""
+    means: tuple[Mean, ...]
+    """Of each recipe with several runs."""
+    means_note: str
     noise_floor: float | None
     cost: Cost
     trust: Trust
@@ -126,7 +134,10 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
     comparison = sources.comparison
     verdict = str(comparison.get("verdict", "unknown"))
     runs = tuple(_run(name, sources) for name in sources.runs)
-    pooled = _dict(comparison.get("pooled"))
+    primary = comparison.get("primary")
+    recipes = {
+        str(name): _dict(recipe) for name, recipe in _dict(comparison.get("recipes")).items()
+    }
     head = _headline(comparison)
     subset = comparison.get("subset")
     floor = _noise_floor(comparison)
@@ -146,11 +157,12 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         population=_int(comparison.get("population")) or sum(POPULATION.values()),
         model=_model_name(sources),
         runs=runs,
-        pooled=_change("overall", "overall", "Mean of the runs", _overall(pooled))
-        if pooled
-        else None,
-        pooled_note=_pooled_note(pooled),
-        pooled_leads=bool(pooled) and comparison.get("primary") not in sources.runs,
+        means=tuple(
+            _mean(name, recipe, len(sources.runs))
+            # The one that is the answer first.
+            for name, recipe in sorted(recipes.items(), key=lambda one: one[0] != primary)
+        ),
+        means_note=_means_note(str(primary), list(sources.runs), recipes),
         noise_floor=floor,
         cost=cost(sources),
         trust=trust(sources, anchors),
@@ -175,15 +187,32 @@ def _reason(part: Json) -> Reason:
     )
 
 
-def _pooled_note(pooled: Json) -> str:
-    """What the interval of the mean speaks of; empty for a single run."""
-    alone = limits(pooled.get("ci95_these_runs"))
-    if alone is None:
-        return ""
-    return (
-        "The mean takes the runs for one recipe; its interval speaks of a further run of it. "
-        f"For these runs alone it is {wording.interval(alone)}."
+def _mean(name: str, recipe: Json, runs: int) -> Mean:
+    verdict = str(recipe.get("verdict", "unknown"))
+    title = f"Mean of {'the runs' if recipe.get('runs') == runs else name}"
+    return Mean(
+        _change("overall", "overall", title, _overall(recipe)),
+        verdict,
+        TONES.get(verdict, "neutral"),
     )
+
+
+def _means_note(primary: str, runs: list[str], recipes: Mapping[str, Json]) -> str:
+    """Whose answer is the headline, and what the interval of a mean speaks of."""
+    alone = [limits(recipe.get("ci95_these_runs")) for recipe in recipes.values()]
+    said = []
+    if primary in runs and len(runs) > 1:
+        said.append(f"The answer above is that of {primary}.")
+    elif primary in recipes and len(recipes) > 1:
+        said.append(f"The answer above is the mean of {primary}.")
+    if len(alone) == 1 and alone[0] is not None:
+        said.append(
+            "The mean takes the runs for one recipe; its interval speaks of a further run of it. "
+            f"For these runs alone it is {wording.interval(alone[0])}."
+        )
+    elif any(alone):
+        said.append("The interval of a recipe's mean speaks of a further run of that recipe.")
+    return " ".join(said)
 
 
 def _run(name: str, sources: Sources) -> RunPage:
@@ -271,7 +300,6 @@ def _headline(comparison: Json) -> Json:
     """The Overall that the verdict speaks of."""
     for entry in (
         comparison.get("headline"),
-        _overall(_dict(comparison.get("pooled"))),
         *(_overall(_dict(run)) for run in _dict(comparison.get("runs")).values()),
     ):
         if isinstance(entry, dict) and entry:
@@ -327,7 +355,7 @@ def chart_data(page: Page) -> Json:
     return {
         "noiseFloor": page.noise_floor,
         "comparable": page.comparable,
-        "pooled": _dot(page.pooled) if page.pooled else None,
+        "means": [_dot(mean.overall) for mean in page.means],
         "runs": {
             run.name: {
                 "tone": run.tone,

@@ -103,7 +103,7 @@ class Sources:
     comparison: Json
     baseline: Evaluation
     runs: dict[str, Run]
-    """The primary run first."""
+    """The primary run first, or those of the primary recipe."""
     configs: dict[str, Any]
     model: Json
     missing: tuple[str, ...]
@@ -131,7 +131,9 @@ def read(comparison_file: Path, results: Path) -> Sources:
         )
     baseline = reader.evaluation("baseline", results, comparison.get("baseline"), questions=True)
     primary = comparison.get("primary")
-    ordered = sorted(comparison["runs"].items(), key=lambda run: run[0] != primary)
+    leading = _dict(_dict(comparison.get("recipes")).get(str(primary))).get("names")
+    first = leading if isinstance(leading, list) else [primary]
+    ordered = sorted(comparison["runs"].items(), key=lambda run: run[0] not in first)
     runs = {
         name: reader.run(name, results, _dict(entry), items=number < RUNS_WITH_ITEMS)
         for number, (name, entry) in enumerate(ordered)

@@ -40,7 +40,7 @@ const Charts = (() => {
     const run = data.runs[Page.words.runs[0]];
     const many = Page.words.runs.length > 1;
     const dots = many
-      ? [...(data.pooled ? [{ ...data.pooled, label: data.pooled.title, strong: true }] : []),
+      ? [...data.means.map((mean) => ({ ...mean, label: mean.title, strong: true })),
         ...Page.words.runs.map((name) => ({ ...data.runs[name].changes.find((c) => c.kind === "overall"), label: name }))]
       : [{ ...run?.changes.find((c) => c.kind === "overall"), label: "", strong: true }];
     const shown = dots.filter((d) => finite(d.delta));
@@ -60,7 +60,7 @@ const Charts = (() => {
         ...zeroAndFloor(0, height),
         Plot.link(shown.filter((d) => finite(d.low, d.high)), { x1: "low", x2: "high", y1: y, y2: y, stroke: colour, strokeWidth: (d) => (d.strong ? 0.25 : 0.14) * size, strokeLinecap: "round" }),
         Plot.dot(shown, { x: "delta", y, r: (d) => (d.strong ? 0.44 : 0.3) * size, fill: colour, stroke: "var(--raised)", strokeWidth: 1.5 }),
-        many ? Plot.text(shown, { y, text: (d) => Page.visible(d.label).slice(0, 24), frameAnchor: "left", dx: -labels, textAnchor: "start", fill: "var(--ink)", fontWeight: (d) => (d.strong ? 650 : 400) }) : null,
+        many ? Plot.text(shown, { y, text: (d) => Page.visible(d.label).slice(0, 32), frameAnchor: "left", dx: -labels, textAnchor: "start", fill: "var(--ink)", fontWeight: (d) => (d.strong ? 650 : 400) }) : null,
         Plot.axisX({ label: "change of the Overall, points", labelAnchor: "center", labelArrow: "none", labelOffset: 2.1 * size, tickFormat: signed, color: "var(--soft)", ticks: Math.max(3, Math.floor(target.clientWidth / 130)) }),
       ],
     }));
