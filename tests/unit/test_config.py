@@ -8,6 +8,7 @@ from toolgain.config import ClusterSection, EvaluationSection, load, parse_confi
 from toolgain.errors import ExitCode, UserError
 
 MODEL = {"path": "some/model"}
+TRL = {"backend": "trl"}
 
 
 def message_of(values: dict[str, object]) -> str:
@@ -107,7 +108,12 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
 
 def recipes_of(**runs: object) -> dict[str, list[str]]:
     return parse_config(
-        {"model": MODEL, "runs": runs, "comparison": {"primary": next(iter(runs))}}
+        {
+            "model": MODEL,
+            "training": TRL,
+            "runs": runs,
+            "comparison": {"primary": next(iter(runs))},
+        }
     ).recipes
 
 
@@ -117,15 +123,21 @@ def test_runs_that_differ_by_their_seed_alone_are_of_one_recipe() -> None:
     assert recipes_of(
         a={"seed": 1}, b={"seed": 2, "training": high}, c={"seed": 3}, d={"training": high}
     ) == {"a, c": ["a", "c"], "b, d": ["b", "d"]}
+    careful = {"smoke_steps": 3, "trl": {"threads": 4}}
+    assert recipes_of(a={"seed": 1}, b={"seed": 2, "training": careful}) == {"a, b": ["a", "b"]}
     many = recipes_of(**{f"s{seed}": {"seed": seed} for seed in range(6)})
     assert list(many) == ["s0, s1, s2 and 3 more"]
 
 
 def test_of_several_recipes_one_is_declared_the_answer() -> None:
     runs = {"a": {"seed": 1}, "b": {"training": {"trl": {"steps": 80}}}}
-    assert "of 2 recipes (a; b)" in message_of({"runs": runs})
-    assert "no run or recipe 'c'" in message_of({"runs": runs, "comparison": {"primary": "c"}})
+    assert "of 2 recipes (a; b)" in message_of({"training": TRL, "runs": runs})
+    assert "no run or recipe 'c'" in message_of(
+        {"training": TRL, "runs": runs, "comparison": {"primary": "c"}}
+    )
     twice = {"primary": "a", "recipes": {"x": ["a", "b"], "y": ["b"]}}
-    assert "stands in two recipes" in message_of({"runs": runs, "comparison": twice})
+    assert "stands in two recipes" in message_of(
+        {"training": TRL, "runs": runs, "comparison": twice}
+    )
     unknown = {"primary": "x", "recipes": {"x": ["a", "z"]}}
-    assert "no run 'z'" in message_of({"runs": runs, "comparison": unknown})
+    assert "no run 'z'" in message_of({"training": TRL, "runs": runs, "comparison": unknown})

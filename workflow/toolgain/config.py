@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from toolgain.errors import UserError
+from toolgain.files import canonical_json
 
 # The harness reads meaning into the served name: "o1" drops the temperature, "fc" changes the
 # prompting, and a digit, space, `:`, `+` or `,` breaks the multi-turn scoring without a word.
@@ -27,6 +28,14 @@ REQUESTS_PER_COPY = 32
 ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS = 500, 1200
 """Characters of a prompt in which one in a hundred draws of several tools finds room, and of those
 described at length one in twenty; with less, drawing them would take for ever."""
+
+WITHOUT_EFFECT = ("smoke_steps",)
+"""Keys of a training section that do not change what is trained,"""
+WITHOUT_EFFECT_HERE = {
+    "trl": ("threads", "processes"),
+    "nemo_rl": ("wandb", "wandb_project", "zero_reward_steps", "hang_factor"),
+}
+"""and of its backend."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -597,7 +606,8 @@ class Config(Section):
             return {**given, **{run: [run] for run in alone}}
         same: dict[str, list[str]] = {}
         for run, training in self._trainings.items():
-            same.setdefault(training.model_dump_json(exclude={"seed"}), []).append(run)
+            recipe = deciding(training.model_dump() | {"seed": None})
+            same.setdefault(canonical_json(recipe), []).append(run)
         return {_called(runs): runs for runs in same.values()}
 
     @cached_property
@@ -622,6 +632,19 @@ class Config(Section):
         if run not in self.runs:
             raise UserError(f"runs: there is no run {run!r}; there is: {', '.join(self.runs)}.")
         return self._trainings[run]
+
+
+def deciding(section: dict[str, Any]) -> dict[str, Any]:
+    """What of a training section decides what comes of the training."""
+    backend = section["backend"]
+    left_out = (*WITHOUT_EFFECT, *WITHOUT_EFFECT_HERE)
+    decides = {key: value for key, value in section.items() if key not in left_out}
+    decides[backend] = {
+        key: value
+        for key, value in section[backend].items()
+        if key not in WITHOUT_EFFECT_HERE[backend]
+    }
+    return decides
 
 
 def parse_config(values: dict[str, Any], where: str = "config") -> Config:

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from toolgain.config import deciding
 from toolgain.errors import GoOnLaterError, StageError, UserError
 from toolgain.files import digest, file_digest, now, read_json, write_json
 from toolgain.progress import Progress, clock, mirror, results_folder
@@ -32,14 +33,6 @@ SAVE_MARGIN_SECONDS = 60.0
 
 OPTIMIZER_COPIES = 3
 """Numbers kept per weight in a checkpoint: the weight and two of Adam's."""
-
-WITHOUT_EFFECT = ("smoke_steps", "tasks")
-"""Keys of the section that do not change what is trained; the tasks count by their content."""
-
-WITHOUT_EFFECT_HERE = {
-    "trl": ("threads", "processes"),
-    "nemo_rl": ("wandb", "wandb_project", "zero_reward_steps", "hang_factor"),
-}
 
 
 def run(
@@ -124,21 +117,12 @@ def fingerprint(
     section: dict[str, Any], base: dict[str, Any], train: Path, validation: Path
 ) -> str:
     """Digest of everything that decides the outcome of a training."""
-    backend = section["backend"]
-    kept = {key: section[key] for key in ("backend", "seed")}
-    kept |= {
-        key: value
-        for key, value in section.items()
-        if key not in (*WITHOUT_EFFECT, "trl", "nemo_rl")
-    }
-    kept[backend] = {
-        key: value
-        for key, value in section[backend].items()
-        if key not in WITHOUT_EFFECT_HERE[backend]
-    }
+    decides = deciding(section)
+    # The tasks count by their content.
+    del decides["tasks"]
     return digest(
         {
-            "training": kept,
+            "training": decides,
             "weights": base["digest"],
             "tasks": [file_digest(train), file_digest(validation)],
         }
