@@ -308,6 +308,14 @@ def test_several_recipes_need_a_primary_one(tmp_path: Path, compare: Compare) ->
         compare(baseline, *runs, recipes={"a": ["a1", "a9"]}, primary="a")
 
 
+def test_a_run_alone_needs_no_recipe_of_its_own(tmp_path: Path, compare: Compare) -> None:
+    """The frozen section of a workflow serves folders that were compared by hand, too."""
+    baseline = write(tmp_path / "baseline", rows(every(4), SUBSET))
+    result = compare(baseline, write(tmp_path / "mine", rows(every(3), SUBSET)),
+                     recipes={"grpo": ["grpo"]})  # fmt: skip
+    assert result["primary"] == "mine"
+
+
 def test_a_recipe_with_a_refused_run_has_no_mean(tmp_path: Path, compare: Compare) -> None:
     baseline = write(tmp_path / "baseline", rows(every(4), SUBSET))
     good = write(tmp_path / "good", rows(every(3), SUBSET))
@@ -323,6 +331,12 @@ def test_a_recipe_with_a_refused_run_has_no_mean(tmp_path: Path, compare: Compar
     [
         (lambda folder: (folder / "items.csv").unlink(), "neither an evaluation"),
         (lambda folder: (folder / "items.csv").write_text("id,score\n1,2\n"), "other columns"),
+        (
+            lambda folder: (folder / "items.csv").write_text(
+                (folder / "items.csv").read_text().replace("0,0,0,simple/0", "0,0,9999999,simple/0")
+            ),
+            "repeats that are none: 9999999",
+        ),
         (lambda folder: (folder / "summary.json").write_text("{"), "cannot be read as JSON"),
         (lambda folder: (folder / "manifest.json").write_text('{"schema": 7}'), "schema 1"),
         (

@@ -65,7 +65,10 @@ def run(
 
 def _completed(section: ComparisonSection, runs: list[str]) -> ComparisonSection:
     """The section with its recipes and the headline put in, where it leaves them open."""
-    recipes = section.recipes or {ALL_RUNS: runs}
+    # A run alone has no mean, so that it may be missing here.
+    given = section.recipes.items()
+    recipes = {name: members for name, members in given if len(members) > 1 or members[0] in runs}
+    recipes = recipes or {ALL_RUNS: runs}
     for name, members in recipes.items():
         if unknown := sorted(set(members) - set(runs)):
             raise UserError(

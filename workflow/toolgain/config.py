@@ -409,7 +409,7 @@ class ComparisonSection(Section):
         description="Run or recipe whose verdict is the headline; none: the only run, or the mean "
         "of the runs of the only recipe.",
     )
-    recipes: dict[str, list[str]] = Field(
+    recipes: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(
         {},
         description="Runs that repeat one recipe, by its name; each recipe gets the mean of its "
         "runs. None: runs that differ in their seed alone are of one recipe.",

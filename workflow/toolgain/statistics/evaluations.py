@@ -158,6 +158,8 @@ def _evaluation(
     place = {key: number for number, key in enumerate(first)}
     item = np.array([place[key] for key in keys], dtype=np.intp)
     repeat = np.array(columns["repeat"], dtype=np.intp)
+    if not 0 <= repeat.min(initial=0) <= repeat.max(initial=0) <= len(keys):
+        raise UserError(f"evaluation: {folder} has repeats that are none: {repeat.max()}.")
     shape = (len(place), int(repeat.max(initial=0)) + 1)
     answered = np.zeros(shape, dtype=bool)
     answered[item, repeat] = True
