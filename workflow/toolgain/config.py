@@ -580,7 +580,7 @@ class Config(Section):
                 raise ValueError(f"comparison.recipes: there is no run {run!r} in `runs`")
         if len(set(named)) < len(named):
             raise ValueError("comparison.recipes: a run stands in two recipes, or twice in one")
-        choices = [*self.runs, *self.comparison.recipes]
+        choices = list(dict.fromkeys([*self.runs, *recipes]))
         if primary is not None and primary not in choices:
             raise ValueError(
                 f"comparison.primary: there is no run or recipe {primary!r}; "
