@@ -68,9 +68,9 @@ def main() -> None:
         started = time.process_time()
         text = "\n".join(sections[name](items, arguments.simulations, arguments.draws))
         text += (
-            f"\n\n{arguments.simulations} simulations for each line where no other number stands, "
-            f"{arguments.draws} draws; {(time.process_time() - started) / 60:.1f} minutes of one "
-            "processor."
+            f"\n\n{arguments.simulations} simulations for each line, "
+            f"{arguments.draws} draws where no other number stands; "
+            f"{(time.process_time() - started) / 60:.1f} minutes of one processor."
         )
         print(text, flush=True)
         if arguments.write:
@@ -270,10 +270,8 @@ def special(items: data.Items, simulations: int, draws: int) -> Iterator[str]:
             f"**{found.excludes_zero['verdict']:.1%}** | "
             f"percentile {found.excludes_zero['percentile']:.1%} |"
         ).replace("%", " %")
-    yield repeated(layout, max(200, simulations // 4), draws).replace("%", " %")
-    yield from (
-        row.replace("%", " %") for row in several_runs(layout, max(200, simulations // 4), draws)
-    )
+    yield repeated(layout, simulations, draws).replace("%", " %")
+    yield from (row.replace("%", " %") for row in several_runs(layout, simulations, draws))
 
 
 def repeated(layout: Design, simulations: int, draws: int) -> str:
@@ -282,22 +280,25 @@ def repeated(layout: Design, simulations: int, draws: int) -> str:
     counts = dict.fromkeys(("verdict", "percentile"), 0)
     changed = []
     truth = uniform(0.5, 0.0, 0.3, 0.97)
-    for number in range(simulations):
-        sides = [side[:, 0] for side in simulate.pairs(layout, truth, 1, generator)]
-        baseline, trained = (noisy(side, 2, 0.05, generator) for side in sides)
-        pair = Pair(layout, baseline, trained)
+    for number, size in enumerate(batches(simulations)):
+        before, after = simulate.pairs(layout, truth, size, generator)
+        pairs = [
+            Pair(layout, *(noisy(side, 2, 0.05, generator) for side in sides))
+            for sides in zip(before.T, after.T, strict=True)
+        ]
         resampling = bootstrap.resample(layout, draws, SEED + number)
-        boot = next(repeats.bootstrap([pair], resampling, number))
-        change = pair.change[:, None]
-        changed.append(float((change != 0).mean()))
-        found = {
-            "verdict": intervals.read(layout, change, boot, 0, ALPHA)[0],
-            "percentile": intervals.percentile(boot, 0, ALPHA),
-        }
-        for name, one in found.items():
-            counts[name] += int(one.low[0] > 0 or one.high[0] < 0)
+        boots = repeats.bootstrap(pairs, resampling, number)
+        for pair, boot in zip(pairs, boots, strict=True):
+            change = pair.change[:, None]
+            changed.append(float((change != 0).mean()))
+            found = {
+                "verdict": intervals.read(layout, change, boot, 0, ALPHA)[0],
+                "percentile": intervals.percentile(boot, 0, ALPHA),
+            }
+            for name, one in found.items():
+                counts[name] += int(one.low[0] > 0 or one.high[0] < 0)
     return (
-        f"| two repeats, 5% of the outcomes flip in each ({simulations} simulations) | "
+        f"| two repeats, 5% of the outcomes flip in each | "
         f"{np.mean(changed):.1%} | **{counts['verdict'] / simulations:.1%}** | "
         f"percentile {counts['percentile'] / simulations:.1%} |"
     )
@@ -315,18 +316,18 @@ def several_runs(layout: Design, simulations: int, draws: int) -> Iterator[str]:
     for spread in (0.0, 0.01, 0.03):
         generator = np.random.default_rng(SEED)
         wrong = these = 0
-        for number in range(simulations):
+        for number, size in enumerate(batches(simulations)):
             settings = Settings(draws=draws, seed=SEED + number, alpha=ALPHA, margin=1.0)
-            runs = three_runs(layout, spread, generator)
-            line = seeds.pooled(runs, settings)
-            low, high = line["overall"]["ci95"]
-            wrong += low > 0 or high < 0
-            low, high = line["ci95_these_runs"]
-            these += low > 0 or high < 0
+            resampling = bootstrap.resample(layout, draws, settings.seed)
+            for _ in range(size):
+                line = seeds.pooled(three_runs(layout, spread, generator), settings, resampling)
+                low, high = line["overall"]["ci95"]
+                wrong += low > 0 or high < 0
+                low, high = line["ci95_these_runs"]
+                these += low > 0 or high < 0
         yield (
-            f"| three runs whose true changes vary by {100 * spread:g} points "
-            f"({simulations} simulations) | | **{wrong / simulations:.1%}** | "
-            f"items alone {these / simulations:.1%} |"
+            f"| three runs whose true changes vary by {100 * spread:g} points | | "
+            f"**{wrong / simulations:.1%}** | items alone {these / simulations:.1%} |"
         )
 
 
