@@ -9,6 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, MUST_NOT_CALL, group_of
+from toolgain.evaluation.record import (
+    CONTEXT_OVERFLOW,
+    EMPTY,
+    FORCED_STOP,
+    TRUNCATED,
+    UNPARSED_CALL,
+)
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -17,7 +24,7 @@ Json = dict[str, Any]
 
 ALL = "all"
 """The scope of all items, beside the groups."""
-FLAGS = ("unparsed_call", "empty", "truncated", "forced_stop", "context_overflow")
+OWN_FLAGS = (UNPARSED_CALL, EMPTY, TRUNCATED, FORCED_STOP, CONTEXT_OVERFLOW)
 """The flags that are behaviour, and no fault of the measurement."""
 MOST_CALLS = 5
 """Answers with this many calls or more are counted together."""
@@ -74,7 +81,7 @@ def _measures(answers: Answers, scope: Bools, quiet: Bools) -> Json:
         "declines": _percent(declined),
         "declines_of_wanted_calls": _percent(declined[~quiet[scope]]),
         "calls_where_no_tool_fits": _percent(~declined[quiet[scope]]),
-        **{name: sum(name in carried for carried in flags) for name in FLAGS},
+        **{name: sum(name in carried for carried in flags) for name in OWN_FLAGS},
         "prompt_tokens": _mean(answers.prompt_tokens[scope]),
         "completion_tokens": _mean(tokens),
         "tokens_per_solved": float(tokens.sum()) / solved if solved and tokens.any() else None,
