@@ -6,8 +6,9 @@ stages    Four stages of two minutes one after another, as Slurm jobs with the p
           Everything beside the two minutes is the workflow's: waiting in the idle queue, the start
           of Snakemake in the job, and the time until its head notices the end. Needs root and the
           packages of the test cluster (`make cluster`).
-plan      The plan of a configuration with 1,000 runs: built (`--rulegraph`), and built and printed
-          job by job (`-n`); beside it the same of a trivial workflow with as many jobs.
+plan      The plan of a configuration with 1,000 runs: the command that builds it (`--rulegraph`),
+          of that the building itself, and the command that prints it job by job as well (`-n`);
+          beside it the same of a trivial workflow with as many jobs.
 many      Comparing 200 finished evaluations of all items, and their report, as two commands;
           `--evaluations` takes another number.
 
@@ -34,6 +35,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 SECONDS = 120
 STAGES = 4
+ROUNDS = 5
 
 SNAKEFILE = f"""
 rule all:
@@ -130,14 +132,36 @@ def plan(runs: int = 1000) -> dict[str, Any]:
         jobs = int(re.findall(r"^total +(\d+)", snakemake(folder, "-n", *ours)[0], re.M)[-1])
         trivial = folder / "Snakefile"
         trivial.write_text(TRIVIAL.format(runs=runs, stages=jobs // runs))
+        workflows = {"": ours, "trivial_": ["-s", str(trivial)]}
+        # In turn, since the machine is not always as fast.
+        rounds = [
+            {
+                prefix + what: value
+                for prefix, workflow in workflows.items()
+                for what, value in planned(folder, workflow).items()
+            }
+            for _ in range(ROUNDS)
+        ]
+        ratios = [one["built_s"] / one["trivial_built_s"] for one in rounds]
         return {
             "runs": runs,
             "jobs": jobs,
-            "built_s": snakemake(folder, "--rulegraph", *ours)[1],
-            "built_and_printed_s": snakemake(folder, "-n", *ours)[1],
-            "trivial_built_s": snakemake(folder, "--rulegraph", "-s", str(trivial))[1],
-            "trivial_built_and_printed_s": snakemake(folder, "-n", "-s", str(trivial))[1],
+            **{what: spread([one[what] for one in rounds]) for what in rounds[0]},
+            "built_by_trivial": spread(ratios),
         }
+
+
+def planned(folder: Path, workflow: list[str]) -> dict[str, float]:
+    """Seconds for the plan of a workflow."""
+    _, built, building = snakemake(folder, "--rulegraph", *workflow)
+    _, printed, _ = snakemake(folder, "-n", *workflow)
+    return {"building_wall_s": building, "built_s": built, "built_and_printed_s": printed}
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """The least, the median and the largest of several."""
+    found = {"least": min(values), "median": statistics.median(values), "most": max(values)}
+    return {name: round(value, 2) for name, value in found.items()}
 
 
 TRIVIAL = """
@@ -153,14 +177,22 @@ for stage in range(1, {stages} + 1):
 """
 
 
-def snakemake(folder: Path, *arguments: str) -> tuple[str, float]:
-    """What Snakemake says, and its processor seconds."""
+def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
+    """What Snakemake says, its processor seconds, and the seconds since it began to build."""
     command = [sys.executable, "-m", "snakemake", "-d", str(folder), "--cores", "1", *arguments]
-    before = os.times()
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    after = os.times()
-    spent = after.children_user + after.children_system
-    return done.stdout, round(spent - before.children_user - before.children_system, 2)
+    before, began = os.times(), time.perf_counter()
+    with (folder / "said").open("w+") as out:
+        with subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as process:
+            for line in process.stderr or ():
+                if line.startswith("Building DAG"):
+                    began = time.perf_counter()
+        ended, after = time.perf_counter(), os.times()
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        out.seek(0)
+        spent = after.children_user + after.children_system
+        spent -= before.children_user + before.children_system
+        return out.read(), round(spent, 2), round(ended - began, 2)
 
 
 def many(count: int = 200) -> dict[str, Any]:
