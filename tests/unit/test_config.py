@@ -1,8 +1,10 @@
 """The configuration says what is wrong with it, and where."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from toolgain.config import ClusterSection, EvaluationSection, load, parse_config
 from toolgain.errors import ExitCode, UserError
@@ -141,3 +143,11 @@ def test_of_several_recipes_one_is_declared_the_answer() -> None:
     )
     unknown = {"primary": "x", "recipes": {"x": ["a", "z"]}}
     assert "no run 'z'" in message_of({"training": TRL, "runs": runs, "comparison": unknown})
+
+
+def test_what_the_readme_shows_is_allowed() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    config = parse_config({"model": MODEL, "training": TRL, **yaml.safe_load(shown)})
+    assert list(config.recipes) == ["low", "high"]
+    assert config.comparison.primary == "high"
