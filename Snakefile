@@ -41,7 +41,7 @@ SUBJECTS = ["baseline", *RUNS]
 NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 
 # A plan consists of objects that stay. Looking for garbage among those of 1,000 runs, while they are
-# made and once more at the end, takes a third of the time.
+# made and once more at the end, takes a quarter of the time.
 gc.set_threshold(100_000, 20, 100)
 atexit.register(gc.freeze)
 

@@ -298,7 +298,7 @@ def repeated(layout: Design, simulations: int, draws: int) -> str:
             for name, one in found.items():
                 counts[name] += int(one.low[0] > 0 or one.high[0] < 0)
     return (
-        f"| two repeats, 5% of the outcomes flip in each | "
+        "| two repeats, 5% of the outcomes flip in each | "
         f"{np.mean(changed):.1%} | **{counts['verdict'] / simulations:.1%}** | "
         f"percentile {counts['percentile'] / simulations:.1%} |"
     )

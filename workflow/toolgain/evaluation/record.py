@@ -41,8 +41,7 @@ csv.field_size_limit(sys.maxsize)
 class ItemOutcome(NamedTuple):
     """What happened to one item in one repeat: a row of items.csv.
 
-    A tuple, because there are a million of them when 200 runs are compared, and it takes a third
-    of the time that a frozen dataclass takes.
+    A tuple, since it is a row; making one takes a third of the time of a frozen dataclass.
     """
 
     category: str
@@ -109,7 +108,7 @@ def read_items(folder: Path) -> list[ItemOutcome]:
 
 
 def read_columns(folder: Path, names: Sequence[str] = COLUMNS) -> dict[str, list[Any]]:
-    """Read columns of items.csv: with hundreds of evaluations, rows would take half of the time.
+    """Read columns of items.csv: with many evaluations, rows would take half as long again.
 
     Raises:
         UserError: there is no such table, or it is not one of ours.

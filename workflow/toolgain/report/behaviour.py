@@ -1,12 +1,10 @@
 """The table of how the models behave, from what the comparison measured."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from toolgain.report.sources import Json, as_dict
 from toolgain.report.wording import NO_VALUE, count, group, number, percent, points
-
-Json = Mapping[str, Any]
 
 MEASURES = (
     ("calls", "Calls per answer, mean", "", 2),
@@ -50,9 +48,9 @@ class Behaviour:
 
 def behaviour(before: Json, after: Json) -> Behaviour | None:
     """The two models' behaviour side by side; None where one of them is not recorded."""
-    old, new = _dict(before.get("scopes")), _dict(after.get("scopes"))
+    old, new = as_dict(before.get("scopes")), as_dict(after.get("scopes"))
     tables = tuple(
-        (_title(scope), tuple(_lines(_dict(old[scope]), _dict(new[scope]))))
+        (_title(scope), tuple(_lines(as_dict(old[scope]), as_dict(new[scope]))))
         for scope in old
         if scope in new
     )
@@ -91,7 +89,3 @@ def _calls(old: object, new: object) -> tuple[tuple[str, int, int], ...]:
         (name, round(number(a) or 0), round(number(b) or 0))
         for name, a, b in zip(names, old, new, strict=True)
     )
-
-
-def _dict(value: object) -> Json:
-    return value if isinstance(value, dict) else {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from toolgain.report.sources import Json, Sources
+from toolgain.report.sources import Json, Sources, as_dict
 from toolgain.report.wording import number
 from toolgain.slurm.accounting import jobs_of
 
@@ -68,7 +68,7 @@ def _stages(sources: Sources) -> Iterable[Stage]:
 
 
 def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
-    times, spent = _dict(manifest.get("times")), _dict(manifest.get("cost"))
+    times, spent = as_dict(manifest.get("times")), as_dict(manifest.get("cost"))
     if not times and not spent:
         return
     hosts = manifest.get("hosts") or [manifest.get("host")]
@@ -89,7 +89,7 @@ def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
 
 def _measured(title: str, run: str, kind: str, seconds: float, record: Json) -> Stage:
     """A stage whose time Snakemake took; what it used is in its record, if Slurm counts that."""
-    spent = _dict(record.get("cost"))
+    spent = as_dict(record.get("cost"))
     return Stage(
         title,
         run,
@@ -110,8 +110,8 @@ def _jobs(record: Json) -> str:
 
 def _prices(sources: Sources, stages: tuple[Stage, ...]) -> Iterable[tuple[str, float]]:
     for name in sources.runs:
-        entry = _dict(_dict(sources.comparison.get("runs")).get(name))
-        delta = number(_dict(entry.get("overall")).get("delta"))
+        entry = as_dict(as_dict(sources.comparison.get("runs")).get(name))
+        delta = number(as_dict(entry.get("overall")).get("delta"))
         hours = sum(
             stage.gpu_hours or 0
             for stage in stages
@@ -119,7 +119,3 @@ def _prices(sources: Sources, stages: tuple[Stage, ...]) -> Iterable[tuple[str, 
         )
         if delta is not None and hours > 0 and entry.get("verdict") != "not_comparable":
             yield name, delta / hours
-
-
-def _dict(value: object) -> Json:
-    return value if isinstance(value, dict) else {}

@@ -14,7 +14,7 @@ from toolgain.report.behaviour import Behaviour, behaviour
 from toolgain.report.cost import Cost, cost
 from toolgain.report.items import Flips, Matrix, flips, migration
 from toolgain.report.provenance import Provenance, provenance
-from toolgain.report.sources import Json, Run, Sources
+from toolgain.report.sources import Json, Run, Sources, as_dict
 from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
 from toolgain.report.wording import limits, number
@@ -136,7 +136,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
     runs = tuple(_run(name, sources) for name in sources.runs)
     primary = comparison.get("primary")
     recipes = {
-        str(name): _dict(recipe) for name, recipe in _dict(comparison.get("recipes")).items()
+        str(name): as_dict(recipe) for name, recipe in as_dict(comparison.get("recipes")).items()
     }
     head = _headline(comparison)
     subset = comparison.get("subset")
@@ -148,7 +148,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         tone=TONES.get(verdict, "neutral"),
         sentence=wording.headline(verdict, head),
         notes=tuple(_notes(comparison, number(head.get("delta")), floor)),
-        reasons=tuple(_reason(_dict(part)) for part in _list(comparison.get("reasons"))),
+        reasons=tuple(_reason(as_dict(part)) for part in _list(comparison.get("reasons"))),
         warnings=tuple(_warnings(comparison)),
         missing=sources.missing,
         stamp="subset, not comparable with published scores" if subset else None,
@@ -216,7 +216,7 @@ def _means_note(primary: str, runs: list[str], recipes: Mapping[str, Json]) -> s
 
 
 def _run(name: str, sources: Sources) -> RunPage:
-    entry = _dict(_dict(sources.comparison.get("runs")).get(name))
+    entry = as_dict(as_dict(sources.comparison.get("runs")).get(name))
     run = sources.runs[name]
     verdict = str(entry.get("verdict") or sources.comparison.get("verdict") or "unknown")
     overall = _change("overall", "overall", "Overall", _overall(entry))
@@ -235,7 +235,7 @@ def _run(name: str, sources: Sources) -> RunPage:
         behaviour=behaviour(
             _behaviour(sources.comparison.get("baseline")), _behaviour(entry.get("trained"))
         ),
-        held=_text(_dict(entry.get("noninferiority")).get("sentence")),
+        held=_text(as_dict(entry.get("noninferiority")).get("sentence")),
         same_weights=entry.get("aa") is True,
     )
 
@@ -247,25 +247,25 @@ def _sides(verdict: str, overall: Change) -> tuple[float, float] | None:
 
 
 def _behaviour(side: object) -> Json:
-    return _dict(_dict(side).get("behaviour"))
+    return as_dict(as_dict(side).get("behaviour"))
 
 
 def _overall(entry: Mapping[str, Any]) -> Json:
-    return _dict(entry.get("overall"))
+    return as_dict(entry.get("overall"))
 
 
 def _changes(entry: Json, overall: Change) -> Iterable[Change]:
-    groups, categories = _dict(entry.get("groups")), _dict(entry.get("categories"))
+    groups, categories = as_dict(entry.get("groups")), as_dict(entry.get("categories"))
     if overall.delta is not None or overall.baseline is not None:
         yield overall
     for group in GROUPS:
         if group in groups:
-            yield _change("group", group, wording.group(group), _dict(groups[group]))
+            yield _change("group", group, wording.group(group), as_dict(groups[group]))
         members = [name for name in CATEGORIES if group_of(name) == group and name in categories]
         for name in members:
-            yield _change("category", name, wording.category(name), _dict(categories[name]))
+            yield _change("category", name, wording.category(name), as_dict(categories[name]))
     for name in sorted(set(categories) - set(CATEGORIES)):
-        yield _change("category", name, name, _dict(categories[name]))
+        yield _change("category", name, name, as_dict(categories[name]))
 
 
 def _change(kind: str, name: str, title: str, entry: Json) -> Change:
@@ -300,7 +300,7 @@ def _headline(comparison: Json) -> Json:
     """The Overall that the verdict speaks of."""
     for entry in (
         comparison.get("headline"),
-        *(_overall(_dict(run)) for run in _dict(comparison.get("runs")).values()),
+        *(_overall(as_dict(run)) for run in as_dict(comparison.get("runs")).values()),
     ):
         if isinstance(entry, dict) and entry:
             return entry
@@ -317,7 +317,7 @@ def _notes(comparison: Json, delta: float | None, floor: float | None) -> Iterab
     detectable = detectable_change(comparison)
     if detectable is not None:
         # The mean of several runs has an interval of its own, which counts their spread too.
-        alone = comparison.get("primary") in _dict(comparison.get("runs"))
+        alone = comparison.get("primary") in as_dict(comparison.get("runs"))
         yield (
             f"{'This comparison' if alone else 'A single run'} detects a true change of "
             f"{wording.percent(detectable)} points or more in 80 of 100 cases."
@@ -329,24 +329,24 @@ def detectable_change(comparison: Json) -> float | None:
 
     As measured, where the comparison could; else as planned. Of several runs, the largest.
     """
-    entry = _dict(comparison.get("detectable_change"))
-    measured = _dict(entry.get("after"))
+    entry = as_dict(comparison.get("detectable_change"))
+    measured = as_dict(entry.get("after"))
     primary = measured.get(str(comparison.get("primary")))
     sizes = [
         size
         for one in ([primary] if primary else measured.values())
-        if (size := number(_dict(one).get("points"))) is not None
+        if (size := number(as_dict(one).get("points"))) is not None
     ]
-    return max(sizes) if sizes else number(_dict(entry.get("before")).get("points"))
+    return max(sizes) if sizes else number(as_dict(entry.get("before")).get("points"))
 
 
 def _noise_floor(comparison: Json) -> float | None:
     """How far the same weights move between two evaluations, in points."""
-    return number(_dict(comparison.get("noise_floor")).get("moved"))
+    return number(as_dict(comparison.get("noise_floor")).get("moved"))
 
 
 def _model_name(sources: Sources) -> str:
-    weights = _dict(sources.baseline.manifest.get("weights"))
+    weights = as_dict(sources.baseline.manifest.get("weights"))
     return _text(weights.get("name") or sources.model.get("name") or "")
 
 
@@ -383,10 +383,6 @@ def _dot(change: Change) -> Json:
         "small": change.small,
         "clear": change.clear,
     }
-
-
-def _dict(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: object) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from toolgain import __version__
-from toolgain.report.sources import Json, Sources
+from toolgain.report.sources import Json, Sources, as_dict
 from toolgain.report.wording import moment, percent
 from toolgain.slurm.accounting import jobs_of
 
@@ -73,25 +73,25 @@ def _facts(sources: Sources) -> Iterable[tuple[str, str]]:
     if len(commits) > 1:
         yield "Note", "The stages ran with different commits of the workflow."
     for title, manifest in _stages(sources):
-        times = _dict(manifest.get("times"))
+        times = as_dict(manifest.get("times"))
         if times.get("started"):
             yield title, f"{moment(times['started'])} to {moment(times.get('finished'))}"
 
 
 def _versions(sources: Sources) -> Iterable[tuple[str, tuple[tuple[str, str], ...]]]:
     for title, manifest in _stages(sources):
-        versions = _dict(manifest.get("versions"))
+        versions = as_dict(manifest.get("versions"))
         if versions:
             yield title, tuple((str(key), str(value)) for key, value in sorted(versions.items()))
 
 
 def _digests(sources: Sources) -> Iterable[tuple[str, str]]:
-    weights = _dict(sources.baseline.manifest.get("weights"))
-    digest = weights.get("digest") or _dict(sources.comparison.get("baseline")).get("digest")
+    weights = as_dict(sources.baseline.manifest.get("weights"))
+    digest = weights.get("digest") or as_dict(sources.comparison.get("baseline")).get("digest")
     if digest:
         yield "Weights before", str(digest)
     for name, run in sources.runs.items():
-        trained = _dict(run.evaluation.manifest.get("weights")).get("digest")
+        trained = as_dict(run.evaluation.manifest.get("weights")).get("digest")
         if trained:
             yield f"Weights after ({name})", str(trained)
         exported = run.export.get("digest")
@@ -138,7 +138,3 @@ def _commands(sources: Sources) -> Iterable[str]:
         "toolgain report results/comparison.json --results results "
         "--config results/config/report.json --out results/report.html"
     )
-
-
-def _dict(value: object) -> Json:
-    return value if isinstance(value, dict) else {}

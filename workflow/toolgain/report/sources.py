@@ -34,8 +34,8 @@ Key = tuple[str, str, int]
 class Outcome(NamedTuple):
     """One item's answer by one model; with repeats, the first answer and the mean score.
 
-    A tuple, because there are a million of them with 200 runs, and it takes a third of the time
-    that a frozen dataclass takes.
+    A tuple, because there are 90,000 of them with twenty runs, and making one takes a third of the
+    time of a frozen dataclass.
     """
 
     category: str
@@ -131,11 +131,11 @@ def read(comparison_file: Path, results: Path) -> Sources:
         )
     baseline = reader.evaluation("baseline", results, comparison.get("baseline"), questions=True)
     primary = comparison.get("primary")
-    leading = _dict(_dict(comparison.get("recipes")).get(str(primary))).get("names")
+    leading = as_dict(as_dict(comparison.get("recipes")).get(str(primary))).get("names")
     first = leading if isinstance(leading, list) else [primary]
     ordered = sorted(comparison["runs"].items(), key=lambda run: run[0] not in first)
     runs = {
-        name: reader.run(name, results, _dict(entry), items=number < RUNS_WITH_ITEMS)
+        name: reader.run(name, results, as_dict(entry), items=number < RUNS_WITH_ITEMS)
         for number, (name, entry) in enumerate(ordered)
     }
     configs = {
@@ -149,7 +149,7 @@ def read(comparison_file: Path, results: Path) -> Sources:
         baseline,
         runs,
         configs,
-        _dict(model),
+        as_dict(model),
         tuple(reader.missing),
         _benchmarks(results / "benchmarks"),
     )
@@ -163,7 +163,7 @@ class _Reader:
 
     def json(self, path: Path) -> Json:
         try:
-            return _dict(json.loads(path.read_text(encoding="utf-8")))
+            return as_dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             self.missing.append(f"{_shown(path)} is missing.")
         except (OSError, ValueError):
@@ -179,7 +179,7 @@ class _Reader:
         questions: bool = False,
     ) -> Evaluation:
         folder = results / "evaluations" / subject
-        recorded = _dict(side).get("path")
+        recorded = as_dict(side).get("path")
         if not folder.is_dir() and isinstance(recorded, str) and Path(recorded).is_dir():
             folder = Path(recorded)
         if not folder.is_dir():
@@ -207,7 +207,7 @@ class _Reader:
             return Run(name, evaluation)
         manifest = self.json(folder / "manifest.json")
         tasks_file = results / "tasks" / name / "tasks.json"
-        tasks = _dict(manifest.get("tasks"))
+        tasks = as_dict(manifest.get("tasks"))
         if not tasks and tasks_file.exists():
             tasks = self.json(tasks_file)
         smoke = folder / "smoke.json"
@@ -258,7 +258,7 @@ class _Reader:
 def _by_item(rows: list[list[str]]) -> dict[Key, Outcome]:
     """The outcomes in a table whose first row names the columns.
 
-    Made column by column: with 200 runs, row by row takes twice as long.
+    Made column by column: row by row takes half as long again.
     """
     names, *cells = rows or [[]]
     if not cells:
@@ -347,7 +347,8 @@ def _benchmarks(folder: Path) -> dict[str, float]:
     return found
 
 
-def _dict(value: object) -> Json:
+def as_dict(value: object) -> Json:
+    """`value` if it is an object, else an empty one: results may hold anything."""
     return value if isinstance(value, dict) else {}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from toolgain.report.sources import Json, Run
+from toolgain.report.sources import Json, Run, as_dict
 from toolgain.report.wording import NO_VALUE, count, moment, number, percent, points, share
 
 REWARD = "train/reward"
@@ -99,7 +99,7 @@ def training(run: Run) -> Training | None:
     manifest, best = run.manifest, run.best
     if not manifest and not best:
         return None
-    curves = _dict(manifest.get("curves"))
+    curves = as_dict(manifest.get("curves"))
     items = _int(manifest.get("validation_items"))
     segments = [part for part in _list(manifest.get("segments")) if isinstance(part, dict)]
     chosen, initial = _int(best.get("step")), number(best.get("initial_accuracy"))
@@ -272,7 +272,7 @@ def _notes(
 
 def contamination(tasks: Json) -> Iterable[tuple[str, str]]:
     """The figures of the check of training tasks against BFCL's items, as (label, value)."""
-    found = _dict(tasks.get("contamination"))
+    found = as_dict(tasks.get("contamination"))
     if not found:
         return
     compared = count(found.get("compared_items"))
@@ -286,10 +286,6 @@ def contamination(tasks: Json) -> Iterable[tuple[str, str]]:
                 label,
                 f"{share(found.get(key), 1)} (limit {limit}; compared with {compared} items)",
             )
-
-
-def _dict(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: object) -> list[Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from toolgain.report.sources import Evaluation, Json, Sources
+from toolgain.report.sources import Evaluation, Json, Sources, as_dict
 from toolgain.report.wording import (
     NO_VALUE,
     change_sentence,
@@ -82,7 +82,7 @@ def trust(sources: Sources, anchors: bool) -> Trust:
     comparison = sources.comparison
     evaluations = [sources.baseline, *(run.evaluation for run in sources.runs.values())]
     comparable = comparison.get("verdict") != "not_comparable"
-    runs = _dict(comparison.get("runs"))
+    runs = as_dict(comparison.get("runs"))
     return Trust(
         subjects=tuple(evaluation.subject for evaluation in evaluations),
         facts=tuple(_facts(evaluations)),
@@ -95,15 +95,15 @@ def trust(sources: Sources, anchors: bool) -> Trust:
         impossible=tuple(str(check) for check in _list(comparison.get("checks_impossible"))),
         method=tuple(_method(comparison)),
         strict=tuple(
-            (name, _strict(_dict(entry)))
+            (name, _strict(as_dict(entry)))
             for name, entry in runs.items()
-            if comparable and _dict(entry).get("strict_overall")
+            if comparable and as_dict(entry).get("strict_overall")
         ),
         naive=tuple(
             (name, *line)
             for name, entry in runs.items()
             if comparable
-            for line in _naive(_dict(_dict(entry).get("pooled_items")))
+            for line in _naive(as_dict(as_dict(entry).get("pooled_items")))
         ),
         anchors=tuple(
             _anchor(entry)
@@ -114,7 +114,7 @@ def trust(sources: Sources, anchors: bool) -> Trust:
 
 
 def _strict(entry: Json) -> str:
-    strict, official = _dict(entry.get("strict_overall")), _dict(entry.get("overall"))
+    strict, official = as_dict(entry.get("strict_overall")), as_dict(entry.get("overall"))
     if all(strict.get(side) == official.get(side) for side in ("baseline", "trained")):
         return "The same as the Overall: no unparsed, empty or cut answer was counted as right."
     return change_sentence(strict, "Strict Overall")
@@ -142,7 +142,7 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
         tuple(v is False for v in valid),
     )
     yield _counts("Items", "", summaries, "n", bad=False)
-    kinds = sorted({kind for s in summaries for kind in _dict(s.get("errors"))})
+    kinds = sorted({kind for s in summaries for kind in as_dict(s.get("errors"))})
     if not kinds:
         yield Fact(
             "Inference errors",
@@ -150,10 +150,10 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
             ("0",) * len(summaries),
             (False,) * len(summaries),
         )
-    errors = [_dict(summary.get("errors")) for summary in summaries]
+    errors = [as_dict(summary.get("errors")) for summary in summaries]
     for kind in kinds:
         yield _counts(f"Inference errors: {kind}", "inference-error", errors, kind, bad=True)
-    flags = [_dict(s.get("flags")) for s in summaries]
+    flags = [as_dict(s.get("flags")) for s in summaries]
     for flag, label, term in (
         ("empty", "Empty answers", ""),
         ("truncated", "Answers cut at the token limit", "truncated"),
@@ -165,7 +165,7 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
     yield _counts("Repaired items", "repaired", summaries, "repaired", bad=False)
     yield _counts("Requests answered", "", summaries, "requests", bad=False)
     yield _counts("Repeats of the evaluation", "", summaries, "repeats", bad=False)
-    canaries = [_dict(summary.get("canary")) for summary in summaries]
+    canaries = [as_dict(summary.get("canary")) for summary in summaries]
     yield Fact(
         "Canary",
         "canary",
@@ -188,7 +188,7 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
     yield Fact(
         "Strict Overall",
         "strict",
-        tuple(percent(_dict(s.get("strict")).get("overall"), 2) for s in summaries),
+        tuple(percent(as_dict(s.get("strict")).get("overall"), 2) for s in summaries),
         (False,) * len(summaries),
     )
 
@@ -220,7 +220,7 @@ def _counts(
 
 def _equal(comparison: Json, runs: Json) -> Iterable[Equal]:
     """The conditions, with the value of every run beside the baseline's."""
-    tables = [_list(_dict(entry).get("equal")) for entry in runs.values()]
+    tables = [_list(as_dict(entry).get("equal")) for entry in runs.values()]
     if not any(tables):
         tables = [_list(comparison.get("equal"))]
     rows: dict[str, list[Json]] = {}
@@ -254,7 +254,7 @@ def shown(value: object) -> str:
 
 
 def _method(comparison: Json) -> Iterable[tuple[str, str, str]]:
-    method = _dict(comparison.get("method"))
+    method = as_dict(comparison.get("method"))
     small = method.get("interval") == intervals.SMALL_SAMPLE
     for key, term, label in (
         ("interval", "small-sample" if small else "bootstrap", "Interval"),
@@ -266,28 +266,28 @@ def _method(comparison: Json) -> Iterable[tuple[str, str, str]]:
     ):
         if method.get(key) is not None:
             yield label, term, shown(method[key])
-    for name, entry in _dict(comparison.get("runs")).items():
-        of = f" ({name})" if len(_dict(comparison.get("runs"))) > 1 else ""
-        others = _dict(_dict(_dict(entry).get("overall")).get("other_intervals"))
+    for name, entry in as_dict(comparison.get("runs")).items():
+        of = f" ({name})" if len(as_dict(comparison.get("runs"))) > 1 else ""
+        others = as_dict(as_dict(as_dict(entry).get("overall")).get("other_intervals"))
         for key, bounds in others.items():
             label = f"Interval by {_OTHER.get(key, key)}{of}"
             yield label, "other-interval", interval(bounds, 2)
-    detectable = _dict(comparison.get("detectable_change"))
+    detectable = as_dict(comparison.get("detectable_change"))
     planned = {"planned": detectable.get("before")}
-    after = _dict(detectable.get("after"))
+    after = as_dict(detectable.get("after"))
     measured = {
         f"measured ({name})" if len(after) > 1 else "measured": after[name] for name in after
     }
     for when, entry in (planned | measured).items():
         if entry:
-            size = percent(_dict(entry).get("points"), 2)
+            size = percent(as_dict(entry).get("points"), 2)
             yield f"Detectable change, {when}", "detectable", f"{size} points"
-    floor = _dict(comparison.get("noise_floor"))
+    floor = as_dict(comparison.get("noise_floor"))
     if not floor:
         yield "Noise floor", "noise-floor", "not measured (evaluation.repeats is 1)"
         return
     yield "Noise floor", "noise-floor", f"{percent(floor.get('moved'), 2)} points"
-    for side, values in _dict(floor.get("overalls")).items():
+    for side, values in as_dict(floor.get("overalls")).items():
         overalls = ", ".join(percent(v, 2) for v in _list(values))
         yield f"Overall of each repeat, {side}", "overall", overalls
 
@@ -300,7 +300,7 @@ def _naive(record: Json) -> Iterable[tuple[str, str]]:
             f"{percent(record.get('baseline'))} → {percent(record.get('trained'))}: "
             f"{points(record.get('delta'), 2)} points",
         )
-    z, mcnemar = _dict(record.get("unpaired_z")), _dict(record.get("mcnemar"))
+    z, mcnemar = as_dict(record.get("unpaired_z")), as_dict(record.get("mcnemar"))
     if z:
         yield "Unpaired z test", p_equals(z.get("p"))
     if mcnemar:
@@ -315,10 +315,6 @@ def _naive(record: Json) -> Iterable[tuple[str, str]]:
 
 def _yes(value: object) -> str:
     return MARK[value] if isinstance(value, bool) else NO_VALUE
-
-
-def _dict(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: object) -> list[Any]:
