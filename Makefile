@@ -29,6 +29,7 @@ lint: .venv/.dev ## Run the checks that pre-commit runs
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
 	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/snakefmt --check Snakefile workflow/rules
 	.venv/bin/python tools/generate.py --check
 	git ls-files '*.sh' .ci/run | xargs --no-run-if-empty .venv/bin/shellcheck

@@ -24,10 +24,10 @@ import os
 import sys
 from pathlib import Path
 
-from toolgain.freeze import frozen
-from toolgain.preflight import check_or_exit, config_or_exit
+from toolgain.config.freeze import frozen
+from toolgain.head.preflight import check_or_exit, config_or_exit
 from toolgain.slurm import resources
-from toolgain.targets import passing_force_on
+from toolgain.head.targets import passing_force_on
 
 if not config:
 

@@ -22,8 +22,8 @@ from toolgain.bfcl.categories import CATEGORIES, group_of
 from toolgain.statistics import bootstrap, intervals, power, repeats, seeds, simulate
 from toolgain.statistics.bootstrap import Change
 from toolgain.statistics.intervals import Interval
-from toolgain.statistics.judgement import Settings
 from toolgain.statistics.pairs import Design, Pair, design
+from toolgain.statistics.verdict import Settings
 
 Floats = NDArray[np.float64]
 

@@ -19,11 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from toolgain import comparison
-from toolgain.bfcl import data
+from toolgain.bfcl import data, outcomes
 from toolgain.bfcl.categories import POPULATION
-from toolgain.evaluation import record
-from toolgain.files import write_json
+from toolgain.common.files import write_json
+from toolgain.comparison import compare
 
 WANTED_S = 1.0
 ANSWER = "[" + ", ".join(['{\\"name\\": {\\"city\\": \\"x\\"}}'] * 8) + "]"
@@ -44,7 +43,7 @@ def main() -> None:
             out = folder / "comparison.json"
 
             def inside(baseline: Path = baseline, trained: Path = trained, out: Path = out) -> None:
-                comparison.run(baseline, (trained,), None, out, arguments.bfcl_env)
+                compare.run(baseline, (trained,), None, out, arguments.bfcl_env)
 
             def command(
                 baseline: Path = baseline, trained: Path = trained, out: Path = out
@@ -77,7 +76,7 @@ def evaluation(folder: Path, items: list[data.Item], seed: int, repeats: int) ->
     outcome = np.where(own.random(len(items)) < 0.1, own.random(len(items)) < 0.7, base)
     flips = own.random((len(items), repeats)) < (0.02 if repeats > 1 else 0.0)
     folder.mkdir()
-    record.write_items(
+    outcomes.write_items(
         folder,
         (
             row(item, repeat, bool(outcome[place] ^ flips[place, repeat]))
@@ -86,16 +85,16 @@ def evaluation(folder: Path, items: list[data.Item], seed: int, repeats: int) ->
         ),
     )
     summary = {"schema": 1, "n": sum(POPULATION.values()), "valid": True, "canary": {"text": True}}
-    write_json(folder / record.SUMMARY, summary)
+    write_json(folder / outcomes.SUMMARY, summary)
     write_json(
-        folder / record.MANIFEST,
+        folder / outcomes.MANIFEST,
         {"schema": 1, "weights": {"digest": str(seed)}, "comparable": {"items": "all"}},
     )
     return folder
 
 
-def row(item: data.Item, repeat: int, right: bool) -> record.ItemOutcome:
-    return record.ItemOutcome(
+def row(item: data.Item, repeat: int, right: bool) -> outcomes.ItemOutcome:
+    return outcomes.ItemOutcome(
         category=item.category,
         id=item.id,
         occurrence=item.occurrence,

@@ -25,7 +25,7 @@ from typing import Any
 import yaml
 
 from toolgain.bfcl import data, results
-from toolgain.evaluation import repair, validity, witness
+from toolgain.evaluation import request_log, result_files, validity
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.harness import EVAL_TYPE
 
@@ -161,9 +161,9 @@ def judging(folder: Path, items: data.Items) -> float:
     """Seconds to read the rows and the record, and to judge."""
     (work,) = (folder / "work").glob("*-r0")
     started = time.perf_counter()
-    state = repair.heal(work / "harness/result/policy", items, take_out_failed=False)
-    requests = witness.read_lines(work / "requests.jsonl")
-    evidence = witness.match_requests(requests, state.rows, items, set())
+    state = result_files.heal(work / "harness/result/policy", items, take_out_failed=False)
+    requests = request_log.read_lines(work / "requests.jsonl")
+    evidence = request_log.match_requests(requests, state.rows, items, set())
     outcomes = results.outcomes(work / "harness", items, 0, evidence.seen)
     canary = Canary(True, True, False, True)
     limits = validity.Limits(0.005, 0.02)

@@ -19,11 +19,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from toolgain.bfcl import data, results
+from toolgain.bfcl import data, outcomes, results
 from toolgain.bfcl.categories import CATEGORIES, MUST_NOT_CALL, POPULATION, group_of
 from toolgain.bfcl.data import Item, Items
-from toolgain.evaluation import record
-from toolgain.evaluation.record import ItemOutcome
+from toolgain.bfcl.outcomes import ItemOutcome
 
 ROOT = Path(__file__).parents[1]
 BFCL_ENV = ROOT / ".venvs/bfcl"
@@ -282,7 +281,7 @@ def _row(item: Item, good: bool, seed: int, repeat: int) -> dict[str, Any]:
 
 def evaluation_folder(
     folder: Path,
-    outcomes: Sequence[ItemOutcome],
+    rows: Sequence[ItemOutcome],
     *,
     per_category: int | None,
     digest: str,
@@ -292,22 +291,22 @@ def evaluation_folder(
     """Write an evaluation folder with the given outcomes; `over` replaces keys of the summary."""
     folder.mkdir(parents=True)
     place = {item.key: n for n, item in enumerate(data.flat(chosen_items(per_category)))}
-    ordered = sorted(outcomes, key=lambda outcome: (place[outcome.key], outcome.repeat))
-    record.write_items(folder, ordered)
-    record.write_questions(folder, data.question_rows(chosen_items(per_category)))
+    ordered = sorted(rows, key=lambda outcome: (place[outcome.key], outcome.repeat))
+    outcomes.write_items(folder, ordered)
+    outcomes.write_questions(folder, data.question_rows(chosen_items(per_category)))
     _write(folder / "summary.json", summarise(folder.name, ordered, per_category) | over)
     _write(folder / "manifest.json", _evaluation_manifest(folder.name, digest, conditions or {}))
 
 
 def summarise(
-    subject: str, outcomes: Sequence[ItemOutcome], per_category: int | None
+    subject: str, rows: Sequence[ItemOutcome], per_category: int | None
 ) -> dict[str, Any]:
     """A summary.json of the given outcomes."""
-    scores = results.scores(record.accuracies(outcomes))
-    strict = results.scores(record.accuracies(outcomes, strict=True))
-    repeats = 1 + max(outcome.repeat for outcome in outcomes)
-    number = Counter(outcome.category for outcome in outcomes)
-    flags = Counter(flag for outcome in outcomes for flag in outcome.flags)
+    scores = results.scores(outcomes.accuracies(rows))
+    strict = results.scores(outcomes.accuracies(rows, strict=True))
+    repeats = 1 + max(outcome.repeat for outcome in rows)
+    number = Counter(outcome.category for outcome in rows)
+    flags = Counter(flag for outcome in rows for flag in outcome.flags)
     return {
         "schema": 1,
         "subject": subject,
@@ -340,7 +339,7 @@ def summarise(
         "flags": dict(flags),
         "repaired": 3,
         "rounds": 1,
-        "requests": sum(outcome.requests for outcome in outcomes) + 3,
+        "requests": sum(outcome.requests for outcome in rows) + 3,
         "retried_requests": 3,
         "sampling_seen": [{"temperature": 0.0, "top_p": 1.0}],
         "repeats": repeats,

@@ -15,9 +15,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from report_fixtures import BFCL_ENV, Effect, evaluation_folder, scored, spoil, train
-from toolgain import comparison
-from toolgain.errors import NotValidError
-from toolgain.evaluation.record import ItemOutcome
+from toolgain.bfcl.outcomes import ItemOutcome
+from toolgain.common.errors import NotValidError
+from toolgain.comparison import compare
 from toolgain.report import render
 
 IMPROVED = Effect(0.2, 0.03, (("multi_turn_base", 0.12, 0.02), ("irrelevance", 0.05, 0.09)))
@@ -64,7 +64,7 @@ def _chain(
             )
     # Where the two sides may not be compared, the file is written all the same.
     with suppress(NotValidError):
-        comparison.run(
+        compare.run(
             evaluations / "baseline",
             [evaluations / run for run in runs],
             options.get("comparison"),

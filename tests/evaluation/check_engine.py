@@ -9,8 +9,8 @@ import sys
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from toolgain.trl.engine import ATTENTION, BLOCK, Engine, PromptBlocks
-from toolgain.trl.serve import parse_or_text
+from toolgain.serving.transformers_engine import ATTENTION, BLOCK, Engine, PromptBlocks
+from toolgain.serving.transformers_server import parse_or_text
 
 torch.set_num_threads(1)
 LONG = 24

@@ -10,7 +10,7 @@ from typing import Any
 
 from fault_server import FaultServer
 
-from toolgain.evaluation.record import ItemOutcome, read_items
+from toolgain.bfcl.outcomes import ItemOutcome, read_items
 
 ROOT = Path(__file__).parents[2]
 TOOLGAIN = Path(sys.executable).with_name("toolgain")

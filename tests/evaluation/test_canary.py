@@ -6,7 +6,7 @@ import pytest
 from fault_server import Fault, FaultServer, Handler, Request, completion, honest_answer
 
 from toolgain.evaluation.canary import MUST_CALL, MUST_NOT_CALL, Canary, ask_canaries
-from toolgain.evaluation.server import Endpoint
+from toolgain.serving.server import Endpoint
 
 
 def canary(fault: Fault | None = None, model: str = "policy", key: str | None = None) -> Canary:

@@ -12,7 +12,7 @@ import pytest
 from evaluating import Evaluation, command, evaluate
 from fault_server import FaultServer
 
-from toolgain.evaluation.processes import MARK
+from toolgain.common.processes import MARK
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ import psutil
 import pytest
 from evaluating import ROOT
 
-from toolgain.config import Serve
-from toolgain.evaluation import server
-from toolgain.evaluation.replies import read_reply
-from toolgain.evaluation.server import Endpoint
+from toolgain.bfcl.responses import read_reply
+from toolgain.config.sections import Serve
+from toolgain.serving import server
+from toolgain.serving.server import Endpoint
 
 pytestmark = pytest.mark.slow
 
@@ -91,8 +91,8 @@ def test_server_asks_for_its_key_and_ends_with_us(model: Path, tmp_path: Path) -
 
 def _serves(process: psutil.Process, folder: Path) -> bool:
     try:
-        return "toolgain.trl.serve" in process.info["cmdline"] and process.cwd().startswith(
-            str(folder)
-        )
+        return "toolgain.serving.transformers_server" in process.info[
+            "cmdline"
+        ] and process.cwd().startswith(str(folder))
     except (psutil.Error, TypeError):
         return False

@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from safetensors.numpy import save_file
 
-from toolgain.config import ClusterSection, TrainingSection
-from toolgain.nemo_rl.refs import PROGRAM, WORKPLACE_YAML
+from toolgain.config.sections import ClusterSection, TrainingSection
+from toolgain.training.nemo_rl.refs import PROGRAM, WORKPLACE_YAML
 
 SOURCE = Path(__file__).parent / "checkout"
 

@@ -225,6 +225,9 @@ def is_server(environ: Path, job: str) -> bool:
     """Whether a process is the model server of a Slurm job."""
     try:
         own = f"SLURM_JOB_ID={job}\0".encode() in environ.read_bytes()
-        return own and b"toolgain.trl.serve" in (environ.parent / "cmdline").read_bytes()
+        return (
+            own
+            and b"toolgain.serving.transformers_server" in (environ.parent / "cmdline").read_bytes()
+        )
     except OSError:
         return False

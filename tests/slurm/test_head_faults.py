@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from toolgain.files import canonical_json, digest
+from toolgain.common.files import canonical_json, digest
 
 from . import cluster as machine
 from .conftest import ROOT, TRAINED, Site, jobs_in, slurm, state_of, tiny, wait_for

@@ -27,7 +27,7 @@ def start_training(site: Site, steps: int, nodes: int = 1) -> "subprocess.Popen[
 def ranks(job: str) -> Iterator[tuple[str, int]]:
     """Node and process id (as the node sees it) of every rank of a job's training."""
     for node in machine.NODES:
-        search = machine.on_node(node, "pgrep", "-f", "toolgain.trl.grpo")
+        search = machine.on_node(node, "pgrep", "-f", "toolgain.training.trl.grpo")
         found = subprocess.run(search, capture_output=True, text=True, check=False).stdout.split()
         for pid in found:
             read = machine.on_node(node, "cat", f"/proc/{pid}/environ")

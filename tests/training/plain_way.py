@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.utils import add_fused_lm_head
 
-from toolgain.trl.packing import pack, unpack
-from toolgain.trl.sampling import complete
+from toolgain.training.trl.packing import pack, unpack
+from toolgain.training.trl.sampling import complete
 
 DRAWS = 20_000
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from training_place import ROOT, TOOLGAIN, TRL_ENV, Place, new_place
 
-from toolgain.export import tensors
-from toolgain.training import checkpoints, curves
+from toolgain.checkpoint.export import tensors
+from toolgain.training.store import checkpoints, curves
 
 pytestmark = pytest.mark.slow
 

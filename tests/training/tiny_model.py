@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from toolgain.tasks.generate import generate
+from toolgain.tasks.generated.generate import generate
 
 TEMPLATE = """{%- if tools %}<|im_start|>system
 {%- for tool in tools %}

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolgain.config import TrainingSection
-from toolgain.files import digest, file_digest, write_json, write_jsonl
-from toolgain.model import files_of
-from toolgain.tasks.generate import generate
+from toolgain.common.files import digest, file_digest, write_json, write_jsonl
+from toolgain.config.sections import TrainingSection
+from toolgain.models.base import files_of
+from toolgain.tasks.generated.generate import generate
 
 ROOT = Path(__file__).parents[2]
 TRL_ENV = ROOT / ".venvs" / "trl"

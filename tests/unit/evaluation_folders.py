@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from toolgain.bfcl import outcomes
 from toolgain.bfcl.categories import POPULATION, group_of
-from toolgain.evaluation import record
-from toolgain.evaluation.record import ItemOutcome
-from toolgain.files import write_json
+from toolgain.bfcl.outcomes import ItemOutcome
+from toolgain.common.files import write_json
 
 Right = Callable[[str, int], bool]
 """Whether the item at this position of this category is answered right."""
@@ -74,9 +74,9 @@ def write(
     """Write an evaluation folder like `toolgain evaluate` does."""
     n = len({item.key for item in items})
     folder.mkdir(parents=True)
-    record.write_items(folder, items)
+    outcomes.write_items(folder, items)
     write_json(
-        folder / record.SUMMARY,
+        folder / outcomes.SUMMARY,
         {
             "schema": 1,
             "subject": folder.name,
@@ -89,7 +89,7 @@ def write(
         },
     )
     write_json(
-        folder / record.MANIFEST,
+        folder / outcomes.MANIFEST,
         {
             "schema": 1,
             "subject": folder.name,

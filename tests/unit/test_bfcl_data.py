@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from toolgain.bfcl import data
 from toolgain.bfcl.categories import CATEGORIES, POPULATION, cluster_of, group_of, in_group
-from toolgain.errors import UserError
+from toolgain.common.errors import UserError
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venvs" / "bfcl"
 SIZES = {"non_live": 10, "live": 10, "multi_turn": 3, "categories": {}}

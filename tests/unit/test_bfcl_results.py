@@ -7,7 +7,7 @@ from harness_folders import answered, failed, item, write, wrong
 
 from toolgain.bfcl import results
 from toolgain.bfcl.results import Seen, check_ids, error_kind, outcomes
-from toolgain.errors import UserError
+from toolgain.common.errors import UserError
 
 CALL = [{"f": '{"x": 1}'}]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from toolgain.training import checkpoints
-from toolgain.training.checkpoints import Checkpoint
+from toolgain.training.store import checkpoints
+from toolgain.training.store.checkpoints import Checkpoint
 
 
 def make(folder: Path, step: int, accuracy: float | str | None = 0.5, **info: Any) -> Path:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from evaluation_folders import outcome, rows, write
 
-from toolgain import comparison
 from toolgain.bfcl import data
 from toolgain.bfcl.categories import CATEGORIES, POPULATION, group_of
-from toolgain.errors import NotValidError, UserError
+from toolgain.common.errors import NotValidError, UserError
+from toolgain.comparison import compare as comparing
 
 BFCL_ENV = Path(__file__).parents[2] / ".venvs" / "bfcl"
 SUBSET = {category: 3 if group_of(category) == "multi_turn" else 10 for category in CATEGORIES}
@@ -28,7 +28,7 @@ def compare(tmp_path: Path) -> Compare:
     def run(baseline: Path, *trained: Path, **config: Any) -> Json:
         out = tmp_path / "comparison.json"
         try:
-            comparison.run(baseline, trained, {"draws": 1000, **config}, out, BFCL_ENV)
+            comparing.run(baseline, trained, {"draws": 1000, **config}, out, BFCL_ENV)
         except NotValidError:
             assert json.loads(out.read_text())["verdict"] == "not_comparable"
         result: Json = json.loads(out.read_text())
@@ -146,7 +146,7 @@ def test_a_subset_says_so_and_uses_the_small_sample_interval(
     assert result["subset"]
     assert "not comparable with published scores" in result["warnings"][0]
     assert result["method"]["interval"] == "t with one pseudo-cluster per stratum"
-    assert "on a subset of 142 items" in comparison.sentence(result)
+    assert "on a subset of 142 items" in comparing.sentence(result)
 
 
 def test_the_same_weights_twice_is_said(tmp_path: Path, compare: Compare) -> None:
@@ -155,7 +155,7 @@ def test_the_same_weights_twice_is_said(tmp_path: Path, compare: Compare) -> Non
     result = compare(baseline, again)
     assert result["aa"]
     assert result["verdict"] == "no_clear_change"
-    assert "A/A comparison" in comparison.sentence(result)
+    assert "A/A comparison" in comparing.sentence(result)
     assert compare(baseline, baseline)["aa"]
 
 
@@ -361,7 +361,7 @@ def test_foreign_or_cut_folders_are_bad_input_and_nothing_is_written(
     spoil(trained)
     out = tmp_path / "comparison.json"
     with pytest.raises(UserError, match=message):
-        comparison.run(baseline, (trained,), None, out, BFCL_ENV)
+        comparing.run(baseline, (trained,), None, out, BFCL_ENV)
     assert not out.exists()
 
 
@@ -373,7 +373,7 @@ def test_a_folder_of_another_bfcl_version_is_bad_input(tmp_path: Path) -> None:
         summary={"categories": {"java": {"population": 120}}},
     )
     with pytest.raises(UserError, match="120 items of java"):
-        comparison.run(baseline, (other,), None, tmp_path / "c.json", BFCL_ENV)
+        comparing.run(baseline, (other,), None, tmp_path / "c.json", BFCL_ENV)
 
 
 def harness_folder(folder: Path, wrong: Callable[[int], bool]) -> Path:
@@ -443,7 +443,7 @@ def test_verdict_is_a_sentence_and_an_exit_code(
             }
         )
     )
-    assert comparison.verdict(file, require) == code
+    assert comparing.require_verdict(file, require) == code
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert ("51.90, +1.90 points [+0.60, +3.20], p = 0.004" in said) != refused
@@ -453,11 +453,11 @@ def test_verdict_of_something_else_is_bad_input(tmp_path: Path) -> None:
     file = tmp_path / "comparison.json"
     file.write_text("[]")
     with pytest.raises(UserError, match="is not a comparison"):
-        comparison.verdict(file, "improved")
+        comparing.require_verdict(file, "improved")
 
 
 def test_anchors_all_say_what_makes_them_not_comparable() -> None:
-    for anchor in comparison.anchors():
+    for anchor in comparing.anchors():
         assert {"model", "overall", "conditions", "source"} <= set(anchor)
         assert anchor["not_comparable"]
 

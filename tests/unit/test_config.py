@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from toolgain.config import ClusterSection, EvaluationSection, load, parse_config
-from toolgain.errors import ExitCode, UserError
+from toolgain.common.errors import ExitCode, UserError
+from toolgain.config.sections import ClusterSection, EvaluationSection, load, parse_config
 
 MODEL = {"path": "some/model"}
 TRL = {"backend": "trl"}

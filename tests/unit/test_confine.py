@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-CONFINE = [sys.executable, "-m", "toolgain.evaluation.confine"]
+CONFINE = [sys.executable, "-m", "toolgain.evaluation.sandbox"]
 
 
 def confined(code: str, folder: Path, port: int | None = None, user: str | None = None) -> str:

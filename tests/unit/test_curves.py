@@ -7,7 +7,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from toolgain.training import curves
+from toolgain.training.store import curves
 
 
 def launch(logs: Path, number: int, values: dict[int, float], name: str = curves.REWARD) -> Path:

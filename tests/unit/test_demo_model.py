@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from toolgain.common.errors import UserError
 from toolgain.demo_model import stage
-from toolgain.errors import UserError
 
 TRL = Path(".venvs/trl")
 SHIPPED = Path("resources/demo-model")

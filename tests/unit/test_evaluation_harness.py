@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from toolgain.errors import UserError
-from toolgain.evaluation import processes
+from toolgain.common import processes
+from toolgain.common.errors import UserError
 from toolgain.evaluation.harness import (
     HarnessFolders,
     HarnessSettings,
@@ -20,7 +20,7 @@ from toolgain.evaluation.harness import (
     run,
     run_config,
 )
-from toolgain.evaluation.server import Endpoint
+from toolgain.serving.server import Endpoint
 
 ENDPOINT = Endpoint("http://127.0.0.1:9/v1", "a model, with=signs", "sk-secret", 5)
 
@@ -154,7 +154,7 @@ def test_command_on_the_leash_ends_with_its_starter(tmp_path: Path) -> None:
     """Even when the starter is killed and cannot clean up."""
     starter = (
         "import sys, subprocess, time\n"
-        "p = subprocess.Popen([sys.executable, '-m', 'toolgain.evaluation.leash', 'bash', '-c',\n"
+        "p = subprocess.Popen([sys.executable, '-m', 'toolgain.common.supervise', 'bash', '-c',\n"
         f"    'sleep 600 & echo $! > {tmp_path}/pid; wait'], stdin=subprocess.PIPE)\n"
         "time.sleep(600)\n"
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from toolgain.bfcl import data
-from toolgain.config import EvaluationSection
-from toolgain.errors import UserError
+from toolgain.common.errors import UserError
+from toolgain.config.sections import EvaluationSection
 from toolgain.evaluation.identity import Weights, comparable, read_weights, work_key
 
 ROOT = Path(__file__).parents[2]

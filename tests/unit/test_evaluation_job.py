@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from toolgain.cli import cli, main
-from toolgain.errors import GoOnLaterError, UserError
+from toolgain.common.errors import GoOnLaterError, UserError
 from toolgain.evaluation import evaluate
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.harness import HarnessFolders

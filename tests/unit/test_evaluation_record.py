@@ -7,8 +7,7 @@ from evaluation_folders import outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolgain.errors import UserError
-from toolgain.evaluation.record import (
+from toolgain.bfcl.outcomes import (
     FLAGS,
     ITEMS,
     ItemOutcome,
@@ -18,6 +17,7 @@ from toolgain.evaluation.record import (
     write_items,
     write_questions,
 )
+from toolgain.common.errors import UserError
 
 # Line ends inside of a field are kept; a carriage return alone is not text that models write.
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\x00"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolgain.bfcl.results import read_rows, result_file
-from toolgain.evaluation.repair import fill_gaps, heal
+from toolgain.evaluation.result_files import fill_gaps, heal
 
 ITEMS = [item("simple", n) for n in range(4)]
 TWINS = [

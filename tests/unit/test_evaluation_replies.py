@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolgain.evaluation.replies import read_reply
-from toolgain.evaluation.toolcalls import harness_answer, is_whole_call, looks_like_call, opening
+from toolgain.bfcl.responses import read_reply
+from toolgain.bfcl.toolcalls import harness_answer, is_whole_call, looks_like_call, opening
 
 
 def chat(**message: object) -> bytes:

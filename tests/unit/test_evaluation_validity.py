@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from evaluation_folders import outcome
 
+from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.evaluation.canary import Canary
-from toolgain.evaluation.record import ItemOutcome
 from toolgain.evaluation.validity import Limits, Validity, judge
 
 GOOD = Canary(answered=True, parsed_call=True, call_as_text=False, text=True)

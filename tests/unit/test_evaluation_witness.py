@@ -5,9 +5,9 @@ from typing import Any
 
 from harness_folders import answered, failed, item
 
-from toolgain.evaluation.toolcalls import opening
-from toolgain.evaluation.witness import Evidence, match_requests, read_lines
-from toolgain.files import digest
+from toolgain.bfcl.toolcalls import opening
+from toolgain.common.files import digest
+from toolgain.evaluation.request_log import Evidence, match_requests, read_lines
 
 
 def request(

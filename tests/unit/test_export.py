@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import save_file
 from test_checkpoints import make
 
-from toolgain import export
-from toolgain.errors import StageError, UserError
-from toolgain.files import read_json, write_json
+from toolgain.checkpoint import export
+from toolgain.common.errors import StageError, UserError
+from toolgain.common.files import read_json, write_json
 from toolgain.slurm import accounting
 
 FROM_SACCT = "7|1800|gres/gpu=1,node=1|FAILED|n1\n8|3600|gres/gpu=1,node=1|RUNNING|n1\n"

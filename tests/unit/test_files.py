@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolgain.errors import UserError
-from toolgain.files import digest, read_json, read_jsonl, replacing, write_json, write_jsonl
+from toolgain.common.errors import UserError
+from toolgain.common.files import digest, read_json, read_jsonl, replacing, write_json, write_jsonl
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

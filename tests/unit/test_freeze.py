@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from toolgain.config import parse_config
-from toolgain.freeze import stages
+from toolgain.config.freeze import stages
+from toolgain.config.sections import parse_config
 
 BASE: dict[str, Any] = {"model": {"path": "some/model"}, "training": {"backend": "trl"}}
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from toolgain.errors import StageError
-from toolgain.training import lease
-from toolgain.training.lease import Lease
+from toolgain.common.errors import StageError
+from toolgain.training.store import lease
+from toolgain.training.store.lease import Lease
 
 
 def left_behind(folder: Path, age: float = 0, **fields: Any) -> None:

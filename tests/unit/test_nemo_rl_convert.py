@@ -11,11 +11,11 @@ from typing import Any
 import made
 import pytest
 
-from toolgain import export
-from toolgain.errors import StageError, UserError
-from toolgain.nemo_rl import convert, plan
-from toolgain.nemo_rl import overrides as ov
-from toolgain.nemo_rl.refs import PROGRAM, REFS, WORKPLACE_YAML
+from toolgain.checkpoint import export, export_nemo_rl
+from toolgain.common.errors import StageError, UserError
+from toolgain.training.nemo_rl import overrides as ov
+from toolgain.training.nemo_rl import plan
+from toolgain.training.nemo_rl.refs import PROGRAM, REFS, WORKPLACE_YAML
 
 ROOT = Path(__file__).parents[2]
 TORCH = ROOT / ".venvs/trl/bin/python"
@@ -63,7 +63,7 @@ def test_a_megatron_checkpoint_is_converted_and_made_like_the_base(
     root, base, step = trained(tmp_path, "megatron", ref)
     if ref == "v0.5.0":
         # The converter of v0.5.0 knows no such option; the name comes from the config then.
-        program = root / convert.MEGATRON
+        program = root / export_nemo_rl.MEGATRON
         text = program.read_text().replace('parser.add_argument("--hf-model-name")\n', "")
         program.write_text(text.replace("arguments.hf_model_name or ", ""))
     # The base model was moved since the training.
@@ -108,7 +108,7 @@ def test_weights_that_equal_the_base_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
     root, base, step = trained(tmp_path, "megatron")
-    program = root / convert.MEGATRON
+    program = root / export_nemo_rl.MEGATRON
     program.write_text(
         program.read_text() + "\n(out / 'model-00002-of-00002.safetensors').unlink()\n"
     )
@@ -118,7 +118,7 @@ def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     root, base, step = trained(tmp_path, "megatron")
-    program = root / convert.MEGATRON
+    program = root / export_nemo_rl.MEGATRON
     other = '(out / "config.json").write_text(\'{"architectures": ["Other"]}\')'
     program.write_text(program.read_text() + f"\n{other}\n")
     with pytest.raises(StageError, match="not architecture"):
@@ -127,7 +127,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
 
 def test_a_failing_converter_says_its_last_line(tmp_path: Path) -> None:
     root, base, step = trained(tmp_path, "megatron")
-    (root / convert.MEGATRON).write_text("raise RuntimeError('mcore is not installed')\n")
+    (root / export_nemo_rl.MEGATRON).write_text("raise RuntimeError('mcore is not installed')\n")
     with pytest.raises(StageError, match=r"exit code 1: RuntimeError: mcore is not installed Log:"):
         exported(tmp_path, root, base, step)
 
@@ -135,7 +135,7 @@ def test_a_failing_converter_says_its_last_line(tmp_path: Path) -> None:
 def test_without_a_checkout_it_says_what_is_missing(tmp_path: Path) -> None:
     _, base, step = trained(tmp_path, "megatron")
     with pytest.raises(UserError, match=r"set cluster\.nemo_rl\.root"):
-        convert.export(step, base, tmp_path / "out", kind="megatron", cluster=None)
+        export_nemo_rl.export(step, base, tmp_path / "out", kind="megatron", cluster=None)
 
 
 def test_in_a_job_the_converter_runs_in_the_container_with_a_gpu(
@@ -143,7 +143,7 @@ def test_in_a_job_the_converter_runs_in_the_container_with_a_gpu(
 ) -> None:
     root = made.checkout(tmp_path / "rl")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    words = convert.in_job(["python", "x"], root, made.cluster(root), [tmp_path], gpus=1)
+    words = export_nemo_rl.in_job(["python", "x"], root, made.cluster(root), [tmp_path], gpus=1)
     assert words[0] == "srun" and "--gres=gpu:1" in words
     assert "--container-image=nvcr.io#nvidia/nemo-rl:v0.7.0" in words
     assert words[-2:] == ["python", "x"]
@@ -173,8 +173,8 @@ def test_what_the_parity_program_says_is_in_the_checks(
 ) -> None:
     root, base, step = trained(tmp_path, "megatron")
     (tmp_path / "says.py").write_text(program)
-    monkeypatch.setattr(convert, "PACKAGE", tmp_path)
-    monkeypatch.setattr(convert, "PARITY", "says")
+    monkeypatch.setattr(export_nemo_rl, "PACKAGE", tmp_path)
+    monkeypatch.setattr(export_nemo_rl, "PARITY", "says")
     found = exported(tmp_path, root, base, step)["checks"]
     assert {key: found.get(key) for key in checks} == checks
 
@@ -184,8 +184,8 @@ def test_other_answers_than_the_converter_s_folder_gives_are_refused(
 ) -> None:
     root, base, step = trained(tmp_path, "megatron")
     (tmp_path / "says.py").write_text("""print('{"greedy_answers_equal": false}')""")
-    monkeypatch.setattr(convert, "PACKAGE", tmp_path)
-    monkeypatch.setattr(convert, "PARITY", "says")
+    monkeypatch.setattr(export_nemo_rl, "PACKAGE", tmp_path)
+    monkeypatch.setattr(export_nemo_rl, "PARITY", "says")
     with pytest.raises(StageError, match="not greedy_answers_equal"):
         exported(tmp_path, root, base, step)
 
@@ -204,7 +204,7 @@ def test_the_parity_program_tells_other_weights_apart(tmp_path: Path) -> None:
     text = """
 import sys, pathlib, torch
 from transformers import AutoModelForCausalLM
-from toolgain.nemo_rl.parity import main
+from toolgain.checkpoint.parity import main
 base, other = map(pathlib.Path, sys.argv[1:])
 print(main(base, base, "cpu"))
 model = AutoModelForCausalLM.from_pretrained(base)

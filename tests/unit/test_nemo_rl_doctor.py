@@ -8,9 +8,9 @@ import made
 import pytest
 import yaml
 
-from toolgain.config import parse_config
-from toolgain.nemo_rl import doctor
-from toolgain.nemo_rl.refs import WORKPLACE_YAML
+from toolgain.config.sections import parse_config
+from toolgain.head import doctor
+from toolgain.training.nemo_rl.refs import WORKPLACE_YAML
 
 
 def config(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def test_ray_sub_wants_an_account(
 
 
 def test_a_full_disk_is_said_with_the_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolgain.nemo_rl.doctor.shutil.disk_usage", lambda _: Usage(10, 9, 1))
+    monkeypatch.setattr("toolgain.head.doctor.shutil.disk_usage", lambda _: Usage(10, 9, 1))
     found = lines(tmp_path)["disk space"]
     assert not found.ok
     assert "5 more checkpoints x" in found.message and "lower keep_top_k" in found.message

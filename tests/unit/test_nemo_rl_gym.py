@@ -7,9 +7,9 @@ from typing import Any
 import made
 import pytest
 
-from toolgain.errors import StageError, UserError
-from toolgain.nemo_rl import gym
-from toolgain.nemo_rl.refs import GYM_DATA, GYM_FOLDER, REFS
+from toolgain.common.errors import StageError, UserError
+from toolgain.training.nemo_rl import gym
+from toolgain.training.nemo_rl.refs import GYM_DATA, GYM_FOLDER, REFS
 
 
 def section(

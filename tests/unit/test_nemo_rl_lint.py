@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from toolgain.config import NemoRlSite
-from toolgain.errors import UserError
-from toolgain.nemo_rl import lint
-from toolgain.nemo_rl.plan import Numbers
-from toolgain.nemo_rl.refs import REFS
+from toolgain.common.errors import UserError
+from toolgain.config.sections import NemoRlSite
+from toolgain.training.nemo_rl import lint
+from toolgain.training.nemo_rl.plan import Numbers
+from toolgain.training.nemo_rl.refs import REFS
 
 GOOD = Numbers(
     nodes=2,

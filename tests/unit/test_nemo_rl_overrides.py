@@ -10,10 +10,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolgain.errors import UserError
-from toolgain.nemo_rl import overrides as ov
-from toolgain.nemo_rl.overrides import Override
-from toolgain.nemo_rl.refs import REFS, WORKPLACE_YAML
+from toolgain.common.errors import UserError
+from toolgain.training.nemo_rl import overrides as ov
+from toolgain.training.nemo_rl.overrides import Override
+from toolgain.training.nemo_rl.refs import REFS, WORKPLACE_YAML
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
     lambda name: name.lower() not in ("null", "true", "false", "nan", "inf")

@@ -7,10 +7,11 @@ from typing import Any
 import made
 import pytest
 
-from toolgain.errors import UserError
-from toolgain.nemo_rl import overrides as ov
-from toolgain.nemo_rl import plan
-from toolgain.nemo_rl.refs import REFS, WORKPLACE_YAML
+from toolgain.common.errors import UserError
+from toolgain.serving import tool_parser
+from toolgain.training.nemo_rl import overrides as ov
+from toolgain.training.nemo_rl import plan
+from toolgain.training.nemo_rl.refs import REFS, WORKPLACE_YAML
 
 PLACE = plan.Place(
     model=Path("/models/base"),
@@ -78,7 +79,7 @@ def test_a_rate_below_megatron_s_lowest_lowers_that_too(tmp_path: Path) -> None:
 
 def test_the_plugin_of_toolgain_is_named_by_its_path(tmp_path: Path) -> None:
     found = asked(tmp_path, tool_parser="nemotron_json", tool_parser_plugin="nemotron-nano-v2")
-    assert found["policy.generation.vllm_cfg.tool_parser_plugin"] == str(plan.PLUGIN)
+    assert found["policy.generation.vllm_cfg.tool_parser_plugin"] == str(tool_parser.PLUGIN)
 
 
 def test_a_plugin_that_is_not_there_is_refused(tmp_path: Path) -> None:

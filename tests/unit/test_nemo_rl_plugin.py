@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolgain.nemo_rl.plan import PLUGIN
+from toolgain.serving.tool_parser import PLUGIN
 
 
 @dataclass

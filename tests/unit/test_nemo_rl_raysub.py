@@ -8,11 +8,12 @@ from typing import Any
 import made
 import pytest
 
-from toolgain.errors import UserError
-from toolgain.nemo_rl import raysub
-from toolgain.nemo_rl.overrides import Override
-from toolgain.nemo_rl.refs import REFS
+from toolgain.common.errors import UserError
+from toolgain.slurm import containers
 from toolgain.slurm.allocation import Allocation
+from toolgain.training.nemo_rl import raysub
+from toolgain.training.nemo_rl.overrides import Override
+from toolgain.training.nemo_rl.refs import REFS
 
 FOUND = Allocation(
     job_id="77",
@@ -154,16 +155,16 @@ def test_wandb_online_without_a_key_is_refused() -> None:
 
 def test_mounts_cover_each_folder_once() -> None:
     needed = [Path("/rl"), Path("/work/a"), Path("/work/a/b"), Path("/lustre/x")]
-    found = raysub.mounts(["/lustre:/lustre", "/tmp/a:/b"], needed)
+    found = containers.mounts(["/lustre:/lustre", "/tmp/a:/b"], needed)
     assert found == ["/lustre:/lustre", "/tmp/a:/b", "/rl:/rl", "/work/a:/work/a"]
 
 
 @pytest.mark.parametrize("mount", ["rl:/rl", "/rl", "/a b:/c", "/a:/b,/c:/d"])
 def test_a_mount_that_is_none_is_refused(mount: str) -> None:
     with pytest.raises(UserError, match="is not `/source:/target`"):
-        raysub.mounts([mount], [])
+        containers.mounts([mount], [])
 
 
 def test_a_folder_with_a_comma_cannot_be_mounted() -> None:
     with pytest.raises(UserError, match="cannot be mounted"):
-        raysub.mounts([], [Path("/a,b")])
+        containers.mounts([], [Path("/a,b")])

@@ -6,9 +6,9 @@ from pathlib import Path
 import made
 import pytest
 
-from toolgain.errors import UserError
-from toolgain.nemo_rl import refs
-from toolgain.nemo_rl.refs import REFS
+from toolgain.common.errors import UserError
+from toolgain.training.nemo_rl import refs
+from toolgain.training.nemo_rl.refs import REFS
 
 
 def committed(folder: Path) -> str:

@@ -6,9 +6,8 @@ from pathlib import Path
 import made
 import pytest
 
-from toolgain import model
-from toolgain.errors import UserError
-from toolgain.nemo_rl import template
+from toolgain.common.errors import UserError
+from toolgain.models import base, chat_template
 
 # The tags of the model's template that the patch is about, in a template of our own.
 CUT = (
@@ -28,19 +27,19 @@ def with_template(folder: Path, text: str) -> Path:
 
 
 def test_both_replacements_are_made_once(tmp_path: Path) -> None:
-    text = template.patched(BEFORE + CUT + AFTER, "nemotron-nano-v2", "here")
+    text = chat_template.patched(BEFORE + CUT + AFTER, "nemotron-nano-v2", "here")
     assert text == BEFORE.replace("true", "false") + AFTER
 
 
 def test_white_space_between_trimming_tags_means_nothing() -> None:
     spaced = CUT.replace("-%}{%-", "-%}\n    {%-")
-    text = template.patched(BEFORE + spaced + AFTER, "nemotron-nano-v2", "here")
+    text = chat_template.patched(BEFORE + spaced + AFTER, "nemotron-nano-v2", "here")
     assert text == BEFORE.replace("true", "false") + AFTER
 
 
 def test_a_patched_template_is_left_as_it_is() -> None:
-    once = template.patched(BEFORE + CUT + AFTER, "nemotron-nano-v2", "here")
-    assert template.patched(once, "nemotron-nano-v2", "here") == once
+    once = chat_template.patched(BEFORE + CUT + AFTER, "nemotron-nano-v2", "here")
+    assert chat_template.patched(once, "nemotron-nano-v2", "here") == once
 
 
 @pytest.mark.parametrize(
@@ -48,26 +47,26 @@ def test_a_patched_template_is_left_as_it_is() -> None:
 )
 def test_another_template_is_refused_not_passed_by(text: str) -> None:
     with pytest.raises(UserError, match="times, wanted is once"):
-        template.patched(text, "nemotron-nano-v2", "here")
+        chat_template.patched(text, "nemotron-nano-v2", "here")
 
 
 def test_the_copy_links_the_weights_and_leaves_the_model_alone(tmp_path: Path) -> None:
     source = with_template(tmp_path / "base", BEFORE + CUT + AFTER)
-    before = model.files_of(source)
+    before = base.files_of(source)
     out = tmp_path / "results" / "model.json"
     section = {"path": str(source), "name": None, "chat_template": None}
-    model.run({**section, "patch": "nemotron-nano-v2"}, out)
+    base.run({**section, "patch": "nemotron-nano-v2"}, out)
     written = json.loads(out.read_text())
     copy = Path(written["path"])
     assert copy != source and copy.is_relative_to(tmp_path / "results" / "work" / "models")
     assert written["name"] == "base"
     assert all(path.is_symlink() for path in copy.glob("*.safetensors"))
-    assert template.template_of(copy) == BEFORE.replace("true", "false") + AFTER
+    assert chat_template.template_of(copy) == BEFORE.replace("true", "false") + AFTER
     assert json.loads((copy / "tokenizer_config.json").read_text())["x"] == 1
-    assert model.files_of(source) == before
+    assert base.files_of(source) == before
     assert written["digest"] != "" and written["files"]["config.json"] == before["config.json"]
     # A second time gives the same copy.
-    model.run({**section, "patch": "nemotron-nano-v2"}, out)
+    base.run({**section, "patch": "nemotron-nano-v2"}, out)
     assert json.loads(out.read_text()) == written
 
 
@@ -76,12 +75,12 @@ def test_a_given_template_takes_the_model_s_place(tmp_path: Path) -> None:
     (tmp_path / "mine.jinja").write_text("mine")
     out = tmp_path / "results" / "model.json"
     section = {"path": str(source), "name": "n", "patch": "none"}
-    model.run({**section, "chat_template": str(tmp_path / "mine.jinja")}, out)
-    assert template.template_of(Path(json.loads(out.read_text())["path"])) == "mine"
+    base.run({**section, "chat_template": str(tmp_path / "mine.jinja")}, out)
+    assert chat_template.template_of(Path(json.loads(out.read_text())["path"])) == "mine"
 
 
 def test_a_model_without_a_template_is_named(tmp_path: Path) -> None:
     made.model(tmp_path / "m")
     (tmp_path / "m" / "tokenizer_config.json").write_text("{}")
     with pytest.raises(UserError, match="has no chat template"):
-        template.template_of(tmp_path / "m")
+        chat_template.template_of(tmp_path / "m")

@@ -7,12 +7,12 @@ from typing import Any
 import made
 import pytest
 
-from toolgain.config import EvaluationSection, Serve
-from toolgain.errors import UserError
+from toolgain.common import package
+from toolgain.common.errors import UserError
+from toolgain.config.sections import EvaluationSection, Serve
 from toolgain.evaluation import harness
-from toolgain.evaluation.processes import package_root
-from toolgain.nemo_rl import vllm
-from toolgain.nemo_rl.plan import PLUGIN
+from toolgain.serving import vllm
+from toolgain.serving.tool_parser import PLUGIN
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_the_harness_s_container_sees_its_folder_and_the_package_alone(tmp_path:
     words = harness.in_container("/images/bfcl.sqsh", ["nemo-evaluator", "run_eval"], tmp_path)
     assert "--container-image=/images/bfcl.sqsh" in words
     mounts = next(word for word in words if word.startswith("--container-mounts=")).split("=")[1]
-    assert set(mounts.split(",")) == {f"{path}:{path}" for path in (tmp_path, package_root())}
+    assert set(mounts.split(",")) == {f"{path}:{path}" for path in (tmp_path, package.ROOT)}
     assert words[-2:] == ["nemo-evaluator", "run_eval"]
 
 

@@ -8,7 +8,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from toolgain.nemo_rl import watch
+from toolgain.training.nemo_rl import watch
 
 LIMITS = watch.Limits(zero_reward_steps=3, hang_factor=10, setup_s=100, save_s=5, planned=9)
 START = 1_000_000.0

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolgain.bfcl.categories import CATEGORIES
-from toolgain.errors import UserError
+from toolgain.common.errors import UserError
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
 from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack

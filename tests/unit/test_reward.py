@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolgain.tasks.generate import generate
+from toolgain.tasks.generated.generate import generate
 from toolgain.tasks.reward import parse, same_value, score
 
 WEATHER = {"name": "get_weather", "arguments": {"city": "Lima", "days": 3}}

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from test_checkpoints import make
 
-from toolgain import selection
-from toolgain.errors import UserError
+from toolgain.checkpoint import select
+from toolgain.common.errors import UserError
 
 
 def chosen(folder: Path) -> dict:
     out = folder / "out" / "best.json"
-    selection.run(folder, out)
+    select.run(folder, out)
     return json.loads(out.read_text())
 
 
@@ -70,7 +70,7 @@ def test_a_manifest_says_what_was_there_before_and_how_sure_it_is(tmp_path: Path
         )
     )
     out = tmp_path / "best.json"
-    selection.run(manifest, out)
+    select.run(manifest, out)
     best = json.loads(out.read_text())
     assert best["standard_error"] == pytest.approx(math.sqrt(0.55 * 0.45 / 100))
     assert best["initial_accuracy"] == 0.55
@@ -86,11 +86,11 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: str, message: str) -
     path = tmp_path / "manifest.json"
     path.write_text(content)
     with pytest.raises(UserError, match=message):
-        selection.run(path, tmp_path / "best.json")
+        select.run(path, tmp_path / "best.json")
 
 
 def test_gone_checkpoints_are_named(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"checkpoint_dir": str(tmp_path / "gone")}))
     with pytest.raises(UserError, match=r"gone is not a folder"):
-        selection.run(path, tmp_path / "best.json")
+        select.run(path, tmp_path / "best.json")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolgain import status
-from toolgain.config import parse_config
-from toolgain.errors import UserError
+from toolgain.common.errors import UserError
+from toolgain.config.sections import parse_config
+from toolgain.head import status
 from toolgain.slurm import accounting, launch, resources
 from toolgain.slurm.allocation import Allocation, allocation, parse_job
 from toolgain.slurm.queue import SEPARATOR, Job, parse_jobs, standing

@@ -6,8 +6,8 @@ import pytest
 from evaluation_folders import outcome, rows, write
 
 from toolgain.bfcl.categories import CATEGORIES
-from toolgain.evaluation.record import ItemOutcome
-from toolgain.statistics import behaviour, evaluations
+from toolgain.bfcl.outcomes import ItemOutcome
+from toolgain.comparison import behaviour, evaluations
 
 NOWHERE = Path("no environment is needed")
 

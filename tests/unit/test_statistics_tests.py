@@ -7,42 +7,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolgain.statistics import tests
+from toolgain.statistics import paired_tests
 
 
 def test_mcnemar_is_the_binomial_test_of_the_changed_items() -> None:
-    assert tests.mcnemar(9, 1) == pytest.approx(2 * (1 + 10) / 2**10)
-    assert tests.mcnemar(1, 9) == tests.mcnemar(9, 1)
-    assert tests.mcnemar(5, 5) == 1.0
-    assert tests.mcnemar(0, 0) == 1.0
+    assert paired_tests.mcnemar(9, 1) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert paired_tests.mcnemar(1, 9) == paired_tests.mcnemar(9, 1)
+    assert paired_tests.mcnemar(5, 5) == 1.0
+    assert paired_tests.mcnemar(0, 0) == 1.0
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_equals_the_sum_of_binomial_probabilities(gained: int, lost: int) -> None:
     changed = gained + lost
     tail = sum(comb(changed, k) for k in range(min(gained, lost) + 1)) / 2**changed
-    assert tests.mcnemar(gained, lost) == pytest.approx(min(1.0, 2 * tail))
+    assert paired_tests.mcnemar(gained, lost) == pytest.approx(min(1.0, 2 * tail))
 
 
 def test_holm_as_in_the_textbook() -> None:
-    assert tests.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert paired_tests.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=17))
 def test_holm_keeps_order_and_never_lowers(values: list[float]) -> None:
-    corrected = tests.holm(values)
+    corrected = paired_tests.holm(values)
     assert all(after >= before for before, after in zip(values, corrected, strict=True))
     order = np.argsort(values, kind="stable")
     assert all(np.diff(np.array(corrected)[order]) >= 0)
 
 
 def test_clopper_pearson_of_no_success_is_the_rule_of_three_and_a_bit() -> None:
-    low, high = tests.clopper_pearson(0, 16, 0.05)
+    low, high = paired_tests.clopper_pearson(0, 16, 0.05)
     assert (low, high) == pytest.approx((0.0, 1 - 0.025 ** (1 / 16)))
 
 
 def test_sixteen_unchanged_items_are_not_proof_of_no_change() -> None:
-    low, high = tests.exact_change(0, 0, 16, 0.05)
+    low, high = paired_tests.exact_change(0, 0, 16, 0.05)
     assert low == pytest.approx(-high)
     assert high > 0.2
 
@@ -61,38 +61,38 @@ def test_exact_interval_covers_whatever_the_truth(gain: float, loss: float, n: i
                 * loss**lost
                 * max(1 - gain - loss, 0.0) ** same
             )
-            low, high = tests.exact_change(gained, lost, n, 0.05)
+            low, high = paired_tests.exact_change(gained, lost, n, 0.05)
             covered += chance * (low <= gain - loss <= high)
     assert covered >= 0.95 - 1e-9
 
 
 def test_non_inferiority_says_what_it_cannot_tell() -> None:
-    assert tests.non_inferiority(-0.5, 2.0, margin=1.0) == "yes"
-    assert tests.non_inferiority(-4.0, -1.5, margin=1.0) == "no"
-    assert tests.non_inferiority(-2.0, 1.0, margin=1.0) == "cannot tell"
+    assert paired_tests.non_inferiority(-0.5, 2.0, margin=1.0) == "yes"
+    assert paired_tests.non_inferiority(-4.0, -1.5, margin=1.0) == "no"
+    assert paired_tests.non_inferiority(-2.0, 1.0, margin=1.0) == "cannot tell"
 
 
 def test_held_needs_every_group() -> None:
-    assert tests.held(["yes", "yes"]) == "yes"
-    assert tests.held(["yes", "cannot tell"]) == "cannot tell"
-    assert tests.held(["cannot tell", "no"]) == "no"
+    assert paired_tests.held(["yes", "yes"]) == "yes"
+    assert paired_tests.held(["yes", "cannot tell"]) == "cannot tell"
+    assert paired_tests.held(["cannot tell", "no"]) == "no"
 
 
 def test_unpaired_z_by_hand() -> None:
-    z, p = tests.unpaired_z(50, 60, 100)
+    z, p = paired_tests.unpaired_z(50, 60, 100)
     assert z == pytest.approx(0.1 / np.sqrt(2 * 0.55 * 0.45 / 100))
     assert p == pytest.approx(0.1552, abs=1e-4)
 
 
 def test_cluster_t_without_clusters_is_the_paired_t_interval() -> None:
     change = np.array([1.0] * 12 + [-1.0] * 4 + [0.0] * 64)
-    low, high = tests.cluster_t(change, np.arange(80), 0.05)
+    low, high = paired_tests.cluster_t(change, np.arange(80), 0.05)
     error = change.std(ddof=1) / np.sqrt(80)
     assert ((low + high) / 2, (high - low) / 2) == pytest.approx((0.1, 1.9905 * error), rel=1e-3)
 
 
 def test_cluster_t_is_wider_when_items_change_together() -> None:
     change = np.repeat([1.0, -1.0, 0.0, 0.0], 20)
-    alone = tests.cluster_t(change, np.arange(80), 0.05)
-    together = tests.cluster_t(change, np.arange(80) // 5, 0.05)
+    alone = paired_tests.cluster_t(change, np.arange(80), 0.05)
+    together = paired_tests.cluster_t(change, np.arange(80) // 5, 0.05)
     assert together[1] - together[0] > 2 * (alone[1] - alone[0])

@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
-from toolgain.config import ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS
-from toolgain.errors import StageError, UserError
-from toolgain.tasks import generate as g
+from toolgain.common.errors import StageError, UserError
+from toolgain.config.sections import ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS
 from toolgain.tasks import stage
-from toolgain.tasks.concepts import CONCEPTS
-from toolgain.tasks.parameters import KINDS, plain
+from toolgain.tasks.generated import generate as g
+from toolgain.tasks.generated.concepts import CONCEPTS
+from toolgain.tasks.generated.parameters import KINDS, plain
 
 KEYS = {
     "seed": 1,

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from toolgain.config import TrainingSection
-from toolgain.errors import StageError, UserError
-from toolgain.files import read_json, write_json
+from toolgain.common.errors import StageError, UserError
+from toolgain.common.files import read_json, write_json
+from toolgain.config.sections import TrainingSection
 from toolgain.slurm import accounting
-from toolgain.training import health, segments, train, trl
+from toolgain.training import health, train
 from toolgain.training.backend import Job, Outcome
-from toolgain.training.curves import ACCURACY, REWARD
-from toolgain.training.lease import Lease
+from toolgain.training.store import segments
+from toolgain.training.store.curves import ACCURACY, REWARD
+from toolgain.training.store.lease import Lease
+from toolgain.training.trl import backend
 
 BASE = {"path": "/model", "digest": "abc"}
 
@@ -266,7 +268,7 @@ def test_the_cause_of_a_failure_is_found_in_its_log(
 ) -> None:
     log = tmp_path / "train.log"
     log.write_text(text)
-    assert said in trl.cause(code, log)
+    assert said in backend.cause(code, log)
 
 
 @pytest.mark.parametrize(("writes", "code"), [(True, 1), (False, 0)])
@@ -305,10 +307,10 @@ def test_the_end_of_a_training_is_judged_by_what_it_wrote(
             lease=lease,
         )
         if writes:
-            assert trl.start(job, folder / "logs/exp_001").hosts == ("n1",)
+            assert backend.start(job, folder / "logs/exp_001").hosts == ("n1",)
         else:
             with pytest.raises(StageError, match="exit code 0"):
-                trl.start(job, folder / "logs/exp_001")
+                backend.start(job, folder / "logs/exp_001")
 
 
 def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:

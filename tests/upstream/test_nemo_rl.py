@@ -21,9 +21,11 @@ import made
 import pytest
 import yaml
 
-from toolgain.config import Config, NemoRlSite, parse_config
-from toolgain.nemo_rl import convert, gym, lint, plan, raysub, refs, watch
-from toolgain.nemo_rl import overrides as ov
+from toolgain.checkpoint import export_nemo_rl
+from toolgain.config.sections import Config, NemoRlSite, parse_config
+from toolgain.slurm import containers
+from toolgain.training.nemo_rl import gym, lint, plan, refs, watch
+from toolgain.training.nemo_rl import overrides as ov
 
 pytestmark = pytest.mark.upstream
 
@@ -144,7 +146,7 @@ def test_the_version_reads_and_has_what_the_table_says(root: Path, ref: refs.Ref
     script = (root / "ray.sub").read_text()
     assert ("SLURM_RESTART_COUNT" in script) == ref.log_folder_has_restart
     assert ("driver_command.sh" in script) == ref.driver_in_head
-    takes = "--hf-model-name" in (root / convert.MEGATRON).read_text()
+    takes = "--hf-model-name" in (root / export_nemo_rl.MEGATRON).read_text()
     assert takes == ref.converter_takes_model_name
 
 
@@ -156,7 +158,7 @@ def test_the_table_s_vllm_is_the_one_in_the_project_file(root: Path, ref: refs.R
 def test_every_variable_that_ray_sub_takes_by_chance_is_unset_or_set(root: Path) -> None:
     script = (root / "ray.sub").read_text()
     taken = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*):-", script))
-    handled = set(raysub.TAKEN_BY_CHANCE) | set(raysub.HOST_ONLY)
+    handled = set(containers.TAKEN_BY_CHANCE) | set(containers.HOST_ONLY)
     # Read only with a meaning that is wanted, internal, or in a comment.
     fine = {"REDIT_SHARD_PORTS"}
     fine |= {"NRL_USE_FASTOKENS", "SLURM_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_JOB_NUM_NODES"}
@@ -200,7 +202,7 @@ def test_the_converters_own_main_takes_our_line(
     (tmp_path / "step_4/policy/weights/iter_0000000").mkdir(parents=True)
     config = {"policy": {"model_name": "base", "tokenizer": {"name": "base"}}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    words = convert.converter(
+    words = export_nemo_rl.converter(
         kind, root, tmp_path / "step_4", tmp_path / "config.yaml", Path("out"), Path("base")
     )
     done = called(root, kind, words, monkeypatch)

@@ -20,9 +20,9 @@ import made
 import pytest
 import yaml
 
-from toolgain.config import Serve
-from toolgain.nemo_rl import vllm
-from toolgain.nemo_rl.plan import PLUGIN
+from toolgain.config.sections import Serve
+from toolgain.serving import vllm
+from toolgain.serving.tool_parser import PLUGIN
 
 pytestmark = pytest.mark.upstream
 

@@ -31,7 +31,8 @@ def test_generated_files_are_in_step_with_their_sources() -> None:
 def test_parsing_the_workflow_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['snakemake']\n"
-        "import toolgain.cli, toolgain.freeze, toolgain.preflight, toolgain.targets\n"
+        "import toolgain.cli, toolgain.config.freeze\n"
+        "import toolgain.head.preflight, toolgain.head.targets\n"
         "print([name for name in ('torch', 'transformers', 'pandas', 'numpy', 'scipy', "
         "'nemo_evaluator') if name in sys.modules])"
     )

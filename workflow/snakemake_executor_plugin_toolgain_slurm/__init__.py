@@ -28,7 +28,7 @@ from typing import Any
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
 
-from toolgain.errors import ExitCode
+from toolgain.common.errors import ExitCode
 from toolgain.slurm.preflight import NO_SLURM
 from toolgain.slurm.queue import Job, NoAnswerError, ask, jobs, standing, state_of
 

@@ -1,7 +1,7 @@
 """The command line: one verb per rule, each usable on its own.
 
 Heavy modules are imported inside the verbs, so that `--help` and the start of every Slurm job
-stay quick. Exit codes: `toolgain.errors.ExitCode`.
+stay quick. Exit codes: `toolgain.common.errors.ExitCode`.
 """
 
 import gc
@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from toolgain import __version__
-from toolgain.errors import ExitCode, ToolgainError
+from toolgain.common.errors import ExitCode, ToolgainError
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -55,7 +55,7 @@ def cli() -> None:
 @click.option("--out", type=FILE, required=True)
 def freeze(section: str, out: Path) -> None:
     """Write the part of the configuration that one stage may see."""
-    from toolgain.files import write_text
+    from toolgain.common.files import write_text
 
     write_text(out, section + "\n")
 
@@ -65,7 +65,7 @@ def freeze(section: str, out: Path) -> None:
 @click.option("--out", type=FILE, required=True)
 def model(config: Path, out: Path) -> None:
     """Check the base model and record its path and digest."""
-    from toolgain import model as stage
+    from toolgain.models import base as stage
 
     stage.run(_config(config), out)
 
@@ -81,7 +81,7 @@ def tasks(config: Path, out: Path, cluster: Path | None, bfcl_env: Path) -> None
 
     section = _config(config)
     if section["backend"] == "nemo_rl":
-        from toolgain.nemo_rl import gym
+        from toolgain.training.nemo_rl import gym
 
         gym.run(section, _cluster(cluster), out, installed_data(bfcl_env))
         return
@@ -135,9 +135,9 @@ def select(checkpoints: Path, out: Path) -> None:
 
     CHECKPOINTS is a checkpoint folder or the manifest of a run.
     """
-    from toolgain import selection
+    from toolgain.checkpoint import select
 
-    selection.run(checkpoints, out)
+    select.run(checkpoints, out)
 
 
 @cli.command()
@@ -148,7 +148,7 @@ def select(checkpoints: Path, out: Path) -> None:
 @trl_env
 def export(best: Path, base: Path, out: Path, cluster: Path | None, trl_env: Path) -> None:
     """Export the chosen checkpoint as a Hugging Face folder and check it."""
-    from toolgain import export as stage
+    from toolgain.checkpoint import export as stage
 
     stage.run(best, base, out, trl_env, cluster=_cluster(cluster))
 
@@ -194,9 +194,9 @@ def compare(
     baseline: Path, trained: tuple[Path, ...], config: Path | None, out: Path, bfcl_env: Path
 ) -> None:
     """Compare evaluations before and after, item by item."""
-    from toolgain import comparison
+    from toolgain.comparison import compare
 
-    comparison.run(baseline, trained, _config(config) if config else None, out, bfcl_env)
+    compare.run(baseline, trained, _config(config) if config else None, out, bfcl_env)
 
 
 @cli.command()
@@ -209,9 +209,9 @@ def compare(
 )
 def verdict(comparison: Path, require: str) -> None:
     """Say the verdict. Exit codes: 0 met, 1 not met, 2 regressed, 3 not comparable."""
-    from toolgain import comparison as stage
+    from toolgain.comparison import compare as stage
 
-    sys.exit(stage.verdict(comparison, require))
+    sys.exit(stage.require_verdict(comparison, require))
 
 
 @cli.command()
@@ -232,7 +232,7 @@ def report(comparison: Path, results: Path, config: Path | None, out: Path) -> N
 @click.option("--watch", is_flag=True, help="Refresh every few seconds.")
 def status(results: Path, watch: bool) -> None:
     """Show where every stage stands."""
-    from toolgain import status as stage
+    from toolgain.head import status as stage
 
     stage.run(results, watch)
 
@@ -259,7 +259,7 @@ def demo_model(out: Path, seed: int, trl_env: Path) -> None:
 @click.option("--container-job", is_flag=True, help="Also look inside the container, with srun.")
 def doctor(config: Path, container_job: bool) -> None:
     """Say for each thing that a NeMo RL run needs that it is there, or what to do."""
-    from toolgain.nemo_rl import doctor as stage
+    from toolgain.head import doctor as stage
 
     sys.exit(stage.run(config, container_job))
 
@@ -283,13 +283,13 @@ def _cluster(path: Path | None) -> dict[str, Any]:
     """The cluster section; its defaults where none is given."""
     if path is not None:
         return _config(path)
-    from toolgain.config import ClusterSection
+    from toolgain.config.sections import ClusterSection
 
     return ClusterSection().model_dump()
 
 
 def _config(path: Path) -> dict[str, Any]:
-    from toolgain.files import read_json
+    from toolgain.common.files import read_json
 
     section: dict[str, Any] = read_json(path, "config")
     return section

@@ -18,8 +18,8 @@ from toolgain.bfcl.categories import (
     group_of,
     sort_index,
 )
-from toolgain.errors import UserError
-from toolgain.files import canonical_json, digest, read_jsonl
+from toolgain.common.errors import UserError
+from toolgain.common.files import canonical_json, digest, read_jsonl
 
 Key = tuple[str, str, int]
 """Category, id and occurrence: BFCL v3 holds one id twice."""

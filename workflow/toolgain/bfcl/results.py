@@ -16,9 +16,7 @@ from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES, MUST_NOT_CALL, POPULATION, group_of
 from toolgain.bfcl.data import Item, Items, Key, expected_text, flat, load, load_full
-from toolgain.bfcl.overall import overall
-from toolgain.errors import UserError
-from toolgain.evaluation.record import (
+from toolgain.bfcl.outcomes import (
     CONTEXT_OVERFLOW,
     EMPTY,
     FORCED_STOP,
@@ -29,8 +27,10 @@ from toolgain.evaluation.record import (
     ItemOutcome,
     accuracies,
 )
-from toolgain.evaluation.replies import WORTH_ANOTHER_TRY
-from toolgain.evaluation.toolcalls import looks_like_call
+from toolgain.bfcl.overall import overall
+from toolgain.bfcl.responses import WORTH_ANOTHER_TRY
+from toolgain.bfcl.toolcalls import looks_like_call
+from toolgain.common.errors import UserError
 
 ERROR_PREFIX = "Error during inference: "
 PREFIX = "BFCL_v3_"

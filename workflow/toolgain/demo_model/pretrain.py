@@ -33,7 +33,7 @@ from toolgain.demo_model.text import (
     make_tokenizer_text,
 )
 from toolgain.demo_model.tokenizer import train_tokenizer
-from toolgain.tasks.generate import generate
+from toolgain.tasks.generated.generate import generate
 
 BUCKETS = (128, 192, 256, 384, 512, 640, 896)
 LONG_BUCKETS = (*BUCKETS, 1280, 1792, 2560)

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolgain.errors import StageError, UserError
+from toolgain.common import package
+from toolgain.common.errors import StageError, UserError
 
 ALLOCATOR = {
     # Large tensors are made and freed at every step; giving their memory back to the system each
@@ -56,9 +57,8 @@ def run(
     ]  # fmt: skip
     for setting in settings:
         command += ["--set", setting]
-    package = str(Path(__file__).resolve().parents[2])
     environment = {
-        **os.environ, **ALLOCATOR, "PYTHONPATH": package, "HF_HUB_OFFLINE": "1",
+        **os.environ, **ALLOCATOR, "PYTHONPATH": str(package.ROOT), "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
     done = subprocess.run(

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from toolgain.tasks import words
-from toolgain.tasks.concepts import VERBS
-from toolgain.tasks.generate import (
+from toolgain.tasks.generated import words
+from toolgain.tasks.generated.concepts import VERBS
+from toolgain.tasks.generated.generate import (
     join_requests,
     make_chat,
     make_no_fit,
@@ -24,9 +24,9 @@ from toolgain.tasks.generate import (
     unrelated,
     without_article,
 )
-from toolgain.tasks.parameters import KINDS, plain, pseudo_word
-from toolgain.tasks.task import Request, Split, Tool
-from toolgain.tasks.wordy import make_wordy, with_odd_name, with_odd_values
+from toolgain.tasks.generated.parameters import KINDS, plain, pseudo_word
+from toolgain.tasks.generated.task import Request, Split, Tool
+from toolgain.tasks.generated.wordy import make_wordy, with_odd_name, with_odd_values
 
 _SAID_KINDS = sorted(KINDS)
 

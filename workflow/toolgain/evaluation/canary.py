@@ -15,9 +15,9 @@ from typing import Any
 
 import httpx
 
-from toolgain.evaluation.replies import Reply, read_reply
-from toolgain.evaluation.server import Endpoint
-from toolgain.evaluation.toolcalls import harness_answer, is_whole_call, looks_like_call
+from toolgain.bfcl.responses import Reply, read_reply
+from toolgain.bfcl.toolcalls import harness_answer, is_whole_call, looks_like_call
+from toolgain.serving.server import Endpoint
 
 ATTEMPTS = 3
 """Attempts of one canary request when the infrastructure fails."""

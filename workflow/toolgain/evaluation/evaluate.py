@@ -16,14 +16,14 @@ from pathlib import Path
 
 import filelock
 
-from toolgain import files
-from toolgain.bfcl import data
-from toolgain.errors import NotValidError
-from toolgain.evaluation import processes, record, witness
-from toolgain.evaluation.asking import ModelServer, ask_canary, ask_items
+from toolgain.bfcl import data, outcomes
+from toolgain.common import files, processes
+from toolgain.common.errors import NotValidError
+from toolgain.evaluation import request_log
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import Job, Ledger, prepare, read_section
 from toolgain.evaluation.outputs import write
+from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items
 from toolgain.slurm.accounting import remember_this_job
 from toolgain.statistics import power
 
@@ -58,17 +58,17 @@ def run(
     ledger = Ledger()
     log.info("evaluate: %s", power.planned(data.flat(job.items)).sentence())
     with processes.stopping_in_time():
-        canary, outcomes, seen = _evaluate(job, ledger)
-    verdict = write(job, ledger, canary, outcomes, seen, started, time.monotonic() - clock)
+        canary, rows, seen = _evaluate(job, ledger)
+    verdict = write(job, ledger, canary, rows, seen, started, time.monotonic() - clock)
     if not verdict.valid and not allow_invalid:
         raise NotValidError(f"evaluate: {job.subject} is not valid: {'; '.join(verdict.reasons)}.")
 
 
 def _evaluate(
     job: Job, ledger: Ledger
-) -> tuple[Canary, list[record.ItemOutcome], list[witness.Evidence]]:
-    outcomes: list[record.ItemOutcome] = []
-    seen: list[witness.Evidence] = []
+) -> tuple[Canary, list[outcomes.ItemOutcome], list[request_log.Evidence]]:
+    rows: list[outcomes.ItemOutcome] = []
+    seen: list[request_log.Evidence] = []
     first = job.folders(0).work
     first.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(first / ".lock")
@@ -84,6 +84,6 @@ def _evaluate(
             for repeat in range(job.section.repeats):
                 with ledger.timing("ask"):
                     found, evidence = ask_items(job, ledger, model_server, repeat)
-                outcomes += found
+                rows += found
                 seen.append(evidence)
-    return canary, outcomes, seen
+    return canary, rows, seen

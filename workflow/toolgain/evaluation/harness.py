@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
-from toolgain.errors import UserError
-from toolgain.evaluation import confine, processes
-from toolgain.evaluation.processes import Command
-from toolgain.evaluation.server import Endpoint, free_port
+from toolgain.common import package, processes
+from toolgain.common.errors import UserError
+from toolgain.common.processes import Command
+from toolgain.evaluation import sandbox
+from toolgain.serving.server import Endpoint, free_port
 
 EVAL_TYPE = "bfclv3_ast"
 """NVIDIA's name for the task `multi_turn,ast` with native function calling."""
@@ -220,7 +221,7 @@ def run(
         else:
             # The harness hands what the model wrote to Python's eval.
             argv = [str(program), *arguments]
-            argv = confine.around(argv, folders.work, endpoint.base_url)
+            argv = sandbox.around(argv, folders.work, endpoint.base_url)
         command = Command(argv, cwd=folders.work)
         with processes.running(command, env, folders.log, folders.work) as process:
             last, since = watch(), time.monotonic()
@@ -241,10 +242,12 @@ def run(
 
 def in_container(image: str, command: list[str], folder: Path) -> list[str]:
     """`command` in the harness's container: it sees `folder` and this package, nothing else."""
-    from toolgain.nemo_rl import raysub, refs, vllm
+    from toolgain.slurm import containers
 
-    mounts = raysub.mounts([], [folder.resolve(), processes.package_root()])
-    return vllm.in_container(command, refs.located_image(image) or image, mounts, folder.resolve())
+    mounts = containers.mounts([], [folder.resolve(), package.ROOT])
+    return containers.in_container(
+        command, containers.located_image(image) or image, mounts, folder.resolve()
+    )
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.bfcl.data import Items, items_digest
-from toolgain.config import EvaluationSection
-from toolgain.errors import UserError
-from toolgain.evaluation.server import python_version_of
-from toolgain.files import digest, file_digest, read_json
+from toolgain.common.errors import UserError
+from toolgain.common.files import digest, file_digest, read_json
+from toolgain.config.sections import EvaluationSection
+from toolgain.serving.server import python_version_of
 
 FORMULA = "bfcl-v3-official"
 """Name of the Overall's formula in `toolgain.bfcl.overall`."""
@@ -52,7 +52,7 @@ def read_weights(weights: Path | None, served_name: str, url: str | None) -> Wei
     if weights is None:
         return Weights(url or "", None, served_name, served_name)
     if weights.is_dir():
-        from toolgain.model import files_of
+        from toolgain.models.base import files_of
 
         folder = weights.resolve()
         return Weights(str(folder), digest(files_of(folder)), folder.name, served_name)

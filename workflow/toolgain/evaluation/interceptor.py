@@ -31,9 +31,9 @@ from nemo_evaluator.adapters.types import (
 )
 from pydantic import BaseModel, Field
 
-from toolgain.evaluation.replies import Reply, read_reply
-from toolgain.evaluation.toolcalls import harness_answer, opening, tool_names
-from toolgain.files import digest
+from toolgain.bfcl.responses import Reply, read_reply
+from toolgain.bfcl.toolcalls import harness_answer, opening, tool_names
+from toolgain.common.files import digest
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "top_k")
 CONNECT_TIMEOUT_S = 10.0

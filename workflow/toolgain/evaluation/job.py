@@ -11,8 +11,8 @@ import yaml
 
 from toolgain.bfcl import data
 from toolgain.bfcl.data import Items
-from toolgain.config import EvaluationSection, parse_section
-from toolgain.errors import UserError
+from toolgain.common.errors import UserError
+from toolgain.config.sections import EvaluationSection, parse_section
 from toolgain.evaluation.harness import HarnessFolders, harness_program
 from toolgain.evaluation.identity import Weights, comparable, read_weights, work_key
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolgain import files
-from toolgain.bfcl import data, results
+from toolgain.bfcl import data, outcomes, results
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
-from toolgain.evaluation import harness, record, server, validity, witness
+from toolgain.common import files
+from toolgain.evaluation import harness, request_log, validity
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import Job, Ledger
+from toolgain.serving import server
 from toolgain.slurm.accounting import of_jobs
 
 log = logging.getLogger(__name__)
@@ -22,30 +23,30 @@ def write(
     job: Job,
     ledger: Ledger,
     canary: Canary,
-    outcomes: list[record.ItemOutcome],
-    seen: list[witness.Evidence],
+    rows: list[outcomes.ItemOutcome],
+    seen: list[request_log.Evidence],
     started: str,
     wall_s: float,
 ) -> validity.Validity:
     """Judge the evaluation and write its folder."""
     section = job.section
     verdict = validity.judge(
-        outcomes,
+        rows,
         job.size,
         canary,
         validity.Limits(section.max_error_share, section.max_overflow_share),
         _different([row for one in seen for row in one.sampling]),
         job.sampling,
     )
-    scores = results.scores(record.accuracies(outcomes))
-    strict = results.scores(record.accuracies(outcomes, strict=True))
+    scores = results.scores(outcomes.accuracies(rows))
+    strict = results.scores(outcomes.accuracies(rows, strict=True))
     summary = {
         "schema": 1,
         "subject": job.subject,
         "n": job.size // section.repeats,
         "overall": scores["overall"],
         "groups": scores["groups"],
-        "categories": _categories(outcomes, scores["categories"]),
+        "categories": _categories(rows, scores["categories"]),
         "strict": {"overall": strict["overall"], "groups": strict["groups"]},
         "subset": section.subset.model_dump() if section.subset else None,
         "valid": verdict.valid,
@@ -53,7 +54,7 @@ def write(
         "warnings": verdict.warnings,
         "errors": verdict.errors,
         "flags": verdict.flags,
-        "repaired": verdict.flags.get(record.REPAIRED, 0),
+        "repaired": verdict.flags.get(outcomes.REPAIRED, 0),
         "rounds": ledger.rounds,
         "requests": sum(one.requests for one in seen),
         "retried_requests": sum(one.retried for one in seen),
@@ -97,10 +98,10 @@ def write(
         "commit": files.commit(Path(__file__).parent),
     }
     job.out.mkdir(parents=True, exist_ok=True)
-    record.write_items(job.out, outcomes)
-    record.write_questions(job.out, data.question_rows(job.items))
-    files.write_json(job.out / record.SUMMARY, summary)
-    files.write_json(job.out / record.MANIFEST, manifest)
+    outcomes.write_items(job.out, rows)
+    outcomes.write_questions(job.out, data.question_rows(job.items))
+    files.write_json(job.out / outcomes.SUMMARY, summary)
+    files.write_json(job.out / outcomes.MANIFEST, manifest)
     overall = scores["overall"]
     log.info(
         "evaluate: %s: Overall %s on %d items, %s",
@@ -113,13 +114,13 @@ def write(
 
 
 def _categories(
-    outcomes: list[record.ItemOutcome], accuracy: Mapping[str, float]
+    rows: list[outcomes.ItemOutcome], accuracy: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
     return {
         category: {
             "accuracy": accuracy[category],
-            "correct": sum(row.valid for row in outcomes if row.category == category),
-            "n": sum(row.category == category for row in outcomes),
+            "correct": sum(row.valid for row in rows if row.category == category),
+            "n": sum(row.category == category for row in rows),
             "population": POPULATION[category],
         }
         for category in CATEGORIES

@@ -6,8 +6,8 @@ import platform
 import time
 from pathlib import Path
 
+from toolgain.common.files import now, write_json
 from toolgain.evaluation.harness import HarnessFolders
-from toolgain.files import now, write_json
 
 log = logging.getLogger(__name__)
 

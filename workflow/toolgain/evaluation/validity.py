@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, FLAGS, INFERENCE_ERROR, ItemOutcome
 from toolgain.bfcl.results import error_kind
 from toolgain.evaluation.canary import Canary
-from toolgain.evaluation.record import CONTEXT_OVERFLOW, FLAGS, INFERENCE_ERROR, ItemOutcome
 
 
 @dataclass(frozen=True)

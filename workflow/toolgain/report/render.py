@@ -15,8 +15,8 @@ import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from toolgain.config import ReportSection
-from toolgain.files import write_text
+from toolgain.common.files import write_text
+from toolgain.config.sections import ReportSection
 from toolgain.report import glossary, markdown, wording
 from toolgain.report.items import ItemData, pack
 from toolgain.report.model import Page, chart_data, page

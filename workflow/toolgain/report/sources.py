@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from toolgain.errors import UserError
-from toolgain.files import read_json
+from toolgain.common.errors import UserError
+from toolgain.common.files import read_json
 
 SCHEMA = 1
 """The newest comparison.json that this version knows in full."""

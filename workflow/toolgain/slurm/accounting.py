@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolgain.files import read_json, write_json
+from toolgain.common.files import read_json, write_json
 from toolgain.slurm.queue import NoAnswerError, ask
 
 FIELDS = "JobIDRaw,ElapsedRaw,AllocTRES,State,NodeList"

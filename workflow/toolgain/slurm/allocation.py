@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from toolgain.errors import StageError
+from toolgain.common.errors import StageError
 
 QUERY_SECONDS = 60
 """How long a query may take before it counts as failed."""

@@ -8,7 +8,7 @@ srun ends everything that it started.
 import os
 import sys
 
-from toolgain.errors import UserError
+from toolgain.common.errors import UserError
 from toolgain.slurm.allocation import Allocation, current, node_address
 
 # Below the ports that systems give out by themselves (32768 and above on Linux).

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolgain.config import Config
-from toolgain.files import read_json, write_json
+from toolgain.common.files import read_json, write_json
+from toolgain.config.sections import Config
 from toolgain.slurm.allocation import parse_job
 from toolgain.slurm.queue import NoAnswerError, ask, of_folder
 from toolgain.slurm.resources import minutes

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from toolgain.config import ClusterSection, Config
+from toolgain.config.sections import ClusterSection, Config
 
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 

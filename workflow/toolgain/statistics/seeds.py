@@ -9,8 +9,8 @@ from scipy.special import ndtri, stdtrit
 
 from toolgain.statistics import bootstrap
 from toolgain.statistics.bootstrap import Resampling
-from toolgain.statistics.judgement import Settings, judge, resampling, rows, word
 from toolgain.statistics.pairs import Pair
+from toolgain.statistics.verdict import Settings, judge, resampling, rows, word
 
 Json = dict[str, Any]
 

@@ -1,1 +1,5 @@
-"""Training tasks: generated function-calling tasks, their reward, and their distance from BFCL."""
+"""Training tasks: generated or of the user's own, their reward, their distance from BFCL.
+
+In: the training section.
+Out: tasks.json, train.jsonl, validation.jsonl.
+"""

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from toolgain.errors import StageError, UserError
-from toolgain.files import file_digest, write_json, write_text
+from toolgain.common.errors import StageError, UserError
+from toolgain.common.files import file_digest, write_json, write_text
 from toolgain.tasks import contamination
-from toolgain.tasks.generate import generate
-from toolgain.tasks.task import Split, Task, TaskKind, prompt_chars
+from toolgain.tasks.generated.generate import generate
+from toolgain.tasks.generated.task import Split, Task, TaskKind, prompt_chars
 
 
 def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 A backend is a function `start(job, launch) -> Outcome` that trains in `job.folder` from its latest
 usable checkpoint on, leaves NeMo RL's checkpoint layout and TensorBoard files below `job.logs`, and
-returns or raises StageError. `toolgain.training.trl` and `toolgain.training.nemo` are the two.
+returns or raises StageError. `BACKENDS` names them.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolgain.training.lease import Lease
+from toolgain.training.store.lease import Lease
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,9 @@ class Outcome:
 
 
 Backend = Callable[[Job, Path], Outcome]
+
+BACKENDS = {
+    "trl": "toolgain.training.trl.backend",
+    "nemo_rl": "toolgain.training.nemo_rl.backend",
+}
+"""The module of each trainer; its function `start` is the backend."""

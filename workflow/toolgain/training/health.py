@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from toolgain.training.curves import ACCURACY, REWARD, Curve
+from toolgain.training.store.curves import ACCURACY, REWARD, Curve
 
 ALIKE = "train/zero_std_groups"
 

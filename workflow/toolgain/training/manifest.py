@@ -1,13 +1,14 @@
 """The manifest of a training: written last, from what lies in the checkpoint folder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from toolgain.files import commit, digest, now
-from toolgain.training import checkpoints, curves, health, segments
+from toolgain.common.files import commit, digest, now
+from toolgain.common.logs import out_of_memory, tail
+from toolgain.training import health
 from toolgain.training.backend import Job
-from toolgain.training.trl import out_of_memory, tail
+from toolgain.training.store import checkpoints, curves, segments
+from toolgain.training.store.saves import read_saves, validation_items
 
 SEGMENT = (
     "started", "finished", "host", "slurm_job_id", "first_step", "last_step", "end",
@@ -87,22 +88,3 @@ def build(job: Job, tasks: dict[str, Any], slurm: dict[str, Any] | None) -> dict
         "wandb_url": last.get("wandb_url"),
         "commit": commit(Path(__file__).parent),
     }
-
-
-def read_saves(folder: Path) -> list[dict[str, Any]]:
-    """What the program noted about each checkpoint it wrote; a step saved twice counts once."""
-    path = folder / "saves.jsonl"
-    saves: dict[int, dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            save = json.loads(line)
-        except ValueError:
-            continue
-        saves[save["step"]] = save
-    return list(saves.values())
-
-
-def validation_items(path: Path) -> int:
-    """Number of validation tasks."""
-    with path.open(encoding="utf-8") as file:
-        return sum(1 for line in file if line.strip())

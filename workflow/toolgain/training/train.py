@@ -7,6 +7,7 @@ since an exit code proves nothing.
 """
 
 import contextlib
+import importlib
 import math
 import shutil
 import time
@@ -17,13 +18,14 @@ from typing import Any
 
 import click
 
-from toolgain.config import deciding
-from toolgain.errors import GoOnLaterError, StageError, UserError
-from toolgain.files import digest, file_digest, now, read_json, write_json
-from toolgain.progress import Progress, clock, mirror, results_folder
-from toolgain.training import checkpoints, curves, manifest, segments
-from toolgain.training.backend import Backend, Job, Outcome
-from toolgain.training.lease import Lease
+from toolgain.common.errors import GoOnLaterError, StageError, UserError
+from toolgain.common.files import digest, file_digest, now, read_json, write_json
+from toolgain.common.progress import Progress, clock, mirror, results_folder
+from toolgain.config.sections import deciding
+from toolgain.training import manifest
+from toolgain.training.backend import BACKENDS, Backend, Job, Outcome
+from toolgain.training.store import checkpoints, curves, saves, segments
+from toolgain.training.store.lease import Lease
 
 DONE = "finished"
 """How a launch ended that reached the last step."""
@@ -133,9 +135,9 @@ def planned_steps(section: dict[str, Any], train: Path) -> int:
     """Steps of the training that the section asks for."""
     if section["backend"] == "trl":
         return int(section["trl"]["steps"])
-    from toolgain.nemo_rl import plan
+    from toolgain.training.nemo_rl import plan
 
-    return plan.planned_steps(section["nemo_rl"], manifest.validation_items(train))
+    return plan.planned_steps(section["nemo_rl"], saves.validation_items(train))
 
 
 def verify(job: Job) -> None:
@@ -239,13 +241,9 @@ def _saved_at(folder: Path, step: int) -> datetime | None:
 
 
 def _backend(name: str) -> Backend:
-    if name == "trl":
-        from toolgain.training import trl
-
-        return trl.start
-    from toolgain.training import nemo
-
-    return nemo.start
+    # A trainer's libraries are imported where it trains alone.
+    start: Backend = importlib.import_module(BACKENDS[name]).start
+    return start
 
 
 def _periods(section: dict[str, Any]) -> tuple[int, int]:
@@ -282,7 +280,7 @@ def _room_on_disk(job: Job) -> None:
     weights = Path(job.weights["path"])
     size = sum(_numbers(path) for path in weights.glob("*.safetensors"))
     if job.section["backend"] != "trl":
-        # NeMo RL's checkpoints are another size; toolgain.nemo_rl.lint reckons with it.
+        # NeMo RL's checkpoints are another size; toolgain.training.nemo_rl.lint reckons with it.
         return
     copies = 2 if job.smoke else job.section["trl"]["keep_top_k"] + 2
     needed = copies * OPTIMIZER_COPIES * 4 * size

@@ -1,0 +1,144 @@
+"""Choose the best checkpoint, on validation accuracy alone.
+
+The highest finite `val:accuracy` wins, ties go to the higher step, and without any there is an
+error: the latest checkpoint is never taken instead. The result lists every candidate, everything
+that was passed over and why, and says whether the best is better than the model before the
+training and how sure that is.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolgain.common.errors import UserError
+from toolgain.common.files import read_json, write_json
+from toolgain.training.store import checkpoints, curves
+from toolgain.training.store.checkpoints import METRIC, Checkpoint, PassedOver
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the checkpoints lie, and what is known about their validation."""
+
+    folder: Path
+    initial_accuracy: float | None
+    """Validation accuracy of the model before the training (step 0)."""
+    validation_items: int | None
+
+
+def run(source: Path, out: Path) -> None:
+    """Write the choice among the checkpoints of a checkpoint folder or of a run's manifest."""
+    write_json(out, choose(read_source(source)))
+
+
+def read_source(path: Path) -> Source:
+    """Understand a checkpoint folder, or the manifest of a run.
+
+    Raises:
+        UserError: there is no such folder, or the manifest names none.
+    """
+    if path.is_dir():
+        return Source(path.resolve(), _initial(path), None)
+    manifest = read_json(path, "select")
+    if not isinstance(manifest, dict) or "checkpoint_dir" not in manifest:
+        raise UserError(
+            f"select: {path} is neither a folder of checkpoints (step_N) nor a run's manifest: "
+            "it has no `checkpoint_dir`."
+        )
+    folder = Path(manifest["checkpoint_dir"])
+    if not folder.is_dir():
+        raise UserError(
+            f"select: the checkpoints named by {path} are gone: {folder} is not a folder. "
+            "Train again, or name the folder they were moved to."
+        )
+    initial = curves.at(manifest.get("curves", {}).get(curves.ACCURACY, []), 0)
+    return Source(folder, initial, manifest.get("validation_items"))
+
+
+def choose(source: Source) -> dict[str, Any]:
+    """The content of best.json.
+
+    Raises:
+        UserError: no checkpoint has a finite validation accuracy.
+    """
+    whole, passed_over = checkpoints.scan(source.folder)
+    candidates = [item for item in whole if item.accuracy is not None]
+    passed_over += [
+        PassedOver(item.path, _no_metric(item)) for item in whole if item.accuracy is None
+    ]
+    if not candidates:
+        raise UserError(_nothing(source.folder, passed_over))
+    ranked = sorted(candidates, key=lambda item: (item.accuracy or 0.0, item.step), reverse=True)
+    best = ranked[0]
+    accuracy = _accuracy(best)
+    items = source.validation_items or best.info.get("validation_items")
+    initial = source.initial_accuracy
+    return {
+        "schema": 1,
+        "step": best.step,
+        "path": str(best.path),
+        "accuracy": accuracy,
+        "standard_error": standard_error(accuracy, items),
+        "initial_accuracy": initial,
+        "beats_initial": None if initial is None else accuracy > initial,
+        "within_noise": _within_noise(ranked, items),
+        "validation_items": items,
+        "metric": METRIC,
+        "candidates": [
+            {
+                "step": item.step,
+                "path": str(item.path),
+                "accuracy": _accuracy(item),
+                "standard_error": standard_error(_accuracy(item), items),
+            }
+            for item in sorted(candidates, key=lambda item: item.step)
+        ],
+        "passed_over": [{"path": str(item.path), "reason": item.reason} for item in passed_over],
+    }
+
+
+def standard_error(accuracy: float, items: int | None) -> float | None:
+    """Standard error sqrt(p (1 - p) / n) of a share p of n validation items; None if n is unknown
+    or the accuracy is no share."""
+    if not items or not 0 <= accuracy <= 1:
+        return None
+    return math.sqrt(accuracy * (1 - accuracy) / items)
+
+
+def _within_noise(ranked: list[Checkpoint], items: int | None) -> bool | None:
+    """Whether the two best differ by less than one standard error of their difference, taken as
+    independent, which is cautious: both were asked the same items."""
+    if len(ranked) < 2:
+        return None
+    errors = [standard_error(_accuracy(item), items) for item in ranked[:2]]
+    if errors[0] is None or errors[1] is None:
+        return None
+    return _accuracy(ranked[0]) - _accuracy(ranked[1]) <= math.hypot(errors[0], errors[1])
+
+
+def _accuracy(item: Checkpoint) -> float:
+    assert item.accuracy is not None
+    return item.accuracy
+
+
+def _initial(folder: Path) -> float | None:
+    """Validation accuracy at step 0 from the logs that lie in a checkpoint folder."""
+    logs = folder / "logs"
+    return curves.at(curves.read(logs).get(curves.ACCURACY, []), 0) if logs.is_dir() else None
+
+
+def _no_metric(item: Checkpoint) -> str:
+    if METRIC in item.info:
+        return f'"{METRIC}" is {item.info[METRIC]}, which is not a finite number'
+    return f'training_info.json has no "{METRIC}": this step was not validated'
+
+
+def _nothing(folder: Path, passed_over: list[PassedOver]) -> str:
+    if not passed_over:
+        return f"select: {folder} holds no checkpoint (step_N)."
+    reasons = "; ".join(f"{item.path.name}: {item.reason}" for item in passed_over)
+    return (
+        f"select: no checkpoint in {folder} has a finite {METRIC}, so none can be chosen "
+        f"({reasons}). Set save_period to a multiple of val_period and train again."
+    )

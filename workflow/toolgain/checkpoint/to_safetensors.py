@@ -1,0 +1,67 @@
+"""Turn a `pytorch_model.bin` into safetensors of the base model's number types.
+
+A program of its own, run with the container's Python: it needs torch and safetensors alone.
+
+    python -m toolgain.checkpoint.to_safetensors PYTORCH_MODEL.BIN BASE_FOLDER OUT_FOLDER
+
+Upstream's converter writes the fp32 master weights in one file. They are rounded to the base's
+types (bf16), tensor by tensor, in the base's shards. Prints one line of JSON: counts, and whether
+every stored tensor is the rounded one, read back.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+def shards_of(base: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Tensor names of each weight file of the base model, and the number type of each tensor."""
+    shards: dict[str, list[str]] = {}
+    types: dict[str, str] = {}
+    for path in sorted(base.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            shards[path.name] = names
+            for name in names:
+                types[name] = file.get_slice(name).get_dtype()
+    return shards, types
+
+
+TYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+
+
+def main(source: Path, base: Path, out: Path) -> dict[str, Any]:
+    """Write the shards and the index; returns what is printed."""
+    state = torch.load(source, map_location="cpu", mmap=True, weights_only=True)
+    if set(state) == {"model"}:
+        state = state["model"]
+    shards, types = shards_of(base)
+    missing = sorted(set(types) - set(state))
+    extra = sorted(set(state) - set(types))
+    index: dict[str, str] = {}
+    total, exact = 0, True
+    for name, names in shards.items():
+        tensors = {}
+        for key in names:
+            if key in state:
+                tensors[key] = state[key].to(TYPES.get(types[key], state[key].dtype)).contiguous()
+        save_file(tensors, out / name, metadata={"format": "pt"})
+        with safe_open(out / name, framework="pt") as file:
+            exact = exact and all(
+                torch.equal(file.get_tensor(key), tensor) for key, tensor in tensors.items()
+            )
+        index |= dict.fromkeys(tensors, name)
+        total += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if len(shards) > 1:
+        text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2)
+        (out / "model.safetensors.index.json").write_text(text + "\n")
+    return {"missing": missing[:5], "extra": extra[:5], "tensors": len(index), "exact": exact}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))))

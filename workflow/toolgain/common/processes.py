@@ -1,0 +1,178 @@
+"""Start the model server and the harness on a leash, with an environment that holds no secrets."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from toolgain.common import package
+from toolgain.common.errors import GoOnLaterError
+
+STOP_S = 15.0
+MARK = "TOOLGAIN_MARK"
+"""Environment variable that says which work a process belongs to."""
+
+# What a child needs to find programs, libraries, devices and certificates. Everything else, keys
+# and tokens above all, stays behind: the harness evaluates code that the model wrote.
+_PASSED = (
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_HOME",
+    "NVIDIA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "OMP_NUM_THREADS",
+    "SLURM_JOB_ID",
+)
+# In addition for a server that is started with srun in a container.
+_SLURM = ("SLURM", "ENROOT_", "PMI", "XDG_RUNTIME_DIR", "MUNGE")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line with the environment and folder to run it in."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """In addition to the scrubbed environment; may hold a key made for this job."""
+    cwd: Path | None = None
+
+
+def scrubbed_environment(
+    first_on_path: Path | None, home: Path, with_slurm: bool = False
+) -> dict[str, str]:
+    """An environment without secrets.
+
+    Args:
+        first_on_path: folder that goes to the front of PATH.
+        home: an empty folder that stands in for the user's home.
+        with_slurm: keep what srun needs.
+    """
+    env = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    if with_slurm:
+        env |= {name: value for name, value in os.environ.items() if name.startswith(_SLURM)}
+    path = os.environ.get("PATH", os.defpath)
+    env["PATH"] = f"{first_on_path.absolute()}:{path}" if first_on_path else path
+    env["HOME"] = str(home)
+    env["PYTHONPATH"] = str(package.ROOT)
+    env["HF_HUB_OFFLINE"] = "1"
+    env["TRANSFORMERS_OFFLINE"] = "1"
+    env["PYTHONUNBUFFERED"] = "1"
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    return env
+
+
+@contextmanager
+def running(
+    command: Command, env: Mapping[str, str], log: Path, mark: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `command` while the block runs; it ends with the block, whatever happens.
+
+    Args:
+        mark: put into the environment of the command and all its children, so that
+            `end_leftovers` finds them.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "toolgain.common.supervise", *command.argv],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**env, **command.env, MARK: str(mark)},
+            cwd=command.cwd,
+            # Ctrl-C in a terminal goes to us alone; we end the children in order.
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            stop(process)
+            # Whoever killed the leash left the command without one.
+            end_leftovers(mark)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a process on a leash, and wait for it."""
+    if process.stdin:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def end_leftovers(mark: Path) -> int:
+    """Kill processes that were started with `mark` and outlived a killed attempt.
+
+    Returns:
+        How many there were.
+    """
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(mark):
+                found.append(process)
+        except psutil.Error:
+            # Another user's, or gone.
+            continue
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(found, timeout=10)
+    return len(found)
+
+
+@contextmanager
+def stopping_in_time() -> Iterator[None]:
+    """Turn SIGTERM into an orderly end with exit code 75 while the block runs."""
+
+    def stop_now(number: int, frame: FrameType | None) -> None:
+        # A second signal must not interrupt the clean-up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise GoOnLaterError("evaluate: stopped by SIGTERM; run the same command to go on.")
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop_now)
+    except ValueError:
+        # Not the main thread: whoever called us handles signals.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def tail(log: Path, lines: int = 1) -> str:
+    """The last non-empty lines of a log file, for an error message."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+def wait_until(deadline: float, step_s: float = 0.2) -> bool:
+    """Sleep for a step; False when `deadline` (time.monotonic) has passed."""
+    if time.monotonic() >= deadline:
+        return False
+    time.sleep(min(step_s, max(0.0, deadline - time.monotonic())))
+    return True

@@ -1,0 +1,190 @@
+"""Whether two evaluations may be compared: every reason against it, with both values."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from toolgain.bfcl.outcomes import INFERENCE_ERROR
+from toolgain.comparison.evaluations import Evaluation
+
+_ADVICE = {
+    "items": "Evaluate both with the same subset, or both on the full set.",
+    "scorer": "Evaluate both with the same version of nvidia-bfcl.",
+    "harness": "Evaluate both with the same version of nemo-evaluator.",
+    "formula": "Evaluate both with the same version of toolgain.",
+    "alias": "Serve both under the same name; the harness reads meaning into it.",
+    "chat_template": "Serve both with the same chat template; set model.chat_template.",
+    "tool_parser": "Serve both with the same tool parser.",
+    "sampling": "Ask both with the same sampling.",
+    "context": "Serve both with the same context length.",
+    "dtype": "Serve both with the same number type.",
+    "server": "Serve both with the same server.",
+    "server_version": "Serve both with the same version of the server.",
+    "machine": "Evaluate both on the same kind of machine.",
+}
+
+IMPOSSIBLE_WITHOUT_RECORD = (
+    "which weights were evaluated",
+    "same chat template, tool parser, sampling, context length and number type",
+    "same server, version and kind of machine",
+    "canary before the start",
+    "answers cut at the token limit, and hung or repaired requests",
+)
+"""What a plain harness folder cannot tell."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why two evaluations cannot be compared."""
+
+    what: str
+    baseline: Any
+    trained: Any
+    message: str
+    advice: str
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def reasons(baseline: Evaluation, trained: Evaluation, max_error_share: float) -> list[Reason]:
+    """Every reason against comparing the two; empty when they may be compared."""
+    return [
+        *_items(baseline, trained),
+        *_errors(baseline, trained, max_error_share),
+        *_validity(baseline, trained),
+        *_conditions(baseline, trained),
+    ]
+
+
+def equal(baseline: Evaluation, trained: Evaluation) -> list[dict[str, Any]]:
+    """Every condition of the two, side by side, with whether it is equal."""
+    if baseline.plain or trained.plain:
+        return []
+    ours, theirs = baseline.comparable, trained.comparable
+    return [
+        {
+            "what": what,
+            "baseline": ours.get(what),
+            "trained": theirs.get(what),
+            "equal": ours.get(what) == theirs.get(what),
+        }
+        for what in dict.fromkeys([*ours, *theirs])
+    ]
+
+
+def impossible(*evaluations: Evaluation) -> list[str]:
+    """Checks that could not be made, in words."""
+    found = [
+        f"{evaluation.subject}: {check}"
+        for evaluation in evaluations
+        if evaluation.plain
+        for check in IMPOSSIBLE_WITHOUT_RECORD
+    ]
+    found += [
+        f"{evaluation.subject}: canary before the start"
+        for evaluation in evaluations
+        if not evaluation.plain and not _has_canary(evaluation)
+    ]
+    found += [
+        f"{evaluation.subject}: which weights were evaluated"
+        for evaluation in evaluations
+        if not evaluation.plain and evaluation.weights.get("digest") is None
+    ]
+    records = [evaluation for evaluation in evaluations if not evaluation.plain]
+    unknown = [
+        what
+        for what in _ADVICE
+        if records and all(one.comparable.get(what, "") is None for one in records)
+    ]
+    return found + [f"same {what.replace('_', ' ')}: unknown on both sides" for what in unknown]
+
+
+def same_weights(baseline: Evaluation, trained: Evaluation) -> bool:
+    """Whether the same weights were evaluated twice: an A/A comparison."""
+    if baseline.folder.resolve() == trained.folder.resolve():
+        return True
+    digest = baseline.weights.get("digest")
+    return digest is not None and digest == trained.weights.get("digest")
+
+
+def _items(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
+    cut_short = not (baseline.valid and trained.valid)
+    if cut_short or baseline.keys == trained.keys:
+        return []
+    ours, theirs = set(baseline.keys), set(trained.keys)
+    if ours == theirs:
+        return []
+    only = sorted(ours - theirs) or sorted(theirs - ours)
+    return [
+        Reason(
+            "items",
+            len(ours),
+            len(theirs),
+            f"{len(ours - theirs)} items only in the baseline, {len(theirs - ours)} only in "
+            f"{trained.subject}, such as {only[0][1]}.",
+            _ADVICE["items"],
+        )
+    ]
+
+
+def _errors(baseline: Evaluation, trained: Evaluation, limit: float) -> list[Reason]:
+    shares = baseline.share(INFERENCE_ERROR), trained.share(INFERENCE_ERROR)
+    if max(shares) <= limit:
+        return []
+    return [
+        Reason(
+            "errors",
+            shares[0],
+            shares[1],
+            f"{100 * max(shares):.1f} % of the questions got no answer; {100 * limit:g} % is "
+            "the limit. The harness counts them as wrong, or as right where no call is wanted.",
+            "See errors in summary.json for the kinds, then run the evaluation again: only "
+            "failed items are asked again.",
+        )
+    ]
+
+
+def _validity(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
+    """Reasons of evaluations that call themselves not valid; the canary's are apart."""
+    found = []
+    for what, canary, advice in (
+        ("canary", True, "Check the chat template and the tool parser of the server."),
+        ("validity", False, "Run the evaluation again; only what failed is asked again."),
+    ):
+        said = [
+            [why for why in _own_reasons(evaluation) if why.startswith("canary") == canary]
+            for evaluation in (baseline, trained)
+        ]
+        if any(said):
+            messages = [
+                f"{evaluation.subject}: {'; '.join(why)}."
+                for evaluation, why in zip((baseline, trained), said, strict=True)
+                if why
+            ]
+            states = ["failed" if why else "passed" for why in said]
+            found.append(Reason(what, states[0], states[1], " ".join(messages), advice))
+    return found
+
+
+def _own_reasons(evaluation: Evaluation) -> list[str]:
+    if evaluation.valid:
+        return []
+    return [str(why) for why in evaluation.summary.get("reasons", ())] or ["no reason is given"]
+
+
+def _has_canary(evaluation: Evaluation) -> bool:
+    return bool(evaluation.summary.get("canary"))
+
+
+def _conditions(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
+    return [
+        Reason(
+            pair["what"],
+            pair["baseline"],
+            pair["trained"],
+            f"{pair['what'].replace('_', ' ')} differs; only the weights may.",
+            _ADVICE.get(pair["what"], "Evaluate both under the same conditions."),
+        )
+        for pair in equal(baseline, trained)
+        if not pair["equal"]
+    ]

@@ -1,0 +1,370 @@
+"""Compare evaluations before and after, item by item, or say why they cannot be compared.
+
+`run` writes comparison.json; all numbers in it are percent points, unrounded. What is computed
+is in `toolgain.statistics`; docs/measurement.md says why.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolgain.bfcl.categories import POPULATION
+from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, INFERENCE_ERROR
+from toolgain.common.errors import ExitCode, NotValidError, UserError
+from toolgain.common.files import read_json, write_json
+from toolgain.comparison import behaviour, comparability, evaluations
+from toolgain.comparison.evaluations import Evaluation
+from toolgain.config.sections import ComparisonSection
+from toolgain.statistics import power, repeats, seeds, verdict
+from toolgain.statistics.bootstrap import Resampling
+from toolgain.statistics.pairs import Design, Pair
+from toolgain.statistics.verdict import Judged, Settings
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+ANCHORS = Path(__file__).with_name("anchors.yaml")
+ALL_RUNS = "all runs"
+"""The recipe of runs of which nothing else is known."""
+VERDICTS = ("improved", "regressed", "no_clear_change", "not_comparable")
+
+
+def run(
+    baseline: Path,
+    trained: Sequence[Path],
+    config: Json | None,
+    out: Path,
+    bfcl_env: Path,
+) -> None:
+    """Compare `baseline` with each of `trained` and write comparison.json to `out`.
+
+    Args:
+        baseline, trained: evaluation folders of ours, or harness folders with result/ and score/.
+        config: frozen comparison section; None for the defaults.
+        out: the file to write.
+        bfcl_env: environment of the harness, read only for plain harness folders.
+
+    Raises:
+        UserError: a folder is unreadable or foreign; nothing is written.
+        NotValidError: the evaluations cannot be compared; comparison.json says why.
+    """
+    section = ComparisonSection.model_validate(config or {})
+    before = evaluations.read(baseline, bfcl_env)
+    subjects = _named([evaluations.read(folder, bfcl_env) for folder in trained])
+    section = _completed(section, list(subjects))
+    result = compare(before, subjects, section)
+    write_json(out, result)
+    for warning in result["warnings"]:
+        log.warning(warning)
+    log.info(sentence(result))
+    if result["verdict"] == "not_comparable":
+        raise NotValidError(f"{sentence(result)} See {out}.")
+
+
+def _completed(section: ComparisonSection, runs: list[str]) -> ComparisonSection:
+    """The section with its recipes and the headline put in, where it leaves them open."""
+    # A run alone has no mean, so that it may be missing here.
+    given = section.recipes.items()
+    recipes = {name: members for name, members in given if len(members) > 1 or members[0] in runs}
+    recipes = recipes or {ALL_RUNS: runs}
+    for name, members in recipes.items():
+        if unknown := sorted(set(members) - set(runs)):
+            raise UserError(
+                f"config: comparison.recipes.{name} names {', '.join(unknown)}; "
+                f"the runs compared are {', '.join(runs)}."
+            )
+    only = runs if len(runs) == 1 else list(recipes)
+    primary = section.primary or (only[0] if len(only) == 1 else None)
+    if primary not in (*runs, *recipes):
+        raise UserError(
+            f"config: comparison.primary is {primary or 'not given'}, and it must be one of the "
+            f"runs and recipes compared: {', '.join(dict.fromkeys([*runs, *recipes]))}."
+        )
+    if primary not in runs and len(recipes[primary]) == 1:
+        primary = recipes[primary][0]
+    return section.model_copy(update={"recipes": recipes, "primary": primary})
+
+
+def require_verdict(path: Path, require: str) -> int:
+    """Print the verdict of a comparison.json as a sentence.
+
+    Args:
+        path: the file.
+        require: `improved`, or `not_regressed`.
+
+    Returns:
+        0 when the requirement is met, 1 when not, 2 when the model regressed, 3 when the
+        evaluations could not be compared.
+
+    Raises:
+        UserError: `path` is not a comparison.
+    """
+    result = read_json(path, "comparison")
+    if not isinstance(result, dict) or result.get("verdict") not in VERDICTS:
+        raise UserError(f"comparison: {path} is not a comparison.json of `toolgain compare`.")
+    print(sentence(result))
+    found = result["verdict"]
+    if found == "not_comparable":
+        return int(ExitCode.NOT_VALID)
+    if found == "regressed":
+        return int(ExitCode.BAD_INPUT)
+    met = found == "improved" or require == "not_regressed"
+    return int(ExitCode.OK if met else ExitCode.FAILED)
+
+
+def sentence(result: Json) -> str:
+    """The verdict of a comparison in one sentence."""
+    if result["verdict"] == "not_comparable":
+        why = " ".join(
+            f"{reason['what']}: {reason['message']} ({reason['baseline']} / {reason['trained']})"
+            for reason in result["reasons"]
+        )
+        return f"Not comparable. {why}"
+    line = result["headline"]
+    low, high = line["ci95"]
+    word = {
+        "improved": "Improved",
+        "regressed": "Regressed",
+        "no_clear_change": "No clear change",
+    }[result["verdict"]]
+    scope = f"on a subset of {result['n']} items" if result["subset"] else "on BFCL v3"
+    said = (
+        f"{word}: the official Overall {scope} went from {line['baseline']:.2f} to "
+        f"{line['trained']:.2f}, {line['delta']:+.2f} points "
+        f"[{low:+.2f}, {high:+.2f}], p = {line['p']:.3g}."
+    )
+    if result["aa"]:
+        said += " Both are the same weights: this is an A/A comparison."
+    return said
+
+
+def compare(
+    before: Evaluation, subjects: dict[str, Evaluation], section: ComparisonSection
+) -> Json:
+    """The content of comparison.json for evaluations that were read."""
+    settings = Settings(section.draws, section.seed, section.alpha, section.margin)
+    refusals = {
+        name: comparability.reasons(before, after, section.max_error_share)
+        for name, after in subjects.items()
+    }
+    pairs = {name: _pair(before, after) for name, after in subjects.items() if not refusals[name]}
+    complete = before if before.valid else next((s for s in subjects.values() if s.valid), None)
+    placed = complete.design if complete else None
+    runs: dict[str, Json] = {}
+    draws = verdict.resampling(placed, settings) if pairs and placed else None
+    judged = _judged(pairs, settings, draws)
+    # Mostly the same outcomes, and then the same numbers.
+    strict = {name: _pair(before, subjects[name], strict=True) for name in pairs}
+    apart = {name: pair for name, pair in strict.items() if not pair.equals(pairs[name])}
+    strictly = judged | _judged(apart, settings, draws)
+    for name, after in subjects.items():
+        state = {
+            "aa": comparability.same_weights(before, after),
+            "reasons": [reason.record() for reason in refusals[name]],
+            "equal": comparability.equal(before, after),
+            "trained": _origin(after),
+            **_moves(before, after),
+        }
+        if name in judged:
+            runs[name] = {**_numbers(judged[name], strictly[name]), **state}
+        else:
+            runs[name] = {"verdict": "not_comparable", **state}
+    recipes = {
+        name: {"names": members, **_recipe([pairs.get(run) for run in members], settings, draws)}
+        for name, members in section.recipes.items()
+        if len(members) > 1
+    }
+    primary = section.primary or ""
+    alone = primary in runs
+    head = runs[primary] if alone else recipes[primary]
+    members = [primary] if alone else section.recipes[primary]
+    reasons = runs[primary]["reasons"] if alone else _tagged({run: runs[run] for run in members})
+    return {
+        "schema": 1,
+        "verdict": head["verdict"],
+        "primary": primary,
+        "headline": head.get("overall"),
+        "aa": any(entry["aa"] for entry in runs.values()),
+        "reasons": reasons,
+        "warnings": _warnings(before, subjects, runs),
+        "checks_impossible": comparability.impossible(before, *subjects.values()),
+        "subset": before.subset,
+        "n": len(before.keys),
+        "population": sum(POPULATION.values()),
+        "repeats": before.repeats,
+        "method": {
+            "interval": judged[next(iter(judged))].method if judged else None,
+            "draws": settings.draws,
+            "seed": settings.seed,
+            "alpha": settings.alpha,
+            "clusters": placed.clusters if placed else None,
+            "declared": "one primary test, two-sided, of the official Overall; groups and "
+            "categories are secondary families, corrected by Holm",
+        },
+        "detectable_change": {
+            "before": _planned(placed, section) if placed else None,
+            "after": {
+                key: entry["detectable_change"]
+                for key, entry in runs.items()
+                if "detectable_change" in entry
+            },
+        },
+        "noise_floor": runs[primary].get("noise_floor") if alone else _first_noise(runs),
+        "runs": runs,
+        "recipes": recipes,
+        "baseline": _origin(before),
+        "equal": next(iter(runs.values()))["equal"],
+        "anchors": anchors(),
+    }
+
+
+def anchors() -> list[Json]:
+    """Published BFCL v3 scores, each with what makes it not comparable."""
+    found: list[Json] = yaml.safe_load(ANCHORS.read_text(encoding="utf-8"))
+    return found
+
+
+def _named(found: list[Evaluation]) -> dict[str, Evaluation]:
+    """Evaluations by subject; folders of one name are told apart by a number."""
+    named: dict[str, Evaluation] = {}
+    for evaluation in found:
+        name, number = evaluation.subject, 2
+        while name in named:
+            name, number = f"{evaluation.subject}-{number}", number + 1
+        named[name] = evaluation
+    return named
+
+
+def _judged(
+    pairs: dict[str, Pair], settings: Settings, draws: Resampling | None
+) -> dict[str, Judged]:
+    if draws is None:
+        return {}
+    found = verdict.judge(list(pairs.values()), settings, draws)
+    return dict(zip(pairs, found, strict=True))
+
+
+def _recipe(pairs: Sequence[Pair | None], settings: Settings, draws: Resampling | None) -> Json:
+    """The mean of a recipe's runs, if all of them can be compared."""
+    known = [pair for pair in pairs if pair is not None]
+    if len(known) < len(pairs):
+        return {"verdict": "not_comparable"}
+    return seeds.pooled(known, settings, draws)
+
+
+def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
+    """The two evaluations' outcomes in the baseline's order of items."""
+    ours, theirs = (
+        (before.strictly_right, after.strictly_right) if strict else (before.right, after.right)
+    )
+    if after.keys != before.keys:
+        place = {key: number for number, key in enumerate(after.keys)}
+        theirs = theirs[[place[key] for key in before.keys]]
+    return Pair(before.design, ours, theirs)
+
+
+def _numbers(judged: Judged, strict: Judged) -> Json:
+    line = verdict.overall(judged)
+    return {
+        "verdict": verdict.word(*line["ci95"]),
+        "overall": line,
+        "groups": verdict.groups(judged),
+        "categories": verdict.categories(judged),
+        "strict_overall": strict.line(0),
+        "noninferiority": verdict.non_inferiority(judged),
+        "pooled_items": verdict.pooled_items(judged),
+        "detectable_change": verdict.detectable(judged),
+        "noise_floor": repeats.noise_floor(judged.pair, line["delta"]),
+    }
+
+
+def _moves(before: Evaluation, after: Evaluation) -> Json:
+    """How the items moved that both sides have: described, not judged."""
+    place = {key: number for number, key in enumerate(after.keys)}
+    ours = [number for number, key in enumerate(before.keys) if key in place]
+    theirs = [place[before.keys[number]] for number in ours]
+    change = after.right.mean(axis=1)[theirs] - before.right.mean(axis=1)[ours]
+    return {
+        "n": len(ours),
+        "flips": {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())},
+        "error_migration": verdict.error_migration(
+            [before.errors[item] for item in ours], [after.errors[item] for item in theirs]
+        ),
+    }
+
+
+def _origin(evaluation: Evaluation) -> Json:
+    return {
+        "subject": evaluation.subject,
+        "path": str(evaluation.folder),
+        "digest": evaluation.weights.get("digest"),
+        "name": evaluation.weights.get("name"),
+        "plain": evaluation.plain,
+        "behaviour": behaviour.measured(evaluation.answers),
+    }
+
+
+def _planned(placed: Design, section: ComparisonSection) -> Json:
+    """What the design could show by what was assumed before the run."""
+    return power.plan(
+        placed,
+        section.alpha,
+        section.assumed_discordance.model_dump(),
+        section.assumed_correlation,
+    ).record()
+
+
+def _tagged(runs: dict[str, Json]) -> list[Json]:
+    """The reasons of all runs; each names its run."""
+    return [
+        {**reason, "message": f"{name}: {reason['message']}"}
+        for name, entry in runs.items()
+        for reason in entry["reasons"]
+    ]
+
+
+def _first_noise(runs: dict[str, Json]) -> Json | None:
+    return next((entry["noise_floor"] for entry in runs.values() if entry.get("noise_floor")), None)
+
+
+def _warnings(
+    before: Evaluation, subjects: dict[str, Evaluation], runs: dict[str, Json]
+) -> list[str]:
+    found = []
+    if before.subset:
+        found.append(
+            f"Subset of {len(before.keys)} of {sum(POPULATION.values())} items: not comparable "
+            "with published scores."
+        )
+    found += [
+        f"{name}: the same weights as the baseline; this is an A/A comparison."
+        for name, entry in runs.items()
+        if entry["aa"]
+    ]
+    found += [
+        f"{evaluation.subject}: a plain harness folder; "
+        f"{len(comparability.IMPOSSIBLE_WITHOUT_RECORD)} checks were impossible "
+        "(checks_impossible)."
+        for evaluation in (before, *subjects.values())
+        if evaluation.plain
+    ]
+    found += [
+        f"{evaluation.subject}: {100 * evaluation.share(flag):.2f} % of the questions {what}; "
+        "they count as wrong."
+        for evaluation in (before, *subjects.values())
+        for flag, what in (
+            (INFERENCE_ERROR, "got no answer"),
+            (CONTEXT_OVERFLOW, "were longer than the server's context"),
+        )
+        if evaluation.share(flag)
+    ]
+    found += [
+        f"{name}: pooled items change by {entry['pooled_items']['delta']:+.2f} points, the "
+        f"official Overall by {entry['overall']['delta']:+.2f}; only the latter is the measure."
+        for name, entry in runs.items()
+        if entry.get("pooled_items", {}).get("sign_differs")
+    ]
+    return found

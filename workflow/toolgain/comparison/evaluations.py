@@ -1,0 +1,239 @@
+"""Read an evaluation, ours or a plain harness folder, as the table that statistics need."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolgain.bfcl import outcomes
+from toolgain.bfcl.categories import CATEGORIES, POPULATION
+from toolgain.common.errors import UserError
+from toolgain.common.files import read_json
+from toolgain.comparison.behaviour import Answers
+from toolgain.statistics.pairs import Design, design
+
+Key = tuple[str, str, int]
+Columns = Mapping[str, Sequence[Any]]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcomes of one subject, with what is known of how they came about."""
+
+    folder: Path
+    subject: str
+    keys: Sequence[Key]
+    """The n items in data order: category, id and occurrence."""
+    clusters: Sequence[str]
+    """The name of each item's cluster."""
+    right: Floats
+    """(n, repeats) 1 where the answer was right."""
+    strictly_right: Floats
+    """(n, repeats) 1 where the answer was right by the strict count."""
+    errors: Sequence[str]
+    """The error type of each item's first wrong answer; empty where all were right."""
+    answers: Answers
+    rows: int
+    """n times repeats, unless the evaluation was cut short."""
+    flags: Counter[str]
+    """How many of the rows carry a flag."""
+    summary: Mapping[str, Any]
+    """Empty for a plain harness folder."""
+    manifest: Mapping[str, Any]
+    """Empty for a plain harness folder."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is a harness folder without a record of ours."""
+        return not self.manifest
+
+    @property
+    def repeats(self) -> int:
+        return int(self.right.shape[1])
+
+    @property
+    def valid(self) -> bool:
+        """Whether the evaluation calls itself valid; a plain harness folder does not know."""
+        return bool(self.summary.get("valid", True))
+
+    @property
+    def weights(self) -> Mapping[str, Any]:
+        """Path, digest and name of the model evaluated; empty when unknown."""
+        return self.manifest.get("weights") or {}
+
+    @property
+    def comparable(self) -> Mapping[str, Any]:
+        return self.manifest.get("comparable") or {}
+
+    @property
+    def subset(self) -> Mapping[str, Any] | None:
+        """The subset's description; None for the full set."""
+        drawn: Mapping[str, Any] | None = self.summary.get("subset")
+        if drawn is None and self.plain and len(self.keys) < sum(POPULATION.values()):
+            drawn = {"items": dict(Counter(category for category, _, _ in self.keys))}
+        return drawn
+
+    @cached_property
+    def design(self) -> Design:
+        """Categories and clusters of the items."""
+        return design([category for category, _, _ in self.keys], self.clusters)
+
+    def share(self, flag: str) -> float:
+        """The share of answers that carry `flag`."""
+        return self.flags[flag] / max(self.rows, 1)
+
+
+def read(folder: Path, bfcl_env: Path) -> Evaluation:
+    """Read an evaluation folder of ours, or a harness folder (result/ and score/).
+
+    Raises:
+        UserError: the folder is neither, is cut short, or is of another BFCL version.
+    """
+    if not folder.is_dir():
+        raise UserError(f"evaluation: {folder} is not a folder.")
+    if (folder / outcomes.ITEMS).exists():
+        columns: Columns = outcomes.read_columns(folder, _READ)
+        summary = read_json(folder / outcomes.SUMMARY, "evaluation")
+        manifest = read_json(folder / outcomes.MANIFEST, "evaluation")
+        for name, value in ((outcomes.SUMMARY, summary), (outcomes.MANIFEST, manifest)):
+            if not isinstance(value, dict) or value.get("schema") != 1:
+                raise UserError(
+                    f"evaluation: {folder / name} is not a record of this version of toolgain "
+                    "(schema 1)."
+                )
+    elif (folder / "result").is_dir():
+        columns, summary, manifest = _harness(folder, bfcl_env), {}, {}
+    else:
+        raise UserError(
+            f"evaluation: {folder} is neither an evaluation of toolgain (items.csv, summary.json, "
+            "manifest.json) nor a harness folder (result/ and score/)."
+        )
+    evaluation = _evaluation(folder, columns, summary, manifest)
+    _check(evaluation)
+    return evaluation
+
+
+_READ = (
+    "category",
+    "id",
+    "occurrence",
+    "repeat",
+    "cluster",
+    "valid",
+    "strict_valid",
+    "error_type",
+    "calls",
+    "flags",
+    "prompt_tokens",
+    "completion_tokens",
+    "latency_s",
+)
+
+
+_POSITION = {name: number for number, name in enumerate(CATEGORIES)}
+
+
+def _harness(folder: Path, bfcl_env: Path) -> Columns:
+    from toolgain.bfcl import results
+    from toolgain.bfcl.data import installed_data
+
+    outcomes = results.outcomes(folder, results.items_of(folder, installed_data(bfcl_env)))
+    return {name: [getattr(outcome, name) for outcome in outcomes] for name in _READ}
+
+
+def _evaluation(
+    folder: Path, columns: Columns, summary: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> Evaluation:
+    keys = list(zip(columns["category"], columns["id"], columns["occurrence"], strict=True))
+    first: dict[Key, int] = {}
+    for row, key in enumerate(keys):
+        first.setdefault(key, row)
+    place = {key: number for number, key in enumerate(first)}
+    item = np.array([place[key] for key in keys], dtype=np.intp)
+    repeat = np.array(columns["repeat"], dtype=np.intp)
+    if not 0 <= repeat.min(initial=0) <= repeat.max(initial=0) <= len(keys):
+        raise UserError(f"evaluation: {folder} has repeats that are none: {repeat.max()}.")
+    shape = (len(place), int(repeat.max(initial=0)) + 1)
+    answered = np.zeros(shape, dtype=bool)
+    answered[item, repeat] = True
+    foreign = {category for category, _, _ in place} - set(POPULATION)
+    if foreign:
+        raise UserError(
+            f"evaluation: {folder} holds the category {min(foreign)!r}, which is not one "
+            "of BFCL v3's 17 scored ones; another version of BFCL cannot be compared."
+        )
+    if np.count_nonzero(answered) < len(keys):
+        twice = np.flatnonzero(np.bincount(item * shape[1] + repeat) > 1)[0] // shape[1]
+        raise UserError(f"evaluation: {folder} holds item {list(place)[twice]} twice.")
+    right, strictly_right = np.zeros(shape), np.zeros(shape)
+    right[item, repeat] = columns["valid"]
+    strictly_right[item, repeat] = columns["strict_valid"]
+    errors = [""] * len(place)
+    for number, error in zip(item.tolist(), columns["error_type"], strict=True):
+        errors[number] = errors[number] or error
+    asked = np.maximum(np.bincount(item, minlength=len(place)), 1)
+
+    def mean(name: str) -> Floats:
+        return np.bincount(item, weights=columns[name], minlength=len(place)) / asked
+
+    def firsts(name: str) -> list[Any]:
+        return [columns[name][row] for row in first.values()]
+
+    return Evaluation(
+        folder=folder,
+        subject=str(manifest.get("subject") or folder.resolve().name),
+        keys=list(first),
+        clusters=firsts("cluster"),
+        right=right,
+        strictly_right=strictly_right,
+        errors=errors,
+        answers=Answers(
+            category=np.array([_POSITION[category] for category, _, _ in first], dtype=np.intp),
+            flags=firsts("flags"),
+            calls=np.array(firsts("calls"), dtype=np.intp),
+            right=mean("valid"),
+            prompt_tokens=mean("prompt_tokens"),
+            completion_tokens=mean("completion_tokens"),
+            latency=mean("latency_s"),
+        ),
+        rows=len(keys),
+        flags=Counter(chain.from_iterable(columns["flags"])),
+        summary=summary,
+        manifest=manifest,
+    )
+
+
+def _check(evaluation: Evaluation) -> None:
+    folder = evaluation.folder
+    for category, known in evaluation.summary.get("categories", {}).items():
+        population = known.get("population", POPULATION.get(category))
+        if population != POPULATION.get(category):
+            raise UserError(
+                f"evaluation: {folder} is of a BFCL with {population} items of {category}; "
+                f"v3 has {POPULATION.get(category)}. Another version cannot be compared."
+            )
+    if not evaluation.valid:
+        # It may well be cut short; the comparison is refused with its own reasons.
+        return
+    counts = Counter(key[0] for key in evaluation.keys)
+    missing = [category for category in CATEGORIES if not counts[category]]
+    if missing:
+        raise UserError(
+            f"evaluation: {folder} holds no items of {', '.join(missing)}; the official Overall "
+            "needs all 17 categories."
+        )
+    if evaluation.rows != len(evaluation.keys) * evaluation.repeats:
+        raise UserError(f"evaluation: {folder} is cut short: not every item is in every repeat.")
+    stated = evaluation.summary.get("n", len(evaluation.keys))
+    if stated != len(evaluation.keys):
+        raise UserError(
+            f"evaluation: {folder} is cut short: {len(evaluation.keys)} items in items.csv, "
+            f"{stated} in summary.json."
+        )

@@ -1,0 +1,129 @@
+"""What the server saw: match the recorded requests with the rows that the harness wrote.
+
+A request does not say which item it belongs to, and a row does not say why an answer ended. Both
+lead to the opening messages, the functions offered, the answer and the token counts, which is
+enough: requests that agree in all of these are interchangeable.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toolgain.bfcl.categories import group_of
+from toolgain.bfcl.data import Item, Items, Key
+from toolgain.bfcl.results import Row, Seen, answers, is_error
+from toolgain.bfcl.toolcalls import opening, tool_names
+from toolgain.common.files import digest
+
+Step = tuple[int, Any, int, int]
+"""The turn, and an answer of the model with its prompt and completion tokens."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The record of the requests, put beside the rows."""
+
+    seen: dict[Key, Seen]
+    used: set[str]
+    """Numbers of the recorded requests whose answers are in rows."""
+    requests: int
+    retried: int
+    """Requests that needed more than one attempt."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """Failed attempts by kind."""
+    sampling: list[dict[str, Any]] = field(default_factory=list)
+    """The different samplings that the server received; more than one is a mistake."""
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file that grows by whole lines; a last line that a kill cut is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def match_requests(
+    requests: list[dict[str, Any]], rows: dict[str, list[Row]], items: Items, repaired: set[Key]
+) -> Evidence:
+    """Match recorded `requests` with the `rows` of each category.
+
+    Args:
+        repaired: items whose failed rows were taken out and asked again.
+    """
+    waiting: dict[tuple[str, str, str, int, int], list[dict[str, Any]]] = defaultdict(list)
+    for request in requests:
+        if request["kind"] == "ok":
+            waiting[_key(request)].append(request)
+    seen: dict[Key, Seen] = {}
+    used: set[str] = set()
+    for category, chosen in items.items():
+        for item, row in answers(rows.get(category, []), chosen):
+            if is_error(row):
+                continue
+            start = digest(opening(item.question[0])) if item.question[0] else ""
+            found = []
+            for turn, answer, prompt, completion in _steps(item, row):
+                offered = digest(tool_names(item.functions_at(turn)))
+                key = (start, offered, digest(answer), prompt, completion)
+                candidates = waiting.get(key)
+                if candidates:
+                    found.append(candidates.pop())
+            used.update(request["number"] for request in found)
+            reasons = [str(request.get("finish_reason") or "") for request in found]
+            retried = any(len(request["attempts"]) > 1 for request in found)
+            seen[item.key] = Seen(
+                finish_reason=reasons[-1] if reasons else "",
+                truncated="length" in reasons,
+                repaired=retried or item.key in repaired,
+            )
+    asked = [request for request in requests if request["attempts"]]
+    failures: dict[str, int] = defaultdict(int)
+    for request in asked:
+        for attempt in request["attempts"]:
+            if attempt["kind"] != "ok":
+                failures[attempt["kind"]] += 1
+    return Evidence(
+        seen=seen,
+        used=used,
+        requests=len(asked),
+        retried=sum(len(request["attempts"]) > 1 for request in asked),
+        failures=dict(failures),
+        sampling=_different(request["sampling"] for request in asked),
+    )
+
+
+def _key(request: dict[str, Any]) -> tuple[str, str, str, int, int]:
+    return (
+        request["opening"],
+        request["tools"],
+        request["answer"],
+        int(request["prompt_tokens"]),
+        int(request["completion_tokens"]),
+    )
+
+
+def _steps(item: Item, row: Row) -> Iterable[Step]:
+    counts = row.get("input_token_count", 0), row.get("output_token_count", 0)
+    if group_of(item.category) != "multi_turn":
+        return [(0, row["result"], int(counts[0]), int(counts[1]))]
+    return [
+        (number, answer, int(prompt), int(completion))
+        for number, turn in enumerate(zip(row["result"], *counts, strict=True))
+        for answer, prompt, completion in zip(*turn, strict=True)
+    ]
+
+
+def _different(samplings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    unique = {json.dumps(sampling, sort_keys=True): sampling for sampling in samplings}
+    return [unique[key] for key in sorted(unique)]

@@ -1,0 +1,213 @@
+"""Ask all items: rounds of the harness, and a server that is started as often as needed."""
+
+import logging
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from toolgain.bfcl import data, outcomes, results
+from toolgain.bfcl.data import Items
+from toolgain.common import files, processes
+from toolgain.common.errors import StageError
+from toolgain.evaluation import harness, request_log, result_files
+from toolgain.evaluation.canary import Canary, ask_canaries
+from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
+from toolgain.evaluation.job import Job, Ledger
+from toolgain.evaluation.progress import Progress
+from toolgain.serving import server
+from toolgain.serving.server import Endpoint
+
+log = logging.getLogger(__name__)
+
+STALL_MARGIN_S = 120.0
+"""Scoring shows no progress for a while; only a longer silence is a stall."""
+
+
+class ModelServer:
+    """The model server while it is needed: started at the first call, again after its end."""
+
+    def __init__(self, job: Job, ledger: Ledger) -> None:
+        self.job, self.ledger = job, ledger
+        self._stack = ExitStack()
+        self._endpoint: Endpoint | None = None
+
+    @property
+    def log_file(self) -> Path:
+        return self.job.folders(0).work / "server.log"
+
+    def __enter__(self) -> "ModelServer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def endpoint(self, wait: bool = True) -> Endpoint:
+        """The server, ready.
+
+        An endpoint of others may not become ready in time: then it is asked all the same, and the
+        failures are counted.
+
+        Raises:
+            StageError: a server of ours ended at its start, or was not ready in time.
+        """
+        if self._endpoint is not None and self._endpoint.alive():
+            log.warning("evaluate: %s", self._endpoint.alive())
+            self._stack.close()
+            self._endpoint = None
+        with self.ledger.timing("server"):
+            if self._endpoint is None:
+                self._endpoint = self._start()
+            last = server.wait_ready(self._endpoint) if wait else None
+        if last is None:
+            if wait:
+                # Kept, because an evaluation that goes on may need no server any more.
+                facts = server.server_facts(self._endpoint)
+                files.write_json(self.job.folders(0).server_facts, facts)
+        elif self.job.section.serve.backend == "endpoint":
+            log.warning("evaluate: the server is not ready: %s", last)
+        else:
+            raise StageError(
+                f"evaluate: the model server was not ready after "
+                f"{self._endpoint.ready_timeout_s:g} s ({last}); see {self.log_file}."
+            )
+        return self._endpoint
+
+    def _start(self) -> Endpoint:
+        job, serve = self.job, self.job.section.serve
+        if serve.backend == "endpoint":
+            wait_s = serve.ready_timeout_s if "ready_timeout_s" in serve.model_fields_set else None
+            return server.existing(serve, job.subject, job.weights.served_name, wait_s)
+        folder = job.folders(0).work / "server"
+        return self._stack.enter_context(
+            server.serving(
+                serve, job.weights.folder, job.section.alias, folder, job.trl_env, self.log_file
+            )
+        )
+
+
+def ask_canary(job: Job, ledger: Ledger, model_server: ModelServer) -> Canary:
+    """Ask the canaries; the answer is kept while the evaluation goes on."""
+    kept = job.folders(0).work / "canary.json"
+    if kept.exists():
+        return Canary(**files.read_json(kept, "canary"))
+    endpoint = model_server.endpoint()
+    with ledger.timing("canary"):
+        canary = ask_canaries(endpoint, job.sampling, job.section.repair.request_timeout_s)
+    if canary.answered and not canary.call_as_text:
+        files.write_json(kept, canary.record())
+    return canary
+
+
+def ask_items(
+    job: Job, ledger: Ledger, model_server: ModelServer, repeat: int
+) -> tuple[list[outcomes.ItemOutcome], request_log.Evidence]:
+    """Ask all items once: rounds of asking what is missing, until nothing is or they are spent."""
+    folders = job.folders(repeat)
+    # A harness that outlived its evaluation would go on to write the files that are healed here.
+    if ended := processes.end_leftovers(folders.work):
+        log.warning("evaluate: ended %d processes of an attempt that was killed", ended)
+    result = folders.output / "result" / job.section.alias
+    if not (folders.data / ".complete").exists():
+        data.write(job.items, job.source, folders.data)
+        (folders.data / ".complete").touch()
+    limits = job.section.repair
+    settings = HarnessSettings(
+        bfcl_env=job.bfcl_env,
+        container=job.section.harness_container,
+        alias=job.section.alias,
+        task=job.section.task,
+        parallelism=job.section.requests_at_once,
+        sampling=job.sampling,
+        timeout_s=limits.request_timeout_s,
+        attempts=limits.request_attempts,
+        stall_s=limits.request_timeout_s * limits.request_attempts + STALL_MARGIN_S,
+    )
+    repaired = _repaired(folders)
+    problem: str | None = None
+    for attempt in range(limits.rounds + 1):
+        state = result_files.heal(result, job.items, take_out_failed=True)
+        if state.failed:
+            repaired |= result_files.keys_of(state.failed)
+            files.write_json(folders.work / "repaired.json", sorted(map(list, repaired)))
+        if not state.missing and _is_scored(folders, state):
+            break
+        if attempt:
+            ledger.rounds += 1
+            pause = limits.backoff_s * 2 ** (attempt - 1)
+            log.info(
+                "evaluate: %d items failed; asking them again in %g s (round %d of %d)",
+                len(state.missing),
+                pause,
+                attempt,
+                limits.rounds,
+            )
+            time.sleep(pause)
+        _prepare_replay(folders, job.items, state)
+        problem = _run_harness(job, settings, folders, model_server.endpoint(), state, repeat)
+        if problem:
+            log.warning("evaluate: %s", problem)
+    state = result_files.heal(result, job.items, take_out_failed=False)
+    if state.missing or not _is_scored(folders, state):
+        # Items without a row are failures; the harness must see a row for each to pair the others.
+        result_files.fill_gaps(result, state, problem or "not asked")
+        endpoint = model_server.endpoint(wait=False)
+        problem = _run_harness(job, settings, folders, endpoint, state, repeat)
+        if problem:
+            raise StageError(f"evaluate: {problem}; see {folders.log}.")
+        state = result_files.heal(result, job.items, take_out_failed=False)
+    evidence = request_log.match_requests(
+        request_log.read_lines(folders.requests), state.rows, job.items, repaired
+    )
+    if not any(map(results.is_error, (row for rows in state.rows.values() for row in rows))):
+        for spent in (folders.answers, folders.replay):
+            spent.unlink(missing_ok=True)
+    return results.outcomes(folders.output, job.items, repeat, evidence.seen), evidence
+
+
+def _run_harness(
+    job: Job,
+    settings: HarnessSettings,
+    folders: HarnessFolders,
+    endpoint: Endpoint,
+    state: result_files.State,
+    repeat: int,
+) -> str | None:
+    total = job.size
+    before = repeat * (total // job.section.repeats)
+    with Progress(job.out, job.subject, total, folders, before, state.done) as progress:
+        return harness.run(settings, folders, endpoint, progress.update)
+
+
+def _is_scored(folders: HarnessFolders, state: result_files.State) -> bool:
+    """Whether the scores were made from the result files as they are now."""
+    scores = folders.output / "score"
+    newest = max(
+        (path.stat().st_mtime for path in folders.output.glob("result/*/*.json")), default=0.0
+    )
+    if not (folders.output / "results.yml").exists():
+        return False
+    made = [path.stat().st_mtime for path in scores.glob("*/*_score.json")]
+    return len(made) == len([rows for rows in state.rows.values() if rows]) and min(made) >= newest
+
+
+def _repaired(folders: HarnessFolders) -> set[data.Key]:
+    path = folders.work / "repaired.json"
+    if not path.exists():
+        return set()
+    return {(c, item_id, n) for c, item_id, n in files.read_json(path, "repaired items")}
+
+
+def _prepare_replay(folders: HarnessFolders, items: Items, state: result_files.State) -> None:
+    """Keep the answers that were received but are in no row, for the interceptor to replay."""
+    received = request_log.read_lines(folders.answers)
+    folders.replay.unlink(missing_ok=True)
+    if not received:
+        return
+    # A kill may have cut the last line, and the next would be glued to it.
+    files.write_jsonl(folders.answers, received)
+    requests = request_log.read_lines(folders.requests)
+    files.write_jsonl(folders.requests, requests)
+    used = request_log.match_requests(requests, state.rows, items, set()).used
+    files.write_jsonl(
+        folders.replay, (answer for answer in received if answer["number"] not in used)
+    )

@@ -1,0 +1,65 @@
+"""The model stage: the base model, checked before anything expensive starts."""
+
+from pathlib import Path
+from typing import Any
+
+from toolgain.common.errors import UserError
+from toolgain.common.files import digest, file_digest, write_json
+
+NEEDED = ("config.json", "tokenizer_config.json")
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file that decides what the model answers, by name.
+
+    Raises:
+        UserError: `folder` is not a Hugging Face model folder with weights.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"model.path: {folder} is not a folder; name a Hugging Face model folder on this disk."
+        )
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"model.path: {folder} has no {', '.join(missing)}.")
+    if not list(folder.glob("*.safetensors")):
+        raise UserError(f"model.path: {folder} holds no *.safetensors weights.")
+    kept = (".json", ".jinja", ".safetensors", ".txt", ".model", ".py")
+    names = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in kept)
+    return {path.name: file_digest(path) for path in names}
+
+
+def run(section: dict[str, Any], out: Path) -> None:
+    """Write `out`: path, digest and name of the model that is evaluated and trained from.
+
+    With `patch` or `chat_template` that is a private copy by links, made beside the other work.
+    """
+    folder = Path(section["path"]).resolve()
+    files = files_of(folder)
+    if section["patch"] != "none" or section["chat_template"]:
+        folder = _private_copy(section, folder, files, out.resolve().parent / "work" / "models")
+        files = files_of(folder)
+    write_json(
+        out,
+        {
+            "schema": 1,
+            "path": str(folder),
+            "digest": digest(files),
+            "name": section["name"] or Path(section["path"]).resolve().name,
+            "files": files,
+        },
+    )
+
+
+def _private_copy(section: dict[str, Any], folder: Path, files: dict[str, str], work: Path) -> Path:
+    from toolgain.models.chat_template import private_copy
+
+    text = None
+    if section["chat_template"]:
+        path = Path(section["chat_template"])
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"model.chat_template: {path} cannot be read: {error}.") from error
+    key = digest({"files": files, "patch": section["patch"], "template": text})
+    return private_copy(folder, work / f"{folder.name}-{key[:12]}", section["patch"], text)

@@ -1,0 +1,245 @@
+"""The model server: started, waited for and stopped, or an endpoint that is already up."""
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from toolgain.common import processes
+from toolgain.common.errors import StageError, UserError
+from toolgain.common.processes import Command
+from toolgain.config.sections import Serve
+
+log = logging.getLogger(__name__)
+
+KEY_VARIABLE = "TOOLGAIN_SERVER_KEY"
+ENDPOINT_READY_S = 60
+"""An endpoint of others is not started by us, so it is not waited for as long."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where to send chat completion requests."""
+
+    base_url: str
+    """Up to and with /v1."""
+    model: str
+    """The name that the server knows the model by."""
+    key: str | None = field(repr=False)
+    ready_timeout_s: float
+    alive: Callable[[], str | None] = field(repr=False, default=lambda: None)
+    """None while the server's process runs; else why it does not."""
+    proxies: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+    @property
+    def chat_url(self) -> str:
+        return f"{self.base_url}/chat/completions"
+
+    def client(self, timeout_s: float) -> httpx.Client:
+        """An HTTP client with the key set."""
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        proxy = self.proxies.get("https" if self.base_url.startswith("https") else "http")
+        return httpx.Client(headers=headers, timeout=timeout_s, trust_env=False, proxy=proxy)
+
+
+@dataclass(frozen=True)
+class ServerRequest:
+    """What a backend needs to know to build its command."""
+
+    serve: Serve
+    weights: Path
+    """Hugging Face folder of the model."""
+    alias: str
+    port: int
+    key: str = field(repr=False)
+    """Random, made for this job; goes into the server's environment only."""
+    folder: Path
+    """A folder of this evaluation for links and caches."""
+    trl_env: Path
+
+
+CommandBuilder = Callable[[ServerRequest], Command]
+
+
+def transformers_command(request: ServerRequest) -> Command:
+    """`transformers serve`, in the TRL environment.
+
+    It refuses requests whose model name is not the path it was started with, so it runs beside a
+    link named like the alias.
+    """
+    link = request.folder / request.alias
+    link.unlink(missing_ok=True)
+    link.symlink_to(request.weights.resolve(), target_is_directory=True)
+    argv = [
+        str(_python(request.trl_env)),
+        "-m",
+        "toolgain.serving.transformers_server",
+        request.alias,
+    ]
+    argv += ["--host", "127.0.0.1", "--port", str(request.port), "--dtype", request.serve.dtype]
+    if request.serve.max_model_len:
+        argv += ["--max-model-len", str(request.serve.max_model_len)]
+    argv += request.serve.extra_args
+    threads = str(request.serve.threads or "")
+    env = {KEY_VARIABLE: request.key}
+    if threads:
+        env |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return Command(argv, env, request.folder)
+
+
+def vllm_command(request: ServerRequest) -> Command:
+    """`vllm serve`, from PATH or in its container."""
+    from toolgain.serving import vllm
+
+    serve = request.serve.model_dump()
+    argv = vllm.command(request.weights, request.alias, request.port, serve, request.folder)
+    return Command(argv, vllm.environment(request.key), request.folder)
+
+
+BACKENDS: dict[str, CommandBuilder] = {
+    "transformers": transformers_command,
+    "vllm": vllm_command,
+}
+
+
+def _python(env: Path) -> Path:
+    python = env.absolute() / "bin" / "python"
+    if not python.exists():
+        raise UserError(f"--trl-env: {python} does not exist; `make setup` makes .venvs/trl.")
+    return python
+
+
+@contextmanager
+def serving(
+    serve: Serve, weights: Path, alias: str, folder: Path, trl_env: Path, log_file: Path
+) -> Iterator[Endpoint]:
+    """Serve the model in `weights` while the block runs.
+
+    Raises:
+        StageError: the server ended or did not answer in time; the message names the log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    processes.end_leftovers(folder)
+    port, key = free_port(), secrets.token_urlsafe(32)
+    request = ServerRequest(serve, weights.absolute(), alias, port, key, folder, trl_env)
+    command = BACKENDS[serve.backend](request)
+    env = processes.scrubbed_environment(None, folder, with_slurm=True)
+    log.info("evaluate: starting the model server (%s), log %s", serve.backend, log_file)
+    with processes.running(command, env, log_file, folder) as process:
+
+        def alive() -> str | None:
+            if process.poll() is None:
+                return None
+            return f"the model server ended (exit {process.returncode}); see {log_file}: " + (
+                processes.tail(log_file)
+            )
+
+        base_url = f"http://127.0.0.1:{port}/v1"
+        yield Endpoint(base_url, alias, key, serve.ready_timeout_s, alive)
+
+
+def existing(serve: Serve, subject: str, model: str, ready_timeout_s: float | None) -> Endpoint:
+    """The endpoint that the configuration names.
+
+    Raises:
+        UserError: the URL or the variable of the key is missing or cannot be right.
+    """
+    url = (serve.url or "").replace("{subject}", subject).rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise UserError(
+            f"evaluation.serve.url is {serve.url!r}; wanted is the server's URL up to /v1, such as "
+            "http://127.0.0.1:8000/v1."
+        )
+    url = url.removesuffix("/chat/completions")
+    key = None
+    if serve.api_key_env:
+        key = os.environ.get(serve.api_key_env)
+        if not key:
+            raise UserError(
+                f"--api-key-env: the environment variable {serve.api_key_env} is not set."
+            )
+    return Endpoint(url, model, key, ready_timeout_s or ENDPOINT_READY_S, proxies=_proxies(url))
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """Proxies of the environment for `url`, none for this machine."""
+    from urllib.request import getproxies, proxy_bypass
+
+    host = httpx.URL(url).host
+    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
+        return {}
+    return {scheme: proxy for scheme, proxy in getproxies().items() if scheme in ("http", "https")}
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_ready(endpoint: Endpoint) -> str | None:
+    """Wait until the server answers.
+
+    Returns:
+        None when it is ready; else what it answered last when the time was up.
+
+    Raises:
+        StageError: a server of ours has ended.
+    """
+    deadline = time.monotonic() + endpoint.ready_timeout_s
+    last = "no answer"
+    health = endpoint.base_url.removesuffix("/v1") + "/health"
+    with endpoint.client(5.0) as client:
+        while True:
+            if reason := endpoint.alive():
+                raise StageError(f"evaluate: {reason}")
+            try:
+                status = client.get(health).status_code
+            except httpx.HTTPError as error:
+                last = type(error).__name__
+            else:
+                # Any answer of a running application will do; not every server has this page.
+                if status < 500:
+                    return None
+                last = f"HTTP {status}"
+            if not processes.wait_until(deadline, 0.25):
+                return last
+
+
+def server_facts(endpoint: Endpoint) -> dict[str, Any]:
+    """What the server says about itself: version and context length, where it does."""
+    facts: dict[str, Any] = {}
+    with endpoint.client(5.0) as client:
+        with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError, TypeError):
+            root = endpoint.base_url.removesuffix("/v1")
+            facts["version"] = client.get(f"{root}/version").json().get("version")
+        with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError, TypeError, KeyError):
+            for row in client.get(f"{endpoint.base_url}/models").json()["data"]:
+                if row.get("id") == endpoint.model:
+                    facts["max_model_len"] = row.get("max_model_len")
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def python_version_of(env: Path, package: str) -> str | None:
+    """The version of `package` installed in the environment `env`, without starting it."""
+    name = package.replace("-", "_")
+    for info in env.glob(f"lib/python3*/site-packages/{name}-*.dist-info"):
+        return info.name.removeprefix(f"{name}-").removesuffix(".dist-info")
+    return None
+
+
+def this_python() -> str:
+    """Version of the orchestrator's Python."""
+    return ".".join(map(str, sys.version_info[:3]))

@@ -1,0 +1,148 @@
+"""`vllm serve` for an evaluation, with flags that every supported vLLM knows.
+
+Checked against the argument definitions of vLLM 0.11.2, 0.17.1, 0.20.0 and 0.25.1, those of the
+supported NeMo RL versions, and parsed by the programs of 0.20.0 and 0.25.1 (tests/upstream).
+"""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolgain.common.errors import UserError
+from toolgain.serving.tool_parser import plugin_path
+from toolgain.slurm.containers import folders_behind, in_container, located_image, mounts
+
+CHECKED_VERSIONS = ("0.11.2", "0.17.1", "0.20.0", "0.25.1")
+
+FLAGS = (
+    "--host",
+    "--port",
+    "--served-model-name",
+    "--dtype",
+    "--max-model-len",
+    "--tensor-parallel-size",
+    "--data-parallel-size",
+    "--generation-config",
+    "--enable-auto-tool-choice",
+    "--tool-call-parser",
+    "--tool-parser-plugin",
+    "--chat-template",
+    "--trust-remote-code",
+    "--mamba-ssm-cache-dtype",
+    "--seed",
+)
+"""Every flag that `arguments` may use."""
+
+# Flags of a model family, as its card and NeMo RL's recipe set them.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    # The state of its Mamba layers loses accuracy in 16 bits.
+    "nemotron_h": ("--trust-remote-code", "--mamba-ssm-cache-dtype", "float32"),
+}
+
+
+def command(
+    model: Path, alias: str, port: int, serve: Mapping[str, Any], folder: Path
+) -> list[str]:
+    """The whole command line of the server, in its container where one is named.
+
+    Args:
+        model: Hugging Face folder.
+        alias: Served name.
+        port: Loopback port.
+        serve: `evaluation.serve`.
+        folder: A folder of this evaluation, which the container sees too.
+
+    Raises:
+        UserError: a container is named outside of a Slurm job, or a flag cannot be right.
+    """
+    words = shlex.split(serve["program"])
+    line = [*words, "serve", *arguments(model, alias, port, serve, family_of(model))]
+    if not serve["container"]:
+        return line
+    if not os.environ.get("SLURM_JOB_ID"):
+        raise UserError(
+            "evaluation.serve.container needs a Slurm job; use --profile slurm, or leave it out "
+            "and have vLLM on the PATH."
+        )
+    plugin = plugin_path(serve["tool_parser_plugin"])
+    needed = [*folders_behind(model), folder.resolve(), *([plugin.parent] if plugin else [])]
+    image = located_image(serve["container"]) or ""
+    return in_container(line, image, mounts([], needed), folder.resolve())
+
+
+def arguments(
+    model: Path,
+    alias: str,
+    port: int,
+    serve: Mapping[str, Any],
+    family: str | None = None,
+) -> list[str]:
+    """The arguments after `vllm serve`. The key goes by the environment (VLLM_API_KEY).
+
+    Args:
+        model: Hugging Face folder.
+        alias: Served name.
+        port: Loopback port.
+        serve: `evaluation.serve`.
+        family: `model_type` of the model's config.json.
+
+    Raises:
+        UserError: a plugin or flag cannot be right.
+    """
+    values = [str(model), "--served-model-name", alias, "--host", "127.0.0.1", "--port", str(port)]
+    values += ["--dtype", str(serve["dtype"])]
+    if serve["max_model_len"]:
+        values += ["--max-model-len", str(serve["max_model_len"])]
+    values += ["--tensor-parallel-size", str(serve["tensor_parallel_size"])]
+    if serve["data_parallel_size"] > 1:
+        values += ["--data-parallel-size", str(serve["data_parallel_size"])]
+    # Not `auto`: sampling defaults of a generation_config.json must not differ between the base
+    # model and an export, and the harness sets its own. End tokens are read from it all the same.
+    values += ["--generation-config", "vllm", "--seed", "0"]
+    parser, plugin = serve["tool_parser"], plugin_path(serve["tool_parser_plugin"])
+    if parser:
+        values += ["--enable-auto-tool-choice", "--tool-call-parser", parser]
+    elif plugin:
+        raise UserError(
+            "evaluation.serve.tool_parser_plugin is set without tool_parser; for Nemotron Nano v2 "
+            "set tool_parser: nemotron_json."
+        )
+    if plugin:
+        values += ["--tool-parser-plugin", str(plugin)]
+    template = model / "chat_template.jinja"
+    if template.is_file():
+        values += ["--chat-template", str(template)]
+    values += FAMILIES.get(family or "", ())
+    return [*values, *serve["extra_args"]]
+
+
+def environment(key: str, hf_home: str | None = None) -> dict[str, str]:
+    """What the server needs in its environment: its key, and no calls home."""
+    values = {
+        "VLLM_API_KEY": key,
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }
+    return values | ({"HF_HOME": hf_home} if hf_home else {})
+
+
+def family_of(model: Path) -> str | None:
+    """`model_type` of a model folder's config.json."""
+    found = json.loads((model / "config.json").read_text(encoding="utf-8")).get("model_type")
+    return str(found) if found else None
+
+
+def flags_in(values: Sequence[str]) -> list[str]:
+    """The flags among arguments, as `--name`."""
+    return [value.split("=")[0] for value in values if re.match(r"--[a-z]", value)]
+
+
+def as_text(command: Sequence[str]) -> str:
+    """A command as a shell line, for logs."""
+    return shlex.join(command)

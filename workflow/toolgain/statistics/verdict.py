@@ -1,0 +1,256 @@
+"""All numbers of one pair of evaluations, and the verdict word. Numbers are in points."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
+from toolgain.bfcl.overall import weight_matrix
+from toolgain.statistics import bootstrap, intervals, paired_tests, power, repeats
+from toolgain.statistics.bootstrap import Change, Resampling
+from toolgain.statistics.intervals import Interval
+from toolgain.statistics.pairs import Design, Pair, accuracies
+
+Floats = NDArray[np.float64]
+Verdict = Literal["improved", "regressed", "no_clear_change", "not_comparable"]
+Json = dict[str, Any]
+
+SMALL = 50
+"""Below this number of items a category gets an exact interval and no verdict word."""
+FEW_CHANGED = 10
+"""Below this number of changed items a category gets an exact interval."""
+SINGLE_TURN = ("non_live", "live")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the change is judged; fixed before the run."""
+
+    draws: int
+    seed: int
+    alpha: float
+    margin: float
+    """Non-inferiority margin in points."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pair with its bootstrap."""
+
+    pair: Pair
+    settings: Settings
+    change: Change
+
+    @cached_property
+    def read(self) -> list[tuple[Interval, NDArray[np.bool_]]]:
+        """The intervals that are read: of the Overall and of the groups; see `intervals.read`."""
+        design, change = self.pair.design, self.pair.change[:, None]
+        alpha = self.settings.alpha
+        return [intervals.read(design, change, self.change, row, alpha) for row in range(4)]
+
+    @cached_property
+    def method(self) -> str:
+        """The method of the Overall's interval."""
+        _, small = self.read[0]
+        return intervals.SMALL_SAMPLE if small[0] else intervals.STUDENTISED
+
+    @cached_property
+    def rows(self) -> tuple[Floats, Floats]:
+        """(4,) Overall and groups before and after, in points."""
+        return rows(self.pair)
+
+    def line(self, row: int) -> Json:
+        """Values, change, interval and p of one row."""
+        before, after = self.rows
+        found, _ = self.read[row]
+        return {
+            "baseline": float(before[row]),
+            "trained": float(after[row]),
+            "delta": float(after[row] - before[row]),
+            "ci95": [100 * float(found.low[0]), 100 * float(found.high[0])],
+            "p": float(found.p[0]),
+            "standard_error": 100 * float(self.change.error[row, 0]),
+        }
+
+
+def judge(pairs: Sequence[Pair], settings: Settings, draws: Resampling) -> list[Judged]:
+    """Bootstrap each of `pairs`, which are of one design, with the same draws."""
+    changes = repeats.bootstrap(pairs, draws, settings.seed)
+    return [Judged(pair, settings, change) for pair, change in zip(pairs, changes, strict=True)]
+
+
+def rows(pair: Pair) -> tuple[Floats, Floats]:
+    """(4,) Overall and groups before and after, in points."""
+    weights = 100 * weight_matrix()
+    before, after = (accuracies(pair.design, values) for values in (pair.before, pair.after))
+    return weights @ before, weights @ after
+
+
+def resampling(design: Design, settings: Settings) -> Resampling:
+    """The draws, the same for every run that is compared on this design."""
+    return bootstrap.resample(design, settings.draws, settings.seed)
+
+
+def word(low: float, high: float) -> Verdict:
+    """The verdict of an interval of the Overall's change."""
+    if low > 0:
+        return "improved"
+    return "regressed" if high < 0 else "no_clear_change"
+
+
+def overall(judged: Judged) -> Json:
+    """The primary line: the official Overall, with other intervals beside it."""
+    alpha = judged.settings.alpha
+    beside = {
+        name: [100 * float(found.low[0]), 100 * float(found.high[0])]
+        for name, found in (
+            ("percentile", intervals.percentile(judged.change, 0, alpha)),
+            ("bca", intervals.bca(judged.change, 0, alpha)),
+        )
+    }
+    return {**judged.line(0), "method": judged.method, "other_intervals": beside}
+
+
+def groups(judged: Judged) -> Json:
+    """The family of the three groups.
+
+    `p` is McNemar's on the group's items, which is what one expects of paired items, and `p_holm`
+    corrects it in the family. `p_interval` belongs to the interval, which respects clusters and
+    the group's formula; a word needs both.
+    """
+    design = judged.pair.design
+    of_item = np.array([group_of(CATEGORIES[c]) for c in design.category])
+    lines: dict[str, Json] = {}
+    for row, group in enumerate(GROUPS, start=1):
+        line = judged.line(row)
+        line["p_interval"] = line.pop("p")
+        lines[group] = {**line, **_flips(judged.pair.change[of_item == group])}
+    return _family(lines, judged.settings.alpha)
+
+
+def categories(judged: Judged) -> Json:
+    """The family of the seventeen categories."""
+    pair, alpha = judged.pair, judged.settings.alpha
+    design = pair.design
+    before, after = (100 * accuracies(design, values) for values in (pair.before, pair.after))
+    lines: dict[str, Json] = {}
+    for number, category in enumerate(CATEGORIES):
+        chosen = design.category == number
+        flips = _flips(pair.change[chosen])
+        low, high, kind = _category_interval(pair, chosen, flips, alpha)
+        lines[category] = {
+            "baseline": float(before[number]),
+            "trained": float(after[number]),
+            "delta": float(after[number] - before[number]),
+            "ci95": [100 * low, 100 * high],
+            "interval": kind,
+            **flips,
+            "population": POPULATION[category],
+            "small": flips["n"] < SMALL,
+        }
+    return _family(lines, alpha)
+
+
+def _category_interval(
+    pair: Pair, chosen: NDArray[np.bool_], flips: Json, alpha: float
+) -> tuple[float, float, str]:
+    n, gained, lost = flips["n"], flips["gained"], flips["lost"]
+    if n < SMALL or gained + lost < FEW_CHANGED:
+        low, high = paired_tests.exact_change(gained, lost, n, alpha)
+        return low, high, "exact"
+    low, high = paired_tests.cluster_t(pair.change[chosen], pair.design.cluster[chosen], alpha)
+    return low, high, "t"
+
+
+def _flips(change: Floats) -> Json:
+    gained, lost = int((change > 0).sum()), int((change < 0).sum())
+    return {
+        "n": len(change),
+        "gained": gained,
+        "lost": lost,
+        "p": paired_tests.mcnemar(gained, lost),
+    }
+
+
+def _family(lines: dict[str, Json], alpha: float) -> Json:
+    corrected = paired_tests.holm([line["p"] for line in lines.values()])
+    for line, p in zip(lines.values(), corrected, strict=True):
+        line["p_holm"] = p
+        low, high = line["ci95"]
+        clear = p < alpha and not low <= 0 <= high
+        line["word"] = (
+            None if line.get("small") else word(low, high) if clear else "no_clear_change"
+        )
+    return lines
+
+
+def non_inferiority(judged: Judged) -> Json:
+    """Whether the single-turn groups held within the margin."""
+    margin = judged.settings.margin
+    lines = {group: judged.line(GROUPS.index(group) + 1)["ci95"] for group in SINGLE_TURN}
+    words = {
+        group: paired_tests.non_inferiority(low, high, margin)
+        for group, (low, high) in lines.items()
+    }
+    answer = paired_tests.held(list(words.values()))
+    return {
+        "margin": margin,
+        "groups": words,
+        "held": answer,
+        "sentence": f"single-turn held within {margin:g} point{'s' * (margin != 1)}: {answer}",
+    }
+
+
+def pooled_items(judged: Judged) -> Json:
+    """Common tests on pooled items, which weigh items otherwise than the official Overall."""
+    pair = judged.pair
+    n = len(pair.change)
+    before, after = float(pair.before.sum()), float(pair.after.sum())
+    z, z_p = paired_tests.unpaired_z(before, after, n)
+    flips = _flips(pair.change)
+    delta, official = 100 * (after - before) / n, judged.line(0)["delta"]
+    return {
+        "n": n,
+        "baseline": 100 * before / n,
+        "trained": 100 * after / n,
+        "delta": delta,
+        "unpaired_z": {"z": z, "p": z_p},
+        "mcnemar": {"gained": flips["gained"], "lost": flips["lost"], "p": flips["p"]},
+        "sign_differs": delta * official < 0,
+    }
+
+
+def detectable(judged: Judged) -> Json:
+    """The smallest change that this comparison could have found, from its own standard error."""
+    error = 100 * float(judged.change.error[0, 0])
+    low, high = judged.line(0)["ci95"]
+    design, change = judged.pair.design, judged.pair.change
+    of_item = np.array([group_of(CATEGORIES[c]) for c in design.category])
+    return {
+        "points": power.detectable(error, (high - low) / 2),
+        "standard_error": error,
+        "power": power.POWER,
+        "alpha": judged.settings.alpha,
+        "basis": "measured",
+        "discordance": {g: float((change[of_item == g] != 0).mean()) for g in GROUPS},
+    }
+
+
+def error_migration(before: Sequence[str], after: Sequence[str]) -> Json:
+    """How often an item's error type became which; `correct` stands for none.
+
+    Args:
+        before, after: error types of the same items, empty where right.
+    """
+    moves = Counter(
+        (old or "correct", new or "correct") for old, new in zip(before, after, strict=True)
+    )
+    table: dict[str, dict[str, int]] = {}
+    for (old, new), count in sorted(moves.items()):
+        table.setdefault(old, {})[new] = count
+    return table

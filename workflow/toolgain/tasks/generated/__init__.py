@@ -1,0 +1,1 @@
+"""Function-calling tasks drawn from a seed: tools, questions and the calls that answer them."""

@@ -1,0 +1,64 @@
+"""The NeMo RL backend: one segment of a training in the present Slurm job."""
+
+from pathlib import Path
+
+import click
+
+from toolgain.common.errors import GoOnLaterError, UserError
+from toolgain.common.progress import Progress
+from toolgain.training.backend import Job, Outcome
+
+
+def start(job: Job, _: Path) -> Outcome:
+    """Train up to the steps planned; NeMo RL goes on from the newest checkpoint by itself."""
+    from toolgain.training.nemo_rl import launch
+
+    if not job.cluster:
+        raise UserError(
+            "train: backend nemo_rl needs --cluster, the frozen cluster section; "
+            "`snakemake --profile slurm train` gives it."
+        )
+    progress = Progress(
+        list(job.progress),
+        stage="smoke" if job.smoke else "train",
+        name=job.name,
+        total=job.steps,
+        log=str(job.folder),
+    )
+
+    def report(step: int, planned: int, reward: float | None, accuracy: float | None) -> None:
+        progress.update(step=step, total=planned, reward=reward, accuracy=accuracy)
+        shown = "" if reward is None else f" · reward {reward:.3f}"
+        shown += "" if accuracy is None else f" · validation accuracy {accuracy:.3f}"
+        click.echo(f"step {step} of {planned}{shown}")
+
+    stopped = None
+    try:
+        found = launch.train(
+            job.section,
+            weights=job.weights,
+            tasks=job.tasks,
+            name=job.name,
+            directory=job.folder,
+            nodes=job.nodes,
+            smoke=job.smoke,
+            cluster=job.cluster,
+            report=report,
+        )
+    except GoOnLaterError as error:
+        outcome = getattr(error, "outcome", None)
+        if outcome is None:
+            raise
+        found, stopped = outcome, str(error)
+    return Outcome(
+        step=found.total_steps,
+        planned_steps=found.planned_steps,
+        stopped=stopped,
+        world_size=found.world_size,
+        hosts=tuple(found.hosts),
+        gpus=found.world_size,
+        versions=dict(found.versions),
+        health=tuple(found.health),
+        wandb_url=found.wandb_url,
+        lost_s=found.lost_s,
+    )

@@ -1,0 +1,534 @@
+"""Training with NeMo RL inside one Slurm job: checked, launched, watched, judged by what it left.
+
+A long training goes over several jobs. Each call here is one segment: it goes on from the newest
+checkpoint (NeMo RL does that by itself), stops in time before the job's limit, and says whether
+the planned steps are reached.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig
+
+from toolgain.common.errors import GoOnLaterError, StageError, ToolgainError, UserError
+from toolgain.common.files import now, write_json, write_text
+from toolgain.serving import tool_parser
+from toolgain.slurm import allocation, containers
+from toolgain.slurm.containers import mounts
+from toolgain.training.nemo_rl import lint, plan, refs, watch
+from toolgain.training.nemo_rl import overrides as ov
+from toolgain.training.nemo_rl.raysub import RaySub, command, environment, wandb_key_file
+from toolgain.training.store import checkpoints, saves
+
+Report = Callable[[int, int, float | None, float | None], None]
+"""Called with step, planned steps, last reward and last accuracy."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one segment came to."""
+
+    planned_steps: int
+    total_steps: int
+    end: str
+    """finished, time_limit, hang, told_to_end or failed."""
+    hosts: tuple[str, ...]
+    world_size: int
+    health: list[dict[str, Any]]
+    versions: dict[str, str]
+    wandb_url: str | None
+    periods: dict[str, Any]
+    lost_s: float
+    """Seconds of training after the last save, done again by the next segment."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training that was found fit to start."""
+
+    ref: refs.Ref
+    root: Path
+    config: Path
+    overrides: list[ov.Override]
+    numbers: plan.Numbers
+    planned: int
+    findings: list[lint.Finding]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `train`, once they are paths."""
+
+    section: Mapping[str, Any]
+    weights: Path
+    train: Path
+    validation: Path
+    name: str
+    folder: Path
+    nodes: int
+    smoke: bool
+    cluster: Mapping[str, Any]
+    report: Report
+
+    @property
+    def logs(self) -> Path:
+        """Where NeMo RL makes a folder `exp_NNN` for each launch."""
+        return self.folder / "logs"
+
+
+def train(
+    section: Mapping[str, Any],
+    *,
+    weights: Mapping[str, Any],
+    tasks: Path,
+    name: str,
+    directory: Path,
+    nodes: int,
+    smoke: bool,
+    cluster: Mapping[str, Any],
+    report: Report | None = None,
+) -> Outcome:
+    """Run one segment of a training in the present Slurm job.
+
+    Args:
+        section: The run's frozen training section.
+        weights: The base model's `path` and `digest`.
+        tasks: tasks.json; train.jsonl and validation.jsonl lie beside it.
+        name: Name of the run.
+        directory: Checkpoint folder; the lease on it is held by the caller.
+        nodes: Nodes to train on, of those that the job has.
+        smoke: Only `smoke_steps` steps.
+        cluster: The cluster section.
+        report: Told where the training stands.
+
+    Raises:
+        UserError: something would fail after the GPUs were taken; nothing was started.
+        GoOnLaterError: stopped in time, or ended as a hang: run again to go on.
+        StageError: the training failed.
+        The last two carry the segment as `.outcome`.
+    """
+    request = Request(
+        section=section,
+        weights=Path(weights["path"]),
+        train=tasks.resolve().parent / "train.jsonl",
+        validation=tasks.resolve().parent / "validation.jsonl",
+        name=name,
+        folder=directory.resolve(),
+        nodes=nodes,
+        smoke=smoke,
+        cluster=refs.located(cluster),
+        report=report or (lambda *_: None),
+    )
+    found = allocation.current()
+    if found is None:
+        raise UserError(
+            "training.backend nemo_rl needs a Slurm job; run `snakemake --profile slurm train`, "
+            "or set training.backend to trl."
+        )
+    if len(found.nodes) < nodes:
+        raise UserError(
+            f"training: {nodes} nodes wanted, Slurm job {found.job_id} has {len(found.nodes)}."
+        )
+    # A smoke training is one segment that must fit its time limit.
+    prepared = prepare(request, None if smoke else found.seconds_left())
+    request.folder.mkdir(parents=True, exist_ok=True)
+    hosts = found.nodes[:nodes]
+    if newest_step(request.folder) >= prepared.planned:
+        return _outcome(request, prepared, hosts, "finished", [], None, 0.0)
+    checkpoints.discard_unfinished(request.folder)
+    log_folder = _new_log_folder(request.folder, found.job_id)
+    variables = _variables(request, prepared, found, hosts, log_folder)
+    _write_private(log_folder / "command.sh", variables["COMMAND"])
+    write_json(log_folder / "findings.json", [asdict(item) for item in prepared.findings])
+    return _segment(request, prepared, variables, log_folder, hosts)
+
+
+def _variables(
+    request: Request,
+    prepared: Prepared,
+    found: allocation.Allocation,
+    hosts: tuple[str, ...],
+    log_folder: Path,
+) -> dict[str, str]:
+    """The environment of ray.sub."""
+    site = request.cluster["nemo_rl"]
+    wandb = "off" if request.smoke else request.section["nemo_rl"]["wandb"]
+    key_file = wandb_key_file(os.environ, prepared.ref, wandb)
+    text = command(
+        prepared.ref, prepared.root, prepared.config, prepared.overrides, site, wandb, key_file
+    )
+    needed = [
+        prepared.root,
+        Path.cwd(),
+        request.folder,
+        request.train.parent,
+        *containers.folders_behind(request.weights),
+        tool_parser.PLUGIN.parent,
+        prepared.config.parent,
+        *([Path(site["hf_home"])] if site["hf_home"] else []),
+        *([Path(key_file).parent] if key_file else []),
+    ]
+    variables = environment(
+        os.environ,
+        replace(found, nodes=hosts, cpus=found.cpus_per_node * len(hosts)),
+        prepared.root,
+        str(request.cluster["container"]),
+        mounts(site["mounts"], needed),
+        text,
+        log_folder,
+        request.cluster["gpus_per_node"],
+        site,
+        account=request.cluster.get("account") or os.environ.get("SLURM_ACCOUNT"),
+    )
+    if wandb == "online" and not key_file:
+        variables["WANDB_API_KEY"] = os.environ["WANDB_API_KEY"]
+    return variables
+
+
+def prepare(request: Request, seconds_left: float | None) -> Prepared:
+    """Check everything that can be known before the start and build the overrides.
+
+    Args:
+        request: The training.
+        seconds_left: Seconds until the time limit; None without one.
+
+    Raises:
+        UserError: lists every finding, with its arithmetic.
+    """
+    nemo, folder = request.section["nemo_rl"], request.folder
+    ref, root, config, base, versions = checkout(nemo, request.cluster)
+    rows = saves.validation_items(request.train)
+    place = plan.Place(
+        model=request.weights,
+        train_file=request.train,
+        validation_file=request.validation,
+        checkpoints=folder,
+        nodes=request.nodes,
+        gpus_per_node=request.cluster["gpus_per_node"],
+        run=request.name,
+    )
+    smoke_steps = request.section["smoke_steps"] if request.smoke else 0
+    asked = plan.overrides(nemo, request.section["seed"], ref, base, place, rows, smoke_steps)
+    findings = [lint.log_folder(folder)]
+    if seconds_left is not None:
+        value, finding = lint.must_save_by(
+            seconds_left, request.cluster["nemo_rl"], _longest_step(folder)
+        )
+        findings.append(finding)
+        asked.append(ov.Override("checkpointing.checkpoint_must_save_by", value))
+    numbers = plan.numbers(ov.apply(base, asked), rows)
+    findings += lint.findings(numbers, ref)
+    findings.append(_disk(numbers, request.weights, folder))
+    lint.refuse(findings)
+    assert numbers.total_steps is not None
+    return Prepared(ref, root, config, asked, numbers, numbers.total_steps, findings, versions)
+
+
+def checkout(
+    nemo: Mapping[str, Any], cluster: Mapping[str, Any]
+) -> tuple[refs.Ref, Path, Path, DictConfig, dict[str, str]]:
+    """The NeMo RL version, its checkout, the YAML and its content, and the versions found.
+
+    Raises:
+        UserError: checkout, image, Gym or YAML is missing or of another version.
+    """
+    ref = refs.REFS[nemo["ref"]]
+    named = cluster["nemo_rl"]["root"]
+    if not named:
+        raise UserError(
+            "cluster.nemo_rl.root names no NeMo RL checkout; clone it on the shared file system "
+            f"with `git clone --recursive --branch {ref.name} https://github.com/NVIDIA-NeMo/RL`."
+        )
+    root = Path(named).resolve()
+    commit = refs.check_checkout(ref, root)
+    gym = refs.check_gym(ref, root)
+    refs.check_image(ref, cluster["container"])
+    config = Path(nemo["config"])
+    config = config if config.is_absolute() else root / config
+    versions = {
+        "nemo_rl": ref.name,
+        "nemo_rl_commit": commit or "no git history",
+        "nemo_gym_commit": gym or "no git history",
+        "container": str(cluster["container"]),
+    }
+    return ref, root, config, ov.load_yaml(config), versions
+
+
+def newest_step(folder: Path) -> int:
+    """Step of the newest whole checkpoint; 0 without one."""
+    return max((item.step for item in checkpoints.scan(folder)[0]), default=0)
+
+
+def _segment(
+    request: Request,
+    prepared: Prepared,
+    variables: Mapping[str, str],
+    log_folder: Path,
+    hosts: tuple[str, ...],
+) -> Outcome:
+    nemo, site, folder = request.section["nemo_rl"], request.cluster["nemo_rl"], request.folder
+    started = time.time()
+    logs, curves = watch.Logs(), watch.Curves(request.logs)
+    limits = watch.Limits(
+        zero_reward_steps=nemo["zero_reward_steps"],
+        hang_factor=nemo["hang_factor"],
+        setup_s=site["setup_minutes"] * 60,
+        save_s=site["save_minutes"] * 60,
+        planned=prepared.planned,
+    )
+    alarms: list[watch.Alarm] = []
+    otherwise: list[str] = []
+    outlived: list[str] = []
+    told_last: list[Any] = []
+
+    def look() -> None:
+        logs.read(running.logs())
+        curves.read()
+        _note_saves(folder)
+        reward, accuracy = curves.last(watch.REWARD), curves.last(watch.ACCURACY)
+        now_at = (
+            reward.step if reward else 0,
+            prepared.planned,
+            reward.value if reward else None,
+            accuracy.value if accuracy else None,
+        )
+        if list(now_at) != told_last:
+            told_last[:] = now_at
+            request.report(*now_at)
+
+    with _told_to_stop() as told:
+        running = RaySub(prepared.root, variables, log_folder)
+        try:
+            while running.returned() is None and not told:
+                _pause(site["poll_seconds"], running, told)
+                look()
+                alarms = watch.alarms(curves, logs, limits, started)
+                otherwise = _config_differs(prepared, folder)
+                if otherwise or any(alarm.fatal for alarm in alarms):
+                    break
+        finally:
+            code = running.returned()
+            outlived = running.end()
+    look()
+    ended_by = next((alarm for alarm in alarms if alarm.fatal), None)
+    if ended_by is None:
+        # What the last lines say counts too; a hang is none once everything has ended.
+        alarms = [
+            alarm for alarm in watch.alarms(curves, logs, limits, started) if alarm.name != "hang"
+        ]
+        ended_by = next((alarm for alarm in alarms if alarm.fatal), None)
+    otherwise = otherwise or _config_differs(prepared, folder)
+    total = newest_step(folder)
+    if otherwise:
+        end, message = (
+            "failed",
+            "NeMo RL trains with other values than asked: " + "; ".join(otherwise),
+        )
+    else:
+        end, message = _judge(total, prepared.planned, code, logs, ended_by, bool(told), outlived)
+    lost = 0.0 if end == "finished" else _lost_seconds(folder, started)
+    outcome = _outcome(request, prepared, hosts, end, alarms, logs.wandb_url, lost)
+    write_json(log_folder / "outcome.json", {**asdict(outcome), "message": message})
+    if end == "finished":
+        return outcome
+    kind: type[ToolgainError] = StageError if end == "failed" else GoOnLaterError
+    error = kind(
+        f"training: step {total} of {prepared.planned} is saved; {message} "
+        f"Log: {running.driver_log() or running.output}."
+    )
+    error.outcome = outcome  # type: ignore[attr-defined]
+    raise error
+
+
+def _judge(
+    total: int,
+    planned: int,
+    code: int | None,
+    logs: watch.Logs,
+    ended_by: watch.Alarm | None,
+    told: bool,
+    outlived: list[str],
+) -> tuple[str, str]:
+    """How a segment ended, and a sentence that says why.
+
+    The exit code decides nothing: ray.sub gives 0 when it was ended, with the training still
+    running.
+    """
+    if total >= planned:
+        return "finished", "all steps are done."
+    memory = f" Out of memory: {logs.out_of_memory}." if logs.out_of_memory else ""
+    if ended_by is not None:
+        why = f"{ended_by.evidence}. {watch.ADVICE[ended_by.name]}{memory}"
+        if ended_by.name == "hang":
+            return "hang", f"ended as a hang: {why}"
+        return "failed", f"ended to save the GPUs: {why}"
+    if logs.timed_out:
+        return "time_limit", "stopped before the time limit; run the same command again to go on."
+    if told:
+        return "told_to_end", "the job was told to end; run the same command again to go on."
+    still = f", while its job steps {', '.join(outlived)} still ran" if outlived else ""
+    early = " NeMo RL stopped early by its own threshold." if logs.stopped_early else ""
+    return "failed", f"ray.sub ended with exit code {code}{still}.{early}{memory}"
+
+
+def _outcome(
+    request: Request,
+    prepared: Prepared,
+    hosts: tuple[str, ...],
+    end: str,
+    alarms: list[watch.Alarm],
+    url: str | None,
+    lost_s: float,
+) -> Outcome:
+    folder, numbers = request.folder, prepared.numbers
+    _remember_url(folder, url)
+    return Outcome(
+        planned_steps=prepared.planned,
+        total_steps=newest_step(folder),
+        end=end,
+        hosts=hosts,
+        world_size=numbers.world,
+        health=watch.health(_remember_alarms(folder, alarms)),
+        versions=prepared.versions,
+        wandb_url=url or _remembered_url(folder),
+        periods={
+            "val_period": numbers.val_period,
+            "save_period": numbers.save_period,
+            "keep_top_k": numbers.keep_top_k,
+        },
+        lost_s=lost_s,
+    )
+
+
+def _config_differs(prepared: Prepared, folder: Path) -> list[str]:
+    """How the newest checkpoint's config.yaml differs from what was asked for."""
+    step = newest_step(folder)
+    path = checkpoints.step_folder(folder, step) / "config.yaml"
+    if not step or not path.is_file():
+        return []
+    free = {
+        # What may differ between the segments of one training.
+        "checkpointing.checkpoint_must_save_by",
+        "cluster.num_nodes",
+        "cluster.gpus_per_node",
+        # Filled in by NeMo RL: the size of the validation file, and exp_NNN.
+        "grpo.max_val_samples",
+        "logger.log_dir",
+        # Where things lie may change between segments too.
+        "policy.generation.vllm_cfg.tool_parser_plugin",
+    }
+    with contextlib.suppress(OSError, yaml.YAMLError):
+        used = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(used, dict):
+            asked = [item for item in prepared.overrides if item.key not in free]
+            return ov.differences(asked, used)
+    return []
+
+
+def _note_saves(folder: Path) -> None:
+    """Note each checkpoint when it is first seen: upstream deletes the worse ones later."""
+    known = {save["step"] for save in saves.read_saves(folder)}
+    new = [item for item in checkpoints.scan(folder)[0] if item.step not in known]
+    if new:
+        with (folder / "saves.jsonl").open("a", encoding="utf-8") as file:
+            for item in new:
+                line = {"step": item.step, "accuracy": item.accuracy, "seconds": 0.0}
+                file.write(json.dumps(line) + "\n")
+
+
+def _disk(numbers: plan.Numbers, model: Path, directory: Path) -> lint.Finding:
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    present = sorted(directory.glob("step_*")) if directory.is_dir() else []
+    measured = checkpoints.size_of(present[-1]) if present else None
+    weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
+    free = shutil.disk_usage(existing).free
+    return lint.disk(numbers, weights, free, len(present), measured or None)
+
+
+def _longest_step(folder: Path) -> float | None:
+    """The longest step of the launches so far, in seconds; None before two steps were done."""
+    curves = watch.Curves(folder / "logs")
+    curves.read()
+    return max(curves.step_times(), default=None)
+
+
+def _lost_seconds(directory: Path, started: float) -> float:
+    """Seconds since the newest save of this segment, or since its start."""
+    saves = [path.stat().st_mtime for path in directory.glob("step_*/training_info.json")]
+    return max(0.0, time.time() - max([started, *saves]))
+
+
+def _pause(seconds: float, running: RaySub, told: list[int]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and running.returned() is None and not told:
+        time.sleep(min(0.5, seconds))
+
+
+@contextlib.contextmanager
+def _told_to_stop() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT, which come before a time limit or from `scancel`."""
+    told: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, lambda received, _frame: told.append(received))
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _new_log_folder(directory: Path, job_id: str) -> Path:
+    """A folder of its own for each launch: stale signal files of ray.sub confuse a new start."""
+    parent = directory / "launches"
+    parent.mkdir(mode=0o700, exist_ok=True)
+    number = sum(1 for _ in parent.iterdir()) + 1
+    while True:
+        folder = parent / f"{number:03d}-job-{job_id}"
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _remember_alarms(directory: Path, alarms: list[watch.Alarm]) -> list[watch.Alarm]:
+    """The alarms of all segments; those of this one are added to the file."""
+    path = directory / "alarms.json"
+    known: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(path.read_text(encoding="utf-8"))
+    new = [asdict(alarm) for alarm in alarms if asdict(alarm) not in known]
+    if new:
+        write_json(path, [*known, *new])
+    return [watch.Alarm(**entry) for entry in [*known, *new]]
+
+
+def _remember_url(directory: Path, url: str | None) -> None:
+    if url:
+        write_json(directory / "wandb.json", {"url": url, "seen": now()})
+
+
+def _remembered_url(directory: Path) -> str | None:
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(json.loads((directory / "wandb.json").read_text(encoding="utf-8"))["url"])
+    return None
+
+
+def _write_private(path: Path, text: str) -> None:
+    write_text(path, text)
+    path.chmod(0o600)

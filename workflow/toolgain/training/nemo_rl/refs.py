@@ -1,0 +1,285 @@
+"""The supported NeMo RL versions, and where their keys, files and habits part.
+
+One version names one tuple: NeMo RL commit, container image, NeMo Gym commit. The three must
+belong together: the image holds the Python environments that the code of that commit asks for.
+"""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolgain.common.errors import UserError
+from toolgain.slurm.containers import is_file_image, located_image
+
+WORKPLACE_YAML = "examples/nemo_gym/grpo_workplace_assistant_nemotron_nano_v2_9b.yaml"
+DAPO_YAML = "examples/nemo_gym/grpo_dapo17k_bytedtsinghua_qwen3_4binstruct_nf.yaml"
+PROGRAM = "examples/nemo_gym/run_grpo_nemo_gym.py"
+GYM_FOLDER = "3rdparty/Gym-workspace/Gym"
+GYM_DATA = "data/workplace_assistant"
+"""Where Gym's preparation writes, below its folder."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """What one NeMo RL version is and does."""
+
+    name: str
+    commit: str | None
+    """Full commit of the tag; None for `main`, which moves."""
+    gym_commit: str | None
+    """Commit of the Gym submodule."""
+    image: str | None
+    """NVIDIA's image of this version; None: there is none, only one built from the commit."""
+    vllm: str
+    ray: str
+    train_data_key: str
+    validation_data_key: str
+    has_val_at_end: bool
+    """Whether `grpo.val_at_end` is read; v0.5.0 ignores it without a word."""
+    has_save_optimizer: bool
+    parser_plugin_is_mandatory: bool
+    """v0.5.0 holds `tool_parser_plugin: ???`, which reaches the worker as the text `???`."""
+    has_async_save: bool
+    """Whether Megatron saves asynchronously by default (RL issue 3312: stale weights)."""
+    log_folder_has_restart: bool
+    """Whether ray.sub writes `<job>-<restart>-logs` after a requeue."""
+    driver_in_head: bool
+    """Whether ray.sub runs COMMAND inside the head container, not in a step of its own."""
+    environment_is_logged: bool
+    """Whether ray.sub's head and worker logs print the whole environment."""
+    converter_takes_model_name: bool
+    gym_python: str
+    """Python version that Gym itself asks for, for its preparation of the data."""
+    gym_refuses_a_model: bool
+    """Whether that preparation has a model of its own and refuses a second one."""
+    keys_beyond_yaml: tuple[str, ...] = ()
+    """Keys that this version reads though its YAML does not hold them."""
+
+
+_COMMON_KEYS = (
+    "policy.generation.vllm_cfg.tool_parser_plugin",
+    "checkpointing.model_save_format",
+    "checkpointing.save_consolidated",
+    "logger.wandb.entity",
+    "logger.wandb.group",
+    "logger.wandb.tags",
+    "policy.megatron_cfg.enabled",
+    "policy.dtensor_cfg.enabled",
+    "policy.generation.vllm_cfg.http_server_serving_chat_kwargs.reasoning_parser",
+    "policy.generation.vllm_cfg.http_server_serving_chat_kwargs.chat_template",
+)
+
+_NEW_DATA = {
+    "train_data_key": "data.train.data_path",
+    "validation_data_key": "data.validation.data_path",
+}
+
+REFS: dict[str, Ref] = {
+    ref.name: ref
+    for ref in (
+        Ref(
+            name="v0.5.0",
+            commit="6c7089300fded94abfa49bb9cbf9eb357d862461",
+            gym_commit="c192ee407ff71046015d11da7c8960082bd62418",
+            image="nvcr.io/nvidia/nemo-rl:v0.5.0",
+            vllm="0.11.2",
+            ray="2.49.2",
+            train_data_key="data.train_jsonl_fpath",
+            validation_data_key="data.validation_jsonl_fpath",
+            has_val_at_end=False,
+            has_save_optimizer=False,
+            parser_plugin_is_mandatory=True,
+            has_async_save=False,
+            log_folder_has_restart=False,
+            driver_in_head=False,
+            environment_is_logged=True,
+            converter_takes_model_name=False,
+            gym_python="3.12",
+            gym_refuses_a_model=False,
+            keys_beyond_yaml=(*_COMMON_KEYS, "checkpointing.checkpoint_dir"),
+        ),
+        Ref(
+            name="v0.6.0",
+            commit="5fb588932bf835506a8a5bac01de4f8c7ab0a065",
+            gym_commit="1a4912e231bb2795b062f7de97496caaf382c7f6",
+            image="nvcr.io/nvidia/nemo-rl:v0.6.0",
+            vllm="0.17.1",
+            ray="2.54.0",
+            **_NEW_DATA,
+            has_val_at_end=True,
+            has_save_optimizer=True,
+            parser_plugin_is_mandatory=False,
+            has_async_save=False,
+            log_folder_has_restart=False,
+            driver_in_head=False,
+            environment_is_logged=True,
+            converter_takes_model_name=True,
+            gym_python="3.12",
+            gym_refuses_a_model=True,
+            keys_beyond_yaml=_COMMON_KEYS,
+        ),
+        Ref(
+            name="v0.7.0",
+            commit="81aa43dda4765b0429cf31dab44441e4e4383911",
+            gym_commit="d67ad6611cfe21dbaeb301c59e59df32ce22ec50",
+            image="nvcr.io/nvidia/nemo-rl:v0.7.0",
+            vllm="0.20.0",
+            ray="2.55.1",
+            **_NEW_DATA,
+            has_val_at_end=True,
+            has_save_optimizer=True,
+            parser_plugin_is_mandatory=False,
+            has_async_save=False,
+            log_folder_has_restart=True,
+            driver_in_head=True,
+            environment_is_logged=False,
+            converter_takes_model_name=True,
+            gym_python="3.12",
+            gym_refuses_a_model=False,
+            keys_beyond_yaml=_COMMON_KEYS,
+        ),
+        Ref(
+            name="main",
+            commit=None,
+            gym_commit=None,
+            image=None,
+            vllm="0.25.1",
+            ray="2.55.1",
+            **_NEW_DATA,
+            has_val_at_end=True,
+            has_save_optimizer=True,
+            parser_plugin_is_mandatory=False,
+            has_async_save=True,
+            log_folder_has_restart=True,
+            driver_in_head=True,
+            environment_is_logged=False,
+            converter_takes_model_name=True,
+            gym_python="3.13.14",
+            gym_refuses_a_model=False,
+            keys_beyond_yaml=(
+                *_COMMON_KEYS,
+                "checkpointing.ft_keep_latest_k",
+                "checkpointing.ft_save_period",
+            ),
+        ),
+    )
+}
+
+
+def commit_of(folder: Path) -> str | None:
+    """The git commit that `folder` is the top of, or None where it is not a git checkout."""
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), "rev-parse", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def check_checkout(ref: Ref, root: Path) -> str | None:
+    """The commit of the NeMo RL checkout at `root`, found to be `ref`.
+
+    Returns:
+        The commit, or None where the checkout has no git history (a copy).
+
+    Raises:
+        UserError: `root` is no NeMo RL checkout, or one of another version.
+    """
+    missing = [name for name in ("ray.sub", PROGRAM) if not (root / name).is_file()]
+    if missing:
+        raise UserError(
+            f"cluster.nemo_rl.root: {root} is not a NeMo RL checkout: it has no "
+            f"{' and no '.join(missing)}; clone it with `git clone --recursive --branch "
+            f"{ref.name} https://github.com/NVIDIA-NeMo/RL {root}`."
+        )
+    commit = commit_of(root)
+    if commit and ref.commit and not commit.startswith(ref.commit):
+        other = next(
+            (r.name for r in REFS.values() if r.commit and commit.startswith(r.commit)), ""
+        )
+        known = f" ({other})" if other else ""
+        raise UserError(
+            f"training.nemo_rl.ref is {ref.name} ({ref.commit[:9]}), but {root} is at "
+            f"{commit[:9]}{known}; run `git -C {root} checkout {ref.name} && git -C {root} "
+            "submodule update --init --recursive`, or set ref to the version of the checkout."
+        )
+    return commit
+
+
+def check_gym(ref: Ref, root: Path) -> str | None:
+    """The commit of the Gym submodule of the checkout at `root`; None where it has no history.
+
+    Raises:
+        UserError: Gym is missing, or is not the commit that this NeMo RL version pins.
+    """
+    folder = root / GYM_FOLDER
+    if not (folder / "resources_servers").is_dir():
+        raise UserError(
+            f"NeMo Gym: {folder} has no resources_servers; run "
+            f"`git -C {root} submodule update --init --recursive`."
+        )
+    commit = commit_of(folder)
+    pinned = ref.gym_commit or _pinned_gym(root)
+    if commit and pinned and commit != pinned:
+        raise UserError(
+            f"NeMo Gym: {folder} is at {commit[:9]}, but NeMo RL {ref.name} pins {pinned[:9]}; "
+            f"run `git -C {root} submodule update --init --recursive`."
+        )
+    return commit
+
+
+def _pinned_gym(root: Path) -> str | None:
+    command = [
+        "git",
+        "-c",
+        f"safe.directory={root}",
+        "-C",
+        str(root),
+        "ls-tree",
+        "HEAD",
+        GYM_FOLDER,
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = found.stdout.split()
+    return words[2] if len(words) > 2 and words[1] == "commit" else None
+
+
+_IMAGE_VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
+
+
+def check_image(ref: Ref, container: str | None) -> None:
+    """Refuse a container image whose name says another NeMo RL version.
+
+    Raises:
+        UserError: no image is named, its file is missing, or its name holds another version.
+    """
+    if not container:
+        raise UserError(
+            "cluster.container names no NeMo RL image; "
+            + (f"{ref.image} belongs to {ref.name}: " if ref.image else "")
+            + "import it with `enroot import` and give the absolute path of the .sqsh file."
+        )
+    path = is_file_image(container)
+    if path and not Path(container).is_file():
+        raise UserError(
+            f"cluster.container: {container} does not exist; give the path of a .sqsh "
+            "file that every node sees, or an image such as nvcr.io#nvidia/nemo-rl:TAG."
+        )
+    name = Path(container).name if path else container
+    said = _IMAGE_VERSION.search(name)
+    if said and ref.commit and f"v{said[1]}" != ref.name:
+        raise UserError(
+            f"cluster.container: {container} says v{said[1]}, but training.nemo_rl.ref is "
+            f"{ref.name}; use {ref.image}, or set ref to the version of the image."
+        )
+
+
+def located(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """The cluster section with its paths absolute: the nodes work in another folder than this."""
+    site = dict(cluster["nemo_rl"])
+    for key in ("root", "hf_home"):
+        if site[key]:
+            site[key] = str(Path(site[key]).resolve())
+    return {**cluster, "container": located_image(cluster["container"]), "nemo_rl": site}

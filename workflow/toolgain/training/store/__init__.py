@@ -1,0 +1,1 @@
+"""What a training run leaves behind: checkpoints, curves, launches, the lease on its folder."""

@@ -1,0 +1,678 @@
+"""GRPO with TRL's GRPOTrainer: the program that the train stage starts, in the trl environment.
+
+    python -m toolgain.training.trl.grpo PLAN.json
+    torchrun ... --module toolgain.training.trl.grpo PLAN.json      several processes or hosts
+
+The plan (`toolgain.training.train`) names the weights, the tasks, the settings, the checkpoint
+folder and the log folder. One step is `prompts_per_step` prompts with `generations` completions
+each, whatever the number of processes. Only the first process writes.
+
+What makes a resumed run equal to an undisturbed one: the order of the prompts is a function of the
+seed and is laid out before the first step, and the random numbers of step N on process R are a
+function of (seed, N, R); so the position in the data and the state of the sampling follow from the
+step alone. Weights, optimizer and scheduler come from the checkpoint in full precision.
+
+How it ended is in `ended.json` of the log folder, written last; torchrun hands on no exit code.
+"""
+
+import ctypes
+import json
+import math
+import os
+import platform
+import random
+import resource
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Collection
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from datasets import Dataset
+from torch.utils.tensorboard import SummaryWriter
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+)
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from toolgain.common.errors import ExitCode
+from toolgain.common.files import read_json, read_jsonl, write_json
+from toolgain.common.progress import Progress, clock
+from toolgain.tasks.reward import Score, score
+from toolgain.training.store import checkpoints
+from toolgain.training.trl.packing import largest_difference, pack, unpack
+from toolgain.training.trl.sampling import complete
+
+PROGRESS = "progress:"
+"""Lines on standard output that begin with this are shown to the user by the stage."""
+
+PACKING_TOLERANCE = 1e-3
+"""Largest difference of a log-probability when the completions of a group share their prompt."""
+
+METRICS = {
+    "reward": "reward",
+    "reward_std": "reward_std",
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "lr",
+    "entropy": "entropy",
+    "kl": "kl",
+    "frac_reward_zero_std": "zero_std_groups",
+    "completions/mean_length": "completion_length",
+    "completions/clipped_ratio": "truncated_completions",
+    "step_time": "step_time",
+    "exact": "accuracy",
+    "called": "called",
+}
+"""Names of TRL's log mapped to those under `train/` in the curves."""
+
+VALIDATED = ("accuracy", "reward", "avg_length", "accuracy_call", "accuracy_none", "called_none")
+"""Means over the validation tasks, under `validation/` in the curves: exact answers (of all tasks,
+of those that expect a call, of those that expect none), reward, tokens, calls where none fits."""
+
+
+def processor_has_bf16() -> bool:
+    """Whether bfloat16 is computed by the hardware, not emulated."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(supported())
+
+
+def render(tokenizer: PreTrainedTokenizerBase, task: dict[str, Any]) -> str:
+    """The prompt of a task as the chat template writes it: messages, tools, the answer's head."""
+    return str(
+        tokenizer.apply_chat_template(
+            task["prompt"], tools=task["tools"] or None, add_generation_prompt=True, tokenize=False
+        )
+    )
+
+
+def prompt_order(tasks: int, wanted: int, seed: int) -> list[int]:
+    """Indices of the tasks in the order of training: whole shuffles, one after another."""
+    rng = random.Random(f"order-{seed}")
+    order: list[int] = []
+    while len(order) < wanted:
+        epoch = list(range(tasks))
+        rng.shuffle(epoch)
+        order.extend(epoch)
+    return order[:wanted]
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of the random numbers of one step on one process."""
+    return random.Random(f"step-{seed}-{step}-{rank}").getrandbits(63)
+
+
+class Reward:
+    """The tasks' reward as TRL calls it, with the share of exact successes beside it."""
+
+    __name__ = "task"
+
+    def __init__(self, judge: "Judge") -> None:
+        self.judge = judge
+
+    def __call__(
+        self, completion_ids: list[list[int]], expected: list[str], **others: Any
+    ) -> list[float]:
+        scores = [
+            self.judge(ids, json.loads(calls))
+            for ids, calls in zip(completion_ids, expected, strict=True)
+        ]
+        for name in ("exact", "called"):
+            others["log_metric"](name, sum(getattr(score, name) for score in scores) / len(scores))
+        return [score.reward for score in scores]
+
+
+class Judge:
+    """Scores a completion, given as token ids, against the expected calls."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, endings: Collection[int]) -> None:
+        self.tokenizer = tokenizer
+        self.endings = frozenset(endings)
+
+    def __call__(self, ids: list[int], expected: list[dict[str, Any]]) -> Score:
+        # Markers such as `<tool_call>` stay, whether the tokenizer calls them special or not.
+        kept = [token for token in ids if token not in self.endings]
+        text = str(self.tokenizer.decode(kept, skip_special_tokens=False))
+        return score({"expected": expected}, text, finished=ids[-1] in self.endings)
+
+
+class Trainer(GRPOTrainer):
+    """GRPOTrainer with NeMo RL's checkpoint layout and a greedy validation by exact success."""
+
+    control: TrainerControl
+
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        validation: list[dict[str, Any]],
+        judge: "Judge",
+        **arguments: Any,
+    ) -> None:
+        self.plan = plan
+        self.judge = judge
+        self.folder = Path(plan["checkpoint_dir"])
+        self.validation = validation
+        self.val_accuracy: float | None = None
+        self.val_reward = 0.0
+        self.writer: SummaryWriter | None = None
+        super().__init__(rollout_func=self.rollout, **arguments)
+        self.shares_prompts = plan["section"]["trl"]["share_prompts"] and self._can_share_prompts()
+
+    def rollout(self, prompts: list[str], _: Any) -> dict[str, Any]:
+        """Sample a completion for each rendered prompt (TRL's `rollout_func`)."""
+        # The template has written every special token already.
+        prompt_ids = self._tokenizer(text=prompts, add_special_tokens=False)["input_ids"]
+        completion_ids = self._sample(prompt_ids, self.temperature)
+        return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
+
+    def _sample(self, prompts: list[list[int]], temperature: float) -> list[list[int]]:
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        training = model.training
+        model.eval()
+        with self.accelerator.autocast():
+            completions = complete(
+                model,
+                prompts,
+                limit=self.max_completion_length,
+                endings=self.judge.endings,
+                padding=self._tokenizer.pad_token_id,
+                temperature=temperature,
+            )
+        model.train(training)
+        return completions
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *arguments: Any,
+        **options: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        separate = super()._get_per_token_logps_and_entropies
+        given = (model, input_ids, attention_mask, logits_to_keep)
+        if not self.shares_prompts:
+            return separate(*given, *arguments, **options)
+        log_probs, entropies = self._packed(*given)
+        return log_probs, entropies if options.get("compute_entropy") else None, None
+
+    def _packed(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        ids, mask = input_ids.tolist(), attention_mask.bool().tolist()
+        split = input_ids.shape[1] - width
+        kept = [
+            [[t for t, seen in zip(row[part], shown[part], strict=True) if seen] for part in parts]
+            for row, shown in zip(ids, mask, strict=True)
+            for parts in [(slice(None, split), slice(split, None))]
+        ]
+        packed = pack(
+            [prompt for prompt, _ in kept],
+            [completion for _, completion in kept],
+            self._tokenizer.pad_token_id,
+        ).to(input_ids.device)
+        with self.accelerator.autocast():
+            output = model(
+                input_ids=packed.input_ids,
+                attention_mask=packed.attention_mask,
+                position_ids=packed.position_ids,
+                shift_labels=packed.shift_labels,
+                fused_lm_head=True,
+            )
+        # The reference model of the KL penalty gives no entropy.
+        entropy = None if output.entropy is None else unpack(output.entropy, packed, width)
+        return unpack(output.log_probs, packed, width), entropy
+
+    def _can_share_prompts(self) -> bool:
+        """Whether the model gives a shared prompt the numbers of separate rows."""
+        if self.model.config.get_text_config()._attn_implementation != "sdpa":
+            return False
+        prompt, *others = [
+            self._tokenizer(task["text"], add_special_tokens=False)["input_ids"][:200]
+            for task in self.validation[:4]
+        ]
+        parts = [
+            ids[:length] for ids, length in zip([prompt, *others], (7, 1, 30, 12), strict=False)
+        ]
+        difference = largest_difference(self.model, prompt, parts, self.temperature)
+        if difference > PACKING_TOLERANCE:
+            say(f"prompts are not shared in the loss: this model differs by {difference:.2g} then")
+        return difference <= PACKING_TOLERANCE
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Greedy answers to all validation tasks, shared out over the processes."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        mine = self.validation[rank::world]
+        size = self.plan["section"]["trl"]["validation_batch"]
+        sums = [0.0] * (2 * len(VALIDATED))
+        for start in range(0, len(mine), size):
+            batch = mine[start : start + size]
+            texts = [task["text"] for task in batch]
+            prompts = self._tokenizer(text=texts, add_special_tokens=False)["input_ids"]
+            for task, ids in zip(batch, self._sample(prompts, 0.0), strict=True):
+                judged = self.judge(ids, task["expected"])
+                none = not task["expected"]
+                found = (
+                    (1, judged.exact), (1, judged.reward), (1, len(ids)),
+                    (not none, judged.exact), (none, judged.exact), (none, judged.called),
+                )  # fmt: skip
+                for index, (counts, value) in enumerate(found):
+                    sums[2 * index] += counts
+                    sums[2 * index + 1] += counts * value
+        table = torch.tensor([sums], dtype=torch.float64, device=self.accelerator.device)
+        total = self.accelerator.gather(table).sum(dim=0).tolist()
+        metrics = {
+            name: total[2 * index + 1] / total[2 * index]
+            for index, name in enumerate(VALIDATED)
+            if total[2 * index]
+        }
+        self.val_accuracy = metrics["accuracy"]
+        self.val_reward = metrics["reward"]
+        if self.writer:
+            for name, value in metrics.items():
+                self.writer.add_scalar(f"validation/{name}", value, self.state.global_step)
+            self.writer.flush()
+        shown = {f"eval_{name}": value for name, value in metrics.items()}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, shown)
+        return shown
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        step = self.state.global_step
+        temporary = self.folder / f"tmp_step_{step}"
+        optimizer = temporary / "policy" / "optimizer"
+        main = self.accelerator.is_main_process
+        started = time.monotonic()
+        try:
+            if main:
+                shutil.rmtree(temporary, ignore_errors=True)
+                optimizer.mkdir(parents=True)
+                unwrapped = self.accelerator.unwrap_model(self.model_wrapped)
+                unwrapped.save_pretrained(temporary / "policy" / "weights")
+                self._tokenizer.save_pretrained(temporary / "policy" / "tokenizer")
+            self.accelerator.wait_for_everyone()
+            self._save_optimizer_and_scheduler(str(optimizer))
+            self._save_rng_state(str(optimizer))
+            self.accelerator.wait_for_everyone()
+            if main:
+                self.state.save_to_json(str(optimizer / "trainer_state.json"))
+                self._write_info(temporary, step)
+                checkpoints.settle(temporary, checkpoints.step_folder(self.folder, step))
+                self._note_save(step, time.monotonic() - started)
+        except Exception:
+            # A full disk is an OSError here, a RuntimeError in torch, another in safetensors.
+            if main:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        self.accelerator.wait_for_everyone()
+
+    def _write_info(self, temporary: Path, step: int) -> None:
+        settings = self.plan["section"]["trl"]
+        info: dict[str, Any] = {
+            "total_steps": step,
+            "current_step": step,
+            "current_epoch": step * settings["prompts_per_step"] // self.plan["train_tasks"],
+            "consumed_samples": step * settings["prompts_per_step"],
+        }
+        if self.val_accuracy is not None:
+            info[checkpoints.METRIC] = self.val_accuracy
+            info["val_reward"] = self.val_reward
+            info["validation_items"] = len(self.validation)
+        (temporary / "config.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "backend": "trl",
+                    "policy": {"model_name": self.plan["weights"]["path"]},
+                    "training": self.plan["section"],
+                },
+                sort_keys=True,
+            )
+        )
+        (temporary / "training_info.json").write_text(json.dumps(info, indent=1) + "\n")
+
+    def _note_save(self, step: int, seconds: float) -> None:
+        settings = self.plan["section"]["trl"]
+        path = checkpoints.step_folder(self.folder, step)
+        size = checkpoints.size_of(path)
+        note = {
+            "step": step,
+            "accuracy": self.val_accuracy,
+            "seconds": round(seconds, 3),
+            "bytes": size,
+        }
+        with (self.folder / "saves.jsonl").open("a") as file:
+            file.write(json.dumps(note) + "\n")
+        checkpoints.prune(self.folder, settings["keep_top_k"])
+        say(f"checkpoint {path} ({size / 1e6:.0f} MB, {seconds:.1f} s)")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        # Into the model that was loaded from the base, so that the base stays the reference of
+        # the KL penalty.
+        weights = Path(resume_from_checkpoint).parent / "weights"
+        loaded = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32)
+        self.accelerator.unwrap_model(self.model).load_state_dict(loaded.state_dict())
+
+
+class Course(TrainerCallback):
+    """Validates, saves, reports and stops at the right steps."""
+
+    def __init__(self, plan: dict[str, Any], stop: "Stop") -> None:
+        self.plan = plan
+        self.settings = plan["section"]["trl"]
+        self.stop = stop
+        self.trainer: Trainer
+        self.resumed_at = 0
+        self.started = time.monotonic()
+        self.step_started = self.started
+        self.accuracy: float | None = None
+        self.progress = Progress([], **plan["progress_fields"])
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.resumed_at = state.global_step
+        if state.global_step == 0:
+            self.trainer.evaluate()
+        self.started = time.monotonic()
+
+    def on_step_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.step_started = time.monotonic()
+        self.trainer.val_accuracy = None
+        rank = self.trainer.accelerator.process_index
+        torch.manual_seed(step_seed(self.plan["section"]["seed"], state.global_step, rank))
+
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        step, last = state.global_step, state.global_step >= self.plan["steps"]
+        control.should_evaluate = last or step % self.plan["val_period"] == 0
+        control.should_save = last or step % self.plan["save_period"] == 0
+        duration = time.monotonic() - self.step_started
+        if not last and self.stop.asked(self.trainer.accelerator, duration):
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+    def on_log(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        writer = self.trainer.writer
+        if writer is None or not logs or "reward" not in logs:
+            return
+        for name, shown in METRICS.items():
+            value = logs.get(name)
+            if isinstance(value, int | float) and math.isfinite(value):
+                writer.add_scalar(f"train/{shown}", value, state.global_step)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        writer.add_scalar("system/peak_memory_bytes", peak, state.global_step)
+        writer.flush()
+        done = state.global_step - self.resumed_at
+        rate = done / max(1e-9, time.monotonic() - self.started)
+        left = (self.plan["steps"] - state.global_step) / rate
+        parts = [
+            f"step {state.global_step} of {self.plan['steps']}",
+            f"reward {logs['reward']:.3f}",
+            f"exact {logs.get('exact', math.nan):.2f}",
+            f"length {logs.get('completions/mean_length', math.nan):.0f}",
+            f"{1 / rate:.1f} s a step",
+            f"{clock(left)} left",
+        ]
+        say(" · ".join(parts))
+        self.progress.update(step=state.global_step, reward=logs["reward"], rate=rate)
+
+    def on_evaluate(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **_: Any,
+    ) -> None:
+        self.accuracy = metrics["eval_accuracy"]
+        if self.trainer.accelerator.is_main_process:
+            say(
+                f"step {state.global_step} of {self.plan['steps']} · "
+                f"validation accuracy {self.accuracy:.3f}"
+            )
+            self.progress.update(step=state.global_step, accuracy=self.accuracy)
+
+
+class Stop:
+    """Whether the run should save and end: asked for by a signal, or by the time that is left."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.stop_at: float | None = plan["stop_at"]
+        self.file = Path(plan["stop_file"])
+        self.lease = Path(plan["lease"])
+        self.token: str = plan["token"]
+        self.reason: str | None = None
+        self.slowest = 0.0
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, _: Any) -> None:
+        self.reason = self.reason or f"signal {signal.Signals(number).name}"
+
+    def asked(self, accelerator: Any, step_seconds: float) -> bool:
+        """The same answer on every process; a lost lease ends the process at once."""
+        self.slowest = max(self.slowest, step_seconds)
+        if accelerator.is_main_process:
+            if not _holds(self.lease, self.token):
+                say("another training has taken over this folder; this one ends without writing")
+                os._exit(ExitCode.FAILED)
+            if self.file.exists():
+                self.reason = self.reason or self.file.read_text().strip() or "asked to stop"
+        if self.stop_at is not None and time.time() + 2 * self.slowest > self.stop_at:
+            self.reason = self.reason or "the time limit is near"
+        if accelerator.num_processes == 1:
+            return self.reason is not None
+        flag = torch.tensor([float(self.reason is not None)], device=accelerator.device)
+        anyone = bool(accelerator.reduce(flag, reduction="sum").item() > 0)
+        if anyone:
+            self.reason = self.reason or "asked for on another process"
+        return anyone
+
+
+def _holds(lease: Path, token: str) -> bool:
+    try:
+        return bool(json.loads(lease.read_text())["token"] == token)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def say(text: str) -> None:
+    """A line for the user, on the first process alone."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"{PROGRESS} {text}", flush=True)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process with the one that started it, torchrun or the stage."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+
+
+def batches(settings: dict[str, Any], world: int) -> tuple[int, int]:
+    """Completions of one process in one forward pass, and the passes of one step.
+
+    Raises:
+        ValueError: the completions of a step do not divide over the processes.
+    """
+    total = settings["prompts_per_step"] * settings["generations"]
+    if total % world:
+        raise ValueError(
+            f"prompts_per_step x generations = {total} does not divide over {world} processes"
+        )
+    each = total // world
+    size = min(each, settings["micro_batch"] or each)
+    while each % size:
+        size -= 1
+    return size, each // size
+
+
+def endings_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end an answer: the model's own, as its server would use them."""
+    endings = model.generation_config.eos_token_id
+    endings = endings if isinstance(endings, list) else [endings]
+    found = {token for token in [*endings, tokenizer.eos_token_id] if token is not None}
+    return sorted(found)
+
+
+def arguments(plan: dict[str, Any], world: int) -> GRPOConfig:
+    """TRL's settings for the plan."""
+    settings = plan["section"]["trl"]
+    size, passes = batches(settings, world)
+    return GRPOConfig(
+        output_dir=plan["log_dir"],
+        seed=plan["section"]["seed"] % 2**31,
+        max_steps=plan["steps"],
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=passes,
+        num_generations=settings["generations"],
+        max_completion_length=settings["max_completion_tokens"],
+        temperature=settings["temperature"],
+        top_k=0,
+        beta=settings["beta"],
+        epsilon=settings["epsilon"],
+        loss_type=settings["loss"],
+        scale_rewards=settings["scale_rewards"],
+        learning_rate=settings["learning_rate"],
+        lr_scheduler_type=settings["schedule"],
+        warmup_steps=settings["warmup_steps"],
+        max_grad_norm=settings["max_grad_norm"],
+        weight_decay=0.0,
+        bf16=settings["bf16"] and processor_has_bf16(),
+        gradient_checkpointing=settings["gradient_checkpointing"],
+        use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
+        shuffle_dataset=False,
+        logging_steps=1,
+        logging_first_step=True,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )
+
+
+def main(plan_file: Path) -> None:
+    """Run the plan to its last step, or to the step at which it is asked to stop."""
+    end_with_parent()
+    plan = read_json(plan_file, "training plan")
+    settings = plan["section"]["trl"]
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if settings["threads"]:
+        torch.set_num_threads(settings["threads"])
+    stop = Stop(plan)
+
+    tokenizer = AutoTokenizer.from_pretrained(plan["weights"]["path"])
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    train = read_jsonl(Path(plan["train"]), "training tasks")
+    validation = read_jsonl(Path(plan["validation"]), "validation tasks")
+    if plan["validation_limit"]:
+        validation = validation[: plan["validation_limit"]]
+    for task in validation:
+        task["text"] = render(tokenizer, task)
+    # Alike lengths together, so that little is computed on padding.
+    validation.sort(key=lambda task: len(task["text"]))
+    plan["train_tasks"] = len(train)
+    order = prompt_order(
+        len(train), plan["steps"] * settings["prompts_per_step"], plan["section"]["seed"]
+    )
+    rendered = {index: render(tokenizer, train[index]) for index in set(order)}
+    # As text: the calls of different tasks have no columns in common.
+    expected = {index: json.dumps(train[index]["expected"]) for index in rendered}
+    dataset = Dataset.from_dict(
+        {"prompt": [rendered[i] for i in order], "expected": [expected[i] for i in order]}
+    )
+
+    model = AutoModelForCausalLM.from_pretrained(plan["weights"]["path"], dtype=torch.float32)
+    course = Course(plan, stop)
+    judge = Judge(tokenizer, endings_of(model, tokenizer))
+    trainer = Trainer(
+        plan,
+        validation,
+        judge,
+        model=model,
+        reward_funcs=Reward(judge),
+        args=arguments(plan, world),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        callbacks=[course],
+    )
+    course.trainer = trainer
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    hosts = _gather_hosts(trainer)
+    if rank == 0:
+        course.progress.paths = [Path(path) for path in plan["progress"]]
+        trainer.writer = SummaryWriter(str(Path(plan["log_dir"]) / "tensorboard"))
+        _write_processes(Path(plan["log_dir"]), hosts)
+    say(
+        f"{world} process{'es' if world > 1 else ''} on {len(set(hosts))} host"
+        f"{'s' if len(set(hosts)) > 1 else ''}, {torch.get_num_threads()} threads each, "
+        f"{'bfloat16 autocast' if trainer.args.bf16 else 'float32'}"
+    )
+    resume = plan["resume"]
+    if resume:
+        say(f"goes on from {resume}")
+        resume = str(Path(resume) / "policy" / "optimizer")
+    trainer.train(resume_from_checkpoint=resume)
+    if trainer.writer:
+        trainer.writer.close()
+    done = trainer.state.global_step
+    if rank == 0:
+        ended = {"step": done, "stopped": None if done >= plan["steps"] else stop.reason}
+        write_json(Path(plan["log_dir"]) / "ended.json", ended)
+
+
+def _write_processes(log_dir: Path, hosts: list[str]) -> None:
+    packages = ("torch", "trl", "transformers", "accelerate", "numpy")
+    write_json(
+        log_dir / "processes.json",
+        {
+            "world_size": len(hosts),
+            "hosts": hosts,
+            "gpus": len(hosts) if torch.cuda.is_available() else 0,
+            "threads": torch.get_num_threads(),
+            "versions": {"python": platform.python_version()}
+            | {package: version(package) for package in packages},
+        },
+    )
+
+
+def _gather_hosts(trainer: Trainer) -> list[str]:
+    name = socket.gethostname()
+    if trainer.accelerator.num_processes == 1:
+        return [name]
+    hosts: list[str | None] = [None] * trainer.accelerator.num_processes
+    torch.distributed.all_gather_object(hosts, name)
+    return [str(host) for host in hosts]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
