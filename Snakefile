@@ -24,7 +24,7 @@ import os
 import sys
 from pathlib import Path
 
-from toolgain.config.freeze import frozen
+from toolgain.config.freeze import frozen, write_cluster
 from toolgain.head.preflight import check_or_exit, config_or_exit
 from toolgain.slurm import resources
 from toolgain.head.targets import passing_force_on
@@ -61,6 +61,8 @@ wildcard_constraints:
 
 onstart:
     check_or_exit(CONFIG, workflow)
+    # By no rule: where things are and how big a job is must not be a reason to run anything.
+    write_cluster(CONFIG)
 
 
 localrules:

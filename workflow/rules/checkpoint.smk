@@ -37,7 +37,6 @@ rule export:
     input:
         best="results/runs/{run}/best.json",
         base="results/model.json",
-        cluster=ancient("results/config/cluster.json"),
     output:
         "results/runs/{run}/export.json",
     log:
@@ -53,7 +52,7 @@ rule export:
         toolgain export \
             --best {input.best:q} \
             --base {input.base:q} \
-            --cluster {input.cluster:q} \
+            --cluster results/config/cluster.json \
             --trl-env {CONFIG.environments.trl:q} \
             --out {output:q}
         """

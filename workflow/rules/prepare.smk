@@ -27,7 +27,7 @@ rule freeze:
     output:
         "results/config/{stage}.json",
     wildcard_constraints:
-        stage="model|evaluation|comparison|report|cluster",
+        stage="model|evaluation|comparison|report",
     params:
         section=lambda w: frozen(CONFIG, w.stage),
     shell:
@@ -71,7 +71,6 @@ rule model:
 rule tasks:
     input:
         config="results/config/training/{run}.json",
-        cluster=ancient("results/config/cluster.json"),
     output:
         "results/tasks/{run}/tasks.json",
     log:
@@ -82,7 +81,7 @@ rule tasks:
 
         toolgain tasks \
             --config {input.config:q} \
-            --cluster {input.cluster:q} \
+            --cluster results/config/cluster.json \
             --bfcl-env {CONFIG.environments.bfcl:q} \
             --out results/tasks/{wildcards.run:q}
         """

@@ -20,7 +20,6 @@ delete it before a retry, and with it everything that a killed training resumes 
 rule smoke:
     input:
         config="results/config/training/{run}.json",
-        cluster=ancient("results/config/cluster.json"),
         weights="results/model.json",
         tasks="results/tasks/{run}/tasks.json",
     output:
@@ -38,7 +37,7 @@ rule smoke:
         toolgain train \
             --smoke \
             --config {input.config:q} \
-            --cluster {input.cluster:q} \
+            --cluster results/config/cluster.json \
             --weights {input.weights:q} \
             --tasks {input.tasks:q} \
             --run {wildcards.run:q} \
@@ -50,7 +49,6 @@ rule smoke:
 rule train_run:
     input:
         config="results/config/training/{run}.json",
-        cluster=ancient("results/config/cluster.json"),
         weights="results/model.json",
         tasks="results/tasks/{run}/tasks.json",
         smoke=lambda w: (
@@ -70,7 +68,7 @@ rule train_run:
 
         toolgain train \
             --config {input.config:q} \
-            --cluster {input.cluster:q} \
+            --cluster results/config/cluster.json \
             --weights {input.weights:q} \
             --tasks {input.tasks:q} \
             --run {wildcards.run:q} \

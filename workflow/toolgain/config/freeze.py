@@ -4,9 +4,10 @@ A stage reads `results/config/<stage>.json`. The file changes only when a value 
 a comment, a reordering or another stage's key starts nothing again.
 """
 
+from pathlib import Path
 from typing import Any
 
-from toolgain.common.files import canonical_json
+from toolgain.common.files import canonical_json, write_text
 from toolgain.config.sections import Config
 
 
@@ -26,8 +27,7 @@ def section_of(config: Config, stage: str) -> dict[str, Any]:
 
 def stages(config: Config) -> dict[str, dict[str, Any]]:
     """The frozen section of each stage, by the name of its file below results/config."""
-    # `cluster` says where things are and how big a job is: read by stages, a reason to rerun none.
-    names = ["model", "evaluation", "comparison", "report", "cluster"]
+    names = ["model", "evaluation", "comparison", "report"]
     names += [f"training/{run}" for run in config.runs]
     return {name: section_of(config, name) for name in names}
 
@@ -35,3 +35,14 @@ def stages(config: Config) -> dict[str, dict[str, Any]]:
 def frozen(config: Config, stage: str) -> str:
     """Canonical JSON of the section of `stage`."""
     return canonical_json(section_of(config, stage))
+
+
+CLUSTER = Path("results/config/cluster.json")
+"""The frozen `cluster` section: where things are and how big a job is. Stages read it, but it is
+written at the start of every workflow and stands in no rule's input. As an input, even an
+`ancient` one, its change would hide the missing outputs behind it from Snakemake's plan."""
+
+
+def write_cluster(config: Config, path: Path = CLUSTER) -> None:
+    """Freeze the `cluster` section for the jobs of this start."""
+    write_text(path, frozen(config, "cluster") + "\n")
