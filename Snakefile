@@ -25,6 +25,7 @@ import sys
 from pathlib import Path
 
 from toolgain.config.freeze import frozen, write_cluster
+from toolgain.head.last_words import print_at_exit
 from toolgain.head.preflight import check_or_exit, config_or_exit
 from toolgain.slurm import resources
 from toolgain.head.targets import passing_force_on
@@ -63,6 +64,10 @@ onstart:
     check_or_exit(CONFIG, workflow)
     # By no rule: where things are and how big a job is must not be a reason to run anything.
     write_cluster(CONFIG)
+
+
+onerror:
+    print_at_exit(workflow)
 
 
 localrules:

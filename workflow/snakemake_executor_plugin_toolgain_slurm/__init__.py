@@ -9,16 +9,21 @@ because 2.8.0 would lose or wait for long trainings otherwise:
   for ever.)
 - Questions come every 5 to 20 seconds. (2.8.0 lets the pause grow to three minutes.)
 - A submission waits for an absent slurmctld. (2.8.0 spends all retries within seconds.)
-- A failure names the job, its state and the last lines of the log.
+- A failure names the job, its state and what the stage itself says of the cause.
+- A stage that ended with exit code 2 (bad input) is not submitted again: it would end the same way.
+- Ctrl-C cancels every job of this start, also one that sbatch had just taken, and a second Ctrl-C
+  does not interrupt that. (2.8.0 leaves jobs in the queue.)
 - `--verbose` is not passed on to the jobs: their part of Snakemake would then write the whole
   environment, tokens included, into Slurm's logs.
 - The account is passed on as it is, without asking the accounting database.
 """
 
 import asyncio
+import getpass
 import re
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -29,6 +34,8 @@ from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
 
 from toolgain.common.errors import ExitCode
+from toolgain.common.failures import recorded
+from toolgain.slurm.endings import Ending
 from toolgain.slurm.preflight import NO_SLURM
 from toolgain.slurm.queue import Job, NoAnswerError, ask, jobs, standing, state_of
 
@@ -60,6 +67,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
         self.next_seconds_between_status_checks: int = SHORTEST_PAUSE
+        self.endings: dict[Any, Ending] = {}
+        """How the jobs that failed ended, by Snakemake's job."""
         self._absent: dict[str, int] = {}
         self._failed: dict[str, int] = {}
         self._silent_since: float | None = None
@@ -89,14 +98,40 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             if standing(state) == "ended_well":
                 self.report_job_success(job)
             else:
-                log = job.aux.get("slurm_logfile")
-                self.report_job_error(
-                    job, msg=failure(job.external_jobid, state, log), aux_logs=[str(log)]
-                )
+                self._report_failure(job, state)
         if not ended:
             self.next_seconds_between_status_checks = min(
                 max(pause, SHORTEST_PAUSE) + 1, LONGEST_PAUSE
             )
+
+    def _report_failure(self, job: Any, state: str) -> None:
+        """Tell Snakemake that a job failed, and whether trying again makes sense."""
+        log = job.aux.get("slurm_logfile")
+        failure = recorded(job.external_jobid)
+        ending = Ending(job.external_jobid, state, Path(str(log)), failure)
+        self.endings[job.job] = ending
+        if failure is not None and failure.exit_code == ExitCode.BAD_INPUT:
+            # Snakemake tries again while an attempt is left.
+            job.job.attempt = job.job.restart_times + 1
+        # Snakemake appends a sentence of its own.
+        said = ending.sentence.rstrip(".") + ". "
+        self.report_job_error(job, msg=said, aux_logs=[str(log)])
+
+    def cancel_jobs(self, active_jobs: list[Any]) -> None:
+        """Cancel every job of this start. A second Ctrl-C meanwhile changes nothing."""
+        before = signal.signal(signal.SIGINT, self._note_second_interrupt)
+        try:
+            # By the name that all of them bear: nobody may know yet what sbatch has just taken.
+            ask("scancel", f"--user={getpass.getuser()}", f"--name={self.run_uuid}")
+            self.logger.info("Every job of this start is cancelled; finished work is kept.")
+        except NoAnswerError as error:
+            ids = " ".join(str(job.external_jobid) for job in active_jobs if job.external_jobid)
+            self.logger.error(f"Jobs may still be in the queue ({error}): scancel {ids}")
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _note_second_interrupt(self, *_: object) -> None:
+        self.logger.warning("The jobs are being cancelled; that takes at most a minute.")
 
     async def _state(self, job_id: str, known: dict[str, Job]) -> str | None:
         """The state in which a job ended, or None while it has not."""
@@ -146,21 +181,3 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             seconds = time.monotonic() - self._silent_since
             self._silent_since = None
             self.logger.warning(f"Slurm answers again after {seconds:.0f} s.")
-
-
-def failure(job_id: str, state: str, log: Path | str | None, lines: int = 15) -> str:
-    """What went wrong, for the screen: the job, its state and the end of its log."""
-    meaning = {
-        "TIMEOUT": "it reached its time limit; what was saved is kept, the next attempt goes on",
-        "CANCELLED": "somebody cancelled it",
-        "NODE_FAIL": "a node died under it",
-        "OUT_OF_MEMORY": "it needs more memory than it asked for (cluster.*_memory_gb)",
-        "UNKNOWN": "Slurm no longer knows it",
-        "PREEMPTED": "another job took its place",
-    }.get(state.split()[0], "the end of its log says why")
-    message = f"Slurm job {job_id} ended as {state}: {meaning}."
-    try:
-        tail = Path(str(log)).read_text(errors="replace").splitlines()[-lines:]
-    except OSError:
-        return f"{message} There is no log at {log}."
-    return "\n    ".join([f"{message} The end of {log}:", *tail])

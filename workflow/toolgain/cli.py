@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from toolgain import __version__
+from toolgain.common import failures
 from toolgain.common.errors import ExitCode, ToolgainError
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -304,7 +305,8 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except ToolgainError as error:
-        click.echo(f"toolgain: {error}", err=True)
+        failures.record(failures.Failure(error.exit_code, str(error)))
+        click.echo(f"{failures.MARK}{error}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

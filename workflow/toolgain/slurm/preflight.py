@@ -8,6 +8,7 @@ import getpass
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from toolgain.slurm.resources import minutes
 CANARY_SECONDS = 30
 """How long the check of the shared folder may wait for a free CPU."""
 CHECKED = Path(".snakemake/toolgain-shared-folder.json")
+USED = ("results", "logs", ".snakemake")
+"""The folders that Snakemake and the stages write into."""
 
 
 @dataclass(frozen=True)
@@ -186,36 +189,64 @@ def mismatches(request: Request, partitions: dict[str, Partition], shortest: int
         )
 
 
-def folder_findings(request: Request, folder: Path) -> Iterator[str]:
-    """Whether a node sees what this host writes into `folder`, by a job of a second.
+def work_folders(folder: Path) -> list[Path]:
+    """The folders below `folder` that jobs use, where they really are: each may be a link."""
+    found = [folder / name for name in ("", *USED) if (folder / name).exists()]
+    return list(dict.fromkeys(path.resolve() for path in found))
 
-    The answer is kept in the folder. Where no CPU is free at once, the check is left out: the
-    first real job would say the same.
+
+def write_findings(folder: Path) -> Iterator[str]:
+    """Which of the folders that a run writes into cannot be written here."""
+    for path in work_folders(folder):
+        try:
+            with tempfile.TemporaryFile(dir=path):
+                continue
+        except OSError as error:
+            yield (
+                f"{path} cannot be written ({error.strerror}); work in a folder of your own, or "
+                "mend its rights or its quota."
+            )
+
+
+def folder_findings(request: Request, folder: Path) -> Iterator[str]:
+    """Whether the nodes share the folders of a run with this host, by a job of a second.
+
+    A node has to find in each what this host wrote, and this host what the node wrote. The answer
+    is kept in the folder. Where no CPU is free at once, the check is left out: the first real job
+    would say the same.
     """
     record = folder / CHECKED
-    partition = request.partition or ""
-    if record.exists() and read_json(record, "shared folder").get("partition") == partition:
+    folders = work_folders(folder)
+    checked = {"partition": request.partition or "", "folders": [str(path) for path in folders]}
+    if record.exists() and read_json(record, "shared folder") == checked:
         return
     word = uuid.uuid4().hex
-    token = folder / f".toolgain-{word}"
-    token.write_text(word)
+    tokens = [path / f".toolgain-{word}" for path in folders]
+    for token in tokens:
+        token.write_text(word)
     command = ["srun", "--ntasks=1", "--time=1", "--mem=50", "--job-name=toolgain-folder-check"]
     command += [f"--immediate={CANARY_SECONDS}", "--quiet", "--chdir=/"]
     command += [f"--account={request.account}"] if request.account else []
     command += [f"--partition={request.partition}"] if request.partition else []
+    script = 'for f; do [ "$(cat "$f")" = "$0" ] && echo back >"$f" && echo "$f"; done 2>&1; true'
     try:
-        seen = ask(*command, "sh", "-c", f"cat '{token}' 2>&1; true", timeout=CANARY_SECONDS + 60)
+        names = [str(token) for token in tokens]
+        seen = ask(*command, "sh", "-c", script, word, *names, timeout=CANARY_SECONDS + 60)
+        shared = {token for token in tokens if str(token) in seen.splitlines()}
     except NoAnswerError:
         return
     finally:
-        token.unlink(missing_ok=True)
-    if seen.strip() != word:
-        yield (
-            f"the nodes do not see {folder}: a job found none of this host's files there. Work in "
-            "a folder on the file system that all nodes share."
-        )
-        return
-    write_json(record, {"partition": partition})
+        for token in tokens:
+            token.unlink(missing_ok=True)
+    for token in tokens:
+        if token not in shared:
+            yield (
+                f"the nodes do not see {token.parent}: a job found none of this host's files "
+                "there, or could not write. Work in a folder on the file system that all nodes "
+                "share."
+            )
+    if len(shared) == len(tokens):
+        write_json(record, checked)
 
 
 def read_partitions(partitions: str, nodes: str) -> dict[str, Partition]:

@@ -1,0 +1,58 @@
+"""What a failed stage says of itself, for those who look from outside: the head and `status`.
+
+A stage ends with one line, `toolgain: <cause>`, in its log. In a Slurm job it also leaves its exit
+code behind, which neither Slurm nor Snakemake passes on: by it the head knows that a second try of
+bad input would end the same way.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolgain.common.files import write_json
+from toolgain.common.logs import tail
+
+FOLDER = Path(".snakemake/toolgain-failures")
+MARK = "toolgain: "
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The end of a `toolgain` command in a Slurm job."""
+
+    exit_code: int
+    message: str
+
+
+def record(failure: Failure) -> None:
+    """Leave `failure` behind for the head, when this is a job that Snakemake submitted."""
+    job_id = os.environ.get("SLURM_JOB_ID")
+    if not job_id or not FOLDER.parent.is_dir():
+        return
+    try:
+        write_json(FOLDER / f"{job_id}.json", vars(failure))
+    except OSError:
+        # A full disk: the message in the log has to do.
+        return
+
+
+def recorded(job_id: str, folder: Path = FOLDER) -> Failure | None:
+    """What the `toolgain` command of a Slurm job left behind."""
+    try:
+        values = json.loads((folder / f"{job_id}.json").read_text(encoding="utf-8"))
+        return Failure(int(values["exit_code"]), str(values["message"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def said_in(log: Path) -> str | None:
+    """The cause in a stage's log: its last line that begins with `toolgain: `."""
+    lines = (line for line in tail(log).splitlines() if line.startswith(MARK))
+    *_, last = "", *lines
+    return last.removeprefix(MARK) or None
+
+
+def end_of(log: Path, lines: int = 5) -> list[str]:
+    """The last lines of a log that say something."""
+    return [line.rstrip() for line in tail(log).splitlines() if line.strip()][-lines:]

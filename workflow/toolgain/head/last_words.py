@@ -1,0 +1,96 @@
+"""The last lines of the screen after a failure: per failed stage its cause, its log, what to do.
+
+Snakemake prints a block for every attempt and every stage that could not follow. What a person
+needs is printed once more, after all of it.
+"""
+
+import atexit
+import os
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from toolgain.common.failures import end_of, said_in
+from toolgain.slurm.endings import Ending, advice
+
+
+def print_at_exit(workflow: Any) -> None:
+    """Have the causes of the failed jobs printed as the last thing that this process does.
+
+    Args:
+        workflow: Snakemake's workflow, after a job failed for good.
+    """
+    scheduler = workflow.scheduler
+    endings: dict[Any, Ending] = getattr(scheduler._executor, "endings", {})
+    text = "\n".join(lines([(job, endings.get(job)) for job in scheduler.failed], width()))
+    if text:
+        atexit.register(lambda: print(text, file=sys.stderr, flush=True))
+
+
+def width() -> int:
+    """Columns of the screen, 100 at the most."""
+    return min(100, shutil.get_terminal_size((80, 24)).columns)
+
+
+def lines(failed: list[tuple[Any, Ending | None]], columns: int) -> Iterator[str]:
+    """The block for failed jobs, each with the ending of its Slurm job if it had one."""
+    if not failed:
+        return
+    yield ""
+    yield f"toolgain: {len(failed)} stage{'s' * (len(failed) > 1)} failed."
+    for job, ending in sorted(failed, key=lambda pair: str(pair[0])):
+        stage = " ".join([job.rule.name, *job.wildcards_dict.values()])
+        slurm = f" (Slurm job {ending.job_id}, {ending.word})" if ending else ""
+        log = Path(str(job.log[0])) if len(job.log) else None
+        yield ""
+        yield f"  {stage}{slurm}"
+        yield from _cause(log, ending, columns)
+        shown = _log_to_open(log, ending)
+        if shown is not None:
+            yield f"    log:  {shortest(shown)}"
+        todo = ending.advice(job.rule.name) if ending else advice(None)
+        yield from _wrapped("next: ", todo, columns)
+    yield ""
+    yield f"  start again: {shlex.join(['snakemake', *sys.argv[1:]])}"
+
+
+def _cause(log: Path | None, ending: Ending | None, columns: int) -> Iterator[str]:
+    said = ending.failure.message if ending and ending.failure else None
+    said = said or (said_in(log) if log else None)
+    if said:
+        yield from _wrapped("", said, columns)
+        return
+    if ending and not ending.sentence.endswith(ending.word):
+        yield from _wrapped("", ending.sentence + ".", columns)
+        return
+    end = end_of(_log_to_open(log, ending) or Path(os.devnull))
+    yield "    it ended without a word of its own; the end of its log:"
+    yield from (f"      | {line[: columns - 8]}" for line in end)
+
+
+def _log_to_open(log: Path | None, ending: Ending | None) -> Path | None:
+    """The stage's log; Slurm's where the stage never came to write one."""
+    if log is not None and log.exists() and log.stat().st_size:
+        return log
+    return ending.log if ending else None
+
+
+def shortest(path: Path) -> str:
+    """`path` from the working folder where it lies below it."""
+    folder = Path.cwd()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _wrapped(head: str, text: str, columns: int) -> list[str]:
+    return textwrap.wrap(
+        head + text,
+        columns,
+        initial_indent="    ",
+        subsequent_indent="    " + " " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
