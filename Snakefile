@@ -25,8 +25,9 @@ import sys
 from pathlib import Path
 
 from toolgain.config.freeze import frozen, write_cluster
+from toolgain.head import hangup
 from toolgain.head.last_words import print_at_exit
-from toolgain.head.preflight import check_or_exit, config_or_exit
+from toolgain.head.preflight import check_dry_run, check_or_exit, config_or_exit
 from toolgain.slurm import resources
 from toolgain.head.targets import passing_force_on
 
@@ -60,7 +61,12 @@ wildcard_constraints:
     subject=NAME,
 
 
+# A dry run has no `onstart`; what it finds stands below the plan.
+atexit.register(check_dry_run, CONFIG, workflow, Path.cwd())
+
+
 onstart:
+    hangup.survive()
     check_or_exit(CONFIG, workflow)
     # By no rule: where things are and how big a job is must not be a reason to run anything.
     write_cluster(CONFIG)

@@ -23,7 +23,7 @@ def config(folder: Path, **changes: Any) -> dict[str, Any]:
         (folder / "hf").mkdir()
     values: dict[str, Any] = {
         "model": {"path": str(folder / "model")},
-        "evaluation": {"serve": {"backend": "vllm", "container": "/images/vllm.sqsh"}},
+        "evaluation": {"serve": {"backend": "vllm", "container": "nvcr.io#nvidia/vllm:1"}},
         "training": {
             "backend": "nemo_rl",
             "tasks": {
@@ -55,8 +55,13 @@ def config(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def lines(folder: Path, **changes: Any) -> dict[str, doctor.Line]:
     """The lines that need no Slurm, by their name without the run's."""
-    found = doctor.checks(parse_config(config(folder, **changes)))
-    return {line.name.removeprefix("run grpo, "): line for line in found}
+    by_name: dict[str, doctor.Line] = {}
+    for line in doctor.checks(parse_config(config(folder, **changes))):
+        name = line.name.removeprefix("run grpo, ")
+        before = by_name.get(name)
+        said = f"{before.message} {line.message}" if before else line.message
+        by_name[name] = doctor.Line(name, line.ok, said)
+    return by_name
 
 
 NEEDS_SLURM = ("Slurm", "container option of srun", "PMIx", "account")
@@ -96,9 +101,24 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
             "did you mean `grpo.seed`?",
         ),
         (
-            {"evaluation__serve__container": None, "evaluation__serve__program": "no-vllm"},
+            {"evaluation__serve__container": "", "evaluation__serve__program": "no-vllm"},
             "serving flags",
             "is `no-vllm` on the PATH",
+        ),
+        (
+            {"evaluation__serve__container": "/no/vllm.sqsh"},
+            "serving flags",
+            "evaluation.serve.container: /no/vllm.sqsh does not exist",
+        ),
+        (
+            {
+                "evaluation__serve__container": None,
+                "evaluation__serve__backend": "endpoint",
+                "evaluation__serve__url": "http://127.0.0.1:1/v1",
+                "evaluation__serve__api_key_env": "NO_SUCH_KEY",
+            },
+            "serving flags",
+            "the environment variable NO_SUCH_KEY is not set",
         ),
         (
             {"evaluation__serve__tool_parser_plugin": "/no/plugin.py"},
@@ -147,7 +167,7 @@ def test_a_cluster_with_all_that_ray_sub_asks_for_is_ok(tmp_path: Path, slurm: P
     found = lines(tmp_path)
     assert [line for line in found.values() if not line.ok] == []
     assert found["account for ray.sub"].message == "research"
-    assert "3 nodes x 8 GPUs for 1d fit" in (
+    assert "train_run (3 x 8 GPUs, 1440 min)" in (
         found["account, partition, GPUs, shared folder"].message
     )
 
@@ -260,8 +280,9 @@ def test_the_shipped_periods_are_found_before_submission(tmp_path: Path) -> None
     values = config(
         tmp_path, training__nemo_rl__config=str(path), training__nemo_rl__tensor_parallel=None
     )
-    found = list(doctor.findings(parse_config(values)))
-    assert len(found) == 2 and "24 is no multiple of tensor 5" in " ".join(found)
+    found = [line for line in doctor.checks(parse_config(values), []) if not line.ok]
+    assert len(found) == 2
+    assert "24 is no multiple of tensor 5" in " ".join(line.message for line in found)
 
 
 def test_the_verb_exits_with_2_when_something_is_to_be_done(
@@ -272,5 +293,5 @@ def test_the_verb_exits_with_2_when_something_is_to_be_done(
     file.write_text(yaml.safe_dump(config(tmp_path)))
     assert doctor.run(file, container_job=False) == 2
     text = capsys.readouterr().out
-    assert "FIX  Slurm: sbatch, srun, scontrol, sinfo not on the PATH" in text
+    assert "FIX  Slurm: no Slurm here: sbatch is not on the PATH" in text
     assert "ok   run grpo, batch: global batch 24 = 1 x 24" in text

@@ -59,8 +59,51 @@ def test_a_missing_model_is_said_before_any_job_starts(tmp_path: Path) -> None:
         "all", "-c1", "-s", str(ROOT / "Snakefile"), "-d", str(work), "--configfile", str(config)
     )
     assert done.returncode == 2
-    assert "toolgain: model.path: no/such/model is not a folder" in done.stderr
+    assert "toolgain: model: model.path: no/such/model is not a folder" in done.stderr
     assert not (work / "results").exists()
+
+
+def findings(screen: str) -> list[str]:
+    """What a start, a dry run or `toolgain doctor` finds, without what each adds of its own."""
+    lines = [line.removeprefix("FIX  ").removeprefix("toolgain: ") for line in screen.splitlines()]
+    starts = ("working folder: ", "environment ", "model: ", "serving flags: ", "run ", "shared ")
+    return [line for line in lines if line.startswith(starts)]
+
+
+def test_a_start_a_dry_run_and_doctor_find_the_same_and_all_at_once(tmp_path: Path) -> None:
+    """With nothing prepared: the production configuration in an empty folder with a space."""
+    work = tmp_path / "my work"
+    work.mkdir()
+    config = ROOT / "config/config.yaml"
+    words = ["-s", str(ROOT / "Snakefile"), "-d", str(work), "--configfile", str(config)]
+    start, dry = snakemake("all", "-c1", *words), snakemake("-n", "all", *words)
+    doctor = subprocess.run(
+        [str(Path(sys.executable).with_name("toolgain")), "doctor", "--config", str(config)],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (start.returncode, dry.returncode, doctor.returncode) == (2, 0, 2), dry.stderr
+    found = findings(start.stderr)
+    assert len(found) >= 6, start.stderr
+    assert findings(dry.stderr) == findings(doctor.stdout) == found
+    text = "\n".join(found)
+    for word in (
+        "holds ' '",
+        "make setup",
+        "hf download",
+        "sqsh does not exist",
+        "ray.sub",
+        "hf_home",
+    ):
+        assert word in text, text
+    for line in found:
+        page = line.rpartition("(")[2].rstrip(")")
+        assert (ROOT / page).is_file(), line
+    assert start.stderr.rstrip().endswith("Nothing was started.")
+    assert dry.stderr.rstrip().endswith("This plan cannot start yet.")
+    assert not list(work.glob("[!.]*"))
 
 
 def test_only_a_run_with_smoke_steps_waits_for_a_smoke_training(tmp_path: Path) -> None:

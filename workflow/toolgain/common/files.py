@@ -117,6 +117,13 @@ def read_jsonl(path: Path, what: str) -> list[Any]:
     return rows
 
 
+def shell_signs(path: Path) -> list[str]:
+    """The signs of a path that mean something else in a shell command without quotes."""
+    return sorted(
+        sign for sign in set(str(path)) if sign in " ,=;$&|<>()'\"`*?" or not sign.isprintable()
+    )
+
+
 def now() -> str:
     """The present time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

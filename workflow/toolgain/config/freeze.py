@@ -18,6 +18,8 @@ def section_of(config: Config, stage: str) -> dict[str, Any]:
         section: dict[str, Any] = getattr(config, kind).model_dump()
         if kind == "comparison":
             section["recipes"] = config.recipes
+        if kind == "evaluation":
+            section["serve"]["container"] = config.serving_image
         return section
     training = config.training_of(run)
     section = training.model_dump(exclude={"trl", "nemo_rl"})

@@ -117,7 +117,9 @@ class Serve(Section):
     tensor_parallel_size: Positive = Field(1, description="GPUs that share one model copy.")
     extra_args: list[str] = Field([], description="Further arguments of the server, as they are.")
     container: str | None = Field(
-        None, description="Container image that the server runs in (needs a Slurm job and pyxis)."
+        None,
+        description="Container image that vLLM runs in (needs a Slurm job and pyxis); null: "
+        "`cluster.container`; an empty text: none, vLLM from the PATH.",
     )
     program: str = Field("vllm", description="How vLLM is started, here or in the container.")
     ready_timeout_s: Positive = Field(1800, description="Longest wait for the server, in seconds.")
@@ -593,6 +595,14 @@ class Config(Section):
                 "recipes (comparison.recipes) and one of them"
             )
         return self
+
+    @property
+    def serving_image(self) -> str | None:
+        """The container image that vLLM serves in; None where it runs without one."""
+        serve = self.evaluation.serve
+        if serve.container is None and serve.backend == "vllm":
+            return self.cluster.container or None
+        return serve.container or None
 
     @property
     def recipes(self) -> dict[str, list[str]]:

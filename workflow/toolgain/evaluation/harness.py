@@ -16,6 +16,7 @@ import yaml
 
 from toolgain.common import package, processes
 from toolgain.common.errors import UserError
+from toolgain.common.files import shell_signs
 from toolgain.common.processes import Command
 from toolgain.evaluation import sandbox
 from toolgain.serving.server import Endpoint, free_port
@@ -185,7 +186,7 @@ def run(
         exit code alone proves nothing.
     """
     for path in (folders.output, folders.work / "home"):
-        if not str(path).isprintable() or set(str(path)) & set(" ,=;$&|<>()'\"`*?"):
+        if shell_signs(path):
             raise UserError(
                 f"evaluate: the harness cannot work in {path}: it puts the path into a shell "
                 "command without quotes. Use a folder without spaces and such characters."

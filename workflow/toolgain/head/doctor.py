@@ -1,6 +1,7 @@
-"""`toolgain doctor`: for each thing that a NeMo RL run needs, that it is there, or what to do.
+"""`toolgain doctor`: for each thing that a run needs, that it is there, or what to do.
 
-The checks that need no job run before every submission as well (`findings`).
+The same checks, in the same words, run before every start of the workflow and after every dry run
+(`toolgain.head.preflight`).
 """
 
 import json
@@ -8,7 +9,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ import click
 from omegaconf import DictConfig
 
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
+from toolgain.common.files import shell_signs
 from toolgain.config import sections as configuration
-from toolgain.config.sections import Config, TrainingSection
+from toolgain.config.sections import Config, Serve, TrainingSection
 from toolgain.models import chat_template
-from toolgain.models.base import files_of
+from toolgain.models.base import check_files
 from toolgain.serving import tool_parser
 from toolgain.serving.vllm import arguments, family_of
-from toolgain.slurm.containers import host_environment, in_container, mounts
+from toolgain.slurm import preflight, resources
+from toolgain.slurm.containers import host_environment, in_container, is_file_image, mounts
 from toolgain.training.nemo_rl import gym, lint, plan, refs
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.launch import checkout
@@ -56,6 +59,30 @@ class Line:
     ok: bool
     message: str
 
+    @property
+    def page(self) -> str:
+        """The page that helps where it is not ok."""
+        return next((page for start, page in PAGES.items() if self.name.startswith(start)), CONFIG)
+
+
+CONFIG = "config/README.md"
+SLURM_PAGE = "profiles/README.md"
+PAGES = {
+    "environment": "README.md",
+    "run ": "docs/nemo-rl.md",
+    "container": "docs/nemo-rl.md",
+    "PMIx": "docs/nemo-rl.md",
+    "account for ray.sub": "docs/nemo-rl.md",
+    "account, partition": SLURM_PAGE,
+    "shared caches": "docs/nemo-rl.md",
+    "finished run": "docs/reliability.md",
+    "Slurm": SLURM_PAGE,
+    "working folder": SLURM_PAGE,
+}
+"""The page that helps, by the beginning of a check's name."""
+
+LARGE = 50_000_000
+"""Rows of larger data files are counted at the start, not read: a start must stay quick."""
 
 Check = Callable[[], str]
 
@@ -67,117 +94,155 @@ def run(config_file: Path, container_job: bool) -> int:
     if container_job:
         lines += container_lines(config)
     for line in lines:
-        click.echo(f"{'ok ' if line.ok else 'FIX'}  {line.name}: {line.message}")
+        where = "" if line.ok else f" ({line.page})"
+        click.echo(f"{'ok ' if line.ok else 'FIX'}  {line.name}: {line.message}{where}")
     wrong = sum(not line.ok for line in lines)
     click.echo(f"{len(lines) - wrong} of {len(lines)} checks ok")
     return int(ExitCode.BAD_INPUT if wrong else ExitCode.OK)
 
 
-def findings(config: Config) -> Iterator[str]:
-    """What keeps a NeMo RL training of this configuration from running, as lines for its user."""
-    for run_name in config.runs:
-        training = config.training_of(run_name)
-        if training.backend == "nemo_rl":
-            for line in _training_lines(config, run_name, training):
-                if not line.ok:
-                    yield f"{line.name}: {line.message}"
+def checks(config: Config, requests: Iterable[preflight.Request] | None = None) -> Iterator[Line]:
+    """Every check that needs no job.
 
-
-def checks(config: Config) -> Iterator[Line]:
-    """Every check that needs no job."""
-    yield from slurm_lines(config)
+    Args:
+        config: the configuration.
+        requests: what the plan's jobs ask Slurm for; empty on a machine without Slurm. None: what
+            a whole run would ask for, where it needs Slurm or Slurm is here.
+    """
+    nemo_rl = any(config.training_of(run).backend == "nemo_rl" for run in config.runs)
+    if requests is None:
+        requests = planned(config) if nemo_rl or shutil.which("sbatch") else []
+    requests = list(requests)
+    yield _line("working folder", _folder)
+    yield from environment_lines(config)
     yield _line("model", lambda: _model(config))
     yield _line("chat template", lambda: _template(config))
     yield _line("serving flags", lambda: _serving(config))
     for run_name in config.runs:
         training = config.training_of(run_name)
-        if training.backend != "nemo_rl":
-            message = f"backend {training.backend} needs nothing of this"
-            yield Line(f"run {run_name}", True, message)
-            continue
-        yield from _training_lines(config, run_name, training, deep=True)
-    yield _line("shared caches", lambda: _caches(config))
+        if training.backend == "nemo_rl":
+            yield from _training_lines(config, run_name, training)
+    if nemo_rl:
+        yield _line("shared caches", lambda: _caches(config))
+    if requests:
+        yield from slurm_lines(config, requests, nemo_rl)
 
 
-def slurm_lines(config: Config) -> Iterator[Line]:
-    """What Slurm on this host knows."""
-    missing = [name for name in ("sbatch", "srun", "scontrol", "sinfo") if not shutil.which(name)]
+def planned(config: Config) -> list[preflight.Request]:
+    """What the jobs of a whole run ask Slurm for."""
+    stages = {
+        "train_run": resources.train(config),
+        "export": resources.export(config),
+        "evaluate_model": resources.evaluate(config),
+    }
+    if any(config.training_of(run).smoke_steps for run in config.runs):
+        stages["smoke"] = resources.smoke(config)
+    place = {
+        "slurm_account": os.environ.get("SLURM_ACCOUNT"),
+        "slurm_partition": os.environ.get("SLURM_PARTITION"),
+    }
+    return [preflight.request_for(rule, {**place, **asked}) for rule, asked in stages.items()]
+
+
+def _folder() -> str:
+    folder = Path.cwd().resolve()
+    if signs := shell_signs(folder):
+        raise UserError(
+            f"{folder} holds {' '.join(map(repr, signs))}: the harness puts its path into a shell "
+            "command without quotes. Move to a folder of letters, digits and `-_.` alone."
+        )
+    bad = list(preflight.write_findings(folder))
+    if bad:
+        raise UserError(" ".join(bad))
+    return f"{folder} can be written"
+
+
+def environment_lines(config: Config) -> Iterator[Line]:
+    """The Python environments of the stages that this configuration runs outside of containers."""
+    needed = {"bfcl": config.environments.bfcl}
+    backends = {config.training_of(run).backend for run in config.runs}
+    if "trl" in backends or config.evaluation.serve.backend == "transformers":
+        needed["trl"] = config.environments.trl
+    for name, folder in needed.items():
+        there = (Path(folder) / "bin" / "python").exists()
+        yield Line(
+            f"environment {name}",
+            there,
+            folder
+            if there
+            else f"environments.{name}: {folder} holds no Python environment; run `make setup`.",
+        )
+
+
+def slurm_lines(config: Config, requests: list[preflight.Request], nemo_rl: bool) -> Iterator[Line]:
+    """What Slurm on this host knows, and whether it has what the jobs ask for.
+
+    Args:
+        config: the configuration.
+        requests: what the jobs ask for.
+        nemo_rl: whether a run is trained with NeMo RL, which needs more of Slurm.
+    """
+    needed = ("sbatch", "srun", "scontrol", "sinfo")
+    missing = [name for name in needed if not shutil.which(name)]
     if missing:
-        yield Line("Slurm", False, f"{', '.join(missing)} not on the PATH; start on a login node.")
+        yield Line("Slurm", False, preflight.NO_SLURM)
         return
     yield Line("Slurm", True, "sbatch, srun, scontrol and sinfo are on the PATH")
-    text = _said("srun", "--help")
+    if nemo_rl:
+        yield from _nemo_rl_slurm_lines(requests)
+    bad = list(preflight.findings(requests, Path.cwd().resolve(), shortest(config)))
+    for message in bad:
+        yield Line("account, partition, GPUs, shared folder", False, message)
+    if not bad:
+        said = ", ".join(
+            f"{one.rule} ({one.nodes} x {one.gpus} GPUs, {one.minutes} min)" for one in requests
+        )
+        yield Line(
+            "account, partition, GPUs, shared folder",
+            True,
+            f"fit, and the nodes share this folder: {said}",
+        )
+
+
+def shortest(config: Config) -> int:
+    """Minutes below which a job's time limit is refused."""
+    return resources.minutes(config.cluster.shortest_time)
+
+
+def _nemo_rl_slurm_lines(requests: list[preflight.Request]) -> Iterator[Line]:
+    there = "--container-image" in _said("srun", "--help")
     yield Line(
         "container option of srun",
-        "--container-image" in text,
+        there,
         "srun knows --container-image"
-        if "--container-image" in text
+        if there
         else "srun knows no --container-image; ask the administrator for pyxis and enroot.",
     )
-    text = _said("srun", "--mpi=list")
+    there = "pmix" in _said("srun", "--mpi=list")
     yield Line(
         "PMIx",
-        "pmix" in text,
+        there,
         "srun has pmix"
-        if "pmix" in text
+        if there
         else "srun --mpi=list shows no pmix, which ray.sub asks for; ask the administrator.",
     )
-    yield from _partition_lines(config)
-
-
-def _partition_lines(config: Config) -> Iterator[Line]:
-    from toolgain.slurm import preflight
-    from toolgain.slurm.queue import NoAnswerError
-    from toolgain.slurm.resources import minutes
-
-    cluster = config.cluster
-    request = preflight.Request(
-        rule="train_run",
-        account=cluster.account or os.environ.get("SLURM_ACCOUNT"),
-        partition=cluster.partition or os.environ.get("SLURM_PARTITION"),
-        nodes=cluster.nodes,
-        gpus=cluster.gpus_per_node,
-        cpus=cluster.cpus_per_node,
-        memory_mb=cluster.memory_gb_per_node * 1000,
-        minutes=minutes(cluster.train_time),
-        whole_nodes=True,
-    )
-    shortest = minutes(cluster.shortest_time)
-    try:
-        bad = list(preflight.findings([request], Path.cwd().resolve(), shortest))
-    except NoAnswerError as error:
-        bad = [f"Slurm does not answer ({error})."]
-    name = "account, partition, GPUs, shared folder"
-    if bad:
-        for message in bad:
-            yield Line(name, False, message)
-        return
-    yield Line(
-        name,
-        True,
-        f"{request.nodes} nodes x {request.gpus} GPUs for {cluster.train_time} fit "
-        f"{request.partition or 'the default partition'}; the nodes see this folder",
-    )
+    account = next((one.account for one in requests if one.account), None)
     yield Line(
         "account for ray.sub",
-        bool(request.account),
-        f"{request.account}"
-        if request.account
-        else "ray.sub hands an account to srun; set cluster.account or SLURM_ACCOUNT.",
+        bool(account),
+        account or "ray.sub hands an account to srun; set cluster.account or SLURM_ACCOUNT.",
     )
 
 
 def _model(config: Config) -> str:
-    folder = Path(config.model.path).resolve()
+    folder = Path(config.model.path)
     if not folder.is_dir():
         raise UserError(
             f"model.path: {folder} is not a folder; download it once on a host with a network: "
             f"`hf download <repository> --local-dir {folder}`."
         )
+    check_files(folder)
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
-    files = [name for name in ("config.json", "tokenizer_config.json") if (folder / name).is_file()]
-    if len(files) < 2 or not sizes:
-        files_of(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
@@ -215,12 +280,21 @@ def _template(config: Config) -> str:
 
 def _serving(config: Config) -> str:
     serve = config.evaluation.serve
+    if serve.backend == "endpoint":
+        return _endpoint(serve)
     if serve.backend != "vllm":
         return f"backend {serve.backend}"
     model = Path(config.model.path)
     family = family_of(model) if (model / "config.json").is_file() else None
     values = arguments(model, config.evaluation.alias, 8000, serve.model_dump(), family)
-    if not serve.container and not shutil.which(shlex.split(serve.program)[0]):
+    image = config.serving_image
+    key = "evaluation.serve.container" if serve.container else "cluster.container"
+    if image and is_file_image(image) and not Path(image).is_file():
+        raise UserError(
+            f"{key}: {image} does not exist; give the path of a .sqsh file "
+            "that every node sees, or an image of a registry."
+        )
+    if not image and not shutil.which(shlex.split(serve.program)[0]):
         raise UserError(
             f"evaluation.serve: neither a container is named nor is `{serve.program}` on the PATH "
             "here; set evaluation.serve.container to an image with vLLM."
@@ -228,9 +302,20 @@ def _serving(config: Config) -> str:
     return f"{serve.program} serve {shlex.join(values)}"
 
 
-def _training_lines(
-    config: Config, run_name: str, training: TrainingSection, deep: bool = False
-) -> Iterator[Line]:
+def _endpoint(serve: Serve) -> str:
+    if not serve.url:
+        raise UserError(
+            "evaluation.serve.url: backend `endpoint` needs the URL of a server, up to /v1."
+        )
+    if serve.api_key_env and not os.environ.get(serve.api_key_env):
+        raise UserError(
+            f"evaluation.serve.api_key_env: the environment variable {serve.api_key_env} is not "
+            "set; export it before the start."
+        )
+    return f"endpoint {serve.url}"
+
+
+def _training_lines(config: Config, run_name: str, training: TrainingSection) -> Iterator[Line]:
     """Checkout, image, YAML, overrides, data and arithmetic of one run."""
     section = training.model_dump()
     nemo, cluster = section["nemo_rl"], refs.located(config.cluster.model_dump())
@@ -247,7 +332,7 @@ def _training_lines(
     files: dict[str, Path] | None = None
     try:
         files = gym.find(ref, root, section["tasks"])
-        if deep:
+        if sum(path.stat().st_size for path in files.values()) <= LARGE:
             found = {split: gym.read_rows(path) for split, path in files.items()}
             rows = len(found["train"].rows)
             agents = ", ".join(sorted({name for part in found.values() for name in part.agents}))
@@ -277,8 +362,6 @@ def _arithmetic(
     rows: int | None,
     files: Mapping[str, Path] | None,
 ) -> tuple[plan.Numbers, list[lint.Finding]]:
-    from toolgain.slurm.resources import minutes
-
     work = Path("results/work/training").resolve()
     place = plan.Place(
         model=Path(config.model.path).resolve(),
@@ -292,7 +375,7 @@ def _arithmetic(
     asked = plan.overrides(section["nemo_rl"], section["seed"], ref, base, place, rows)
     numbers = plan.numbers(ov.apply(base, asked), rows)
     site = config.cluster.nemo_rl.model_dump()
-    _, time_limit = lint.must_save_by(minutes(config.cluster.train_time) * 60, site)
+    _, time_limit = lint.must_save_by(resources.minutes(config.cluster.train_time) * 60, site)
     return numbers, [*lint.findings(numbers, ref), lint.log_folder(work), time_limit]
 
 

@@ -1,5 +1,9 @@
-"""Checks before any job starts: one line per finding, exit code 2, nothing written."""
+"""Checks before any job starts: a line per finding, all at once, exit code 2, nothing written.
 
+A dry run shows the plan and then the same lines, and ends as dry runs end.
+"""
+
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +12,6 @@ from typing import Any
 from toolgain.common.errors import ExitCode, UserError
 from toolgain.config.sections import Config, parse_config
 from toolgain.head import retrain_guard
-from toolgain.models import base
 from toolgain.slurm import preflight as slurm
 
 
@@ -17,49 +20,54 @@ def config_or_exit(values: dict[str, Any]) -> Config:
     try:
         return parse_config(values)
     except UserError as error:
-        _exit([str(error)])
-        raise
+        print(f"toolgain: {error}", file=sys.stderr)
+        sys.exit(ExitCode.BAD_INPUT)
 
 
-def check_or_exit(config: Config, workflow: Any = None) -> None:
-    """End Snakemake with a line per finding unless everything that a run needs is there.
+def check_or_exit(config: Config, workflow: Any) -> None:
+    """End Snakemake with a line per finding unless everything that its plan needs is there."""
+    found = list(findings(config, workflow))
+    if found:
+        _say(found, "Nothing was started.")
+        sys.exit(ExitCode.BAD_INPUT)
+
+
+def check_dry_run(config: Config, workflow: Any, folder: Path) -> None:
+    """Say at the end of a dry run what would keep its plan from starting.
 
     Args:
         config: the configuration.
-        workflow: Snakemake's workflow with its plan, which is then checked too: against
-            retraining a finished run, and on a cluster with what Slurm has.
+        workflow: Snakemake's workflow.
+        folder: the working folder of the run, which Snakemake has left by then.
     """
-    found = list(findings(config))
-    # `--touch` plans nothing: it accepts files as they are.
-    if workflow is not None and not workflow.touch:
-        found += retrain_guard.findings(workflow, config)
-        found += slurm.plan_findings(workflow, config)
+    if not workflow.dryrun or getattr(workflow, "dag", None) is None:
+        return
+    os.chdir(folder)
+    found = list(findings(config, workflow))
     if found:
-        _exit(found)
+        _say(found, "This plan cannot start yet.")
 
 
-def findings(config: Config) -> Iterator[str]:
-    """What is missing for a run of this configuration, as lines for its user."""
-    try:
-        base.files_of(Path(config.model.path))
-    except UserError as error:
-        yield str(error)
-    template = config.model.chat_template
-    if template and not Path(template).is_file():
-        yield f"model.chat_template: {template} is not a file."
-    needed = {"bfcl": config.environments.bfcl}
-    if config.training.backend == "trl" or config.evaluation.serve.backend == "transformers":
-        needed["trl"] = config.environments.trl
-    for name, folder in needed.items():
-        if not (Path(folder) / "bin" / "python").exists():
-            yield f"environments.{name}: {folder} holds no Python environment; run `make setup`."
-    if any(config.training_of(run).backend == "nemo_rl" for run in config.runs):
-        from toolgain.head import doctor
+def findings(config: Config, workflow: Any) -> Iterator[str]:
+    """What keeps the plan of a Snakemake workflow from running, as lines for its user."""
+    from toolgain.head import doctor
 
-        yield from doctor.findings(config)
-
-
-def _exit(lines: list[str]) -> None:
+    # `--touch` plans nothing: it accepts files as they are.
+    requests = [] if workflow.touch else slurm.requests_of(workflow)
+    lines = list(doctor.checks(config, requests))
+    if not workflow.touch:
+        lines += [
+            doctor.Line("finished run", False, message)
+            for message in retrain_guard.findings(workflow, config)
+        ]
     for line in lines:
+        if not line.ok:
+            yield f"{line.name}: {line.message} ({line.page})"
+
+
+def _say(found: list[str], end: str) -> None:
+    sys.stdout.flush()
+    for line in found:
         print(f"toolgain: {line}", file=sys.stderr)
-    sys.exit(ExitCode.BAD_INPUT)
+    count = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
+    print(f"toolgain: {count} to be mended first. {end}", file=sys.stderr)

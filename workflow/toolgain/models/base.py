@@ -9,8 +9,8 @@ from toolgain.common.files import digest, file_digest, write_json
 NEEDED = ("config.json", "tokenizer_config.json")
 
 
-def files_of(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file that decides what the model answers, by name.
+def check_files(folder: Path) -> None:
+    """Refuse a folder that holds no Hugging Face model, without reading the weights.
 
     Raises:
         UserError: `folder` is not a Hugging Face model folder with weights.
@@ -24,6 +24,15 @@ def files_of(folder: Path) -> dict[str, str]:
         raise UserError(f"model.path: {folder} has no {', '.join(missing)}.")
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"model.path: {folder} holds no *.safetensors weights.")
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file that decides what the model answers, by name.
+
+    Raises:
+        UserError: `folder` is not a Hugging Face model folder with weights.
+    """
+    check_files(folder)
     kept = (".json", ".jinja", ".safetensors", ".txt", ".model", ".py")
     names = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in kept)
     return {path.name: file_digest(path) for path in names}

@@ -5,21 +5,18 @@ that a job neither is refused nor waits for ever for nodes that do not exist.
 """
 
 import getpass
-import os
 import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolgain.common.files import read_json, write_json
-from toolgain.config.sections import Config
 from toolgain.slurm.allocation import parse_job
 from toolgain.slurm.queue import NoAnswerError, ask, of_folder
-from toolgain.slurm.resources import minutes
 
 CANARY_SECONDS = 30
 """How long the check of the shared folder may wait for a free CPU."""
@@ -68,11 +65,16 @@ class Partition:
 
 def request_of(job: Any) -> Request:
     """The request of a Snakemake job."""
-    asked = {name: job.resources.get(name) for name in job.resources.keys()}  # noqa: SIM118
+    names = job.resources.keys()
+    return request_for(job.rule.name, {name: job.resources.get(name) for name in names})
+
+
+def request_for(rule: str, asked: Mapping[str, Any]) -> Request:
+    """What the `resources` of a rule ask Slurm for."""
     gres = re.search(r"gpu:(?:[^:]+:)?(\d+)", str(asked.get("gres") or ""))
     tasks = int(asked.get("tasks_per_node") or 1)
     return Request(
-        rule=job.rule.name,
+        rule=rule,
         account=asked.get("slurm_account"),
         partition=asked.get("slurm_partition"),
         nodes=int(asked.get("nodes") or 1),
@@ -107,13 +109,12 @@ def findings(requests: Iterable[Request], folder: Path, shortest: int) -> Iterat
             f"jobs of an earlier start in this folder are still in the queue: {names}. Wait until "
             f"they have ended, or `scancel {ids}`, then start again."
         )
-        return
     unique = sorted(set(requests), key=lambda request: request.rule)
     found = list(dict.fromkeys(_account_findings(unique)))
     for request in unique:
         found += mismatches(request, partitions, shortest)
     yield from dict.fromkeys(found)
-    if unique and not found:
+    if unique and not found and not left_over:
         yield from folder_findings(unique[0], folder)
 
 
@@ -323,12 +324,9 @@ def is_slurm(workflow: Any) -> bool:
     return str(getattr(plugin, "name", "")).endswith("slurm")
 
 
-def plan_findings(workflow: Any, config: Config) -> Iterator[str]:
-    """What keeps the plan of a Snakemake workflow from running on Slurm."""
+def requests_of(workflow: Any) -> list[Request]:
+    """What the plan of a Snakemake workflow asks Slurm for; nothing where it runs elsewhere."""
     if not is_slurm(workflow):
-        return
+        return []
     jobs = [job for job in workflow.dag.needrun_jobs() if not workflow.is_local(job.rule)]
-    if jobs:
-        folder = Path(os.path.realpath(Path.cwd()))
-        shortest = minutes(config.cluster.shortest_time)
-        yield from findings((request_of(job) for job in jobs), folder, shortest)
+    return sorted({request_of(job) for job in jobs}, key=lambda request: request.rule)
