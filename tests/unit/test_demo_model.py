@@ -3,17 +3,30 @@
 import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from toolgain.bfcl.data import installed_data
 from toolgain.common.errors import UserError
-from toolgain.demo_model import stage
+from toolgain.demo_model import services, stage
+from toolgain.demo_model.text import Mixture, make_conversation
+from toolgain.tasks import contamination
+from toolgain.tasks.generated.concepts import Concept
+from toolgain.tasks.generated.generate import split_of
 
 TRL = Path(".venvs/trl")
+BFCL = Path(".venvs/bfcl")
+WIDE = Mixture(
+    max_tools=4, max_turns=3, decline=0.3, parallel=0.2, over_call=0.0, services=0.8, reasoned=True
+)
 SHIPPED = Path("resources/demo-model")
 TINY = ("layers=1", "width=32", "feed_forward=32", "heads=2", "key_value_heads=1", "head_width=16",
-        "vocabulary=400", "tokenizer_texts=20", "conversations=8", "most_blocks=1",
+        "vocabulary=400", "tokenizer_texts=20", "tokens=30000", "block_tokens=5000",
         "batch_tokens=2048")  # fmt: skip
 
 ASK = """
@@ -75,11 +88,107 @@ def test_a_second_small_model_is_made_from_a_seed_and_answers(tmp_path: Path):
     reply = ask(out, (message, [tool("get_rain", "Get the rain.", city="string")]))
     assert reply["type"] == "qwen3"
     assert isinstance(reply["answers"][0], str)
-    # The same seed gives the same tokenizer; what is finished is not made again, only exported.
+    # What is finished is not made again, only exported; that the text comes from another process
+    # changes nothing.
     again = tmp_path / "again"
     stage.run(again, 7, TRL, settings=TINY, threads=1)
     assert (again / "tokenizer.json").read_bytes() == (out / "tokenizer.json").read_bytes()
     assert (again / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
+
+
+@needs_trl
+@pytest.mark.slow
+def test_a_killed_pretraining_resumes_to_the_same_model(tmp_path: Path):
+    short = [*TINY[:-3], "tokens=10000", *TINY[-2:]]
+    for folder, workers in (("cut", 0), ("whole", 1)):
+        out = tmp_path / folder / "model"
+        if folder == "cut":
+            stage.run(out, 7, TRL, settings=[*short, "horizon=30000"], threads=1)
+        stage.run(out, 7, TRL, settings=TINY, threads=1, workers=workers)
+    cut, whole = (tmp_path / name / "model/model.safetensors" for name in ("cut", "whole"))
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+@needs_trl
+@pytest.mark.slow
+def test_the_script_for_a_gpu_packs_up_a_model_on_a_cpu(tmp_path: Path):
+    out = tmp_path / "out"
+    subprocess.run(
+        ["tools/pretrain_demo_model.sh", out, *TINY],
+        check=True,
+        env={**os.environ, "PYTHON": str(TRL / "bin/python"), "DEVICE": "cpu", "WORKERS": "1",
+             "SECONDS_LIMIT": "600", "WORK": str(tmp_path / "work")},
+    )  # fmt: skip
+    assert "tokens/s" in (out / "pretrain.log").read_text()
+    assert all(path.stat().st_size < 16 * 2**20 for path in out.iterdir())
+    assert len(list(out.iterdir())) <= 8
+    with tarfile.open(out / "model.tar.gz") as packed:
+        assert {"model/config.json", "model/model.safetensors", "model/curve.jsonl"} <= set(
+            packed.getnames()
+        )
+
+
+def fits(value: object, schema: dict) -> bool:
+    """Whether a value has the type that its schema names, inside as well."""
+    types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list,
+             "object": dict}  # fmt: skip
+    named = schema["type"]
+    kind = named if isinstance(named, str) else named[0]
+    if not isinstance(value, types[kind]) or (kind != "boolean" and isinstance(value, bool)):
+        return False
+    if "enum" in schema and value not in schema["enum"]:
+        return False
+    if isinstance(value, list):
+        return all(fits(part, schema["items"]) for part in value)
+    if isinstance(value, dict):
+        return all(fits(part, schema["properties"][key]) for key, part in value.items())
+    return True
+
+
+@given(st.integers(min_value=0))
+@settings(max_examples=200, deadline=None)
+def test_every_call_of_a_service_fits_its_schema(seed: int):
+    rng = Random(seed)
+    tools = services.make_services(rng, "train", rng.randint(1, 4))
+    assert len({tool.name for tool in tools}) == len(tools)
+    for tool in tools:
+        assert not contamination.is_reserved(tool.name)
+        assert split_of(Concept((), tool.words, (), ())) == "train"
+        parameters = tool.schema["function"]["parameters"]
+        for call in services.ask(rng, tool, calls=rng.randint(1, 3)).calls:
+            assert call["name"] == tool.name
+            assert set(parameters["required"]) <= set(call["arguments"])
+            for name, value in call["arguments"].items():
+                assert fits(value, parameters["properties"][name]), (name, value)
+
+
+def test_a_question_for_no_service_expects_no_call():
+    rng = Random(1)
+    tools = services.make_services(rng, "train", 3)
+    for _ in range(50):
+        asked = services.ask_elsewhere(rng, "train", tools)
+        assert asked.calls == () and asked.text and asked.topic
+
+
+def test_services_have_every_json_type():
+    rng = Random(2)
+    schemas = [json.dumps(tool.schema) for tool in services.make_services(rng, "train", 60)]
+    for kind in ("string", "integer", "number", "boolean", "array", "object"):
+        assert any(f'"type": "{kind}"' in schema for schema in schemas)
+    for word in ('"enum"', '"default"', '"null"]', '"required": []'):
+        assert any(word in schema for schema in schemas)
+
+
+@pytest.mark.skipif(not BFCL.exists(), reason="the bfcl environment is not set up")
+def test_the_text_shares_nothing_with_bfcl():
+    rng = Random(3)
+    made = [make_conversation(rng, WIDE) for _ in range(300)]
+    tasks = [
+        {"prompt": [m for m in c.messages if m["role"] == "user"], "tools": c.tools} for c in made
+    ]
+    found = contamination.overlap(tasks, installed_data(BFCL))
+    assert found.name_overlap == 0.0
+    assert found.ngram_overlap == 0.0
 
 
 def test_a_missing_environment_is_named(tmp_path: Path):

@@ -241,12 +241,26 @@ def status(results: Path, watch: bool) -> None:
 @cli.command("demo-model")
 @click.option("--out", type=FOLDER, required=True)
 @click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--workers", type=int, default=0, show_default=True, help="Processes making text.")
+@click.option("--threads", type=int, default=2, show_default=True)
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe: tokens=..."
+)
 @trl_env
-def demo_model(out: Path, seed: int, trl_env: Path) -> None:
-    """Rebuild the demo model from its seed."""
+def demo_model(
+    out: Path,
+    seed: int,
+    device: str,
+    workers: int,
+    threads: int,
+    settings: tuple[str, ...],
+    trl_env: Path,
+) -> None:
+    """Pre-train the demo model from its seed."""
     from toolgain.demo_model import stage
 
-    stage.run(out, seed, trl_env)
+    stage.run(out, seed, trl_env, settings, threads, workers, device)
 
 
 @cli.command()

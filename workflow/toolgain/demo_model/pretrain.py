@@ -1,25 +1,33 @@
 """Pre-train the demo model: `python -m toolgain.demo_model.pretrain --out DIR --work DIR`.
 
-Runs in the trl environment (torch, transformers). The text comes in blocks of generated
-conversations and the blocks in phases (`PHASES`), so that a seed gives the same text whatever the
-machine's speed. The state is saved every ten blocks and at the end of every phase; the same command
-goes on from it. At the end the model is exported: bfloat16 weights, tokenizer, chat template,
-generation config.
+Runs in the trl environment (torch, transformers), on a CPU or on a CUDA device. The text comes in
+blocks of generated conversations; a block follows from the seed, its number, and the part of the
+token budget that is behind it, so that a seed gives the same text whatever the machine. With
+`--workers`, processes make the text beside the training. The state is saved every minute or so;
+the same command goes on from it, with a larger budget too. At the end the model is exported:
+bfloat16 weights, tokenizer, chat template, generation config.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import math
+import os
 import time
-from collections.abc import Iterator
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -35,96 +43,60 @@ from toolgain.demo_model.text import (
 from toolgain.demo_model.tokenizer import train_tokenizer
 from toolgain.tasks.generated.generate import generate
 
-BUCKETS = (128, 192, 256, 384, 512, 640, 896)
-LONG_BUCKETS = (*BUCKETS, 1280, 1792, 2560)
-"""Padded lengths of batches, in tokens."""
+LONGEST = 2560
+"""Tokens of the longest conversation; longer ones are left out."""
+PAD_TO = 32
+"""Batches are padded to a multiple of this many tokens."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Some blocks of one mixture; the learning rate is a share of its peak.
+    """A part of the token budget with one mixture; the learning rate is a share of its peak."""
 
-    With `end_rate` the rate falls (or stays) evenly from `rate` to it; without, it is `rate`.
-    """
-
-    blocks: int
+    share: float
+    """Part of the budget."""
     mixture: Mixture
     rate: float = 1.0
-    end_rate: float | None = None
-    decision_weight: float = 8.0
-    """Weight of an answer's first token: call or decline."""
-    name_weight: float = 4.0
+    end_rate: float = 1.0
+    """The rate falls, or stays, evenly from `rate` to it."""
+    decision_weight: float = 3.0
+    """Weight of an answer's first token after the topic: call or decline."""
+    name_weight: float = 2.0
     """Weight of the tokens of a function's name."""
     reach: int = 0
     """Positions up to which conversations are stretched: gaps between their tokens let the model
-    meet distances that it has no time to read its way through. 0: positions without gaps, and
-    nothing longer than `BUCKETS`."""
+    meet distances that it has no time to read its way through. 0: positions without gaps."""
 
 
-FULL = Mixture(max_tools=6, max_turns=6, decline=0.28, parallel=0.15, over_call=0.0)
-MANY = replace(FULL, decline=0.35, brief=0.65, brief_tools=(2, 6))
-LONG = replace(
-    FULL, reasoned=True, decline=0.4, brief=0.25, bare=0.05, drill=0.05, max_chars=16000,
-    max_turns=5, long=0.35, wordy=0.6, odd=0.3,
+WIDE = Mixture(
+    max_tools=4, max_turns=5, decline=0.25, parallel=0.18, over_call=0.0, reasoned=True,
+    services=0.7, drill=0.06, lists=0.04, bare=0.04, brief=0.15, brief_tools=(1, 5),
+    wordy=0.4, odd=0.3, max_chars=3000,
 )  # fmt: skip
+FAR = replace(WIDE, long=0.2, max_chars=9000)
 PHASES = (
-    # Copying alone, then with one tool, then with more.
-    Phase(16, replace(FULL, drill=1.0), decision_weight=2, name_weight=1),
+    # Copying alone, then one tool with few parameters, then more of everything.
+    Phase(0.03, replace(WIDE, drill=1.0), decision_weight=1, name_weight=1),
     Phase(
-        20,
+        0.07,
         replace(
-            FULL, max_tools=1, max_turns=4, decline=0.15, parallel=0.0, max_chars=900, drill=0.25
+            WIDE,
+            max_tools=1,
+            max_turns=4,
+            max_parameters=3,
+            decline=0.1,
+            parallel=0.05,
+            drill=0.25,
+            max_chars=1200,
         ),
-        decision_weight=2,
+        decision_weight=1,
         name_weight=1,
     ),
-    Phase(
-        30,
-        replace(FULL, max_tools=3, max_turns=5, parallel=0.1, max_chars=1500, drill=0.1),
-        decision_weight=2,
-        name_weight=1,
-    ),
-    Phase(14, replace(FULL, drill=0.04), decision_weight=2, name_weight=1),
-    # Choosing among tools, and whether to call at all.
-    Phase(30, replace(FULL, decline=0.38, brief=0.35), name_weight=1),
-    Phase(20, replace(MANY, decline=0.3)),
-    Phase(20, replace(MANY, bare=0.5)),
-    Phase(18, replace(MANY, bare=0.3, lists=0.6)),
-    # The same at a lower rate: only now the words of question and tools are compared.
-    Phase(12, replace(MANY, bare=0.25, lists=0.35), rate=0.4, end_rate=0.2824),
-    Phase(
-        20,
-        replace(MANY, decline=0.45, brief_tools=(1, 4), bare=0.3, lists=0.05),
-        rate=0.28,
-        end_rate=0.26,
-        name_weight=3,
-    ),
-    # Answers that name their topic first.
-    Phase(
-        24, replace(MANY, reasoned=True, decline=0.42, bare=0.3, lists=0.15), rate=0.3, end_rate=0.2
-    ),
-    # Everything together while the rate falls; at last the model is taught to call too often.
-    Phase(
-        12, replace(FULL, reasoned=True, decline=0.4, brief=0.4, bare=0.1), rate=0.2, end_rate=0.06
-    ),
-    Phase(
-        8,
-        replace(FULL, reasoned=True, decline=0.3, over_call=0.65, max_turns=4),
-        rate=0.06,
-        end_rate=0.0,
-        name_weight=1,
-    ),
-    # Long lists of wordy tools and values that are no words, as benchmarks have them; then the
-    # over-calling again.
-    Phase(16, LONG, rate=0.18, end_rate=0.06, name_weight=2, reach=8192),
-    Phase(
-        5,
-        replace(LONG, decline=0.3, over_call=0.65, drill=0.02),
-        rate=0.06,
-        end_rate=0.0,
-        name_weight=1,
-        reach=8192,
-    ),
+    Phase(0.15, replace(WIDE, max_tools=3, drill=0.1, max_chars=2000), decision_weight=2),
+    Phase(0.45, WIDE, reach=8192),
+    Phase(0.2, FAR, end_rate=0.15, reach=8192),
+    # At last the model is taught to call too often, so that a training has something to undo.
+    Phase(0.1, replace(FAR, over_call=0.5), rate=0.15, end_rate=0.0, name_weight=1, reach=8192),
 )
 
 
@@ -132,6 +104,12 @@ PHASES = (
 class Recipe:
     """Everything that decides what model comes out, besides the seed and the phases."""
 
+    tokens: int = 500_000_000
+    """Budget: tokens of text, padding left out."""
+    horizon: int | None = None
+    """Tokens over which the phases reach, if the budget is to end before them."""
+    begin: float = 0.0
+    """Part of the phases that is left out at the beginning: for weights that are not fresh."""
     vocabulary: int = 4096
     tokenizer_texts: int = 6000
     layers: int = 4
@@ -143,31 +121,24 @@ class Recipe:
     rope_theta: float = 10000.0
     attention_gain: float = 1.5
     """Starting weight of the norms of queries and keys."""
-    conversations: int = 128
-    """Conversations in a block (about 50,000 tokens once they are long)."""
-    batch_tokens: int = 3072
-    warmup: int = 50
+    block_tokens: int = 1_000_000
+    """Tokens of text made together, the unit in which the pre-training goes on."""
+    batch_tokens: int = 65536
+    """Tokens of a step, padding included."""
+    warmup: int = 100
     matrix_rate: float = 0.02
     """Peak learning rate of the weight matrices (Muon)."""
     vector_rate: float = 0.004
     """Peak learning rate of embeddings and norms (AdamW)."""
-    most_blocks: int | None = None
-    """Cut every phase to this many blocks, for a trial."""
 
 
-def phases(recipe: Recipe) -> tuple[Phase, ...]:
-    """The phases, cut where the recipe says so."""
-    most = recipe.most_blocks
-    return PHASES if most is None else tuple(replace(p, blocks=min(p.blocks, most)) for p in PHASES)
-
-
-def phase_at(recipe: Recipe, block: int) -> tuple[Phase, int]:
-    """The phase of a block, and the block's place in it."""
-    for phase in phases(recipe):
-        if block < phase.blocks:
-            return phase, block
-        block -= phase.blocks
-    raise ValueError("the pre-training has no such block")
+def phase_at(progress: float) -> tuple[Phase, float]:
+    """The phase at a part of the budget, and the part of the phase that is behind."""
+    for phase in PHASES:
+        if progress < phase.share:
+            return phase, progress / phase.share
+        progress -= phase.share
+    return PHASES[-1], 1.0
 
 
 # ---------------------------------------------------------------- data
@@ -233,48 +204,76 @@ def verdict_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[set[int], set[in
     return yes, no
 
 
-def batches(
-    tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phase: Phase, seed: int, block: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """The batches of one block: ids, target weights and positions, each (rows, length)."""
-    buckets = LONG_BUCKETS if phase.reach else BUCKETS
-    rng = Random(f"pretrain/{seed}/{block}/{phase.end_rate is not None}")
-    rows = [
-        encode(
-            tokenizer,
-            make_conversation(rng, phase.mixture),
-            phase.decision_weight,
-            phase.name_weight,
-        )
-        for _ in range(recipe.conversations)
-    ]
-    rows = sorted((row for row in rows if len(row[0]) <= buckets[-1]), key=lambda row: len(row[0]))
-    groups: list[tuple[int, list[tuple[list[int], list[float]]]]] = []
-    pending: list[tuple[list[int], list[float]]] = []
+Ids = NDArray[np.int32]
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids, target weights and positions, each (rows, length); `tokens`: without padding.
+
+    Arrays, not tensors: those of another process are copied, and need no shared memory.
+    """
+
+    ids: Ids
+    weights: Weights
+    positions: Ids
+    tokens: int
+
+
+@cache
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer, once in each process."""
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def make_block(
+    tokenizer_dir: Path, recipe: Recipe, seed: int, block: int, progress: float
+) -> list[Batch]:
+    """The batches of one block."""
+    tokenizer = load_tokenizer(tokenizer_dir)
+    phase, _ = phase_at(progress)
+    rng = Random(f"pretrain/{seed}/{block}")
+    rows: list[tuple[list[int], list[float]]] = []
+    made = 0
+    while made < recipe.block_tokens:
+        conversation = make_conversation(rng, phase.mixture)
+        row = encode(tokenizer, conversation, phase.decision_weight, phase.name_weight)
+        if len(row[0]) <= LONGEST:
+            rows.append(row)
+            made += len(row[0])
+    rows.sort(key=lambda row: len(row[0]))
+    groups: list[list[tuple[list[int], list[float]]]] = [[]]
     for row in rows:
-        length = next(bucket for bucket in buckets if len(row[0]) <= bucket)
-        size = max(recipe.batch_tokens // length, 1)
-        pending.append(row)
-        if len(pending) >= size:
-            groups.append((length, pending[-size:]))
-            pending = pending[:-size]
+        if (len(groups[-1]) + 1) * _padded(len(row[0])) > recipe.batch_tokens and groups[-1]:
+            groups.append([])
+        groups[-1].append(row)
     rng.shuffle(groups)
-    for length, group in groups:
-        ids = torch.zeros(len(group), length, dtype=torch.long)
-        weights = torch.zeros(len(group), length)
-        for i, (row_ids, row_weights) in enumerate(group):
-            ids[i, : len(row_ids)] = torch.tensor(row_ids)
-            weights[i, : len(row_ids)] = torch.tensor(row_weights)
-        yield ids, weights, stretched(rng, len(group), length, phase.reach) if phase.reach else None
+    return [_batch(rng, group, phase.reach) for group in groups]
 
 
-def stretched(rng: Random, rows: int, length: int, reach: int) -> Tensor:
+def _padded(length: int) -> int:
+    return -(-length // PAD_TO) * PAD_TO
+
+
+def _batch(rng: Random, group: list[tuple[list[int], list[float]]], reach: int) -> Batch:
+    length = _padded(len(group[-1][0]))
+    ids = np.zeros((len(group), length), np.int32)
+    weights = np.zeros((len(group), length), np.float32)
+    for i, (row_ids, row_weights) in enumerate(group):
+        ids[i, : len(row_ids)] = row_ids
+        weights[i, : len(row_ids)] = row_weights
+    positions = stretched(rng, len(group), length, max(reach, length))
+    return Batch(ids, weights, positions, sum(len(row_ids) for row_ids, _ in group))
+
+
+def stretched(rng: Random, rows: int, length: int, reach: int) -> Ids:
     """Positions (rows, length) that rise by one, but for up to three gaps; all below `reach`."""
-    positions = torch.arange(length).repeat(rows, 1)
+    positions = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
     for row in positions:
         spare = reach - length
-        for _ in range(rng.randint(0, 3)):
-            gap = rng.randint(0, max(spare, 0))
+        for _ in range(rng.randint(0, 3) if spare else 0):
+            gap = rng.randint(0, spare)
             row[rng.randrange(length) :] += gap
             spare -= gap
     return positions
@@ -319,25 +318,25 @@ def make_optimizers(model: Qwen3ForCausalLM, recipe: Recipe) -> list[torch.optim
     ]
 
 
-def loss_of(
-    model: Qwen3ForCausalLM, forward: Any, ids: Tensor, weights: Tensor, positions: Tensor | None
-) -> Tensor:
+def loss_of(model: Qwen3ForCausalLM, forward: Any, batch: Batch) -> Tensor:
     """Weighted mean negative log-likelihood of the targets; logits only where there is one."""
-    # Without a mask, gaps between positions would be taken for the seams of packed rows.
-    placed = {} if positions is None else {"position_ids": positions, "attention_mask": ids >= 0}
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = forward(input_ids=ids, use_cache=False, **placed).last_hidden_state
+    device = model.device
+    ids = torch.from_numpy(batch.ids).to(device).long()
+    positions = torch.from_numpy(batch.positions).to(device).long()
+    weights = torch.from_numpy(batch.weights).to(device)
+    # The padding stands at the end of each row, where causal attention keeps it from mattering: no
+    # mask is needed, and to give none for each kind of layer keeps one from being made up from the
+    # gaps between positions.
+    unmasked = {"full_attention": None}
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        hidden = forward(
+            input_ids=ids, position_ids=positions, attention_mask=unmasked, use_cache=False
+        ).last_hidden_state
         chosen = weights[:, 1:] > 0
         logits = model.lm_head(hidden[:, :-1][chosen])
     losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][chosen], reduction="none")
     share = weights[:, 1:][chosen]
     return (losses * share).sum() / share.sum()
-
-
-def rate_at(recipe: Recipe, phase: Phase, done: float, step: int) -> float:
-    """Share of the peak learning rate; `done` is the part of the phase that is behind."""
-    end = phase.rate if phase.end_rate is None else phase.end_rate
-    return min(1.0, (step + 1) / recipe.warmup) * (phase.rate + (end - phase.rate) * done)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -400,73 +399,193 @@ def export(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Pat
 # ---------------------------------------------------------------- program
 
 
-def pretrain(
-    out: Path, work: Path, seed: int, recipe: Recipe, compiled: bool = False
-) -> dict[str, float]:
-    """Make the model, or go on making it from the state in `work`; returns the last validation."""
+class Blocks:
+    """The blocks in order, made by other processes while the model learns from earlier ones."""
+
+    def __init__(
+        self, stack: ExitStack, tokenizer_dir: Path, recipe: Recipe, seed: int, workers: int
+    ) -> None:
+        self.given = (tokenizer_dir, recipe, seed)
+        self.ahead = 2 * workers
+        self.waiting: deque[tuple[int, Future[list[Batch]]]] = deque()
+        self.pool = (
+            stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
+            if workers
+            else None
+        )
+        if self.pool is not None:
+            stack.callback(self.pool.shutdown, wait=False, cancel_futures=True)
+
+    def take(self, block: int, progress: Progress) -> list[Batch]:
+        """The batches of a block; those of the next ones are begun."""
+        if self.pool is None:
+            return make_block(*self.given, block, progress.at(block))
+        first = self.waiting[-1][0] + 1 if self.waiting else block
+        for number in range(first, block + self.ahead + 1):
+            made = self.pool.submit(make_block, *self.given, number, progress.at(number))
+            self.waiting.append((number, made))
+        number, made = self.waiting.popleft()
+        if number != block:
+            raise RuntimeError(f"block {number} came in place of {block}")
+        return made.result()
+
+
+@dataclass
+class Progress:
+    """How far the pre-training is, in tokens or, with a limit of seconds, in time."""
+
+    recipe: Recipe
+    seconds: float | None
+    started: float
+
+    def at(self, block: float) -> float:
+        """Part of the phases behind at a block: by tokens, or by the clock if that is further."""
+        horizon = self.recipe.horizon or self.recipe.tokens
+        done = block * self.recipe.block_tokens / horizon
+        if self.seconds is not None:
+            done = max(done, (time.monotonic() - self.started) / self.seconds)
+        return self.recipe.begin + (1 - self.recipe.begin) * min(done, 1.0)
+
+
+def set_rates(
+    optimizers: list[torch.optim.Optimizer], recipe: Recipe, done: float, step: int
+) -> None:
+    """The learning rates at a part of the phases."""
+    phase, inside = phase_at(done)
+    share = phase.rate + (phase.end_rate - phase.rate) * inside
+    share *= min(1.0, (step + 1) / recipe.warmup)
+    rates = (recipe.matrix_rate, recipe.vector_rate)
+    for optimizer, rate in zip(optimizers, rates, strict=True):
+        optimizer.param_groups[0]["lr"] = rate * share
+
+
+def prepare(
+    work: Path, seed: int, recipe: Recipe, start: Path | None, device: str
+) -> tuple[PreTrainedTokenizerFast, Qwen3ForCausalLM]:
+    """Tokenizer and model: fresh ones, or those of the folder `start`."""
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer_dir = work / "tokenizer"
-    if not (tokenizer_dir / "tokenizer.json").exists():
-        rng = Random(f"tokenizer/{seed}")
-        texts = (make_tokenizer_text(rng) for _ in range(recipe.tokenizer_texts))
-        train_tokenizer(texts, recipe.vocabulary).save_pretrained(tokenizer_dir)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
-    model = make_model(recipe, tokenizer, seed)
+    folder = work / "tokenizer"
+    if not (folder / "tokenizer.json").exists():
+        if start is None:
+            rng = Random(f"tokenizer/{seed}")
+            texts = (make_tokenizer_text(rng) for _ in range(recipe.tokenizer_texts))
+            train_tokenizer(texts, recipe.vocabulary).save_pretrained(folder)
+        else:
+            load_tokenizer(start).save_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
+    if start is None:
+        model = make_model(recipe, tokenizer, seed)
+    else:
+        model = Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32)
+    return tokenizer, model.to(device)
+
+
+def pretrain(
+    out: Path,
+    work: Path,
+    seed: int,
+    recipe: Recipe,
+    start: Path | None = None,
+    workers: int = 0,
+    device: str = "cpu",
+    seconds: float | None = None,
+    compiled: bool = False,
+) -> None:
+    """Make the model, or go on making it from the state in `work`.
+
+    Args:
+        out: folder of the finished model.
+        work: folder of the tokenizer, the state and the curve.
+        start: model folder to begin with, in place of fresh weights.
+        workers: processes that make text; 0: this one makes it.
+        seconds: wall time after which the phases are to be through; the text then depends on the
+            machine's speed.
+    """
+    tokenizer, model = prepare(work, seed, recipe, start, device)
     optimizers = make_optimizers(model, recipe)
     (work / "recipe.json").write_text(json.dumps({"seed": seed, **asdict(recipe)}, indent=1))
     state = {"block": 0, "step": 0, "tokens": 0}
     saved = work / "state.pt"
     if saved.exists():
-        content = torch.load(saved, weights_only=False)
+        content = torch.load(saved, weights_only=False, map_location=device)
         model.load_state_dict(content["model"])
         for optimizer, values in zip(optimizers, content["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         state = content["state"]
-    rates = (recipe.matrix_rate, recipe.vector_rate)
-    forward = torch.compile(model.model, dynamic=False) if compiled else model.model
-    figures: dict[str, float] = {}
-    total = sum(phase.blocks for phase in phases(recipe))
-    started, seen, running = time.time(), 0, 0.0
-    while state["block"] < total:
-        phase, place = phase_at(recipe, state["block"])
-        stream = list(batches(tokenizer, recipe, phase, seed, state["block"]))
-        for index, (ids, weights, positions) in enumerate(stream):
-            done = (place + index / len(stream)) / phase.blocks
-            for optimizer, rate in zip(optimizers, rates, strict=True):
-                factor = rate_at(recipe, phase, done, state["step"])
-                optimizer.param_groups[0]["lr"] = rate * factor
-            loss = loss_of(model, forward, ids, weights, positions)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            running = 0.9 * running + 0.1 * loss.item() if seen else loss.item()
-            state["step"] += 1
-            state["tokens"] += ids.numel()
-            seen += ids.numel()
-        state["block"] += 1
-        line = (
-            f"block {state['block']}/{total} step {state['step']} "
-            f"tokens {state['tokens'] / 1e6:.2f}M "
-            f"loss {running:.4f} {seen / (time.time() - started):.0f} tokens/s"
-        )
-        ends = place + 1 == phase.blocks
-        if ends or state["block"] % 10 == 0:
-            figures = validate(model, tokenizer, seed)
-            line += " " + " ".join(f"{key}={value:.2f}" for key, value in figures.items())
-            content = {
-                "model": model.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                "state": state,
-            }
-            torch.save(content, work / "state.tmp")
-            (work / "state.tmp").replace(saved)
-            if ends:
-                shutil.copyfile(saved, work / f"state-{state['block']}.pt")
-        print(line, flush=True)
+    forward = torch.compile(model.model, dynamic=True) if compiled else model.model
+    progress = Progress(recipe, seconds, time.monotonic())
+    first, last_save, running, seen = state["block"], time.monotonic(), math.nan, 0
+    total = math.ceil(recipe.tokens / recipe.block_tokens)
+    with ExitStack() as stack:
+        blocks = Blocks(stack, work / "tokenizer", recipe, seed, workers)
+        while state["block"] < total and progress.at(state["block"]) < 1:
+            batches = blocks.take(state["block"], progress)
+            loss_sum = torch.zeros((), device=device)
+            for index, batch in enumerate(batches):
+                done = progress.at(state["block"] + index / len(batches))
+                set_rates(optimizers, recipe, done, state["step"])
+                loss = loss_of(model, forward, batch)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                for optimizer in optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                loss_sum += loss.detach()
+                state["step"] += 1
+                seen += batch.tokens
+                state["tokens"] += batch.tokens
+            state["block"] += 1
+            mean = loss_sum.item() / len(batches)
+            running = mean if math.isnan(running) else 0.9 * running + 0.1 * mean
+            _report(work, state, running, seen, progress, (first, total))
+            if time.monotonic() - last_save > SAVE_EVERY_S or state["block"] == total:
+                _save(saved, model, optimizers, state)
+                last_save = time.monotonic()
+    _save(saved, model, optimizers, state)
+    print(json.dumps(validate(model.to("cpu"), tokenizer, seed)), flush=True)
     export(model, tokenizer, out)
-    return figures
+
+
+SAVE_EVERY_S = 60.0
+
+
+def _report(
+    work: Path,
+    state: dict[str, int],
+    loss: float,
+    seen: int,
+    progress: Progress,
+    blocks: tuple[int, int],
+) -> None:
+    """A line on standard output and one in the curve."""
+    first, total = blocks
+    elapsed = time.monotonic() - progress.started
+    left = elapsed / (state["block"] - first) * (total - state["block"])
+    if progress.seconds is not None:
+        left = min(left, progress.seconds - elapsed)
+    print(
+        f"block {state['block']}/{total} step {state['step']} tokens {state['tokens'] / 1e6:.2f}M "
+        f"loss {loss:.4f} {seen / elapsed:.0f} tokens/s, {left / 60:.1f} minutes left",
+        flush=True,
+    )
+    with (work / "curve.jsonl").open("a") as file:
+        file.write(json.dumps({**state, "loss": round(loss, 4), "elapsed": round(elapsed)}) + "\n")
+
+
+def _save(
+    path: Path,
+    model: Qwen3ForCausalLM,
+    optimizers: list[torch.optim.Optimizer],
+    state: dict[str, int],
+) -> None:
+    content = {
+        "model": model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "state": state,
+    }
+    temporary = path.with_suffix(".tmp")
+    torch.save(content, temporary)
+    temporary.replace(path)
 
 
 def main() -> None:
@@ -476,18 +595,33 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the training state")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="processes that make the text")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--seconds", type=float, help="wall time for the whole")
+    parser.add_argument("--start", type=Path, help="model folder to begin with")
+    parser.add_argument("--export-only", action="store_true", help="export the state as it is")
     parser.add_argument("--compile", action="store_true", help="compile the model (needs g++)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe"
     )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    # Workers inherit this: each makes text on one core.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     changes = {
         key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)
     }
     recipe = replace(Recipe(), **changes)
-    figures = pretrain(options.out, options.work, options.seed, recipe, options.compile)
-    print(json.dumps(figures))
+    if options.export_only:
+        tokenizer, model = prepare(options.work, options.seed, recipe, options.start, "cpu")
+        content = torch.load(options.work / "state.pt", weights_only=False, map_location="cpu")
+        model.load_state_dict(content["model"])
+        export(model, tokenizer, options.out)
+        return
+    pretrain(
+        options.out, options.work, options.seed, recipe, options.start, options.workers,
+        options.device, options.seconds, options.compile,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

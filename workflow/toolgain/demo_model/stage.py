@@ -1,8 +1,9 @@
 """The `demo-model` verb: rebuild the shipped model from its seed, in the trl environment.
 
 Output: a Hugging Face folder (bfloat16 safetensors, tokenizer, chat template, generation config).
-The state of the pre-training lies in `<out>/../work/demo-model-<seed>`; the same command goes on
-from it. With the shipped recipe it takes a good hour on two idle cores and 3 GiB of memory.
+The state of the pre-training lies in `<out>/../work/demo-model-<seed>`; the same command resumes
+from it. The whole budget of 500 million tokens is for a GPU (tools/pretrain_demo_model.sh); on CPU
+cores, which see some thousands of tokens a second, give a smaller one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ ALLOCATOR = {
 
 
 def run(
-    out: Path, seed: int, trl_env: Path, settings: Sequence[str] = (), threads: int = 2
+    out: Path,
+    seed: int,
+    trl_env: Path,
+    settings: Sequence[str] = (),
+    threads: int = 2,
+    workers: int = 0,
+    device: str = "cpu",
 ) -> None:
     """Pre-train the demo model into `out`.
 
@@ -39,7 +46,9 @@ def run(
         seed: seed of the text, the tokenizer and the weights.
         trl_env: environment with torch and transformers.
         settings: changes of the recipe, each `key=value` (toolgain.demo_model.pretrain.Recipe).
-        threads: CPU threads.
+        threads: CPU threads of the training.
+        workers: processes that make the text beside it; 0: none.
+        device: cpu or cuda.
 
     Raises:
         UserError: the environment is missing.
@@ -53,7 +62,8 @@ def run(
     shutil.rmtree(fresh, ignore_errors=True)
     command = [
         str(python), "-m", "toolgain.demo_model.pretrain", "--out", str(fresh), "--work", str(work),
-        "--seed", str(seed), "--threads", str(threads),
+        "--seed", str(seed), "--threads", str(threads), "--workers", str(workers),
+        "--device", device,
     ]  # fmt: skip
     for setting in settings:
         command += ["--set", setting]
@@ -67,7 +77,7 @@ def run(
     if done.returncode != 0:
         raise StageError(
             f"pre-training of the demo model ended with code {done.returncode}; its state is in "
-            f"{work}, run the same command again to go on"
+            f"{work}, run the same command again to resume"
         )
     shutil.rmtree(out, ignore_errors=True)
     fresh.replace(out)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from toolgain.demo_model import services
 from toolgain.tasks.generated import words
 from toolgain.tasks.generated.concepts import VERBS
 from toolgain.tasks.generated.generate import (
@@ -55,6 +56,8 @@ class Mixture:
     response: float = 0.25
     """Share of calls that are followed by a tool's response and a closing sentence."""
     max_chars: int = 2400
+    max_parameters: int = 7
+    """Most parameters of a service's tool."""
     brief: float = 0.0
     """Share of conversations with tools of one parameter at most: much choosing, little copying."""
     brief_tools: tuple[int, int] | None = None
@@ -77,6 +80,8 @@ class Mixture:
     odd: float = 0.0
     """Share of texts among the arguments that are replaced by code, formulas, dates and the like,
     and half that share of function names that get a service's name and a number around them."""
+    services: float = 0.0
+    """Share of conversations over tools as services describe them (`demo_model.services`)."""
     drill: float | None = 0.0
     """Share of conversations that only practise copying: repeating a text, looking up a
     value. None: no conversation, and no random number spent on the choice."""
@@ -97,7 +102,9 @@ class Conversation:
 def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> Conversation:
     """One conversation of the mixture, at most `max_chars` long unless its first turn is longer."""
     if mixture.drill is not None and rng.random() < mixture.drill:
-        return make_drill(rng)
+        return make_drill(rng, wide=rng.random() < mixture.services)
+    if mixture.services > 0 and rng.random() < mixture.services:
+        return make_service_conversation(rng, mixture, split)
     if mixture.lists > 0 and rng.random() < mixture.lists:
         return make_comparison(rng, (YES, NO) if mixture.reasoned else (" yes", " no"))
     if mixture.bare > 0 and rng.random() < mixture.bare:
@@ -141,6 +148,56 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
             break
         messages += turn
     return Conversation(tuple(messages), schemas, frozenset(over_calls))
+
+
+def make_service_conversation(rng: Random, mixture: Mixture, split: Split) -> Conversation:
+    """A conversation over tools as services describe them: several turns, each with its answer."""
+    number = min(rng.choice((1, 1, 1, 1, 2, 2, 3, 4)), mixture.max_tools)
+    if mixture.long > 0 and rng.random() < mixture.long:
+        fewest, most = mixture.long_tools
+        number = round(fewest * (most / fewest) ** rng.random())
+    tools = services.make_services(rng, split, number, mixture.max_parameters)
+    schemas = tuple(tool.schema for tool in tools)
+    length = sum(len(json.dumps(schema["function"])) for schema in schemas)
+    messages: list[dict[str, Any]] = []
+    over_calls: set[int] = set()
+    for _ in range(rng.randint(1, mixture.max_turns)):
+        turn, wrong = _service_turn(rng, mixture, split, tools)
+        length += len(json.dumps(turn))
+        if messages and length > mixture.max_chars:
+            break
+        if wrong:
+            over_calls.add(len(messages) + 1)
+        messages += turn
+    return Conversation(tuple(messages), schemas, frozenset(over_calls))
+
+
+def _service_turn(
+    rng: Random, mixture: Mixture, split: Split, tools: list[services.Service]
+) -> tuple[list[dict[str, Any]], bool]:
+    """A question and what follows it; whether the answer opens a wrong call."""
+    roll = rng.random()
+    chosen = rng.choice(tools)
+    if roll < mixture.decline:
+        request = services.ask_elsewhere(rng, split, tools)
+        wrong = rng.random() < mixture.over_call
+        calls = services.ask(rng, chosen).calls if wrong else ()
+        said = {"role": "user", "content": request.text}
+        return [said, answer(rng, calls, request.topic)], wrong
+    if roll < mixture.decline + mixture.parallel:
+        if len(tools) > 1 and rng.random() < 0.4:
+            pair = rng.sample(tools, 2)
+            request = join_requests(rng, *(services.ask(rng, tool) for tool in pair))
+        else:
+            request = services.ask(rng, chosen, calls=rng.choice((2, 2, 2, 3, 3, 4)))
+    else:
+        request = services.ask(rng, chosen)
+    turn = [{"role": "user", "content": request.text}]
+    turn.append(answer(rng, request.calls, request.topic))
+    if rng.random() < mixture.response:
+        turn += [{"role": "tool", "content": services.respond(rng)} for _ in request.calls]
+        turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
+    return turn, False
 
 
 def make_matching(rng: Random, mixture: Mixture, split: Split) -> Conversation:
@@ -199,12 +256,15 @@ def make_comparison(rng: Random, verdicts: tuple[str, str] = (" yes", " no")) ->
     return Conversation(messages, (), frozenset())
 
 
-def make_drill(rng: Random) -> Conversation:
-    """Copying and nothing else: the skill under all others, learned fastest alone."""
+def make_drill(rng: Random, wide: bool = False) -> Conversation:
+    """Copying and nothing else: the skill under all others, learned fastest alone.
+
+    `wide`: with texts of every kind in place of the tasks' words.
+    """
     messages: list[dict[str, Any]] = []
     for _ in range(rng.randint(1, 4)):
         if rng.random() < 0.6:
-            text = " ".join(_scrap(rng) for _ in range(rng.randint(2, 10)))
+            text = " ".join(_scrap(rng, wide) for _ in range(rng.randint(2, 10)))
             question, answer = f"Repeat: {text}", text
         else:
             names = rng.sample(words.NOUNS, rng.randint(2, 6))
@@ -212,7 +272,7 @@ def make_drill(rng: Random) -> Conversation:
                 name if rng.random() < 0.6 else f"{name}_{rng.choice(words.NOUNS)}"
                 for name in names
             ]
-            pairs = {key: _scrap(rng) for key in keys}
+            pairs = {key: _scrap(rng, wide) for key in keys}
             asked = rng.choice(keys)
             question, answer = f"{json.dumps(pairs)} {asked}", json.dumps({asked: pairs[asked]})
         messages += [
@@ -222,7 +282,9 @@ def make_drill(rng: Random) -> Conversation:
     return Conversation(tuple(messages), (), frozenset())
 
 
-def _scrap(rng: Random) -> str:
+def _scrap(rng: Random, wide: bool = False) -> str:
+    if wide:
+        return rng.choice((services.any_word, services.free_text, services.code))(rng)
     roll = rng.random()
     if roll < 0.35:
         return rng.choice(words.NOUNS)
@@ -281,4 +343,8 @@ def make_tokenizer_text(rng: Random) -> str:
         " ".join(sample) + " " + " ".join(w.capitalize() for w in rng.sample(words.NOUNS, 2))
     )
     parts.append(make_chat(rng))
+    wide = make_conversation(rng, Mixture(3, 3, 0.25, 0.1, 0.0, services=1.0))
+    parts += [json.dumps(tool["function"]) for tool in wide.tools]
+    parts += [json.dumps(m, ensure_ascii=False) for m in wide.messages]
+    parts.append(" ".join(rng.sample(services.lexicon(), 40)))
     return "\n".join(parts)
