@@ -1,6 +1,7 @@
 """Reading what Slurm prints: jobs, allocations, usage; and what a command line is made of."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -257,8 +258,65 @@ def test_status_tells_a_silent_stage_from_a_running_one(tmp_path: Path) -> None:
     write(results / "config/training/grpo.json", {})
     stale = {"state": "running", "updated": "2026-01-01T00:00:00+00:00", "host": "elsewhere"}
     write(results / "progress/train-grpo.json", stale)
+    os.utime(results / "config/training/grpo.json", (0, 0))
     rows = {row.stage: row for row in status.stages(results, [], now=1_767_225_600.0 + 600)}
     assert rows["train grpo"].state == "silent for 10 min 00 s"
+
+
+def test_status_shows_the_cause_of_a_failure_in_its_row(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write(results / "config/training/grpo.json", {"smoke_steps": 3})
+    log = tmp_path / "logs/train/grpo.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("12:00 step 1\ntoolgain: the disk is full; free some.\n")
+    queue = [job("4", "FAILED", "rule_train_run_wildcards_grpo")]
+    for known in (queue, []):
+        rows = {row.stage: row for row in status.stages(results, known, now=0.0)}
+        assert rows["train grpo"].state == "failed"
+        assert rows["train grpo"].message == "the disk is full; free some."
+        assert rows["train grpo"].log == str(log)
+        assert rows["smoke grpo"].state == "to do", "a planned smoke training has a row"
+    queue = [job("4", "OUT_OF_MEMORY", "rule_train_run_wildcards_grpo")]
+    rows = {row.stage: row for row in status.stages(results, queue, now=0.0)}
+    assert "more memory" in rows["train grpo"].message
+
+
+def test_status_shows_the_plan_of_a_training_that_was_changed(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    done = {"step": 40, "total": 40, "state": "finished", "updated": "2026-01-01T00:00:00+00:00"}
+    write(results / "progress/train-grpo.json", {**done, "reward": 0.9})
+    write(results / "runs/grpo/manifest.json", {})
+    write(results / "config/training/grpo.json", {"backend": "trl", "trl": {"steps": 60}})
+    queue = [job("4", "PENDING", "rule_train_run_wildcards_grpo")]
+    row = {row.stage: row for row in status.stages(results, queue, now=0.0)}["train grpo"]
+    assert (row.progress, row.reward) == ("0 of 60 steps", "")
+
+
+def test_no_row_of_the_status_vanishes_while_a_plan_is_written_again(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write(results / "runs/grpo/manifest.json", {})
+    (results / "tasks/second").mkdir(parents=True)
+    titles = {row.stage for row in status.stages(results, [], now=0.0)}
+    assert {"train grpo", "train second", "export grpo", "evaluate second"} <= titles
+
+
+def test_the_status_fits_80_columns(tmp_path: Path) -> None:
+    rows = [
+        status.Row(
+            "evaluate baseline", "waiting", "8123456 ... 8123499 (9 jobs)",
+            message="ReqNodeNotAvail, UnavailableNodes:node[0001-0200]",
+        ),
+        status.Row(
+            "train grpo", "running", "8123457", "node[0101-0116]", "1200 of 4000 steps", "0.500",
+            "0.250", "1-23:59:10", "logs/slurm/rule_train_run/grpo/8123457.log",
+        ),
+        status.Row("export grpo", "failed", message="a long cause " * 20, log="logs/export/x.log"),
+    ]  # fmt: skip
+    lines = list(status.table(rows, 80))
+    assert max(len(line) for line in lines) <= 80, lines
+    text = "\n".join(lines)
+    for word in ("8123456 ... 8123499", "node[0101-0116]", "logs/export/x.log", "1-23:59:10"):
+        assert word in text
 
 
 def test_status_of_a_folder_without_results_is_one_line(tmp_path: Path) -> None:

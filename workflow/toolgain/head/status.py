@@ -7,6 +7,7 @@ long stages keep, and squeue.
 import json
 import os
 import shutil
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from typing import Any
 import click
 
 from toolgain.common.errors import UserError
+from toolgain.common.failures import said_in
 from toolgain.common.progress import clock
 from toolgain.slurm.accounting import jobs_of
+from toolgain.slurm.endings import MEANINGS, Ending
 from toolgain.slurm.queue import Job, NoAnswerError, jobs
 
 REFRESH_SECONDS = 5
@@ -40,7 +43,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Row:
-    """One stage's line."""
+    """One stage's line, and the lines below it."""
 
     stage: str
     state: str
@@ -51,9 +54,17 @@ class Row:
     accuracy: str = ""
     left: str = ""
     log: str = ""
+    """The log to open, from the working folder."""
+    message: str = ""
+    """Why it failed, in the stage's own words."""
 
 
-HEADER = Row("stage", "state", "job", "where", "progress", "reward", "accuracy", "time left", "log")
+HEADER = Row("stage", "state", "job", "where", "progress", "reward", "accuracy", "left")
+COLUMNS = ("stage", "state", "job", "place", "progress", "reward", "accuracy", "left")
+SHORT = 12
+"""Characters of a reason to wait that stand in the row itself."""
+BELOW = {"place": "on ", "job": "job "}
+"""Columns that move below their row, in this order, where the screen is too narrow for all."""
 
 
 def run(results: Path, watch: bool) -> None:
@@ -68,7 +79,7 @@ def run(results: Path, watch: bool) -> None:
             "--results."
         )
     while True:
-        text = "\n".join(report(results))
+        text = "\n".join(report(results, shutil.get_terminal_size((80, 24)).columns))
         if not watch:
             click.echo(text)
             return
@@ -77,23 +88,42 @@ def run(results: Path, watch: bool) -> None:
         time.sleep(REFRESH_SECONDS)
 
 
-def report(results: Path) -> Iterator[str]:
-    """The lines of the status."""
+def report(results: Path, columns: int) -> Iterator[str]:
+    """The lines of the status, for a screen of so many columns."""
     queue, note = _queue(results)
-    rows = [HEADER, *stages(results, queue, time.time())]
-    columns = [
-        name
-        for name in Row.__dataclass_fields__
-        if name in ("stage", "state") or any(getattr(row, name) for row in rows[1:])
-    ]
-    widths = [max(len(getattr(row, name)) for row in rows) for name in columns]
-    for row in rows:
-        cells = (
-            getattr(row, name).ljust(width) for name, width in zip(columns, widths, strict=True)
-        )
-        yield "  ".join(cells).rstrip()
+    yield from table(list(stages(results, queue, time.time())), columns)
     if note:
-        yield note
+        yield from textwrap.wrap(note, columns)
+
+
+def table(rows: list[Row], columns: int) -> Iterator[str]:
+    """Rows as lines that fit into `columns` characters."""
+    shown = [name for name in COLUMNS if any(getattr(row, name) for row in rows)]
+    moved: list[str] = []
+    widths = _widths(rows, shown)
+    for name in BELOW:
+        if sum(widths.values()) + 2 * (len(widths) - 1) > columns and name in shown:
+            shown.remove(name)
+            moved.append(name)
+            widths = _widths(rows, shown)
+    for row in (HEADER, *rows):
+        yield "  ".join(getattr(row, name).ljust(widths[name]) for name in shown).rstrip()
+        if row is HEADER:
+            continue
+        facts = [BELOW[name] + getattr(row, name) for name in moved if getattr(row, name)]
+        for text in (", ".join(facts), row.message, row.log):
+            yield from textwrap.wrap(
+                text,
+                columns,
+                initial_indent="    ",
+                subsequent_indent="    ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+
+
+def _widths(rows: list[Row], names: list[str]) -> dict[str, int]:
+    return {name: max(len(getattr(row, name)) for row in (HEADER, *rows)) for name in names}
 
 
 def stages(results: Path, queue: list[Job], now: float) -> Iterator[Row]:
@@ -105,50 +135,115 @@ def stages(results: Path, queue: list[Job], now: float) -> Iterator[Row]:
         now: seconds since the epoch.
     """
     by_comment = {job.comment: job for job in sorted(queue, key=lambda job: int(job.job_id))}
-    runs = sorted(path.stem for path in (results / "config" / "training").glob("*.json"))
+    runs = _runs(results)
     for subject in ("baseline", *runs):
         for stage, rule, output in STAGES if subject != "baseline" else ():
-            if stage == "smoke" and not (
-                (results / output.format(subject)).exists()
-                or f"rule_{rule}_wildcards_{subject}" in by_comment
-            ):
-                continue
             done = results / output.format(subject)
             job = by_comment.get(f"rule_{rule}_wildcards_{subject}")
-            yield _row(results, stage, subject, done, job, now)
+            plan = results / "config" / "training" / f"{subject}.json"
+            if stage == "smoke" and not (done.exists() or job or _read(plan).get("smoke_steps")):
+                continue
+            yield _row(results, Stage(stage, subject, done, plan), job, now)
         done = results / "evaluations" / subject / "summary.json"
         job = by_comment.get(f"rule_evaluate_model_wildcards_{subject}")
-        yield _row(results, "evaluate", subject, done, job, now)
-    for stage, name in (("compare", "comparison.json"), ("report", "report.html")):
-        yield _row(results, stage, "", results / name, None, now)
+        plan = results / "config" / "evaluation.json"
+        yield _row(results, Stage("evaluate", subject, done, plan), job, now)
+    for name, output in (("compare", "comparison.json"), ("report", "report.html")):
+        plan = results / "config" / "comparison.json"
+        yield _row(results, Stage(name, "", results / output, plan), None, now)
 
 
-def _row(results: Path, stage: str, name: str, done: Path, job: Job | None, now: float) -> Row:
-    progress = _read(results / "progress" / f"{stage}-{name}.json")
-    title = f"{stage} {name}".strip()
-    active = job is not None and job.standing in ("waiting", "running")
-    if done.exists() and not active:
-        return Row(title, "done", _jobs(stage, done), **_numbers(progress))
-    if job is not None and job.standing == "waiting":
-        reason = f" ({job.reason})" if job.reason not in ("", "None") else ""
-        return Row(title, f"waiting{reason}", job=job.job_id, **_numbers(progress))
-    if job is not None and job.standing == "running":
-        log = _log(results, job)
-        shown = {**_numbers(progress), "log": str(progress.get("log") or log)}
+@dataclass(frozen=True)
+class Stage:
+    """A stage of one run or subject."""
+
+    kind: str
+    name: str
+    done: Path
+    """The output that is there once it is done."""
+    plan: Path
+    """Its part of the configuration, written before it starts."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.name}".strip()
+
+
+def _runs(results: Path) -> list[str]:
+    """The runs that are planned or have left something; Snakemake takes their plans away for a
+    moment when it writes them again."""
+    planned = {path.stem for path in (results / "config" / "training").glob("*.json")}
+    begun = {path.name for kind in ("runs", "tasks") for path in (results / kind).glob("*/")}
+    return sorted(planned | begun)
+
+
+def _row(results: Path, stage: Stage, job: Job | None, now: float) -> Row:
+    progress = _progress(results, stage)
+    title = stage.title
+    standing = job.standing if job is not None else None
+    if stage.done.exists() and standing not in ("waiting", "running"):
+        return Row(title, "done", _jobs(stage.kind, stage.done), **_numbers(progress))
+    if job is not None and standing == "waiting":
+        reason = job.reason if job.reason != "None" else ""
+        short = 0 < len(reason) <= SHORT
+        return Row(
+            title,
+            f"waiting ({reason})" if short else "waiting",
+            job.job_id,
+            message="" if short else reason,
+            **_numbers(progress),
+        )
+    if job is not None and standing == "running":
+        own = str(progress.get("log") or "") or _slurm_log(results, job)
+        shown = {**_numbers(progress), "log": _from_here(own)}
         return Row(title, "running", job.job_id, job.nodes, left=job.time_left, **shown)
-    if progress.get("state") == "running":
+    log = _log(results, stage)
+    message = said_in(log) or ""
+    if progress.get("state") == "running" and not message and standing != "ended_badly":
         silent = now - _seconds(progress.get("updated"), now)
         place = str(progress.get("host") or "")
-        shown = {**_numbers(progress), "log": str(progress.get("log") or "")}
+        shown = {**_numbers(progress), "log": _from_here(str(progress.get("log") or ""))}
         if silent > SILENT_SECONDS or _gone(progress):
             return Row(title, f"silent for {clock(silent)}", place=place, **shown)
         return Row(title, "running", place=place, **shown)
-    if job is not None and job.standing == "ended_badly":
-        return Row(title, job.state.lower(), job.job_id, log=_log(results, job))
-    if progress.get("state") == "failed":
-        message = str(progress.get("message") or "")
-        return Row(title, "failed", progress=message, log=str(progress.get("log") or ""))
-    return Row(title, "to do")
+    if job is not None and standing == "ended_badly":
+        ending = Ending(job.job_id, job.state, Path(_slurm_log(results, job)), None)
+        message = MEANINGS.get(ending.word) or message
+        shown_log = str(log) if log.exists() else str(ending.log)
+        return Row(title, job.state.lower(), job.job_id, message=message, log=_from_here(shown_log))
+    if message or progress.get("state") == "failed":
+        message = message or str(progress.get("message") or "")
+        shown_log = str(log) if log.exists() else str(progress.get("log") or "")
+        return Row(title, "failed", message=message, log=_from_here(shown_log))
+    return Row(title, "to do", **_numbers(progress))
+
+
+def _progress(results: Path, stage: Stage) -> dict[str, Any]:
+    """The stage's progress file; that of another plan is no progress of this one."""
+    progress = _read(results / "progress" / f"{stage.kind}-{stage.name}.json")
+    plan = _read(stage.plan)
+    try:
+        planned = stage.plan.stat().st_mtime
+    except OSError:
+        return progress
+    # Stamps have whole seconds.
+    if _seconds(progress.get("updated"), planned) + 1 > planned:
+        return progress
+    total = plan.get(plan.get("backend", ""), {}).get("steps") if stage.kind == "train" else None
+    return {"step": 0, "total": total, "unit": "steps"} if total else {}
+
+
+def _log(results: Path, stage: Stage) -> Path:
+    """The stage's log, which each attempt begins anew."""
+    logs = results.parent / "logs" / stage.kind
+    return logs / f"{stage.name}.log" if stage.name else logs.with_suffix(".log")
+
+
+def _from_here(path: str) -> str:
+    """A path from the working folder where it lies below it."""
+    here = Path.cwd()
+    full = Path(path)
+    return str(full.relative_to(here)) if path and full.is_relative_to(here) else path
 
 
 def _jobs(stage: str, done: Path) -> str:
@@ -191,7 +286,7 @@ def _queue(results: Path) -> tuple[list[Job], str | None]:
     return [job for job in mine if job.work_dir == folder and job.comment.startswith("rule_")], None
 
 
-def _log(results: Path, job: Job) -> str:
+def _slurm_log(results: Path, job: Job) -> str:
     rule, _, wildcards = job.comment.partition("_wildcards_")
     path = results.parent / "logs" / "slurm" / rule / wildcards / f"{job.job_id}.log"
     return str(path) if path.exists() else ""
