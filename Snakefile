@@ -27,11 +27,17 @@ from pathlib import Path
 from toolgain.config.freeze import frozen, write_cluster
 from toolgain.head import hangup
 from toolgain.head.last_words import print_at_exit
-from toolgain.head.preflight import check_dry_run, check_or_exit, config_or_exit
+from toolgain.head.preflight import (
+    check_dry_run,
+    check_or_exit,
+    config_or_exit,
+    readable_or_exit,
+)
 from toolgain.slurm import resources
 from toolgain.head.targets import passing_force_on
 
 if not config:
+    readable_or_exit("config/config.yaml")
 
     configfile: "config/config.yaml"
 

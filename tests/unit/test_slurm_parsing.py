@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,9 +201,27 @@ def test_a_stage_asks_for_what_its_section_says() -> None:
     assert resources.smoke(config)["nodes"] == 1
 
 
-@pytest.mark.parametrize(("text", "expected"), [("30m", 30), ("4h", 240), ("2d", 2880)])
-def test_durations_in_minutes(text: str, expected: int) -> None:
-    assert resources.minutes(text) == expected
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        *(("90m", 90), ("4h", 240), ("2d", 2880), ("4:00:00", 240), ("04:30:00", 270)),
+        *(("1-12:00:00", 2160), (yaml.safe_load("4:00:00"), 240), ("100:00:00", 6000)),
+    ],
+)
+def test_a_duration_may_be_written_in_every_usual_way(given: Any, expected: int) -> None:
+    cluster = {"train_time": given, "smoke_time": given}
+    config = parse_config({"model": {"path": "m"}, "cluster": cluster})
+    assert resources.train(config)["runtime"] == expected
+    assert resources.smoke(config)["runtime"] == expected
+
+
+@pytest.mark.parametrize("given", ["4 hours", "240", 240, "0m", "0:00:00", "4:00:30", "", None])
+def test_another_duration_is_refused_with_the_ways_to_say_it(given: Any) -> None:
+    with pytest.raises(UserError, match=r"`cluster\.train_time`: ") as refused:
+        parse_config({"model": {"path": "m"}, "cluster": {"train_time": given}})
+    assert "say 90m, 4h, 2d" in str(refused.value) or "one minute is the least" in str(
+        refused.value
+    )
 
 
 def job(job_id: str, state: str, comment: str, reason: str = "None", nodes: str = "") -> Job:

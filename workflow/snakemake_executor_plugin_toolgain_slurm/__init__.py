@@ -35,9 +35,13 @@ from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
 
 from toolgain.common.errors import ExitCode
 from toolgain.common.failures import recorded
+from toolgain.head import command_line
 from toolgain.slurm.endings import Ending
 from toolgain.slurm.preflight import NO_SLURM
 from toolgain.slurm.queue import Job, NoAnswerError, ask, jobs, standing, state_of
+
+# Here, since Snakemake imports its plugins before it reads anything else.
+command_line.check_or_exit()
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 

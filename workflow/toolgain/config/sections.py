@@ -11,11 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from toolgain.common.errors import UserError
 from toolgain.common.files import canonical_json
+from toolgain.config import yaml_file
 
 # The harness reads meaning into the served name: "o1" drops the temperature, "fc" changes the
 # prompting, and a digit, space, `:`, `+` or `,` breaks the multi-turn scoring without a word.
@@ -490,8 +498,40 @@ class NemoRlSite(Section):
     )
 
 
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*(m|h|d)$")]
-"""A length of time, such as `30m`, `4h` or `2d`."""
+DURATION = re.compile(
+    r"(?P<count>[1-9]\d*)(?P<unit>m|h|d)|(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):00"
+)
+SHAPE = "^([1-9][0-9]*(m|h|d)|([0-9]+-)?[0-9]+:[0-5][0-9]:00)$"
+UNITS = {"m": 1, "h": 60, "d": 1440}
+
+
+def minutes(duration: str) -> int:
+    """A duration such as `90m`, `4h`, `2d`, `4:00:00` or `1-12:00:00` in minutes."""
+    match = DURATION.fullmatch(duration)
+    if match is None:
+        raise ValueError("is no duration; say 90m, 4h, 2d, or as Slurm does 4:00:00 or 1-12:00:00")
+    if match["unit"]:
+        return int(match["count"]) * UNITS[match["unit"]]
+    hours = int(match["days"] or 0) * 24 + int(match["hours"])
+    return hours * 60 + int(match["minutes"])
+
+
+def _duration(value: Any) -> Any:
+    # YAML itself makes seconds of an unquoted 4:00:00.
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 3600 and not value % 60:
+        return f"{value // 60}m"
+    text = str(value)
+    try:
+        minutes_given = minutes(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} {error}") from None
+    if minutes_given < 1:
+        raise ValueError(f"{text!r} is no time at all; one minute is the least")
+    return text
+
+
+Duration = Annotated[str, BeforeValidator(_duration), Field(json_schema_extra={"pattern": SHAPE})]
+"""A length of time, such as `90m`, `4h`, `2d` or `4:00:00`."""
 
 
 class ClusterSection(Section):
@@ -688,14 +728,7 @@ def parse_section(model: type[SectionType], values: Any, where: str) -> SectionT
 
 def load(path: Path) -> Config:
     """Read and check a YAML configuration file."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"config: {path} does not exist.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"config: {path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"config: {path} holds no keys.")
+    values = yaml_file.read(path)
     return parse_config(values, str(path))
 
 

@@ -206,7 +206,7 @@ def slurm_lines(config: Config, requests: list[preflight.Request], nemo_rl: bool
 
 def shortest(config: Config) -> int:
     """Minutes below which a job's time limit is refused."""
-    return resources.minutes(config.cluster.shortest_time)
+    return configuration.minutes(config.cluster.shortest_time)
 
 
 def _nemo_rl_slurm_lines(requests: list[preflight.Request]) -> Iterator[Line]:
@@ -375,7 +375,7 @@ def _arithmetic(
     asked = plan.overrides(section["nemo_rl"], section["seed"], ref, base, place, rows)
     numbers = plan.numbers(ov.apply(base, asked), rows)
     site = config.cluster.nemo_rl.model_dump()
-    _, time_limit = lint.must_save_by(resources.minutes(config.cluster.train_time) * 60, site)
+    _, time_limit = lint.must_save_by(configuration.minutes(config.cluster.train_time) * 60, site)
     return numbers, [*lint.findings(numbers, ref), lint.log_folder(work), time_limit]
 
 

@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.common.errors import ExitCode, UserError
+from toolgain.config import yaml_file
 from toolgain.config.sections import Config, parse_config
 from toolgain.head import retrain_guard
 from toolgain.slurm import preflight as slurm
+
+
+def readable_or_exit(path: str) -> None:
+    """End Snakemake with a clear line where a configuration file is missing or is not YAML."""
+    try:
+        yaml_file.read(Path(path))
+    except UserError as error:
+        print(f"toolgain: {error}", file=sys.stderr)
+        sys.exit(ExitCode.BAD_INPUT)
 
 
 def config_or_exit(values: dict[str, Any]) -> Config:

@@ -1,19 +1,8 @@
 """What each stage asks Slurm for, from the `cluster` section. Elsewhere these ask for nothing."""
 
-import re
 from typing import Any
 
-from toolgain.config.sections import ClusterSection, Config
-
-MINUTES = {"m": 1, "h": 60, "d": 1440}
-
-
-def minutes(duration: str) -> int:
-    """A duration such as `30m`, `4h` or `2d` in minutes."""
-    match = re.fullmatch(r"(\d+)([mhd])", duration)
-    if match is None:
-        raise ValueError(f"{duration!r} is not a duration such as 30m, 4h or 2d")
-    return int(match[1]) * MINUTES[match[2]]
+from toolgain.config.sections import ClusterSection, Config, minutes
 
 
 def train(config: Config) -> dict[str, Any]:

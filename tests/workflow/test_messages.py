@@ -1,0 +1,84 @@
+"""What a person is told who calls Snakemake in a way that cannot work; on real Snakemake."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+FILES = {
+    "good.yaml": (ROOT / "config/demo.yaml").read_text(),
+    "more.yaml": "report: {title: x}\n",
+    "tab.yaml": "model:\n\tpath: x\n",
+    "broken.yaml": "model: {path: x\nruns: {}\n",
+    "text.yaml": "only words\n",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("messages")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def snakemake(
+    folder: Path, *words: str, **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    """A dry run in `folder`, with environment variables set or, by None, taken away."""
+    variables = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "all", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={key: value for key, value in variables.items() if value is not None},
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--configfile", "no.yaml"], "config: no.yaml does not exist"),
+        ([], "config: config/config.yaml does not exist"),
+        (["--configfile", "tab.yaml"], "config: tab.yaml, line 2: a tab where YAML takes spaces"),
+        (["--configfile", "broken.yaml"], "config: broken.yaml is not YAML, line 2, column 5: "),
+        (["--configfile", "text.yaml"], "config: text.yaml holds no keys"),
+        (["--configfile", "good.yaml", "train"], "targets such as `all` go in front"),
+        (
+            ["--configfile", "good.yaml", "--configfile=more.yaml"],
+            "give all files to one: --configfile good.yaml more.yaml",
+        ),
+        (
+            ["--configfile", "good.yaml", "--config", "training.trl.steps=3"],
+            "write it as --config 'training={trl: {steps: 3}}'",
+        ),
+    ],
+)
+def test_a_start_that_cannot_work_ends_with_one_line(
+    folder: Path, words: list[str], line: str
+) -> None:
+    done = snakemake(folder, *words)
+    assert done.returncode == 2, done.stderr
+    (said,) = done.stderr.strip().splitlines()
+    assert said.startswith("toolgain: ") and line in said
+
+
+def test_what_the_messages_advise_works(folder: Path) -> None:
+    files = ["--configfile", "good.yaml", "more.yaml"]
+    done = snakemake(folder, *files, "--config", "training={trl: {steps: 30}}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("home", [None, "/proc/no-home"], ids=["missing", "not-writable"])
+def test_a_home_that_takes_no_cache_is_no_obstacle(folder: Path, home: str | None) -> None:
+    words = ["--configfile", "good.yaml"]
+    done = snakemake(folder, *words, HOME=home, XDG_CACHE_HOME=None)
+    assert done.returncode == 0, done.stderr
+    if home is not None:
+        assert (folder / ".snakemake/cache").is_dir()

@@ -1,0 +1,45 @@
+"""A configuration file as its keys and values, or one line that names the file and the place."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolgain.common.errors import UserError
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The keys of a YAML (or JSON) file.
+
+    Raises:
+        UserError: the file is missing, is not YAML (with the line), or holds no keys.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"config: {path} does not exist (from {Path.cwd()}); start in the repository's root, "
+            "or name your file with --configfile."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config: {path} cannot be read: {error}.") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"config: {path}{_place(error, text)}.") from error
+    if not isinstance(values, dict) or not values:
+        raise UserError(f"config: {path} holds no keys, such as `model:`; see config/README.md.")
+    return values
+
+
+def _place(error: yaml.YAMLError, text: str) -> str:
+    """Where in the text, and what is wrong there."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f" is not YAML: {' '.join(str(error).split())}"
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    if "\t" in line[: mark.column + 1]:
+        return f", line {mark.line + 1}: a tab where YAML takes spaces only; indent with spaces"
+    problem = getattr(error, "problem", None) or "not YAML"
+    return f" is not YAML, line {mark.line + 1}, column {mark.column + 1}: {problem}"

@@ -1,0 +1,104 @@
+"""What is wrong with a Snakemake command line before Snakemake itself trips over it.
+
+Configuration files are read, and a cache in the home folder is made, before any Snakefile. Called
+from the executor plugin, which every Snakemake of this environment imports first. What is refused
+here would have failed a moment later with a traceback, or would have been taken for something else.
+"""
+
+import os
+import re
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from toolgain.common.errors import ExitCode, UserError
+
+FILES = ("--configfile", "--configfiles")
+CACHE = Path(".snakemake/cache")
+
+
+def check_or_exit() -> None:
+    """End this process with one line where it is a Snakemake that cannot start as it was called."""
+    program = Path(sys.argv[0])
+    if program.name != "snakemake" and program.parts[-2:] != ("snakemake", "__main__.py"):
+        return
+    try:
+        check(sys.argv[1:])
+    except UserError as error:
+        print(f"toolgain: {error}", file=sys.stderr)
+        sys.exit(ExitCode.BAD_INPUT)
+    with_cache(os.environ, folder_of(sys.argv[1:]))
+
+
+def check(words: list[str]) -> None:
+    """Refuse a command line that Snakemake would answer with a traceback.
+
+    Raises:
+        UserError: a configuration file is missing or is not YAML, two options name one, or a
+            value of `--config` is given in a way that Snakemake does not know.
+    """
+    given = [values for name, values in options(words) if name in FILES]
+    if len(given) > 1:
+        together = " ".join(value for values in given for value in values)
+        raise UserError(
+            f"--configfile stands {len(given)} times, and the last one alone would count; give all "
+            f"files to one: --configfile {together}."
+        )
+    from toolgain.config import yaml_file
+
+    for value in (value for values in given for value in values):
+        if not Path(value).exists() and not re.search(r"[./]", value):
+            raise UserError(
+                f"--configfile: there is no file {value}. Every word after --configfile is taken "
+                "for a file; targets such as `all` go in front of it."
+            )
+        yaml_file.read(Path(value))
+    for name, values in options(words):
+        for value in values if name in ("--config", "-C") else ():
+            key, equals, said = value.partition("=")
+            if not equals:
+                raise UserError(f"--config {value}: give it as key=value.")
+            if "." in key:
+                raise UserError(f"--config {value}: write it as --config {_nested(key, said)}.")
+
+
+def options(words: list[str]) -> list[tuple[str, list[str]]]:
+    """The options of a command line, each with the words that follow it."""
+    found: list[tuple[str, list[str]]] = []
+    for word in words:
+        if re.match(r"--?[A-Za-z]|--$", word):
+            name, equals, value = word.partition("=")
+            found.append((name, [value] if equals else []))
+        elif found:
+            found[-1][1].append(word)
+    return found
+
+
+def folder_of(words: list[str]) -> Path:
+    """The working folder that a command line names."""
+    named = [
+        values[0] for name, values in options(words) if name in ("-d", "--directory") if values
+    ]
+    return Path(named[-1] if named else ".")
+
+
+def with_cache(environment: MutableMapping[str, str], folder: Path) -> None:
+    """Have Snakemake keep its cache in the working folder where the home folder takes none."""
+    if "XDG_CACHE_HOME" in environment:
+        return
+    try:
+        cache = Path("~/.cache/snakemake").expanduser()
+        cache.mkdir(parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK):
+            return
+    except (OSError, RuntimeError):
+        pass
+    environment["XDG_CACHE_HOME"] = str((folder / CACHE).absolute())
+
+
+def _nested(key: str, value: str) -> str:
+    first, *others = key.split(".")
+    text = value
+    for name in reversed(others):
+        text = f"{{{name}: {text}}}"
+    return f"'{first}={text}'"
