@@ -18,6 +18,7 @@ from report_fixtures import BFCL_ENV, Effect, evaluation_folder, scored, spoil, 
 from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.common.errors import NotValidError
 from toolgain.comparison import compare
+from toolgain.config.sections import ComparisonSection, ReportSection
 from toolgain.report import render
 
 IMPROVED = Effect(0.2, 0.03, (("multi_turn_base", 0.12, 0.02), ("irrelevance", 0.05, 0.09)))
@@ -67,7 +68,7 @@ def _chain(
         compare.run(
             evaluations / "baseline",
             [evaluations / run for run in runs],
-            options.get("comparison"),
+            ComparisonSection.model_validate(options.get("comparison") or {}),
             results / "comparison.json",
             BFCL_ENV,
         )
@@ -158,7 +159,7 @@ def build(name: str, folder: Path) -> Path:
     results = folder / "results"
     SCENARIOS[name](results)
     out = results / "report.html"
-    render.run(results / "comparison.json", results, {}, out)
+    render.run(results / "comparison.json", results, ReportSection(), out)
     return out
 
 

@@ -15,6 +15,7 @@ import pytest
 from opened import Opened
 from scenarios import SCENARIOS
 
+from toolgain.config.sections import ReportSection
 from toolgain.report import render, sources, wording
 
 Open = Callable[..., Opened]
@@ -192,7 +193,7 @@ def test_of_many_runs_a_page_holds_the_items_of_the_first(
     results = report("several_runs").parent
     for module in (render, sources):
         monkeypatch.setattr(module, "RUNS_WITH_ITEMS", 2)
-    render.run(results / "comparison.json", results, {}, tmp_path / "report.html")
+    render.run(results / "comparison.json", results, ReportSection(), tmp_path / "report.html")
     opened = open_page(tmp_path / "report.html").ready()
     assert "Here are the items of 2 of 3 runs" in opened.text("#items")
     opened.page.select_option("#run-picker", "seed3")

@@ -91,7 +91,7 @@ def data(folder: Path, train: int = 60, validation: int = 8) -> tuple[Path, Path
     return files[0], files[1]
 
 
-def training(**values: Any) -> dict[str, Any]:
+def training(**values: Any) -> TrainingSection:
     """A frozen training section: 10 steps of 6 prompts, validated and saved every 2."""
     nemo = {
         "prompts_per_step": 6,
@@ -100,14 +100,12 @@ def training(**values: Any) -> dict[str, Any]:
         "save_period": 2,
         "tensor_parallel": 1,
     }
-    section = TrainingSection.model_validate(
+    return TrainingSection.model_validate(
         {"backend": "nemo_rl", "smoke_steps": 2, "nemo_rl": {**nemo, **values}}
-    ).model_dump()
-    del section["trl"]
-    return section
+    )
 
 
-def cluster(root: Path, **values: Any) -> dict[str, Any]:
+def cluster(root: Path, **values: Any) -> ClusterSection:
     """A cluster section for a checkout: short times, this Python, an image that no one opens."""
     site = {
         "root": str(root),
@@ -124,4 +122,4 @@ def cluster(root: Path, **values: Any) -> dict[str, Any]:
     values.setdefault("container", "nvcr.io#nvidia/nemo-rl:v0.7.0")
     values.setdefault("gpus_per_node", 8)
     site.update(values.pop("nemo_rl", {}))
-    return ClusterSection.model_validate({**values, "nemo_rl": site}).model_dump()
+    return ClusterSection.model_validate({**values, "nemo_rl": site})

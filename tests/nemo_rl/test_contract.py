@@ -66,9 +66,10 @@ class Run:
     def start(self) -> None:
         """Submit a job that trains, in the batch step and with the environment Snakemake leaves."""
         self.launches += 1
-        self.write("section.json", made.training(**self.settings))
+        self.write("section.json", made.training(**self.settings).frozen())
         self.write(
-            "cluster.json", made.cluster(self.root, gpus_per_node=machine.GPUS, nemo_rl=self.site)
+            "cluster.json",
+            made.cluster(self.root, gpus_per_node=machine.GPUS, nemo_rl=self.site).model_dump(),
         )
         command = [str(TOOLGAIN), "train", "--run", "grpo", "--nodes", str(self.nodes)]
         for name, file in (

@@ -20,13 +20,13 @@ def configuration(folder: Path) -> dict[str, Any]:
     """The tiny evaluation of the drills, and a NeMo RL training over three hosts."""
     root = made.checkout(folder / "nemo-rl")
     train, validation = made.data(folder / "data")
-    found = made.cluster(root, gpus_per_node=machine.GPUS)
+    found = made.cluster(root, gpus_per_node=machine.GPUS).model_dump()
     return tiny(
         training={
             "backend": "nemo_rl",
             "smoke_steps": 2,
             "tasks": {"train_file": str(train), "validation_file": str(validation)},
-            "nemo_rl": made.training()["nemo_rl"],
+            "nemo_rl": made.training().nemo_rl.model_dump(),
         },
         cluster={
             "account": machine.ACCOUNT,

@@ -13,6 +13,7 @@ from toolgain.bfcl import data
 from toolgain.bfcl.categories import CATEGORIES, POPULATION, group_of
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.comparison import compare as comparing
+from toolgain.config.sections import ComparisonSection
 
 BFCL_ENV = Path(__file__).parents[2] / ".venvs" / "bfcl"
 SUBSET = {category: 3 if group_of(category) == "multi_turn" else 10 for category in CATEGORIES}
@@ -28,7 +29,7 @@ def compare(tmp_path: Path) -> Compare:
     def run(baseline: Path, *trained: Path, **config: Any) -> Json:
         out = tmp_path / "comparison.json"
         try:
-            comparing.run(baseline, trained, {"draws": 1000, **config}, out, BFCL_ENV)
+            comparing.run(baseline, trained, ComparisonSection(draws=1000, **config), out, BFCL_ENV)
         except NotValidError:
             assert json.loads(out.read_text())["verdict"] == "not_comparable"
         result: Json = json.loads(out.read_text())

@@ -13,6 +13,7 @@ import pytest
 
 from toolgain.checkpoint import export, export_nemo_rl
 from toolgain.common.errors import StageError, UserError
+from toolgain.config.sections import ClusterSection
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl import plan
 from toolgain.training.nemo_rl.refs import PROGRAM, REFS, WORKPLACE_YAML
@@ -26,7 +27,7 @@ def trained(folder: Path, backend: str, ref: str = "v0.7.0") -> tuple[Path, Path
     root = made.checkout(folder / "rl", ref)
     base = made.model(folder / "base")
     train, validation = made.data(folder / "data", train=12)
-    section = made.training(policy_backend=backend)["nemo_rl"]
+    section = made.training(policy_backend=backend).nemo_rl
     yaml = ov.load_yaml(root / WORKPLACE_YAML)
     place = plan.Place(base, train, validation, folder / "ckpt", 1, 8, "grpo")
     words = [item.render() for item in plan.overrides(section, 1, REFS[ref], yaml, place, 12)]
@@ -135,7 +136,9 @@ def test_a_failing_converter_says_its_last_line(tmp_path: Path) -> None:
 def test_without_a_checkout_it_says_what_is_missing(tmp_path: Path) -> None:
     _, base, step = trained(tmp_path, "megatron")
     with pytest.raises(UserError, match=r"set cluster\.nemo_rl\.root"):
-        export_nemo_rl.export(step, base, tmp_path / "out", kind="megatron", cluster=None)
+        export_nemo_rl.export(
+            step, base, tmp_path / "out", kind="megatron", cluster=ClusterSection()
+        )
 
 
 def test_in_a_job_the_converter_runs_in_the_container_with_a_gpu(

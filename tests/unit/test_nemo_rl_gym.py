@@ -2,24 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import made
 import pytest
 
 from toolgain.common.errors import StageError, UserError
+from toolgain.config.sections import Tasks, TrainingSection
 from toolgain.training.nemo_rl import gym
 from toolgain.training.nemo_rl.refs import GYM_DATA, GYM_FOLDER, REFS
 
 
-def section(
-    train: Path | None = None, validation: Path | None = None, **tasks: Any
-) -> dict[str, Any]:
-    found = made.training()
-    found["tasks"]["train_file"] = str(train) if train else None
-    found["tasks"]["validation_file"] = str(validation) if validation else None
-    found["tasks"].update(tasks)
-    return found
+def section(train: Path | None = None, validation: Path | None = None) -> TrainingSection:
+    given = {"train_file": train and str(train), "validation_file": validation and str(validation)}
+    return made.training().model_copy(update={"tasks": Tasks.model_validate(given)})
 
 
 def test_given_files_are_copied_counted_and_described(tmp_path: Path) -> None:
@@ -37,14 +32,14 @@ def test_given_files_are_copied_counted_and_described(tmp_path: Path) -> None:
 def test_gym_s_own_place_is_looked_at(tmp_path: Path) -> None:
     root = made.checkout(tmp_path / "rl")
     made.data(root / GYM_FOLDER / GYM_DATA)
-    found = gym.find(REFS["v0.7.0"], root, section()["tasks"])
+    found = gym.find(REFS["v0.7.0"], root, section().tasks)
     assert found["train"] == root / GYM_FOLDER / GYM_DATA / "train.jsonl"
 
 
 def test_missing_data_says_the_command_that_makes_it(tmp_path: Path) -> None:
     root = made.checkout(tmp_path / "rl")
     with pytest.raises(UserError, match=r"ng_prepare_data .*train_preparation.*should_download"):
-        gym.find(REFS["v0.7.0"], root, section()["tasks"])
+        gym.find(REFS["v0.7.0"], root, section().tasks)
 
 
 def test_a_token_is_read_from_the_environment_never_written_into_the_command(
@@ -77,7 +72,7 @@ def test_gym_of_v0_6_0_gets_no_second_model(tmp_path: Path, ref: str) -> None:
 def test_one_file_alone_is_refused(tmp_path: Path) -> None:
     train, _ = made.data(tmp_path)
     with pytest.raises(UserError, match=r"tasks\.validation_file is missing; give both"):
-        gym.find(REFS["v0.7.0"], None, section(train)["tasks"])
+        gym.find(REFS["v0.7.0"], None, section(train).tasks)
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_the_save_format_is_for_dtensor_v2() -> None:
     assert wrong(replace(GOOD, backend="dtensor_v2", model_save_format="safetensors")) == {}
 
 
-SITE = NemoRlSite().model_dump()
+SITE = NemoRlSite()
 
 
 def test_the_time_limit_leaves_room_for_set_up_step_save_and_margin() -> None:

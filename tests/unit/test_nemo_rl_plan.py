@@ -27,7 +27,7 @@ PLACE = plan.Place(
 def asked(folder: Path, ref: str = "v0.7.0", smoke: int = 0, **values: Any) -> dict[str, Any]:
     """The values that are set, by key."""
     yaml = ov.load_yaml(made.checkout(folder / "rl", ref) / WORKPLACE_YAML)
-    section = made.training(**values)["nemo_rl"]
+    section = made.training(**values).nemo_rl
     found = plan.overrides(section, 7, REFS[ref], yaml, PLACE, 60, smoke)
     return {override.key: override.value for override in found if not override.delete}
 
@@ -105,7 +105,7 @@ def test_user_s_overrides_come_last_and_deletions_first(tmp_path: Path) -> None:
     section = made.training(
         overrides={"policy.generation.vllm_kwargs.max_num_seqs": 64},
         delete=["policy.generation.vllm_kwargs.mamba_ssm_cache_dtype"],
-    )["nemo_rl"]
+    ).nemo_rl
     found = plan.overrides(section, 1, REFS["v0.7.0"], yaml, PLACE, 60)
     assert found[0].render() == "~policy.generation.vllm_kwargs.mamba_ssm_cache_dtype"
     used = ov.apply(yaml, found)
@@ -114,7 +114,7 @@ def test_user_s_overrides_come_last_and_deletions_first(tmp_path: Path) -> None:
 
 def test_the_numbers_are_those_that_upstream_will_read(tmp_path: Path) -> None:
     yaml = ov.load_yaml(made.checkout(tmp_path / "rl") / WORKPLACE_YAML)
-    section = made.training(tensor_parallel=2)["nemo_rl"]
+    section = made.training(tensor_parallel=2).nemo_rl
     found = plan.numbers(
         ov.apply(yaml, plan.overrides(section, 1, REFS["v0.7.0"], yaml, PLACE, 60)), 60
     )
@@ -124,9 +124,9 @@ def test_the_numbers_are_those_that_upstream_will_read(tmp_path: Path) -> None:
 
 
 def test_an_incomplete_last_batch_is_dropped() -> None:
-    section = made.training(prompts_per_step=64, epochs=2, max_steps=None)["nemo_rl"]
+    section = made.training(prompts_per_step=64, epochs=2, max_steps=None).nemo_rl
     assert plan.planned_steps(section, 1255) == 38
-    assert plan.planned_steps({**section, "max_steps": 20}, 1255) == 20
+    assert plan.planned_steps(section.model_copy(update={"max_steps": 20}), 1255) == 20
     with pytest.raises(UserError, match="only 50 training rows"):
         plan.planned_steps(section, 50)
 

@@ -25,7 +25,7 @@ FOUND = Allocation(
     account="research",
     partition="batch",
 )
-SITE = made.cluster(Path("/rl"))["nemo_rl"]
+SITE = made.cluster(Path("/rl")).nemo_rl
 INHERITED = {
     "PATH": "/bin",
     "HOME": "/home/me",

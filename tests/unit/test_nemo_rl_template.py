@@ -7,6 +7,7 @@ import made
 import pytest
 
 from toolgain.common.errors import UserError
+from toolgain.config.sections import ModelSection
 from toolgain.models import base, chat_template
 
 # The tags of the model's template that the patch is about, in a template of our own.
@@ -54,8 +55,8 @@ def test_the_copy_links_the_weights_and_leaves_the_model_alone(tmp_path: Path) -
     source = with_template(tmp_path / "base", BEFORE + CUT + AFTER)
     before = base.files_of(source)
     out = tmp_path / "results" / "model.json"
-    section = {"path": str(source), "name": None, "chat_template": None}
-    base.run({**section, "patch": "nemotron-nano-v2"}, out)
+    section = ModelSection(path=str(source), patch="nemotron-nano-v2")
+    base.run(section, out)
     written = json.loads(out.read_text())
     copy = Path(written["path"])
     assert copy != source and copy.is_relative_to(tmp_path / "results" / "work" / "models")
@@ -66,7 +67,7 @@ def test_the_copy_links_the_weights_and_leaves_the_model_alone(tmp_path: Path) -
     assert base.files_of(source) == before
     assert written["digest"] != "" and written["files"]["config.json"] == before["config.json"]
     # A second time gives the same copy.
-    base.run({**section, "patch": "nemotron-nano-v2"}, out)
+    base.run(section, out)
     assert json.loads(out.read_text()) == written
 
 
@@ -74,8 +75,7 @@ def test_a_given_template_takes_the_model_s_place(tmp_path: Path) -> None:
     source = with_template(tmp_path / "base", "old")
     (tmp_path / "mine.jinja").write_text("mine")
     out = tmp_path / "results" / "model.json"
-    section = {"path": str(source), "name": "n", "patch": "none"}
-    base.run({**section, "chat_template": str(tmp_path / "mine.jinja")}, out)
+    base.run(ModelSection(path=str(source), chat_template=str(tmp_path / "mine.jinja")), out)
     assert chat_template.template_of(Path(json.loads(out.read_text())["path"])) == "mine"
 
 

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def command(folder: Path, **serve: Any) -> list[str]:
-    section = Serve.model_validate({"backend": "vllm", **serve}).model_dump()
+    section = Serve.model_validate({"backend": "vllm", **serve})
     return vllm.command(folder, "policy", 8001, section, folder.parent)
 
 

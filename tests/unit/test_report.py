@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.common.errors import UserError
+from toolgain.config.sections import ReportSection
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
 from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack
@@ -283,7 +284,7 @@ def rendered(folder: Path, value: dict[str, Any]) -> Page:
     results.mkdir(exist_ok=True)
     (results / "comparison.json").write_text(json.dumps(value), encoding="utf-8")
     out = results / "report.html"
-    render.run(results / "comparison.json", results, {}, out)
+    render.run(results / "comparison.json", results, ReportSection(), out)
     return Page(out.read_text(encoding="utf-8"))
 
 
@@ -411,7 +412,7 @@ def test_the_tracker_of_a_training_is_linked(tmp_path: Path, url: str | None, li
 def test_what_is_no_comparison_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="not a comparison"):
-        render.run(tmp_path / "x.json", tmp_path, {}, tmp_path / "report.html")
+        render.run(tmp_path / "x.json", tmp_path, ReportSection(), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import read_json, write_json
-from toolgain.config.sections import TrainingSection
+from toolgain.common.records import write_record
+from toolgain.config.sections import ClusterSection, TrainingSection
+from toolgain.models.base import Model
 from toolgain.slurm import accounting
 from toolgain.training import health, train
 from toolgain.training.backend import Job, Outcome
@@ -17,11 +19,11 @@ from toolgain.training.store.curves import ACCURACY, REWARD
 from toolgain.training.store.lease import Lease
 from toolgain.training.trl import backend
 
-BASE = {"path": "/model", "digest": "abc"}
+BASE = Model(path="/model", digest="abc")
 
 
-def section(**changes: Any) -> dict[str, Any]:
-    return TrainingSection.model_validate({"backend": "trl", **changes}).model_dump()
+def section(**changes: Any) -> TrainingSection:
+    return TrainingSection.model_validate({"backend": "trl", **changes})
 
 
 @pytest.fixture
@@ -65,16 +67,18 @@ class TestFingerprint:
 
     def test_weights_and_tasks_count_by_content(self, tasks: tuple[Path, Path]) -> None:
         before = train.fingerprint(section(), BASE, *tasks)
-        moved = train.fingerprint(section(), BASE | {"path": "/elsewhere"}, *tasks)
+        moved = train.fingerprint(section(), BASE.model_copy(update={"path": "/elsewhere"}), *tasks)
         assert before == moved
-        assert before != train.fingerprint(section(), BASE | {"digest": "x"}, *tasks)
+        assert before != train.fingerprint(
+            section(), BASE.model_copy(update={"digest": "x"}), *tasks
+        )
         tasks[0].write_text("{}\n")
         assert before != train.fingerprint(section(), BASE, *tasks)
 
 
 def run(tmp_path: Path, tasks_file: Path, smoke: bool = False) -> None:
     weights = tmp_path / "model.json"
-    write_json(weights, BASE)
+    write_record(weights, BASE)
     train.run(
         section(),
         weights=weights,
@@ -84,6 +88,7 @@ def run(tmp_path: Path, tasks_file: Path, smoke: bool = False) -> None:
         nodes=1,
         smoke=smoke,
         trl_env=tmp_path,
+        cluster=ClusterSection(),
     )
 
 
@@ -170,9 +175,9 @@ def test_a_smoke_training_counts_every_job_that_launched_it(
     def finishing(job: Job, launch: Path) -> Outcome:
         return Outcome(step=job.steps, planned_steps=job.steps, stopped=None)
 
-    def attempt(job_id: str, backend: Any) -> None:
+    def attempt(job_id: str, start: Any) -> None:
         monkeypatch.setenv("SLURM_JOB_ID", job_id)
-        monkeypatch.setattr(train, "_backend", lambda name: backend)
+        monkeypatch.setattr(backend, "start", start)
         run(tmp_path, described, smoke=True)
 
     monkeypatch.setattr(accounting, "ask", lambda *command: used)
@@ -289,8 +294,8 @@ def test_the_end_of_a_training_is_judged_by_what_it_wrote(
     with Lease(folder) as lease:
         job = Job(
             name="grpo",
-            section={"backend": "trl", "trl": {"processes": 1, "threads": 1}},
-            weights={"path": "model"},
+            section=section(trl={"processes": 1, "threads": 1}),
+            weights=BASE,
             tasks=tmp_path / "tasks.json",
             train=tmp_path / "train.jsonl",
             validation=tmp_path / "validation.jsonl",
@@ -299,7 +304,7 @@ def test_the_end_of_a_training_is_judged_by_what_it_wrote(
             val_period=4,
             save_period=4,
             nodes=1,
-            cluster={},
+            cluster=ClusterSection(),
             smoke=False,
             stop_at=None,
             environment=tmp_path / "env",

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from toolgain.checkpoint import export_nemo_rl
-from toolgain.config.sections import Config, NemoRlSite, parse_config
+from toolgain.config.sections import Config, NemoRl, NemoRlSite, parse_config
 from toolgain.slurm import containers
 from toolgain.training.nemo_rl import gym, lint, plan, refs, watch
 from toolgain.training.nemo_rl import overrides as ov
@@ -76,13 +76,13 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def settings(root: Path, ref: refs.Ref) -> Iterator[tuple[str, dict[str, Any], Path]]:
+def settings(root: Path, ref: refs.Ref) -> Iterator[tuple[str, NemoRl, Path]]:
     """The configurations that are for this version: name, section, upstream YAML."""
     for path in [None, *RECIPES]:
-        section = recipe(path).training.nemo_rl.model_dump()
-        own = section["ref"] if path and path.stem.endswith("0") else ref.name
+        section = recipe(path).training.nemo_rl
+        own = section.ref if path and path.stem.endswith("0") else ref.name
         if own == ref.name:
-            yield (path.stem if path else "config.yaml"), section, root / section["config"]
+            yield (path.stem if path else "config.yaml"), section, root / section.config
 
 
 PLACE = plan.Place(
@@ -107,7 +107,7 @@ def test_upstream_s_parser_takes_every_override_and_resolves_to_the_same(
         base = ov.load_yaml(file)
         if not ref.has_val_at_end:
             # The lint asks for it: the last step is validated only when it falls on the period.
-            section["max_steps"] = 55
+            section = section.model_copy(update={"max_steps": 55})
         asked = plan.overrides(section, 3, ref, base, PLACE, 1255)
         asked.append(ov.Override("checkpointing.checkpoint_must_save_by", "00:03:45:00"))
         theirs = loader.load_config(file)

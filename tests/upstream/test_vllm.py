@@ -91,7 +91,7 @@ def line_for(recipe: str, folder: Path, **values: Any) -> list[str]:
         if recipe.startswith("nemotron"):
             (model / "chat_template.jinja").write_text("{{ messages }}")
     shipped = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())["evaluation"]["serve"]
-    serve = Serve.model_validate(shipped | values).model_dump()
+    serve = Serve.model_validate(shipped | values)
     return vllm.command(model, "policy", 8001, serve, folder)
 
 

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolgain import __version__
 from toolgain.common import failures
 from toolgain.common.errors import ExitCode, ToolgainError
+
+if TYPE_CHECKING:
+    from toolgain.config.sections import ClusterSection
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -66,9 +69,11 @@ def freeze(section: str, out: Path) -> None:
 @click.option("--out", type=FILE, required=True)
 def model(config: Path, out: Path) -> None:
     """Check the base model and record its path and digest."""
+    from toolgain.config.freeze import read_section
+    from toolgain.config.sections import ModelSection
     from toolgain.models import base as stage
 
-    stage.run(_config(config), out)
+    stage.run(read_section(ModelSection, config), out)
 
 
 @cli.command()
@@ -79,16 +84,12 @@ def model(config: Path, out: Path) -> None:
 def tasks(config: Path, out: Path, cluster: Path | None, bfcl_env: Path) -> None:
     """Generate or check the training tasks and compare them with BFCL's items."""
     from toolgain.bfcl.data import installed_data
+    from toolgain.config.freeze import read_section
+    from toolgain.config.sections import TrainingSection
+    from toolgain.training.backend import trainer
 
-    section = _config(config)
-    if section["backend"] == "nemo_rl":
-        from toolgain.training.nemo_rl import gym
-
-        gym.run(section, _cluster(cluster), out, installed_data(bfcl_env))
-        return
-    from toolgain.tasks import stage
-
-    stage.run(section, out, installed_data(bfcl_env))
+    section = read_section(TrainingSection, config)
+    trainer(section).make_tasks(section, _cluster(cluster), out, installed_data(bfcl_env))
 
 
 @cli.command()
@@ -113,10 +114,12 @@ def train(
     trl_env: Path,
 ) -> None:
     """Train with GRPO; goes on from the last complete checkpoint."""
+    from toolgain.config.freeze import read_section
+    from toolgain.config.sections import TrainingSection
     from toolgain.training import train as stage
 
     stage.run(
-        _config(config),
+        read_section(TrainingSection, config),
         weights=weights,
         tasks=tasks_file,
         name=name,
@@ -196,8 +199,11 @@ def compare(
 ) -> None:
     """Compare evaluations before and after, item by item."""
     from toolgain.comparison import compare
+    from toolgain.config.freeze import read_section
+    from toolgain.config.sections import ComparisonSection
 
-    compare.run(baseline, trained, _config(config) if config else None, out, bfcl_env)
+    section = read_section(ComparisonSection, config) if config else ComparisonSection()
+    compare.run(baseline, trained, section, out, bfcl_env)
 
 
 @cli.command()
@@ -222,10 +228,13 @@ def verdict(comparison: Path, require: str) -> None:
 @click.option("--out", type=FILE, required=True)
 def report(comparison: Path, results: Path, config: Path | None, out: Path) -> None:
     """Write the comparison report: one HTML file, and Markdown beside it."""
+    from toolgain.config.freeze import read_section
+    from toolgain.config.sections import ReportSection
     from toolgain.report import render
 
+    section = read_section(ReportSection, config) if config else ReportSection()
     with _nothing_is_garbage():
-        render.run(comparison, results, _config(config) if config else {}, out)
+        render.run(comparison, results, section, out)
 
 
 @cli.command()
@@ -294,20 +303,12 @@ def _nothing_is_garbage() -> Iterator[None]:
         gc.enable()
 
 
-def _cluster(path: Path | None) -> dict[str, Any]:
+def _cluster(path: Path | None) -> "ClusterSection":
     """The cluster section; its defaults where none is given."""
-    if path is not None:
-        return _config(path)
+    from toolgain.config.freeze import read_section
     from toolgain.config.sections import ClusterSection
 
-    return ClusterSection().model_dump()
-
-
-def _config(path: Path) -> dict[str, Any]:
-    from toolgain.common.files import read_json
-
-    section: dict[str, Any] = read_json(path, "config")
-    return section
+    return read_section(ClusterSection, path) if path else ClusterSection()
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import digest, now, read_json, write_json
+from toolgain.config.sections import ClusterSection
 from toolgain.models.base import files_of
 from toolgain.slurm.accounting import of_jobs, remember_this_job
 from toolgain.training.store import checkpoints
@@ -36,7 +37,7 @@ BLOCK = 1 << 26
 
 
 def run(
-    best: Path, base: Path, out: Path, trl_env: Path, cluster: dict[str, Any] | None = None
+    best: Path, base: Path, out: Path, trl_env: Path, cluster: ClusterSection | None = None
 ) -> None:
     """Export the checkpoint of `best` (best.json) to `model` beside `out`, and write `out`.
 
@@ -64,7 +65,9 @@ def run(
     else:
         from toolgain.checkpoint import export_nemo_rl
 
-        checks = export_nemo_rl.export(checkpoint, source, temporary, kind=kind, cluster=cluster)
+        checks = export_nemo_rl.export(
+            checkpoint, source, temporary, kind=kind, cluster=cluster or ClusterSection()
+        )
     checks |= compare_tensors(source, temporary)
     failed = [name for name, passed in checks.items() if passed is False]
     if failed:

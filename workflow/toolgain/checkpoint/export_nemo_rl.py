@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import yaml
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import read_json, write_text
+from toolgain.config.sections import ClusterSection
 from toolgain.slurm.containers import host_environment, in_container, mounts
 from toolgain.training.nemo_rl.refs import located
 
@@ -37,7 +38,7 @@ def export(
     temporary: Path,
     *,
     kind: str,
-    cluster: Mapping[str, Any] | None,
+    cluster: ClusterSection,
 ) -> dict[str, Any]:
     """Convert `checkpoint` into the Hugging Face folder `temporary`.
 
@@ -57,7 +58,7 @@ def export(
         UserError: checkout or container is missing.
         StageError: the converter failed, or its result is not a model.
     """
-    cluster = located(cluster) if cluster else None
+    cluster = located(cluster)
     work = temporary.with_name("convert.tmp")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -66,7 +67,7 @@ def export(
     if kind == "consolidated":
         converted = checkpoint / "policy" / "weights" / "model" / "consolidated"
     else:
-        if cluster is None or not cluster["nemo_rl"]["root"]:
+        if not cluster.nemo_rl.root:
             raise UserError(
                 "export: a NeMo RL checkpoint needs upstream's converter; set "
                 "cluster.nemo_rl.root to the checkout (--cluster FILE)."
@@ -74,15 +75,13 @@ def export(
         converted = work / "hf"
         # The converter refuses a folder that exists, and one kind makes it before it fails.
         config = _config_for(checkpoint, source, work)
-        root = Path(cluster["nemo_rl"]["root"]).resolve()
+        root = Path(cluster.nemo_rl.root).resolve()
         arguments = converter(kind, root, checkpoint, config, converted, source)
         _run(arguments, root, cluster, [checkpoint, source, work], log)
     checks["architecture"] = _architectures(converted) == _architectures(source)
     binary = converted / "pytorch_model.bin"
     temporary.mkdir(parents=True, exist_ok=True)
     if binary.is_file() and not list(converted.glob("*.safetensors")):
-        if cluster is None:
-            raise UserError("export: fp32 weights are rounded in the container; give --cluster.")
         checks |= _rounded(binary, source, temporary, cluster, work, log)
     else:
         for path in sorted(converted.glob("*.safetensors*")):
@@ -144,11 +143,11 @@ def _config_for(checkpoint: Path, source: Path, work: Path) -> Path:
 def _run(
     arguments: Sequence[str],
     root: Path,
-    cluster: Mapping[str, Any],
+    cluster: ClusterSection,
     folders: Sequence[Path],
     log: Path,
 ) -> None:
-    python = shlex.split(cluster["nemo_rl"]["converter_python"])
+    python = shlex.split(cluster.nemo_rl.converter_python)
     command = in_job([*python, *arguments], root, cluster, folders, gpus=1)
     with log.open("wb") as file:
         code = subprocess.run(
@@ -169,14 +168,14 @@ def _run(
 
 def _json_of(
     arguments: Sequence[str],
-    cluster: Mapping[str, Any],
+    cluster: ClusterSection,
     folders: Sequence[Path],
     gpus: int | None,
     log: Path,
 ) -> tuple[int, dict[str, Any] | None]:
     """Exit code of a program of ours in the container, and the JSON of its last line."""
-    root = Path(cluster["nemo_rl"]["root"] or PACKAGE).resolve()
-    python = shlex.split(cluster["nemo_rl"]["converter_python"])
+    root = Path(cluster.nemo_rl.root or PACKAGE).resolve()
+    python = shlex.split(cluster.nemo_rl.converter_python)
     with log.open("ab") as file:
         found = subprocess.run(
             in_job([*python, *arguments], root, cluster, folders, gpus),
@@ -195,14 +194,14 @@ def _json_of(
 
 
 def _parity(
-    converted: Path, temporary: Path, source: Path, cluster: Mapping[str, Any] | None, log: Path
+    converted: Path, temporary: Path, source: Path, cluster: ClusterSection, log: Path
 ) -> dict[str, Any]:
     """Whether what will be served answers as the converter's own folder does.
 
     Without a GPU it is not checked, nor where the container cannot run the model outside of vLLM:
     the checks say so, and the export stands on the others.
     """
-    if cluster is None or not cluster["gpus_per_node"]:
+    if not cluster.gpus_per_node:
         return {"parity": "not checked, no GPU"}
     arguments = ["-m", PARITY, str(converted), str(temporary)]
     try:
@@ -219,7 +218,7 @@ def _parity(
 def in_job(
     command: Sequence[str],
     root: Path,
-    cluster: Mapping[str, Any],
+    cluster: ClusterSection,
     folders: Sequence[Path],
     gpus: int | None,
 ) -> list[str]:
@@ -227,7 +226,7 @@ def in_job(
 
     The converter of Megatron checkpoints wants a GPU to be there (Megatron-Bridge issue 1329).
     """
-    if not os.environ.get("SLURM_JOB_ID") or not cluster["container"]:
+    if not os.environ.get("SLURM_JOB_ID") or not cluster.container:
         return list(command)
     needed = {path.resolve() for path in (root, PACKAGE, *folders)}
     behind = {
@@ -236,28 +235,28 @@ def in_job(
         if folder.is_dir()
         for target in folder.iterdir()
     }
-    site = cluster["nemo_rl"]
-    home = [Path(site["hf_home"])] if site["hf_home"] else []
-    found = mounts(site["mounts"], [*needed, *behind, *home])
-    has_gpus = gpus if cluster["gpus_per_node"] else None
-    return in_container(command, str(cluster["container"]), found, root, has_gpus)
+    site = cluster.nemo_rl
+    home = [Path(site.hf_home)] if site.hf_home else []
+    found = mounts(site.mounts, [*needed, *behind, *home])
+    has_gpus = gpus if cluster.gpus_per_node else None
+    return in_container(command, str(cluster.container), found, root, has_gpus)
 
 
-def _offline(cluster: Mapping[str, Any]) -> dict[str, str]:
-    site = cluster["nemo_rl"]
+def _offline(cluster: ClusterSection) -> dict[str, str]:
+    site = cluster.nemo_rl
     values = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1"}
-    if site["hf_home"]:
-        values["HF_HOME"] = str(site["hf_home"])
-    if site["cuda_arch_list"]:
-        values["TORCH_CUDA_ARCH_LIST"] = str(site["cuda_arch_list"])
-    return values | dict(site["env"])
+    if site.hf_home:
+        values["HF_HOME"] = str(site.hf_home)
+    if site.cuda_arch_list:
+        values["TORCH_CUDA_ARCH_LIST"] = str(site.cuda_arch_list)
+    return values | dict(site.env)
 
 
 def _rounded(
     binary: Path,
     source: Path,
     temporary: Path,
-    cluster: Mapping[str, Any],
+    cluster: ClusterSection,
     work: Path,
     log: Path,
 ) -> dict[str, Any]:

@@ -35,7 +35,7 @@ VERDICTS = ("improved", "regressed", "no_clear_change", "not_comparable")
 def run(
     baseline: Path,
     trained: Sequence[Path],
-    config: Json | None,
+    section: ComparisonSection,
     out: Path,
     bfcl_env: Path,
 ) -> None:
@@ -43,7 +43,7 @@ def run(
 
     Args:
         baseline, trained: evaluation folders of ours, or harness folders with result/ and score/.
-        config: frozen comparison section; None for the defaults.
+        section: how the change is judged.
         out: the file to write.
         bfcl_env: environment of the harness, read only for plain harness folders.
 
@@ -51,7 +51,6 @@ def run(
         UserError: a folder is unreadable or foreign; nothing is written.
         NotValidError: the evaluations cannot be compared; comparison.json says why.
     """
-    section = ComparisonSection.model_validate(config or {})
     before = evaluations.read(baseline, bfcl_env)
     subjects = _named([evaluations.read(folder, bfcl_env) for folder in trained])
     section = _completed(section, list(subjects))

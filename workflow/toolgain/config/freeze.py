@@ -5,29 +5,27 @@ a comment, a reordering or another stage's key starts nothing again.
 """
 
 from pathlib import Path
-from typing import Any
 
-from toolgain.common.files import canonical_json, write_text
-from toolgain.config.sections import Config
+from toolgain.common.files import canonical_json, read_json, write_text
+from toolgain.config.sections import Config, Section, SectionType, parse_section
 
 
-def section_of(config: Config, stage: str) -> dict[str, Any]:
+def section_of(config: Config, stage: str) -> dict[str, object]:
     """What the stage of this name may see; `training/<run>` for the training of a run."""
     kind, _, run = stage.partition("/")
-    if kind != "training":
-        section: dict[str, Any] = getattr(config, kind).model_dump()
-        if kind == "comparison":
-            section["recipes"] = config.recipes
-        if kind == "evaluation":
-            section["serve"]["container"] = config.serving_image
-        return section
-    training = config.training_of(run)
-    section = training.model_dump(exclude={"trl", "nemo_rl"})
-    section[training.backend] = getattr(training, training.backend).model_dump()
-    return section
+    if kind == "training":
+        return config.training_of(run).frozen()
+    section: Section = getattr(config, kind)
+    if kind == "comparison":
+        section = section.model_copy(update={"recipes": config.recipes})
+    if kind == "evaluation":
+        image = {"container": config.serving_image}
+        serve = config.evaluation.serve.model_copy(update=image)
+        section = section.model_copy(update={"serve": serve})
+    return section.model_dump()
 
 
-def stages(config: Config) -> dict[str, dict[str, Any]]:
+def stages(config: Config) -> dict[str, dict[str, object]]:
     """The frozen section of each stage, by the name of its file below results/config."""
     names = ["model", "evaluation", "comparison", "report"]
     names += [f"training/{run}" for run in config.runs]
@@ -37,6 +35,15 @@ def stages(config: Config) -> dict[str, dict[str, Any]]:
 def frozen(config: Config, stage: str) -> str:
     """Canonical JSON of the section of `stage`."""
     return canonical_json(section_of(config, stage))
+
+
+def read_section(model: type[SectionType], path: Path) -> SectionType:
+    """The frozen section in `path`, checked again: people start single stages by hand.
+
+    Raises:
+        UserError: the file is missing, or a key or value of it is not allowed.
+    """
+    return parse_section(model, read_json(path, "config"), f"config: {path}")
 
 
 CLUSTER = Path("results/config/cluster.json")

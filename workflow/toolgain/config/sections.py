@@ -387,6 +387,17 @@ class TrainingSection(Section):
     trl: Trl = Field(Trl(), description="Read with backend `trl`.")
     nemo_rl: NemoRl = Field(NemoRl(), description="Read with backend `nemo_rl`.")
 
+    @property
+    def settings(self) -> Trl | NemoRl:
+        """The section of the backend."""
+        found: Trl | NemoRl = getattr(self, self.backend)
+        return found
+
+    def frozen(self) -> dict[str, object]:
+        """What a training may see: everything but the other backend's section."""
+        others = {"trl", "nemo_rl"} - {self.backend}
+        return self.model_dump(exclude=others)
+
 
 class RunSection(Section):
     """One training run: a seed, a recipe, or both."""
@@ -656,7 +667,7 @@ class Config(Section):
             return {**given, **{run: [run] for run in alone}}
         same: dict[str, list[str]] = {}
         for run, training in self._trainings.items():
-            recipe = deciding(training.model_dump() | {"seed": None})
+            recipe = deciding(training) | {"seed": None}
             same.setdefault(canonical_json(recipe), []).append(run)
         return {_called(runs): runs for runs in same.values()}
 
@@ -684,17 +695,12 @@ class Config(Section):
         return self._trainings[run]
 
 
-def deciding(section: dict[str, Any]) -> dict[str, Any]:
+def deciding(training: TrainingSection) -> dict[str, object]:
     """What of a training section decides what comes of the training."""
-    backend = section["backend"]
-    left_out = (*WITHOUT_EFFECT, *WITHOUT_EFFECT_HERE)
-    decides = {key: value for key, value in section.items() if key not in left_out}
-    decides[backend] = {
-        key: value
-        for key, value in section[backend].items()
-        if key not in WITHOUT_EFFECT_HERE[backend]
-    }
-    return decides
+    backend = training.backend
+    left_out = {*WITHOUT_EFFECT, *WITHOUT_EFFECT_HERE}
+    settings = training.settings.model_dump(exclude=set(WITHOUT_EFFECT_HERE[backend]))
+    return {**training.model_dump(exclude=left_out), backend: settings}
 
 
 def parse_config(values: dict[str, Any], where: str = "config") -> Config:

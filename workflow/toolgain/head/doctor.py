@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 from omegaconf import DictConfig
@@ -20,7 +19,7 @@ from omegaconf import DictConfig
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
 from toolgain.common.files import shell_signs
 from toolgain.config import sections as configuration
-from toolgain.config.sections import Config, Serve, TrainingSection
+from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
 from toolgain.models import chat_template
 from toolgain.models.base import check_files
 from toolgain.serving import tool_parser
@@ -286,7 +285,7 @@ def _serving(config: Config) -> str:
         return f"backend {serve.backend}"
     model = Path(config.model.path)
     family = family_of(model) if (model / "config.json").is_file() else None
-    values = arguments(model, config.evaluation.alias, 8000, serve.model_dump(), family)
+    values = arguments(model, config.evaluation.alias, 8000, serve, family)
     image = config.serving_image
     key = "evaluation.serve.container" if serve.container else "cluster.container"
     if image and is_file_image(image) and not Path(image).is_file():
@@ -317,8 +316,7 @@ def _endpoint(serve: Serve) -> str:
 
 def _training_lines(config: Config, run_name: str, training: TrainingSection) -> Iterator[Line]:
     """Checkout, image, YAML, overrides, data and arithmetic of one run."""
-    section = training.model_dump()
-    nemo, cluster = section["nemo_rl"], refs.located(config.cluster.model_dump())
+    nemo, cluster = training.nemo_rl, refs.located(config.cluster)
     prefix = f"run {run_name}, "
     try:
         ref, root, yaml_file, base, versions = checkout(nemo, cluster)
@@ -331,7 +329,7 @@ def _training_lines(config: Config, run_name: str, training: TrainingSection) ->
     rows: int | None = None
     files: dict[str, Path] | None = None
     try:
-        files = gym.find(ref, root, section["tasks"])
+        files = gym.find(ref, root, training.tasks)
         if sum(path.stat().st_size for path in files.values()) <= LARGE:
             found = {split: gym.read_rows(path) for split, path in files.items()}
             rows = len(found["train"].rows)
@@ -344,7 +342,7 @@ def _training_lines(config: Config, run_name: str, training: TrainingSection) ->
     except ToolgainError as error:
         yield Line(prefix + "data", False, str(error))
     try:
-        numbers, listed = _arithmetic(config, section, ref, root, base, rows, files)
+        numbers, listed = _arithmetic(config, training, ref, root, base, rows, files)
     except ToolgainError as error:
         yield Line(prefix + f"settings ({yaml_file.name})", False, str(error))
         return
@@ -355,7 +353,7 @@ def _training_lines(config: Config, run_name: str, training: TrainingSection) ->
 
 def _arithmetic(
     config: Config,
-    section: Mapping[str, Any],
+    section: TrainingSection,
     ref: refs.Ref,
     root: Path,
     base: DictConfig,
@@ -372,15 +370,16 @@ def _arithmetic(
         gpus_per_node=config.cluster.gpus_per_node,
         run="run",
     )
-    asked = plan.overrides(section["nemo_rl"], section["seed"], ref, base, place, rows)
+    asked = plan.overrides(section.nemo_rl, section.seed, ref, base, place, rows)
     numbers = plan.numbers(ov.apply(base, asked), rows)
-    site = config.cluster.nemo_rl.model_dump()
-    _, time_limit = lint.must_save_by(configuration.minutes(config.cluster.train_time) * 60, site)
+    _, time_limit = lint.must_save_by(
+        configuration.minutes(config.cluster.train_time) * 60, config.cluster.nemo_rl
+    )
     return numbers, [*lint.findings(numbers, ref), lint.log_folder(work), time_limit]
 
 
-def _mounts(cluster: Mapping[str, Any], root: Path) -> str:
-    found = mounts(cluster["nemo_rl"]["mounts"], [root, Path.cwd().resolve()])
+def _mounts(cluster: ClusterSection, root: Path) -> str:
+    found = mounts(cluster.nemo_rl.mounts, [root, Path.cwd().resolve()])
     return ",".join(found)
 
 
@@ -408,7 +407,7 @@ def _caches(config: Config) -> str:
 
 def container_lines(config: Config) -> Iterator[Line]:
     """A small job: does the image start, what is in it, and does the tool parser import there?"""
-    cluster = refs.located(config.cluster.model_dump())
+    cluster = refs.located(config.cluster)
     if not config.cluster.container:
         yield Line("container job", False, "cluster.container names no image.")
         return
@@ -422,19 +421,19 @@ def container_lines(config: Config) -> Iterator[Line]:
         )
 
 
-def _probe(training: TrainingSection, cluster: Mapping[str, Any]) -> str:
+def _probe(training: TrainingSection, cluster: ClusterSection) -> str:
     nemo = training.nemo_rl
-    ref, root, _, _, _ = checkout(nemo.model_dump(), cluster)
+    ref, root, _, _, _ = checkout(nemo, cluster)
     plugin = tool_parser.plugin_path(nemo.tool_parser_plugin)
-    python = shlex.split(cluster["nemo_rl"]["vllm_python"])
+    python = shlex.split(cluster.nemo_rl.vllm_python)
     command = [*python, "-c", PROBE]
     if plugin:
         command += [str(plugin), nemo.tool_parser or "nemotron_json"]
     needed = [root, tool_parser.PLUGIN.parent, *([plugin.parent] if plugin else [])]
-    found = mounts(cluster["nemo_rl"]["mounts"], needed)
-    step = in_container(command, str(cluster["container"]), found, root)
+    found = mounts(cluster.nemo_rl.mounts, needed)
+    step = in_container(command, str(cluster.container), found, root)
     step.remove("--overlap")
-    place = {"--account": cluster["account"], "--partition": cluster["partition"]}
+    place = {"--account": cluster.account, "--partition": cluster.partition}
     words = [f"{name}={value}" for name, value in place.items() if value]
     step[1:1] = [*words, "--time=20", "--job-name=toolgain-doctor"]
     environment = host_environment(os.environ) | {"HF_HUB_OFFLINE": "1"}

@@ -1,10 +1,25 @@
 """The model stage: the base model, checked before anything expensive starts."""
 
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import digest, file_digest, write_json
+from toolgain.common.files import digest, file_digest
+from toolgain.common.records import Record, write_record
+from toolgain.config.sections import ModelSection
+
+
+class Model(Record):
+    """model.json: the model that is evaluated and trained from."""
+
+    path: str = Field(description="Folder of the model, absolute.")
+    digest: str = Field(description="SHA-256 over the names and SHA-256 of `files`.")
+    name: str | None = Field(None, description="Name shown in the report.")
+    files: dict[str, str] = Field(
+        {}, description="SHA-256 of each file that decides what the model answers, by name."
+    )
+
 
 NEEDED = ("config.json", "tokenizer_config.json")
 
@@ -38,37 +53,29 @@ def files_of(folder: Path) -> dict[str, str]:
     return {path.name: file_digest(path) for path in names}
 
 
-def run(section: dict[str, Any], out: Path) -> None:
+def run(section: ModelSection, out: Path) -> None:
     """Write `out`: path, digest and name of the model that is evaluated and trained from.
 
     With `patch` or `chat_template` that is a private copy by links, made beside the other work.
     """
-    folder = Path(section["path"]).resolve()
+    folder = Path(section.path).resolve()
     files = files_of(folder)
-    if section["patch"] != "none" or section["chat_template"]:
+    if section.patch != "none" or section.chat_template:
         folder = _private_copy(section, folder, files, out.resolve().parent / "work" / "models")
         files = files_of(folder)
-    write_json(
-        out,
-        {
-            "schema": 1,
-            "path": str(folder),
-            "digest": digest(files),
-            "name": section["name"] or Path(section["path"]).resolve().name,
-            "files": files,
-        },
-    )
+    name = section.name or Path(section.path).resolve().name
+    write_record(out, Model(path=str(folder), digest=digest(files), name=name, files=files))
 
 
-def _private_copy(section: dict[str, Any], folder: Path, files: dict[str, str], work: Path) -> Path:
+def _private_copy(section: ModelSection, folder: Path, files: dict[str, str], work: Path) -> Path:
     from toolgain.models.chat_template import private_copy
 
     text = None
-    if section["chat_template"]:
-        path = Path(section["chat_template"])
+    if section.chat_template:
+        path = Path(section.chat_template)
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"model.chat_template: {path} cannot be read: {error}.") from error
-    key = digest({"files": files, "patch": section["patch"], "template": text})
-    return private_copy(folder, work / f"{folder.name}-{key[:12]}", section["patch"], text)
+    key = digest({"files": files, "patch": section.patch, "template": text})
+    return private_copy(folder, work / f"{folder.name}-{key[:12]}", section.patch, text)

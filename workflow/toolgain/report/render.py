@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -40,7 +39,7 @@ _HIDDEN = re.compile(
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def run(comparison: Path, results: Path, config: Mapping[str, Any], out: Path) -> None:
+def run(comparison: Path, results: Path, section: ReportSection, out: Path) -> None:
     """Write the report of `comparison` to `out` (.html) and beside it as Markdown.
 
     The same inputs give the same bytes.
@@ -48,7 +47,6 @@ def run(comparison: Path, results: Path, config: Mapping[str, Any], out: Path) -
     Raises:
         UserError: `comparison` is not a comparison. Whatever else is missing is said in the page.
     """
-    section = ReportSection.model_validate(config)
     sources = read(comparison, results)
     content = page(sources, section.title, section.anchors)
     text = markdown.text(content)

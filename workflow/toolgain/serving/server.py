@@ -101,8 +101,7 @@ def vllm_command(request: ServerRequest) -> Command:
     """`vllm serve`, from PATH or in its container."""
     from toolgain.serving import vllm
 
-    serve = request.serve.model_dump()
-    argv = vllm.command(request.weights, request.alias, request.port, serve, request.folder)
+    argv = vllm.command(request.weights, request.alias, request.port, request.serve, request.folder)
     return Command(argv, vllm.environment(request.key), request.folder)
 
 

@@ -8,11 +8,11 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from toolgain.common.errors import UserError
+from toolgain.config.sections import Serve
 from toolgain.serving.tool_parser import plugin_path
 from toolgain.slurm.containers import folders_behind, in_container, located_image, mounts
 
@@ -44,9 +44,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 
 
-def command(
-    model: Path, alias: str, port: int, serve: Mapping[str, Any], folder: Path
-) -> list[str]:
+def command(model: Path, alias: str, port: int, serve: Serve, folder: Path) -> list[str]:
     """The whole command line of the server, in its container where one is named.
 
     Args:
@@ -59,18 +57,18 @@ def command(
     Raises:
         UserError: a container is named outside of a Slurm job, or a flag cannot be right.
     """
-    words = shlex.split(serve["program"])
+    words = shlex.split(serve.program)
     line = [*words, "serve", *arguments(model, alias, port, serve, family_of(model))]
-    if not serve["container"]:
+    if not serve.container:
         return line
     if not os.environ.get("SLURM_JOB_ID"):
         raise UserError(
             "evaluation.serve.container needs a Slurm job; use --profile slurm, or leave it out "
             "and have vLLM on the PATH."
         )
-    plugin = plugin_path(serve["tool_parser_plugin"])
+    plugin = plugin_path(serve.tool_parser_plugin)
     needed = [*folders_behind(model), folder.resolve(), *([plugin.parent] if plugin else [])]
-    image = located_image(serve["container"]) or ""
+    image = located_image(serve.container) or ""
     return in_container(line, image, mounts([], needed), folder.resolve())
 
 
@@ -78,7 +76,7 @@ def arguments(
     model: Path,
     alias: str,
     port: int,
-    serve: Mapping[str, Any],
+    serve: Serve,
     family: str | None = None,
 ) -> list[str]:
     """The arguments after `vllm serve`. The key goes by the environment (VLLM_API_KEY).
@@ -94,16 +92,16 @@ def arguments(
         UserError: a plugin or flag cannot be right.
     """
     values = [str(model), "--served-model-name", alias, "--host", "127.0.0.1", "--port", str(port)]
-    values += ["--dtype", str(serve["dtype"])]
-    if serve["max_model_len"]:
-        values += ["--max-model-len", str(serve["max_model_len"])]
-    values += ["--tensor-parallel-size", str(serve["tensor_parallel_size"])]
-    if serve["data_parallel_size"] > 1:
-        values += ["--data-parallel-size", str(serve["data_parallel_size"])]
+    values += ["--dtype", str(serve.dtype)]
+    if serve.max_model_len:
+        values += ["--max-model-len", str(serve.max_model_len)]
+    values += ["--tensor-parallel-size", str(serve.tensor_parallel_size)]
+    if serve.data_parallel_size > 1:
+        values += ["--data-parallel-size", str(serve.data_parallel_size)]
     # Not `auto`: sampling defaults of a generation_config.json must not differ between the base
     # model and an export, and the harness sets its own. End tokens are read from it all the same.
     values += ["--generation-config", "vllm", "--seed", "0"]
-    parser, plugin = serve["tool_parser"], plugin_path(serve["tool_parser_plugin"])
+    parser, plugin = serve.tool_parser, plugin_path(serve.tool_parser_plugin)
     if parser:
         values += ["--enable-auto-tool-choice", "--tool-call-parser", parser]
     elif plugin:
@@ -117,7 +115,7 @@ def arguments(
     if template.is_file():
         values += ["--chat-template", str(template)]
     values += FAMILIES.get(family or "", ())
-    return [*values, *serve["extra_args"]]
+    return [*values, *serve.extra_args]
 
 
 def environment(key: str, hf_home: str | None = None) -> dict[str, str]:

@@ -15,16 +15,17 @@ from typing import Any
 
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import file_digest, write_json, write_text
+from toolgain.config.sections import Tasks
 from toolgain.tasks import contamination
 from toolgain.tasks.generated.generate import generate
 from toolgain.tasks.generated.task import Split, Task, TaskKind, prompt_chars
 
 
-def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
+def run(keys: Tasks, out: Path, bfcl_data: Path | None) -> None:
     """Generate the tasks of a training section into `out`.
 
     Args:
-        config: the frozen training section, or its `tasks` keys alone.
+        keys: the `tasks` of a training section.
         out: folder for the three files.
         bfcl_data: BFCL's data folder; None leaves the comparison out, and tasks.json says so.
 
@@ -32,28 +33,19 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
         UserError: a file of one's own is missing or holds something else than tasks.
         StageError: more of the tasks than `max_ngram_overlap` share a name or text with BFCL.
     """
-    keys = config.get("tasks", config)
-    seed, share, longest = (
-        int(keys["seed"]),
-        float(keys["no_tool_share"]),
-        int(keys["max_prompt_chars"]),
+    asked: tuple[tuple[Split, int, str | None], ...] = (
+        ("train", keys.train, keys.train_file),
+        ("validation", keys.validation, keys.validation_file),
     )
-    wordy = float(keys["wordy_share"])
-    sets: dict[str, list[Task]] = {}
-    splits: tuple[Split, ...] = ("train", "validation")
-    for split in splits:
-        file = keys.get(f"{split}_file")
-        sets[split] = (
-            read_tasks(Path(file))
-            if file
-            else generate(seed, int(keys[split]), split, share, longest, wordy)
-        )
+    sets = {
+        split: read_tasks(Path(file)) if file else _generated(keys, split, count)
+        for split, count, file in asked
+    }
     out.mkdir(parents=True, exist_ok=True)
     for name, tasks in sets.items():
         lines = (json.dumps(task.as_json(), ensure_ascii=False) for task in tasks)
         write_text(out / f"{name}.jsonl", "".join(line + "\n" for line in lines))
     every = [*sets["train"], *sets["validation"]]
-    limit = float(keys["max_ngram_overlap"])
     write_json(
         out / "tasks.json",
         {
@@ -64,10 +56,16 @@ def run(config: dict[str, Any], out: Path, bfcl_data: Path | None) -> None:
             "functions": {name: len(_functions(tasks)) for name, tasks in sets.items()},
             "shared_functions": len(_functions(sets["train"]) & _functions(sets["validation"])),
             "longest_prompt_chars": max(map(prompt_chars, every), default=0),
-            "seed": seed,
+            "seed": keys.seed,
             "sha256": {name: file_digest(out / f"{name}.jsonl") for name in sets},
-            "contamination": _compare(every, bfcl_data, limit),
+            "contamination": _compare(every, bfcl_data, keys.max_ngram_overlap),
         },
+    )
+
+
+def _generated(keys: Tasks, split: Split, count: int) -> list[Task]:
+    return generate(
+        keys.seed, count, split, keys.no_tool_share, keys.max_prompt_chars, keys.wordy_share
     )
 
 

@@ -1,15 +1,17 @@
-"""What the train stage asks of a trainer, and what a trainer tells it.
+"""What the stages ask of a trainer, and what a trainer tells them.
 
-A backend is a function `start(job, launch) -> Outcome` that trains in `job.folder` from its latest
-usable checkpoint on, leaves NeMo RL's checkpoint layout and TensorBoard files below `job.logs`, and
-returns or raises StageError. `BACKENDS` names them.
+A trainer is a module with the functions of `Trainer`. `BACKENDS` maps the values of
+`training.backend` to these modules, and nothing else in the code does.
 """
 
-from collections.abc import Callable
+import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
+from toolgain.config.sections import ClusterSection, TrainingSection
+from toolgain.models.base import Model
+from toolgain.training.health import Sign
 from toolgain.training.store.lease import Lease
 
 
@@ -19,10 +21,9 @@ class Job:
 
     name: str
     """Name of the run."""
-    section: dict[str, Any]
-    """The training section."""
-    weights: dict[str, Any]
-    """Path and digest of the base model."""
+    section: TrainingSection
+    weights: Model
+    """The base model."""
     tasks: Path
     """tasks.json, which describes the two task files beside it."""
     train: Path
@@ -35,8 +36,7 @@ class Job:
     val_period: int
     save_period: int
     nodes: int
-    cluster: dict[str, Any]
-    """The cluster section: where things are on this machine. Empty without a cluster."""
+    cluster: ClusterSection
     smoke: bool
     stop_at: float | None
     """When to have saved and ended, in seconds since the epoch; None without a time limit."""
@@ -65,18 +65,51 @@ class Outcome:
     world_size: int = 1
     hosts: tuple[str, ...] = ()
     gpus: int = 0
-    versions: dict[str, Any] = field(default_factory=dict)
-    health: tuple[dict[str, Any], ...] = ()
-    """Further signs of health that the backend watched: name, title, passed, evidence."""
+    versions: dict[str, str] = field(default_factory=dict)
+    health: tuple[Sign, ...] = ()
+    """Further signs of health that the backend watched."""
     wandb_url: str | None = None
     lost_s: float = 0.0
     """Seconds of training after the last save, which the next launch does again."""
 
 
-Backend = Callable[[Job, Path], Outcome]
+class Trainer(Protocol):
+    """The functions of a trainer's module."""
+
+    NEEDS_TRL_ENVIRONMENT: bool
+    """Whether it trains in the environment of `environments.trl`."""
+
+    def make_tasks(
+        self, section: TrainingSection, cluster: ClusterSection, out: Path, bfcl_data: Path | None
+    ) -> None:
+        """The tasks stage: train.jsonl, validation.jsonl and tasks.json in the folder `out`."""
+
+    def planned_steps(self, section: TrainingSection, train: Path) -> int:
+        """Steps of the training that the section asks for on the tasks in `train`."""
+
+    def check_disk(self, job: Job) -> None:
+        """Raise UserError where the checkpoints will not fit on the disk."""
+
+    def start(self, job: Job, launch: Path) -> Outcome:
+        """Train in `job.folder` from its latest usable checkpoint on.
+
+        Leaves NeMo RL's checkpoint layout, and TensorBoard files below `job.logs`.
+
+        Args:
+            job: The training.
+            launch: Folder of this launch, not there yet.
+
+        Raises:
+            StageError: the training failed.
+        """
+
 
 BACKENDS = {
     "trl": "toolgain.training.trl.backend",
     "nemo_rl": "toolgain.training.nemo_rl.backend",
 }
-"""The module of each trainer; its function `start` is the backend."""
+
+
+def trainer(section: TrainingSection) -> Trainer:
+    """The trainer of a section; its libraries are imported where it trains alone."""
+    return cast(Trainer, importlib.import_module(BACKENDS[section.backend]))

@@ -7,7 +7,6 @@ since an exit code proves nothing.
 """
 
 import contextlib
-import importlib
 import math
 import shutil
 import time
@@ -21,10 +20,12 @@ import click
 from toolgain.common.errors import GoOnLaterError, StageError, UserError
 from toolgain.common.files import digest, file_digest, now, read_json, write_json
 from toolgain.common.progress import Progress, clock, mirror, results_folder
-from toolgain.config.sections import deciding
+from toolgain.common.records import read_record
+from toolgain.config.sections import ClusterSection, TrainingSection, deciding
+from toolgain.models.base import Model
 from toolgain.training import manifest
-from toolgain.training.backend import BACKENDS, Backend, Job, Outcome
-from toolgain.training.store import checkpoints, curves, saves, segments
+from toolgain.training.backend import Job, trainer
+from toolgain.training.store import checkpoints, curves, segments
 from toolgain.training.store.lease import Lease
 
 DONE = "finished"
@@ -33,12 +34,9 @@ DONE = "finished"
 SAVE_MARGIN_SECONDS = 60.0
 """Kept free before a time limit, for the last checkpoint and the end."""
 
-OPTIMIZER_COPIES = 3
-"""Numbers kept per weight in a checkpoint: the weight and two of Adam's."""
-
 
 def run(
-    section: dict[str, Any],
+    section: TrainingSection,
     *,
     weights: Path,
     tasks: Path,
@@ -47,7 +45,7 @@ def run(
     nodes: int,
     smoke: bool,
     trl_env: Path,
-    cluster: dict[str, Any] | None = None,
+    cluster: ClusterSection,
 ) -> None:
     """Train, or go on, and write `out`: the manifest, or with `smoke` the record of the smoke run.
 
@@ -56,10 +54,10 @@ def run(
         StageError: another training holds the folder, or this one failed.
         GoOnLaterError: stopped in time with everything saved.
     """
-    base = read_json(weights, "--weights")
+    base = read_record(Model, weights, "--weights")
     described = read_json(tasks, "--tasks")
     train, validation = _task_files(tasks, described)
-    steps = int(section["smoke_steps"]) if smoke else planned_steps(section, train)
+    steps = section.smoke_steps if smoke else trainer(section).planned_steps(section, train)
     key = fingerprint(section, base, train, validation)
     if smoke and steps == 0:
         write_json(out, {"schema": 1, "run": name, "left_out": True, "fingerprint": key})
@@ -77,7 +75,8 @@ def run(
         if lease.taken_from:
             click.echo(f"takes over from a training that has ended: {lease.taken_from}")
         _same_fingerprint(folder, key)
-        val_period, save_period = (steps, steps) if smoke else _periods(section)
+        periods = section.settings.val_period, section.settings.save_period
+        val_period, save_period = (steps, steps) if smoke else periods
         job = Job(
             name=name,
             section=section,
@@ -90,7 +89,7 @@ def run(
             val_period=val_period,
             save_period=save_period,
             nodes=nodes,
-            cluster=cluster or {},
+            cluster=cluster,
             smoke=smoke,
             stop_at=_stop_at(),
             environment=trl_env,
@@ -115,9 +114,7 @@ def run(
         click.echo(summary(result))
 
 
-def fingerprint(
-    section: dict[str, Any], base: dict[str, Any], train: Path, validation: Path
-) -> str:
+def fingerprint(section: TrainingSection, base: Model, train: Path, validation: Path) -> str:
     """Digest of everything that decides the outcome of a training."""
     decides = deciding(section)
     # The tasks count by their content.
@@ -125,19 +122,10 @@ def fingerprint(
     return digest(
         {
             "training": decides,
-            "weights": base["digest"],
+            "weights": base.digest,
             "tasks": [file_digest(train), file_digest(validation)],
         }
     )
-
-
-def planned_steps(section: dict[str, Any], train: Path) -> int:
-    """Steps of the training that the section asks for."""
-    if section["backend"] == "trl":
-        return int(section["trl"]["steps"])
-    from toolgain.training.nemo_rl import plan
-
-    return plan.planned_steps(section["nemo_rl"], saves.validation_items(train))
 
 
 def verify(job: Job) -> None:
@@ -199,13 +187,14 @@ def _train(job: Job) -> Job:
     if done >= job.steps:
         click.echo(f"all {job.steps} steps are done in {job.folder}")
         return job
-    _room_on_disk(job)
+    backend = trainer(job.section)
+    backend.check_disk(job)
     launch = curves.next_launch(job.logs)
     segments.begin(job.folder, launch, _saved_at(job.folder, done))
     if done:
         click.echo(f"goes on after step {done} of {job.steps}")
     try:
-        outcome = _backend(job.section["backend"])(job, launch)
+        outcome = backend.start(job, launch)
     except Exception:
         # A full disk must not hide what failed.
         with contextlib.suppress(OSError):
@@ -214,17 +203,8 @@ def _train(job: Job) -> Job:
     facts = {k: v for k, v in asdict(outcome).items() if k not in ("step", "stopped")}
     segments.end(job.folder, launch, outcome.stopped or DONE, **facts)
     if outcome.stopped:
-        raise GoOnLaterError(_stopped_line(job, outcome))
+        raise GoOnLaterError(outcome.stopped)
     return replace(job, steps=outcome.planned_steps)
-
-
-def _stopped_line(job: Job, outcome: Outcome) -> str:
-    if job.section["backend"] == "trl":
-        return (
-            f"training: stopped after step {outcome.step} of {job.steps} ({outcome.stopped}) with "
-            "everything saved; run the same command again to go on."
-        )
-    return str(outcome.stopped)
 
 
 def latest_step(folder: Path) -> int:
@@ -238,17 +218,6 @@ def _saved_at(folder: Path, step: int) -> datetime | None:
         return None
     info = checkpoints.step_folder(folder, step) / "training_info.json"
     return datetime.fromtimestamp(info.stat().st_mtime, UTC)
-
-
-def _backend(name: str) -> Backend:
-    # A trainer's libraries are imported where it trains alone.
-    start: Backend = importlib.import_module(BACKENDS[name]).start
-    return start
-
-
-def _periods(section: dict[str, Any]) -> tuple[int, int]:
-    settings = section[section["backend"]]
-    return int(settings["val_period"]), int(settings["save_period"])
 
 
 def _task_files(tasks: Path, described: dict[str, Any]) -> tuple[Path, Path]:
@@ -276,30 +245,6 @@ def _same_fingerprint(folder: Path, key: str) -> None:
     write_json(path, {"schema": 1, "fingerprint": key})
 
 
-def _room_on_disk(job: Job) -> None:
-    weights = Path(job.weights["path"])
-    size = sum(_numbers(path) for path in weights.glob("*.safetensors"))
-    if job.section["backend"] != "trl":
-        # NeMo RL's checkpoints are another size; toolgain.training.nemo_rl.lint reckons with it.
-        return
-    copies = 2 if job.smoke else job.section["trl"]["keep_top_k"] + 2
-    needed = copies * OPTIMIZER_COPIES * 4 * size
-    free = shutil.disk_usage(job.folder).free
-    if needed > free:
-        raise UserError(
-            f"training: {job.folder} has {free / 2**30:.1f} GiB free; {copies} checkpoints need "
-            f"{needed / 2**30:.1f} GiB. Free some, or lower keep_top_k."
-        )
-
-
-def _numbers(path: Path) -> int:
-    """How many numbers a safetensors file holds."""
-    header, _ = checkpoints.read_safetensors_header(path)
-    return sum(
-        math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
-    )
-
-
 def _earlier_smoke(folder: Path, key: str) -> dict[str, Any] | None:
     path = folder / "smoke.json"
     if not path.is_file():
@@ -324,7 +269,7 @@ def _smoke_record(job: Job, key: str) -> dict[str, Any]:
         "passed": True,
         "steps": job.steps,
         "fingerprint": key,
-        "config_digest": digest(job.section),
+        "config_digest": digest(job.section.frozen()),
         "finished": now(),
         "seconds_per_step": sum(times) / len(times) if times else None,
         "reward": found.get(curves.REWARD, []),

@@ -4,20 +4,39 @@ from pathlib import Path
 
 import click
 
-from toolgain.common.errors import GoOnLaterError, UserError
+from toolgain.common.errors import GoOnLaterError
 from toolgain.common.progress import Progress
+from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.training.backend import Job, Outcome
+from toolgain.training.store import saves
+
+NEEDS_TRL_ENVIRONMENT = False
+
+
+def make_tasks(
+    section: TrainingSection, cluster: ClusterSection, out: Path, bfcl_data: Path | None
+) -> None:
+    """Copy the data that NeMo Gym prepared into `out`, checked and described."""
+    from toolgain.training.nemo_rl import gym
+
+    gym.run(section, cluster, out, bfcl_data)
+
+
+def planned_steps(section: TrainingSection, train: Path) -> int:
+    """Steps that follow from the epochs and the rows of `train`, or fewer by max_steps."""
+    from toolgain.training.nemo_rl import plan
+
+    return plan.planned_steps(section.nemo_rl, saves.validation_items(train))
+
+
+def check_disk(job: Job) -> None:
+    """Nothing: it is checked with everything else that NeMo RL needs, before the launch."""
 
 
 def start(job: Job, _: Path) -> Outcome:
     """Train up to the steps planned; NeMo RL goes on from the newest checkpoint by itself."""
     from toolgain.training.nemo_rl import launch
 
-    if not job.cluster:
-        raise UserError(
-            "train: backend nemo_rl needs --cluster, the frozen cluster section; "
-            "`snakemake --profile slurm train` gives it."
-        )
     progress = Progress(
         list(job.progress),
         stage="smoke" if job.smoke else "train",
@@ -36,7 +55,7 @@ def start(job: Job, _: Path) -> Outcome:
     try:
         found = launch.train(
             job.section,
-            weights=job.weights,
+            weights=Path(job.weights.path),
             tasks=job.tasks,
             name=job.name,
             directory=job.folder,

@@ -14,6 +14,7 @@ from typing import Any
 
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import file_digest, write_json, write_text
+from toolgain.config.sections import ClusterSection, Tasks, TrainingSection
 from toolgain.training.nemo_rl.refs import GYM_DATA, GYM_FOLDER, REFS, Ref
 
 CONFIGS = (
@@ -63,14 +64,15 @@ def prepare_command(ref: Ref, root: Path, download: bool) -> str:
     return "\n".join([*lines, words])
 
 
-def find(ref: Ref, root: Path | None, tasks: Mapping[str, Any]) -> dict[str, Path]:
+def find(ref: Ref, root: Path | None, tasks: Tasks) -> dict[str, Path]:
     """The prepared files: those configured, else where Gym's preparation writes them.
 
     Raises:
         UserError: a file is missing; says how it is made.
     """
-    given = {"train": tasks["train_file"], "validation": tasks["validation_file"]}
+    given = {"train": tasks.train_file, "validation": tasks.validation_file}
     if any(given.values()):
+        files: dict[str, Path] = {}
         for split, name in given.items():
             if not name:
                 raise UserError(
@@ -78,7 +80,8 @@ def find(ref: Ref, root: Path | None, tasks: Mapping[str, Any]) -> dict[str, Pat
                 )
             if not Path(name).is_file():
                 raise UserError(f"training.tasks.{split}_file: {name} does not exist.")
-        return {split: Path(name) for split, name in given.items()}
+            files[split] = Path(name)
+        return files
     if root is None:
         raise UserError(
             "training.tasks.train_file and validation_file name no prepared data, and "
@@ -169,7 +172,7 @@ def _text(content: Any) -> str:
 
 
 def run(
-    section: Mapping[str, Any], cluster: Mapping[str, Any], out: Path, bfcl_data: Path | None
+    section: TrainingSection, cluster: ClusterSection, out: Path, bfcl_data: Path | None
 ) -> None:
     """The tasks stage of the nemo_rl backend: copy the prepared files into `out` and describe them.
 
@@ -177,9 +180,9 @@ def run(
         UserError: the data is missing or not prepared.
         StageError: it shares more with BFCL than `max_ngram_overlap` allows.
     """
-    ref = REFS[section["nemo_rl"]["ref"]]
-    named = cluster["nemo_rl"]["root"]
-    files = find(ref, Path(named).resolve() if named else None, section["tasks"])
+    ref = REFS[section.nemo_rl.ref]
+    named = cluster.nemo_rl.root
+    files = find(ref, Path(named).resolve() if named else None, section.tasks)
     found = {split: read_rows(path) for split, path in files.items()}
     overlap = {_key(row) for row in found["train"].rows} & {
         _key(row) for row in found["validation"].rows
@@ -187,7 +190,7 @@ def run(
     contamination = _compare(
         [*found["train"].rows, *found["validation"].rows],
         bfcl_data,
-        section["tasks"]["max_ngram_overlap"],
+        section.tasks.max_ngram_overlap,
     )
     out.mkdir(parents=True, exist_ok=True)
     for split, path in files.items():

@@ -21,9 +21,11 @@ from omegaconf import DictConfig
 
 from toolgain.common.errors import GoOnLaterError, StageError, ToolgainError, UserError
 from toolgain.common.files import now, write_json, write_text
+from toolgain.config.sections import ClusterSection, NemoRl, TrainingSection
 from toolgain.serving import tool_parser
 from toolgain.slurm import allocation, containers
 from toolgain.slurm.containers import mounts
+from toolgain.training.health import Sign
 from toolgain.training.nemo_rl import lint, plan, refs, watch
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.raysub import RaySub, command, environment, wandb_key_file
@@ -43,7 +45,7 @@ class Outcome:
     """finished, time_limit, hang, told_to_end or failed."""
     hosts: tuple[str, ...]
     world_size: int
-    health: list[dict[str, Any]]
+    health: list[Sign]
     versions: dict[str, str]
     wandb_url: str | None
     periods: dict[str, Any]
@@ -69,7 +71,7 @@ class Prepared:
 class Request:
     """The arguments of `train`, once they are paths."""
 
-    section: Mapping[str, Any]
+    section: TrainingSection
     weights: Path
     train: Path
     validation: Path
@@ -77,7 +79,7 @@ class Request:
     folder: Path
     nodes: int
     smoke: bool
-    cluster: Mapping[str, Any]
+    cluster: ClusterSection
     report: Report
 
     @property
@@ -87,22 +89,22 @@ class Request:
 
 
 def train(
-    section: Mapping[str, Any],
+    section: TrainingSection,
     *,
-    weights: Mapping[str, Any],
+    weights: Path,
     tasks: Path,
     name: str,
     directory: Path,
     nodes: int,
     smoke: bool,
-    cluster: Mapping[str, Any],
+    cluster: ClusterSection,
     report: Report | None = None,
 ) -> Outcome:
     """Run one segment of a training in the present Slurm job.
 
     Args:
         section: The run's frozen training section.
-        weights: The base model's `path` and `digest`.
+        weights: The base model's folder.
         tasks: tasks.json; train.jsonl and validation.jsonl lie beside it.
         name: Name of the run.
         directory: Checkpoint folder; the lease on it is held by the caller.
@@ -119,7 +121,7 @@ def train(
     """
     request = Request(
         section=section,
-        weights=Path(weights["path"]),
+        weights=weights,
         train=tasks.resolve().parent / "train.jsonl",
         validation=tasks.resolve().parent / "validation.jsonl",
         name=name,
@@ -161,8 +163,8 @@ def _variables(
     log_folder: Path,
 ) -> dict[str, str]:
     """The environment of ray.sub."""
-    site = request.cluster["nemo_rl"]
-    wandb = "off" if request.smoke else request.section["nemo_rl"]["wandb"]
+    site = request.cluster.nemo_rl
+    wandb = "off" if request.smoke else request.section.nemo_rl.wandb
     key_file = wandb_key_file(os.environ, prepared.ref, wandb)
     text = command(
         prepared.ref, prepared.root, prepared.config, prepared.overrides, site, wandb, key_file
@@ -175,20 +177,20 @@ def _variables(
         *containers.folders_behind(request.weights),
         tool_parser.PLUGIN.parent,
         prepared.config.parent,
-        *([Path(site["hf_home"])] if site["hf_home"] else []),
+        *([Path(site.hf_home)] if site.hf_home else []),
         *([Path(key_file).parent] if key_file else []),
     ]
     variables = environment(
         os.environ,
         replace(found, nodes=hosts, cpus=found.cpus_per_node * len(hosts)),
         prepared.root,
-        str(request.cluster["container"]),
-        mounts(site["mounts"], needed),
+        str(request.cluster.container),
+        mounts(site.mounts, needed),
         text,
         log_folder,
-        request.cluster["gpus_per_node"],
+        request.cluster.gpus_per_node,
         site,
-        account=request.cluster.get("account") or os.environ.get("SLURM_ACCOUNT"),
+        account=request.cluster.account or os.environ.get("SLURM_ACCOUNT"),
     )
     if wandb == "online" and not key_file:
         variables["WANDB_API_KEY"] = os.environ["WANDB_API_KEY"]
@@ -205,7 +207,7 @@ def prepare(request: Request, seconds_left: float | None) -> Prepared:
     Raises:
         UserError: lists every finding, with its arithmetic.
     """
-    nemo, folder = request.section["nemo_rl"], request.folder
+    nemo, folder = request.section.nemo_rl, request.folder
     ref, root, config, base, versions = checkout(nemo, request.cluster)
     rows = saves.validation_items(request.train)
     place = plan.Place(
@@ -214,15 +216,15 @@ def prepare(request: Request, seconds_left: float | None) -> Prepared:
         validation_file=request.validation,
         checkpoints=folder,
         nodes=request.nodes,
-        gpus_per_node=request.cluster["gpus_per_node"],
+        gpus_per_node=request.cluster.gpus_per_node,
         run=request.name,
     )
-    smoke_steps = request.section["smoke_steps"] if request.smoke else 0
-    asked = plan.overrides(nemo, request.section["seed"], ref, base, place, rows, smoke_steps)
+    smoke_steps = request.section.smoke_steps if request.smoke else 0
+    asked = plan.overrides(nemo, request.section.seed, ref, base, place, rows, smoke_steps)
     findings = [lint.log_folder(folder)]
     if seconds_left is not None:
         value, finding = lint.must_save_by(
-            seconds_left, request.cluster["nemo_rl"], _longest_step(folder)
+            seconds_left, request.cluster.nemo_rl, _longest_step(folder)
         )
         findings.append(finding)
         asked.append(ov.Override("checkpointing.checkpoint_must_save_by", value))
@@ -235,15 +237,15 @@ def prepare(request: Request, seconds_left: float | None) -> Prepared:
 
 
 def checkout(
-    nemo: Mapping[str, Any], cluster: Mapping[str, Any]
+    nemo: NemoRl, cluster: ClusterSection
 ) -> tuple[refs.Ref, Path, Path, DictConfig, dict[str, str]]:
     """The NeMo RL version, its checkout, the YAML and its content, and the versions found.
 
     Raises:
         UserError: checkout, image, Gym or YAML is missing or of another version.
     """
-    ref = refs.REFS[nemo["ref"]]
-    named = cluster["nemo_rl"]["root"]
+    ref = refs.REFS[nemo.ref]
+    named = cluster.nemo_rl.root
     if not named:
         raise UserError(
             "cluster.nemo_rl.root names no NeMo RL checkout; clone it on the shared file system "
@@ -252,14 +254,14 @@ def checkout(
     root = Path(named).resolve()
     commit = refs.check_checkout(ref, root)
     gym = refs.check_gym(ref, root)
-    refs.check_image(ref, cluster["container"])
-    config = Path(nemo["config"])
+    refs.check_image(ref, cluster.container)
+    config = Path(nemo.config)
     config = config if config.is_absolute() else root / config
     versions = {
         "nemo_rl": ref.name,
         "nemo_rl_commit": commit or "no git history",
         "nemo_gym_commit": gym or "no git history",
-        "container": str(cluster["container"]),
+        "container": str(cluster.container),
     }
     return ref, root, config, ov.load_yaml(config), versions
 
@@ -276,14 +278,14 @@ def _segment(
     log_folder: Path,
     hosts: tuple[str, ...],
 ) -> Outcome:
-    nemo, site, folder = request.section["nemo_rl"], request.cluster["nemo_rl"], request.folder
+    nemo, site, folder = request.section.nemo_rl, request.cluster.nemo_rl, request.folder
     started = time.time()
     logs, curves = watch.Logs(), watch.Curves(request.logs)
     limits = watch.Limits(
-        zero_reward_steps=nemo["zero_reward_steps"],
-        hang_factor=nemo["hang_factor"],
-        setup_s=site["setup_minutes"] * 60,
-        save_s=site["save_minutes"] * 60,
+        zero_reward_steps=nemo.zero_reward_steps,
+        hang_factor=nemo.hang_factor,
+        setup_s=site.setup_minutes * 60,
+        save_s=site.save_minutes * 60,
         planned=prepared.planned,
     )
     alarms: list[watch.Alarm] = []
@@ -310,7 +312,7 @@ def _segment(
         running = RaySub(prepared.root, variables, log_folder)
         try:
             while running.returned() is None and not told:
-                _pause(site["poll_seconds"], running, told)
+                _pause(site.poll_seconds, running, told)
                 look()
                 alarms = watch.alarms(curves, logs, limits, started)
                 otherwise = _config_differs(prepared, folder)

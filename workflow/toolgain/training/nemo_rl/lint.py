@@ -4,12 +4,12 @@ Every rule here is one that upstream does not check, or checks only after the GP
 Sources of the rules: docs/nemo-rl.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from toolgain.common.errors import UserError
+from toolgain.config.sections import NemoRlSite
 from toolgain.training.nemo_rl.plan import Numbers
 from toolgain.training.nemo_rl.refs import Ref
 
@@ -220,7 +220,7 @@ def validation_samples(numbers: Numbers) -> Finding:
     )
 
 
-def save_budget(limit_s: float, site: Mapping[str, Any], step_s: float | None = None) -> float:
+def save_budget(limit_s: float, site: NemoRlSite, step_s: float | None = None) -> float:
     """Seconds that `checkpoint_must_save_by` may name.
 
     Upstream's clock starts when the first step begins, is read once per step, and leaves no room
@@ -231,23 +231,23 @@ def save_budget(limit_s: float, site: Mapping[str, Any], step_s: float | None = 
         site: `cluster.nemo_rl`.
         step_s: Longest step measured so far; None: the configured estimate.
     """
-    step = site["step_minutes"] * 60 if step_s is None else step_s
-    fixed = (site["setup_minutes"] + site["save_minutes"] + site["margin_minutes"]) * 60
+    step = site.step_minutes * 60 if step_s is None else step_s
+    fixed = (site.setup_minutes + site.save_minutes + site.margin_minutes) * 60
     return float(limit_s - fixed - step)
 
 
 def must_save_by(
-    limit_s: float, site: Mapping[str, Any], step_s: float | None = None
+    limit_s: float, site: NemoRlSite, step_s: float | None = None
 ) -> tuple[str, Finding]:
     """`checkpoint_must_save_by` in upstream's form, DD:HH:MM:SS, and the arithmetic.
 
     With nothing left the finding is not ok and the value is 00:00:00:00.
     """
     budget = save_budget(limit_s, site, step_s)
-    step = site["step_minutes"] if step_s is None else step_s / 60
+    step = site.step_minutes if step_s is None else step_s / 60
     sum_ = (
-        f"{limit_s / 60:.0f} min - {site['setup_minutes']:.0f} set-up - {step:.1f} one step - "
-        f"{site['save_minutes']:.0f} save - {site['margin_minutes']:.0f} margin = "
+        f"{limit_s / 60:.0f} min - {site.setup_minutes:.0f} set-up - {step:.1f} one step - "
+        f"{site.save_minutes:.0f} save - {site.margin_minutes:.0f} margin = "
         f"{budget / 60:.1f} min"
     )
     if budget <= step * 60:

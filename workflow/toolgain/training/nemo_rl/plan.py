@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from toolgain.common.errors import UserError
+from toolgain.config.sections import NemoRl
 from toolgain.serving.tool_parser import plugin_path
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.overrides import Override
@@ -114,17 +115,17 @@ class Numbers:
         return min(self.max_steps, self.epochs * (self.rows // self.prompts))
 
 
-def backend_of(section: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+def backend_of(base: Mapping[str, Any], configured: str | None = None) -> str:
     """The training backend: as configured, else as in the upstream YAML `base` (resolved)."""
-    if section["policy_backend"]:
-        return str(section["policy_backend"])
+    if configured:
+        return configured
     if ov.lookup(base, "policy.megatron_cfg.enabled", False):
         return "megatron"
     return "dtensor_v2" if ov.lookup(base, "policy.dtensor_cfg._v2", False) else "dtensor"
 
 
 def overrides(
-    section: Mapping[str, Any],
+    section: NemoRl,
     seed: int,
     ref: Ref,
     yaml: DictConfig,
@@ -150,16 +151,16 @@ def overrides(
     values = _values(section, seed, ref, known, place, rows, smoke_steps)
     values.update(_policy(section, ref, yaml, known))
     ours = [Override(key, value) for key, value in values.items()]
-    theirs = [Override(key, value) for key, value in section["overrides"].items()]
-    gone = [Override(key, delete=True) for key in section["delete"]]
+    theirs = [Override(key, value) for key, value in section.overrides.items()]
+    gone = [Override(key, delete=True) for key in section.delete]
     _refuse_owned([*theirs, *gone], values)
-    where = str(section["config"])
+    where = section.config
     ov.check([*gone, *ours, *theirs], yaml, ref, where)
     return [*gone, *ours, *theirs]
 
 
 def _values(
-    section: Mapping[str, Any],
+    section: NemoRl,
     seed: int,
     ref: Ref,
     known: set[str],
@@ -167,19 +168,19 @@ def _values(
     rows: int | None,
     smoke_steps: int,
 ) -> dict[str, ov.Value]:
-    epochs = section["epochs"]
-    most = section["max_steps"] or 1_000_000
+    epochs = section.epochs
+    most = section.max_steps or 1_000_000
     if rows is not None:
         most = planned_steps(section, rows)
-    val_period, save_period = section["val_period"], section["save_period"]
+    val_period, save_period = section.val_period, section.save_period
     if smoke_steps:
         most, val_period, save_period = min(most, smoke_steps), smoke_steps, smoke_steps
-    wandb = "off" if smoke_steps else section["wandb"]
+    wandb = "off" if smoke_steps else section.wandb
     values: dict[str, ov.Value] = {
         "cluster.num_nodes": place.nodes,
         "cluster.gpus_per_node": place.gpus_per_node,
-        "grpo.num_prompts_per_step": section["prompts_per_step"],
-        "grpo.num_generations_per_prompt": section["generations"],
+        "grpo.num_prompts_per_step": section.prompts_per_step,
+        "grpo.num_generations_per_prompt": section.generations,
         "grpo.max_num_epochs": epochs,
         "grpo.max_num_steps": most,
         "grpo.seed": seed,
@@ -189,7 +190,7 @@ def _values(
         "checkpointing.enabled": True,
         "checkpointing.checkpoint_dir": str(place.checkpoints),
         "checkpointing.save_period": save_period,
-        "checkpointing.keep_top_k": section["keep_top_k"],
+        "checkpointing.keep_top_k": section.keep_top_k,
         "checkpointing.metric_name": METRIC,
         "checkpointing.higher_is_better": True,
         "policy.model_name": str(place.model),
@@ -207,23 +208,21 @@ def _values(
     if "policy.megatron_cfg.checkpoint.async_save" in known:
         values["policy.megatron_cfg.checkpoint.async_save"] = False
     if wandb != "off":
-        values["logger.wandb.project"] = section["wandb_project"]
+        values["logger.wandb.project"] = section.wandb_project
         values["logger.wandb.name"] = place.run
     return values
 
 
-def _policy(
-    section: Mapping[str, Any], ref: Ref, yaml: DictConfig, known: set[str]
-) -> dict[str, ov.Value]:
+def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dict[str, ov.Value]:
     base = ov.apply(yaml, [])
-    backend = backend_of(section, base)
+    backend = backend_of(base, section.policy_backend)
     values: dict[str, ov.Value] = {}
-    if section["policy_backend"]:
+    if section.policy_backend:
         values["policy.megatron_cfg.enabled"] = backend == "megatron"
         values["policy.dtensor_cfg.enabled"] = backend != "megatron"
         if backend != "megatron":
             values["policy.dtensor_cfg._v2"] = backend == "dtensor_v2"
-    rate = section["learning_rate"]
+    rate = section.learning_rate
     if backend == "megatron":
         folder = "policy.megatron_cfg"
         names = {
@@ -242,7 +241,7 @@ def _policy(
             "tensor_parallel": "policy.dtensor_cfg.tensor_parallel_size",
             "context_parallel": "policy.dtensor_cfg.context_parallel_size",
         }
-        if (section["pipeline_parallel"] or 1) > 1:
+        if (section.pipeline_parallel or 1) > 1:
             raise UserError(
                 "training.nemo_rl.pipeline_parallel is above 1, but the policy backend is "
                 f"{backend}, which has no pipeline; leave it out or use megatron."
@@ -267,20 +266,20 @@ def _policy(
         values["checkpointing.model_save_format"] = "safetensors"
         values["checkpointing.save_consolidated"] = True
     for name, key in names.items():
-        if section[name]:
-            values[key] = section[name]
-    if section["max_sequence_length"]:
-        values["policy.max_total_sequence_length"] = section["max_sequence_length"]
-    if section["micro_batch_size"]:
+        if size := getattr(section, name):
+            values[key] = size
+    if section.max_sequence_length:
+        values["policy.max_total_sequence_length"] = section.max_sequence_length
+    if section.micro_batch_size:
         # Unequal ones change log probabilities at tensor parallel 4 and above.
-        values["policy.train_micro_batch_size"] = section["micro_batch_size"]
-        values["policy.logprob_batch_size"] = section["micro_batch_size"]
+        values["policy.train_micro_batch_size"] = section.micro_batch_size
+        values["policy.logprob_batch_size"] = section.micro_batch_size
     rollout = "policy.generation.vllm_cfg"
-    if section["gpu_memory_utilization"]:
-        values[f"{rollout}.gpu_memory_utilization"] = section["gpu_memory_utilization"]
-    if section["tool_parser"]:
-        values[f"{rollout}.http_server_serving_chat_kwargs.tool_parser"] = section["tool_parser"]
-    plugin = plugin_path(section["tool_parser_plugin"])
+    if section.gpu_memory_utilization:
+        values[f"{rollout}.gpu_memory_utilization"] = section.gpu_memory_utilization
+    if section.tool_parser:
+        values[f"{rollout}.http_server_serving_chat_kwargs.tool_parser"] = section.tool_parser
+    plugin = plugin_path(section.tool_parser_plugin)
     if plugin:
         values[f"{rollout}.tool_parser_plugin"] = str(plugin)
     elif ref.parser_plugin_is_mandatory and f"{rollout}.tool_parser_plugin" in known:
@@ -307,20 +306,20 @@ def _refuse_owned(theirs: list[Override], ours: Mapping[str, Any]) -> None:
             )
 
 
-def planned_steps(section: Mapping[str, Any], rows: int) -> int:
+def planned_steps(section: NemoRl, rows: int) -> int:
     """Steps of a training on so many rows: upstream drops an incomplete last batch.
 
     Raises:
         UserError: there are fewer rows than prompts in one step.
     """
-    prompts = section["prompts_per_step"]
-    steps = int(section["epochs"]) * (rows // int(prompts))
+    prompts = section.prompts_per_step
+    steps = section.epochs * (rows // prompts)
     if steps == 0:
         raise UserError(
             f"training.nemo_rl.prompts_per_step is {prompts}, but there are only {rows} training "
             f"rows; set it to {rows} or below."
         )
-    return min(int(section["max_steps"] or steps), steps)
+    return min(section.max_steps or steps, steps)
 
 
 def numbers(used: Mapping[str, Any], rows: int | None) -> Numbers:
@@ -336,7 +335,7 @@ def numbers(used: Mapping[str, Any], rows: int | None) -> Numbers:
             raise UserError(f"training.nemo_rl.config: the YAML holds no `{key}`; name another.")
         return value
 
-    backend = backend_of({"policy_backend": None}, used)
+    backend = backend_of(used)
     folder = "policy.megatron_cfg" if backend == "megatron" else "policy.dtensor_cfg"
     word = "tensor_model_parallel_size" if backend == "megatron" else "tensor_parallel_size"
     return Numbers(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.common.errors import UserError
+from toolgain.config.sections import NemoRlSite
 from toolgain.slurm.allocation import Allocation
 from toolgain.slurm.containers import UNSAFE, host_environment
 from toolgain.training.nemo_rl.overrides import Override, shell_words
@@ -36,7 +37,7 @@ def environment(
     command: str,
     log_folder: Path,
     gpus_per_node: int,
-    site: Mapping[str, Any],
+    site: NemoRlSite,
     account: str | None = None,
 ) -> dict[str, str]:
     """The environment of ray.sub.
@@ -86,7 +87,7 @@ def environment(
         CPUS_PER_WORKER=str(found.cpus_per_node),
         BASE_LOG_DIR=str(log_folder),
     )
-    kept.update(site["env"])
+    kept.update(site.env)
     return kept
 
 
@@ -95,7 +96,7 @@ def command(
     root: Path,
     config: Path,
     overrides: Iterable[Override],
-    site: Mapping[str, Any],
+    site: NemoRlSite,
     wandb: str,
     key_file: str | None = None,
 ) -> str:
@@ -112,10 +113,10 @@ def command(
         "DO_NOT_TRACK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    if site["hf_home"]:
-        exports["HF_HOME"] = str(site["hf_home"])
-    if site["cuda_arch_list"]:
-        exports["TORCH_CUDA_ARCH_LIST"] = str(site["cuda_arch_list"])
+    if site.hf_home:
+        exports["HF_HOME"] = str(site.hf_home)
+    if site.cuda_arch_list:
+        exports["TORCH_CUDA_ARCH_LIST"] = str(site.cuda_arch_list)
     if wandb == "offline":
         exports["WANDB_MODE"] = "offline"
     lines += [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
@@ -123,7 +124,7 @@ def command(
         # Read in the container at run time: the key itself is in no text.
         lines.append(f'WANDB_API_KEY="$(cat {shlex.quote(key_file)})"; export WANDB_API_KEY')
     words = [
-        *shlex.split(site["python"]),
+        *shlex.split(site.python),
         PROGRAM,
         f"--config={config}",
     ]

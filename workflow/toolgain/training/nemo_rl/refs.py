@@ -6,12 +6,11 @@ belong together: the image holds the Python environments that the code of that c
 
 import re
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from toolgain.common.errors import UserError
+from toolgain.config.sections import ClusterSection
 from toolgain.slurm.containers import is_file_image, located_image
 
 WORKPLACE_YAML = "examples/nemo_gym/grpo_workplace_assistant_nemotron_nano_v2_9b.yaml"
@@ -276,10 +275,17 @@ def check_image(ref: Ref, container: str | None) -> None:
         )
 
 
-def located(cluster: Mapping[str, Any]) -> dict[str, Any]:
+def located(cluster: ClusterSection) -> ClusterSection:
     """The cluster section with its paths absolute: the nodes work in another folder than this."""
-    site = dict(cluster["nemo_rl"])
-    for key in ("root", "hf_home"):
-        if site[key]:
-            site[key] = str(Path(site[key]).resolve())
-    return {**cluster, "container": located_image(cluster["container"]), "nemo_rl": site}
+    site = cluster.nemo_rl
+    absolute = {
+        name: str(Path(path).resolve())
+        for name, path in (("root", site.root), ("hf_home", site.hf_home))
+        if path
+    }
+    return cluster.model_copy(
+        update={
+            "container": located_image(cluster.container),
+            "nemo_rl": site.model_copy(update=absolute),
+        }
+    )

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolgain.training.health import Sign
+
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
 LOSS = "train/loss"
@@ -270,10 +272,10 @@ def _hang(curves: Curves, limits: Limits, started: float, now: float) -> list[Al
     return []
 
 
-def health(found: Iterable[Alarm]) -> list[dict[str, Any]]:
+def health(found: Iterable[Alarm]) -> list[Sign]:
     """The health entries of a manifest: every kind, passed or not."""
     by_name: Mapping[str, Alarm] = {alarm.name: alarm for alarm in reversed(list(found))}
-    entries = []
+    entries: list[Sign] = []
     for name, title in TITLES.items():
         alarm = by_name.get(name)
         evidence = FINE[name] if alarm is None else f"{alarm.evidence}. {ADVICE[name]}"

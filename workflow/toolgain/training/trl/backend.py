@@ -6,6 +6,7 @@ torchrun hands signals on in time; the program then saves and ends.
 """
 
 import ctypes
+import math
 import os
 import re
 import shutil
@@ -23,8 +24,14 @@ from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import read_json, write_json
 from toolgain.common.logs import out_of_memory, tail
+from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.training.backend import Job, Outcome
 from toolgain.training.store import checkpoints, segments
+
+NEEDS_TRL_ENVIRONMENT = True
+
+OPTIMIZER_COPIES = 3
+"""Numbers kept per weight in a checkpoint: the weight and two of Adam's."""
 
 PROGRESS = "progress:"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -32,6 +39,45 @@ LOG = "train.log"
 
 FULL = 1 << 20
 """A disk with fewer bytes free than this is full."""
+
+
+def make_tasks(
+    section: TrainingSection, _: ClusterSection, out: Path, bfcl_data: Path | None
+) -> None:
+    """Generate the tasks, or check those of the files that `training.tasks` names."""
+    from toolgain.tasks import stage
+
+    stage.run(section.tasks, out, bfcl_data)
+
+
+def planned_steps(section: TrainingSection, _: Path) -> int:
+    """The section's `trl.steps`."""
+    return section.trl.steps
+
+
+def check_disk(job: Job) -> None:
+    """Refuse a training whose checkpoints will not fit.
+
+    Raises:
+        UserError: names the space needed and what is free.
+    """
+    size = sum(_parameters(path) for path in Path(job.weights.path).glob("*.safetensors"))
+    copies = 2 if job.smoke else job.section.trl.keep_top_k + 2
+    needed = copies * OPTIMIZER_COPIES * 4 * size
+    free = shutil.disk_usage(job.folder).free
+    if needed > free:
+        raise UserError(
+            f"training: {job.folder} has {free / 2**30:.1f} GiB free; {copies} checkpoints need "
+            f"{needed / 2**30:.1f} GiB. Free some, or lower keep_top_k."
+        )
+
+
+def _parameters(path: Path) -> int:
+    """How many numbers a safetensors file holds."""
+    header, _ = checkpoints.read_safetensors_header(path)
+    return sum(
+        math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+    )
 
 
 def start(job: Job, launch: Path) -> Outcome:
@@ -47,11 +93,11 @@ def start(job: Job, launch: Path) -> Outcome:
     log = launch / LOG
     stop_file = launch / "stop"
     plan = {
-        "section": job.section,
+        "section": job.section.frozen(),
         "steps": job.steps,
         "val_period": job.val_period,
         "save_period": job.save_period,
-        "weights": {"path": job.weights["path"]},
+        "weights": {"path": job.weights.path},
         "train": str(job.train),
         "validation": str(job.validation),
         "validation_limit": 16 if job.smoke else None,
@@ -83,11 +129,18 @@ def start(job: Job, launch: Path) -> Outcome:
     return Outcome(
         step=result["step"],
         planned_steps=job.steps,
-        stopped=result["stopped"],
+        stopped=result["stopped"] and _stopped_line(job, result["step"], result["stopped"]),
         world_size=processes["world_size"],
         hosts=tuple(processes["hosts"]),
         gpus=processes["gpus"],
         versions=processes["versions"],
+    )
+
+
+def _stopped_line(job: Job, step: int, why: str) -> str:
+    return (
+        f"training: stopped after step {step} of {job.steps} ({why}) with everything saved; run "
+        "the same command again to go on."
     )
 
 
@@ -101,12 +154,12 @@ def command(job: Job, plan: Path) -> list[str]:
             f"--trl-env: {job.environment} holds no Python environment; `make setup` makes it."
         )
     program = [str(python), "-m", "toolgain.training.trl.grpo", str(plan)]
-    return launch.command(program, job.nodes, job.section["trl"]["processes"])
+    return launch.command(program, job.nodes, job.section.trl.processes)
 
 
 def environment(job: Job) -> dict[str, str]:
     """The program's environment: offline, without telemetry, with the package on its path."""
-    threads = job.section["trl"]["threads"]
+    threads = job.section.trl.threads
     return {
         **os.environ,
         "PYTHONPATH": str(package.ROOT),
