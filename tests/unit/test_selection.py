@@ -94,3 +94,40 @@ def test_gone_checkpoints_are_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({"checkpoint_dir": str(tmp_path / "gone")}))
     with pytest.raises(UserError, match=r"gone is not a folder"):
         select.run(path, tmp_path / "best.json")
+
+
+def manifest_of(folder: Path, accuracies: dict[int, float], initial: float) -> Path:
+    """The manifest of a training that ended with these checkpoints."""
+    path = folder / "manifest.json"
+    curve = [[0, initial], *([step, value] for step, value in accuracies.items())]
+    kept = [{"step": s, "accuracy": value, "kept": True} for s, value in accuracies.items()]
+    path.write_text(
+        json.dumps(
+            {
+                "checkpoint_dir": str(folder / "checkpoints"),
+                "curves": {"validation/accuracy": curve},
+                "checkpoints": kept,
+                "validation_items": 100,
+            }
+        )
+    )
+    return path
+
+
+def test_where_the_best_is_gone_the_next_is_chosen_and_the_loss_is_listed(tmp_path: Path) -> None:
+    path = manifest_of(tmp_path, {5: 0.6, 10: 0.8}, initial=0.5)
+    make(tmp_path / "checkpoints", 5, 0.6)
+    select.run(path, tmp_path / "best.json")
+    best = json.loads((tmp_path / "best.json").read_text())
+    assert (best["step"], best["beats_initial"]) == (5, True)
+    assert best["passed_over"][0]["reason"] == "it was there after the training and is gone"
+
+
+def test_what_is_left_is_never_chosen_in_silence_when_it_is_no_better(tmp_path: Path) -> None:
+    path = manifest_of(tmp_path, {5: 0.5, 10: 0.8}, initial=0.5)
+    make(tmp_path / "checkpoints", 5, 0.5)
+    with pytest.raises(
+        UserError, match=r"step 10, val:accuracy 0\.800\) is gone .* Put the folder"
+    ):
+        select.run(path, tmp_path / "best.json")
+    assert not (tmp_path / "best.json").exists()

@@ -117,6 +117,15 @@ def test_only_a_run_with_smoke_steps_waits_for_a_smoke_training(tmp_path: Path) 
     assert "output: results/runs/plain/smoke.json" not in done.stdout
 
 
+def test_lint_has_only_the_hints_that_contributing_md_answers() -> None:
+    done = snakemake("--lint")
+    hints = {line[6:] for line in (done.stdout + done.stderr).splitlines() if line[:6] == "    * "}
+    answered = (ROOT / "CONTRIBUTING.md").read_text()
+    assert hints
+    for hint in hints:
+        assert hint.rstrip(":.") in " ".join(answered.split()), hint
+
+
 def test_a_target_of_an_unknown_run_is_named(tmp_path: Path) -> None:
     words = ["-n", "results/evaluations/grpp/summary.json", "-d", str(tmp_path)]
     done = snakemake(*words, "--configfile", str(ROOT / "config/demo.yaml"))

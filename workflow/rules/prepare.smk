@@ -26,12 +26,16 @@ localrules:
 rule freeze:
     output:
         "results/config/{stage}.json",
+    log:
+        "logs/freeze/{stage}.log",
     wildcard_constraints:
         stage="model|evaluation|comparison|report",
     params:
         section=lambda w: frozen(CONFIG, w.stage),
     shell:
         r"""
+        exec &> >(tee {log:q})
+
         toolgain freeze \
             --section {params.section:q} \
             --out {output:q}
@@ -41,10 +45,14 @@ rule freeze:
 rule freeze_training:
     output:
         "results/config/training/{run}.json",
+    log:
+        "logs/freeze/training-{run}.log",
     params:
         section=lambda w: frozen(CONFIG, f"training/{w.run}"),
     shell:
         r"""
+        exec &> >(tee {log:q})
+
         toolgain freeze \
             --section {params.section:q} \
             --out {output:q}

@@ -50,7 +50,10 @@ def run(
     checkpoint, source = Path(chosen["path"]), Path(origin["path"])
     problem = checkpoints.problem_of(checkpoint) if checkpoint.is_dir() else "it is not there"
     if problem:
-        raise UserError(f"export: checkpoint {checkpoint} cannot be read: {problem}.")
+        raise UserError(
+            f"export: checkpoint {checkpoint} cannot be read: {problem}. Put it back, or delete "
+            f"{best}, which names it, to have the best of the others chosen."
+        )
     files_of(source)
     final = out.resolve().parent / "model"
     # An export begins anew after a kill, yet the jobs before have cost something for this model.

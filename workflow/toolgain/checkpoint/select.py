@@ -7,7 +7,8 @@ training and how sure that is.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ class Source:
     initial_accuracy: float | None
     """Validation accuracy of the model before the training (step 0)."""
     validation_items: int | None
+    kept: Mapping[int, float | None] = field(default_factory=dict)
+    """Accuracy of the checkpoints that were there at the end of the training, by step."""
 
 
 def run(source: Path, out: Path) -> None:
@@ -53,14 +56,20 @@ def read_source(path: Path) -> Source:
             "Train again, or name the folder they were moved to."
         )
     initial = curves.at(manifest.get("curves", {}).get(curves.ACCURACY, []), 0)
-    return Source(folder, initial, manifest.get("validation_items"))
+    kept = {
+        int(entry["step"]): entry["accuracy"]
+        for entry in manifest.get("checkpoints", [])
+        if entry.get("kept")
+    }
+    return Source(folder, initial, manifest.get("validation_items"), kept)
 
 
 def choose(source: Source) -> dict[str, Any]:
     """The content of best.json.
 
     Raises:
-        UserError: no checkpoint has a finite validation accuracy.
+        UserError: no checkpoint has a finite validation accuracy, or a better one is gone and what
+            is left is no better than the model before the training.
     """
     whole, passed_over = checkpoints.scan(source.folder)
     candidates = [item for item in whole if item.accuracy is not None]
@@ -74,6 +83,14 @@ def choose(source: Source) -> dict[str, Any]:
     accuracy = _accuracy(best)
     items = source.validation_items or best.info.get("validation_items")
     initial = source.initial_accuracy
+    gone = sorted(set(source.kept) - {item.step for item in whole})
+    passed_over += [
+        PassedOver(source.folder / f"step_{step}", "it was there after the training and is gone")
+        for step in gone
+    ]
+    better = [step for step in gone if (source.kept[step] or 0.0) > accuracy]
+    if better and initial is not None and accuracy <= initial:
+        raise UserError(_not_worth_exporting(source, best, better))
     return {
         "schema": 1,
         "step": best.step,
@@ -132,6 +149,17 @@ def _no_metric(item: Checkpoint) -> str:
     if METRIC in item.info:
         return f'"{METRIC}" is {item.info[METRIC]}, which is not a finite number'
     return f'training_info.json has no "{METRIC}": this step was not validated'
+
+
+def _not_worth_exporting(source: Source, best: Checkpoint, better: list[int]) -> str:
+    lost = max(better, key=lambda step: (source.kept[step] or 0.0, step))
+    return (
+        f"select: the best checkpoint (step {lost}, {METRIC} {source.kept[lost]:.3f}) is gone from "
+        f"{source.folder}, and the best that is left (step {best.step}, {_accuracy(best):.3f}) is "
+        f"no better than the model before the training ({source.initial_accuracy:.3f}). Put the "
+        f"folder step_{lost} back, or train again: delete {source.folder} and the run's "
+        "manifest.json."
+    )
 
 
 def _nothing(folder: Path, passed_over: list[PassedOver]) -> str:
