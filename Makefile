@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test test-upstream lint generate cluster cluster-down clean
+.PHONY: help setup demo test test-fast test-upstream lint generate cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,11 @@ demo: setup ## Run the whole chain on this machine and print the verdict
 # Two at a time: the tests on the Slurm cluster, which mostly wait, and all others.
 test: setup .venv/.dev ## Run every test
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --durations 20 $(TESTS)
+
+# What editors and pre-commit run.
+test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: under two minutes
+	.venv/bin/python -m pytest --numprocesses 2 -m "not slow and not cluster and not browser" \
+	    tests/unit tests/workflow/test_repository.py $(TESTS)
 
 test-upstream: setup .venv/.dev .venvs/ray/.ready ## Test against a NeMo RL checkout: NEMO_RL_ROOT=...
 	.venv/bin/python -m pytest tests/upstream $(TESTS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolgain import __version__
-from toolgain.common import failures
+from toolgain.common import failures, package
 from toolgain.common.errors import ExitCode, ToolgainError
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ PATH = click.Path(path_type=Path)
 bfcl_env = click.option(
     "--bfcl-env",
     type=FOLDER,
-    default=Path(".venvs/bfcl"),
-    show_default=True,
+    default=lambda: package.environment("bfcl"),
+    show_default=".venvs/bfcl of the checkout, or of TOOLGAIN_HOME",
     help="Python environment of the harness.",
 )
 trl_env = click.option(
     "--trl-env",
     type=FOLDER,
-    default=Path(".venvs/trl"),
-    show_default=True,
+    default=lambda: package.environment("trl"),
+    show_default=".venvs/trl of the checkout, or of TOOLGAIN_HOME",
     help="Python environment of TRL and `transformers serve`.",
 )
 cluster_file = click.option(
@@ -49,8 +49,8 @@ cluster_file = click.option(
 def cli() -> None:
     """Did the training make the model better at calling tools, and how sure are we?
 
-    Exit codes: 0 ok; 1 a stage failed or the verdict is not met; 2 bad input; 3 not valid or not
-    comparable; 75 stopped in time, run again to go on.
+    Exit codes: 0 ok; 1 a stage failed; 2 bad input; 3 not valid or not comparable; 4 the verdict
+    does not meet the requirement; 5 the model regressed; 75 stopped in time, run again to resume.
     """
 
 
@@ -82,7 +82,7 @@ def model(config: Path, out: Path) -> None:
 @cluster_file
 @bfcl_env
 def tasks(config: Path, out: Path, cluster: Path | None, bfcl_env: Path) -> None:
-    """Generate or check the training tasks and compare them with BFCL's items."""
+    """Make the training tasks and compare them with BFCL's items."""
     from toolgain.bfcl.data import installed_data
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import TrainingSection
@@ -113,7 +113,7 @@ def train(
     smoke: bool,
     trl_env: Path,
 ) -> None:
-    """Train with GRPO; goes on from the last complete checkpoint."""
+    """Train with GRPO; resumes from the last complete checkpoint."""
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import TrainingSection
     from toolgain.training import train as stage
@@ -151,7 +151,7 @@ def select(checkpoints: Path, out: Path) -> None:
 @cluster_file
 @trl_env
 def export(best: Path, base: Path, out: Path, cluster: Path | None, trl_env: Path) -> None:
-    """Export the chosen checkpoint as a Hugging Face folder and check it."""
+    """Export the chosen checkpoint to Hugging Face format."""
     from toolgain.checkpoint import export as stage
 
     stage.run(best, base, out, trl_env, cluster=_cluster(cluster))
@@ -169,7 +169,10 @@ def export(best: Path, base: Path, out: Path, cluster: Path | None, trl_env: Pat
 @bfcl_env
 @trl_env
 def evaluate(out: Path, **options: Any) -> None:
-    """Evaluate a model on BFCL v3; exit 3 when the measurement is not valid."""
+    """Evaluate a model on BFCL v3.
+
+    Exit code 3: the evaluation is not valid.
+    """
     from toolgain.evaluation import evaluate as stage
 
     stage.run(out, **options)
@@ -179,7 +182,11 @@ def evaluate(out: Path, **options: Any) -> None:
 @click.argument("folder", type=FOLDER)
 @bfcl_env
 def score(folder: Path, bfcl_env: Path) -> None:
-    """Score a harness result folder (result/ and score/): JSON on standard output, in percent."""
+    """Score a harness result folder with the official formula.
+
+    FOLDER holds the harness's result/ and score/. The scores go to standard output as JSON, in
+    percent.
+    """
     import json
 
     from toolgain.bfcl import results
@@ -215,7 +222,10 @@ def compare(
     show_default=True,
 )
 def verdict(comparison: Path, require: str) -> None:
-    """Say the verdict. Exit codes: 0 met, 1 not met, 2 regressed, 3 not comparable."""
+    """Print the verdict of a comparison.
+
+    Exit codes: 0 requirement met, 3 not comparable, 4 not met, 5 regressed.
+    """
     from toolgain.comparison import compare as stage
 
     sys.exit(stage.require_verdict(comparison, require))
@@ -227,7 +237,7 @@ def verdict(comparison: Path, require: str) -> None:
 @click.option("--config", type=FILE, help="Frozen report section.")
 @click.option("--out", type=FILE, required=True)
 def report(comparison: Path, results: Path, config: Path | None, out: Path) -> None:
-    """Write the comparison report: one HTML file, and Markdown beside it."""
+    """Write the comparison report as HTML and Markdown."""
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import ReportSection
     from toolgain.report import render
@@ -282,7 +292,7 @@ def demo_model(
 )
 @click.option("--container-job", is_flag=True, help="Also look inside the container, with srun.")
 def doctor(config: Path, container_job: bool) -> None:
-    """Say for each thing that a NeMo RL run needs that it is there, or what to do."""
+    """Check everything that a run needs; say what to do."""
     from toolgain.head import doctor as stage
 
     sys.exit(stage.run(config, container_job))

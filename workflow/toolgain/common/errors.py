@@ -8,11 +8,15 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILED = 1
-    """A stage failed, or the verdict asked for was not met."""
+    """A stage failed."""
     BAD_INPUT = 2
-    """Wrong input, or (`toolgain verdict`) the model regressed."""
+    """A file, a key or an option is wrong."""
     NOT_VALID = 3
     """An evaluation is not valid, or a comparison is not possible."""
+    NOT_MET = 4
+    """`toolgain verdict`: the model did not do what --require asks for."""
+    REGRESSED = 5
+    """`toolgain verdict`: the model regressed."""
     TEMPORARY = 75
     """Stopped in time with everything saved; run the same command again to go on."""
 

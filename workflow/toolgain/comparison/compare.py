@@ -95,7 +95,7 @@ def require_verdict(path: Path, require: str) -> int:
         require: `improved`, or `not_regressed`.
 
     Returns:
-        0 when the requirement is met, 1 when not, 2 when the model regressed, 3 when the
+        An `ExitCode`: OK when the requirement is met, NOT_MET, REGRESSED, or NOT_VALID when the
         evaluations could not be compared.
 
     Raises:
@@ -109,9 +109,9 @@ def require_verdict(path: Path, require: str) -> int:
     if found == "not_comparable":
         return int(ExitCode.NOT_VALID)
     if found == "regressed":
-        return int(ExitCode.BAD_INPUT)
+        return int(ExitCode.REGRESSED)
     met = found == "improved" or require == "not_regressed"
-    return int(ExitCode.OK if met else ExitCode.FAILED)
+    return int(ExitCode.OK if met else ExitCode.NOT_MET)
 
 
 def sentence(result: Json) -> str:

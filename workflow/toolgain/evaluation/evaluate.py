@@ -40,8 +40,8 @@ def run(
     api_key_env: str | None = None,
     subset: int | None = None,
     allow_invalid: bool = False,
-    bfcl_env: Path = Path(".venvs/bfcl"),
-    trl_env: Path = Path(".venvs/trl"),
+    bfcl_env: Path,
+    trl_env: Path,
 ) -> None:
     """Evaluate a model; see the module.
 

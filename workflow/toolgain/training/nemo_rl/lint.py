@@ -256,7 +256,7 @@ def must_save_by(
             "time limit",
             False,
             f"{sum_}, too short for one step and its save; give the job at least "
-            f"{needed:.0f} min (cluster.runtime), or lower cluster.nemo_rl.setup_minutes if the "
+            f"{needed:.0f} min (cluster.train_time), or lower cluster.nemo_rl.setup_minutes if the "
             "start-up was measured to be shorter.",
         )
     return duration(budget), Finding("time limit", True, f"checkpoint_must_save_by: {sum_}")
