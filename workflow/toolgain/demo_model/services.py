@@ -206,6 +206,12 @@ def _number(rng: Random) -> Said:
     return value, str(value)
 
 
+def _float(rng: Random) -> Said:
+    """A number that is written with a point, as lists of numbers are compared entry by entry."""
+    value, said = _number(rng)
+    return float(value), said
+
+
 def _text(rng: Random) -> Said:
     value = free_text(rng)
     if rng.random() < 0.25:
@@ -588,7 +594,7 @@ def _open_enum(rng: Random, text: str, required: bool, style: int, depth: int) -
 
 def _open_array(rng: Random, text: str, required: bool, style: int, depth: int) -> Parameter:
     kind = rng.choice(("string", "string", "integer", "number"))
-    item = {"string": _short_text, "integer": _integer, "number": _number}[kind]
+    item = {"string": _short_text, "integer": _integer, "number": _float}[kind]
     items: Schema = {"type": kind}
     if rng.random() < 0.15:
         items["description"] = rng.choice(_ARTICLES) + " " + text
