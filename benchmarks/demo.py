@@ -2,11 +2,14 @@
 
     make demo && .venv/bin/python benchmarks/demo.py
 
-Reads what Snakemake measured for each job (results/benchmarks) and the manifests; runs nothing.
+Reads what Snakemake measured for each job (results/benchmarks) and the manifests. Machines differ
+by a factor, so the whole is also given as a multiple of a yardstick that one core works off here.
 """
 
 import csv
+import hashlib
 import json
+import time
 from pathlib import Path
 
 
@@ -22,6 +25,25 @@ def rows(folder: Path) -> list[tuple[str, float, float]]:
     return found
 
 
+def yardstick() -> float:
+    """Seconds of one core for a fixed piece of work: ten million steps of Python and 1 GiB hashed.
+
+    The faster of two, on a machine that should do nothing else.
+    """
+    block = bytes(2**20)
+    times = []
+    for _ in range(2):
+        started = time.perf_counter()
+        total = 0
+        for number in range(10_000_000):
+            total += number & 7
+        digest = hashlib.sha256()
+        for _ in range(1024):
+            digest.update(block)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
 def main() -> None:
     """Print the table."""
     table = rows(Path("results/benchmarks"))
@@ -33,6 +55,9 @@ def main() -> None:
         print(f"{stage:<24} {seconds:8.1f} {seconds / wall:7.0%} {memory:9.0f}")
     print(f"{'sum over stages':<24} {total:8.1f} {total / wall:7.0%}")
     print(f"{'wall clock':<24} {wall:8.1f}")
+    unit = yardstick()
+    print(f"{'yardstick, one core':<24} {unit:8.2f}")
+    print(f"{'wall clock / yardstick':<24} {wall / unit:8.0f}")
     verdict = json.loads(Path("results/comparison.json").read_text())["verdict"]
     print(f"verdict: {verdict}")
 
