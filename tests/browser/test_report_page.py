@@ -73,7 +73,7 @@ def test_the_table_shows_every_group_and_category(report: Report, open_page: Ope
         assert number(after) == pytest.approx(entry["trained"], abs=0.051)
         assert number(delta) == pytest.approx(entry["delta"], abs=0.051)
         assert interval == wording.interval(entry["ci95"])
-        assert p == wording.p_value(entry["p_holm"])
+        assert p == wording.p_value(entry["p"])
         assert (int(n), int(gained), int(lost)) == (entry["n"], entry["gained"], entry["lost"])
     small = {row for row, entry in run["categories"].items() if entry["small"]}
     grey = opened.page.locator("tr.too-small").evaluate_all("rows => rows.map(r => r.dataset.name)")

@@ -70,9 +70,7 @@ def test_a_clear_gain_is_an_improvement(tmp_path: Path, compare: Compare) -> Non
     assert result["headline"] == run["overall"]
 
 
-def test_small_categories_get_an_exact_interval_and_no_word(
-    tmp_path: Path, compare: Compare
-) -> None:
+def test_small_categories_get_no_word(tmp_path: Path, compare: Compare) -> None:
     baseline = write(tmp_path / "baseline", rows(lambda c, i: False))
     trained = write(tmp_path / "grpo", rows(lambda c, i: True))
     categories = compare(baseline, trained)["runs"]["grpo"]["categories"]
@@ -80,7 +78,8 @@ def test_small_categories_get_an_exact_interval_and_no_word(
     assert small == {"live_parallel", "live_parallel_multiple", "live_relevance"}
     for name, line in categories.items():
         assert line["word"] == (None if name in small else "improved")
-    assert categories["live_parallel"]["interval"] == "exact"
+    low, high = categories["live_parallel"]["ci95"]
+    assert low < 80 < high == 100
 
 
 def test_pooled_items_and_the_official_overall_can_disagree(
@@ -146,7 +145,7 @@ def test_a_subset_says_so_and_uses_the_small_sample_interval(
     result = compare(baseline, trained)
     assert result["subset"]
     assert "not comparable with published scores" in result["warnings"][0]
-    assert result["method"]["interval"] == "t with one pseudo-cluster per stratum"
+    assert result["method"]["interval"] == "score interval with a prior per stratum"
     assert "on a subset of 142 items" in comparing.sentence(result)
 
 

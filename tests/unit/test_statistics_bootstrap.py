@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from toolgain.bfcl.categories import CATEGORIES, POPULATION, group_of
 from toolgain.bfcl.overall import CATEGORY_WEIGHTS, overall
-from toolgain.statistics import bootstrap, intervals, power, repeats, simulate
+from toolgain.statistics import (
+    bootstrap,
+    intervals,
+    power,
+    repeats,
+    score,
+    seeds,
+    simulate,
+    verdict,
+)
 from toolgain.statistics.pairs import Design, Pair, design
 
 Floats = NDArray[np.float64]
@@ -22,6 +31,8 @@ def layout(sizes: dict[str, int]) -> Design:
 
 FULL = layout(dict(POPULATION))
 SUBSET = layout({c: 3 if group_of(c) == "multi_turn" else 10 for c in CATEGORIES})
+
+SMALLEST = layout(dict.fromkeys(CATEGORIES, 1))
 
 
 def changes(placed: Design, share: float, seed: int = 0) -> Floats:
@@ -129,11 +140,60 @@ def test_few_scenarios_are_not_called_sure() -> None:
     assert bare.high[0] - bare.low[0] == pytest.approx(0.0)
 
 
-def test_nothing_changed_at_all() -> None:
-    change = np.zeros((len(FULL.category), 1))
-    found = bootstrap.bootstrap(FULL, change, bootstrap.resample(FULL, 1000, seed=1))
-    read = intervals.read(FULL, change, found, 0, 0.05)[0]
-    assert (read.low[0], read.high[0], read.p[0]) == (0.0, 0.0, 1.0)
+def test_nothing_changed_is_no_proof_that_nothing_would() -> None:
+    for placed in (FULL, SUBSET):
+        change = np.zeros((len(placed.category), 1))
+        found = bootstrap.bootstrap(placed, change, bootstrap.resample(placed, 1000, seed=1))
+        for row in range(4):
+            read, few = intervals.read(placed, change, found, row, 0.05)
+            assert few[0]
+            assert read.low[0] < 0 < read.high[0]
+            assert read.low[0] == pytest.approx(-read.high[0], abs=1e-6)
+            assert read.p[0] == 1.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(["none", "all", "category", "item"]),
+    st.sampled_from([-1.0, 1.0]),
+    st.sampled_from(CATEGORIES),
+    st.sampled_from([FULL, SUBSET, SMALLEST]),
+)
+def test_extremes_stay_within_what_is_possible_and_p_agrees(
+    kind: str, sign: float, category: str, placed: Design
+) -> None:
+    of_category = placed.category == CATEGORIES.index(category)
+    chosen = {
+        "none": np.zeros(len(of_category), dtype=bool),
+        "all": np.ones(len(of_category), dtype=bool),
+        "category": of_category,
+        "item": np.arange(len(of_category)) == np.argmax(of_category),
+    }[kind]
+    change = sign * chosen.astype(float)
+    found = bootstrap.bootstrap(placed, change[:, None], bootstrap.resample(placed, 1000, seed=1))
+    lines = [intervals.read(placed, change[:, None], found, row, 0.05)[0] for row in range(4)]
+    by_category, read = score.categories(placed, change, 0.05)
+    estimates = [*found.estimate[:, 0], *by_category]
+    ends = [(line.low[0], line.high[0], line.p[0]) for line in lines]
+    ends += list(zip(read.low, read.high, read.p, strict=True))
+    for estimate, (low, high, p) in zip(estimates, ends, strict=True):
+        assert -1 <= low <= estimate + 1e-9
+        assert estimate - 1e-9 <= high <= 1
+        assert low < high
+        assert (p < 0.05) == (not low <= 0 <= high)
+
+
+@pytest.mark.parametrize("row", [1, 2])
+def test_a_group_that_fell_is_hardly_ever_said_to_have_held(row: int) -> None:
+    """A subset in which nearly all is right, and a loss of two points that mostly does not show."""
+    before = np.full(len(CATEGORIES), 0.99999)
+    truth = simulate.Truth(before, before - 0.02, 0.3, similarity=0.9)
+    ours, theirs = simulate.pairs(SUBSET, truth, 400, np.random.default_rng(3))
+    change = theirs.astype(float) - ours
+    found = bootstrap.bootstrap(SUBSET, change, bootstrap.resample(SUBSET, 1, seed=1))
+    read = intervals.read(SUBSET, change, found, row, 0.05)[0]
+    assert (read.low > -0.01).mean() < 0.06
+    assert ((read.low <= -0.02) & (read.high >= -0.02)).mean() > 0.9
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.7])
@@ -239,3 +299,26 @@ def test_two_repeats_of_one_model_moved_by_their_distance() -> None:
     assert noise is not None
     assert noise["moved"] == pytest.approx(100 / 45)
     assert noise["sentence"].endswith("the change is 1.8 times that")
+
+
+def test_the_mean_of_runs_that_are_all_alike_is_no_surer_than_one() -> None:
+    change = np.abs(changes(FULL, 0.05, 4)[:, None])
+    pair = Pair(FULL, np.zeros_like(change), change)
+    judging = verdict.Settings(draws=1000, seed=1, alpha=0.05, margin=1.0)
+    drawn = verdict.resampling(FULL, judging)
+    (one,) = verdict.judge([pair], judging, drawn)
+    mean = seeds.pooled([pair] * 30, judging, drawn)["overall"]
+    assert mean["ci95"] == pytest.approx(one.line(0)["ci95"])
+    assert mean["p"] >= one.line(0)["p"]
+
+
+def test_a_group_that_lost_as_much_as_it_gained_is_not_said_to_have_held() -> None:
+    """Non-live loses and gains 5 % of its items: the change is zero, what was lost is not."""
+    change = np.zeros(len(FULL.category))
+    for number, category in enumerate(CATEGORIES):
+        if group_of(category) == "non_live":
+            members = np.flatnonzero(FULL.category == number)
+            change[members[::20]], change[members[10::20]] = 1.0, -1.0
+    weighing = score.weighings(FULL)[1]
+    assert score.lost_bound(FULL, weighing, change[:, None], 0.05)[0] > 0.05
+    assert score.lost_bound(FULL, weighing, abs(change)[:, None], 0.05)[0] < 0.01

@@ -203,14 +203,7 @@ def compare(
             "declared": "one primary test, two-sided, of the official Overall; groups and "
             "categories are secondary families, corrected by Holm",
         },
-        "detectable_change": {
-            "before": _planned(placed, section) if placed else None,
-            "after": {
-                key: entry["detectable_change"]
-                for key, entry in runs.items()
-                if "detectable_change" in entry
-            },
-        },
+        "detectable_change": _planned(placed, section) if placed else None,
         "noise_floor": runs[primary].get("noise_floor") if alone else _first_noise(runs),
         "runs": runs,
         "recipes": recipes,
@@ -275,7 +268,6 @@ def _numbers(judged: Judged, strict: Judged) -> Json:
         "strict_overall": strict.line(0),
         "noninferiority": verdict.non_inferiority(judged),
         "pooled_items": verdict.pooled_items(judged),
-        "detectable_change": verdict.detectable(judged),
         "noise_floor": repeats.noise_floor(judged.pair, line["delta"]),
     }
 

@@ -24,15 +24,11 @@ TERMS: dict[str, tuple[str, str]] = {
         "How often a difference at least this large would appear if the training had changed "
         "nothing. Small values speak for a real change.",
     ),
-    "adjusted-p": (
-        "adjusted p",
-        "The p value of McNemar's exact test, made larger by Holm's method because several groups "
-        "or categories are tested at once. The Overall's own p value needs no such correction.",
-    ),
-    "mcnemar": (
-        "McNemar's test",
-        "Compares two models on the same items: only items that one of them solves and the other "
-        "does not count.",
+    "holm-word": (
+        "after Holm's correction",
+        "A line of a group or category is coloured only where its p value stays below the error "
+        "level after Holm's method, because several are tested at once. The interval and the "
+        "p value shown are those of the line alone.",
     ),
     "holm": (
         "Holm's method",
@@ -50,13 +46,14 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "detectable": (
         "detectable change",
-        "The smallest true change of the Overall that this comparison would find in 80 of "
-        "100 tries.",
+        "The smallest true change of the Overall that a comparison of this design finds in 80 of "
+        "100 tries. It is known before the run, from the items and from what was assumed of them.",
     ),
     "noninferiority": (
         "held within the margin",
         "A test for the absence of harm: the interval shows that the score did not fall by more "
-        "than the margin that was set before the run.",
+        "than the margin that was set before the run, and the share of items lost is within it, "
+        "too.",
     ),
     "gained": (
         "gained",
@@ -190,9 +187,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "alike on both sides (symmetric).",
     ),
     "small-sample": (
-        "t interval",
-        "Student's t interval, used where too few clusters changed for a bootstrap. It is wider, "
-        "because little was seen.",
+        "score interval",
+        "Keeps every change that would not have made what was seen unlikely. Used where a "
+        "bootstrap has too few clusters or too few changes to draw from. It is wider, because "
+        "little was seen.",
     ),
     "cluster": (
         "cluster",

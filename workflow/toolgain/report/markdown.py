@@ -86,8 +86,8 @@ def _run(page: Page, run: RunPage) -> Iterable[str]:
         yield heading
         yield ""
         yield from table(
-            ["", "Before", "After", "Change", "95 % interval", "Adjusted p", "Items", "Gained",
-             "Lost"],
+            ["", "Before", "After", "Change", "95 % interval, not adjusted", "p, not adjusted",
+             "Items", "Gained", "Lost"],
             [_change(change) for change in run.changes],
         )  # fmt: skip
         if any(change.small for change in run.changes):

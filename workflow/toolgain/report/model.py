@@ -278,7 +278,7 @@ def _change(kind: str, name: str, title: str, entry: Json) -> Change:
         trained=number(entry.get("trained")),
         delta=number(entry.get("delta")),
         interval=bounds,
-        p=number(entry.get("p_holm", entry.get("p"))),
+        p=number(entry.get("p")),
         n=_int(entry.get("n")),
         gained=_int(entry.get("gained")),
         lost=_int(entry.get("lost")),
@@ -316,28 +316,15 @@ def _notes(comparison: Json, delta: float | None, floor: float | None) -> Iterab
         yield f"{moved}{times}."
     detectable = detectable_change(comparison)
     if detectable is not None:
-        # The mean of several runs has an interval of its own, which counts their spread too.
-        alone = comparison.get("primary") in as_dict(comparison.get("runs"))
         yield (
-            f"{'This comparison' if alone else 'A single run'} detects a true change of "
-            f"{wording.percent(detectable)} points or more in 80 of 100 cases."
+            f"A single run of this design detects a true change of {wording.percent(detectable)} "
+            "points or more in 80 of 100 cases, by what was assumed before the run."
         )
 
 
 def detectable_change(comparison: Json) -> float | None:
-    """The smallest change of the Overall that is detected with 80 % power, in points.
-
-    As measured, where the comparison could; else as planned. Of several runs, the largest.
-    """
-    entry = as_dict(comparison.get("detectable_change"))
-    measured = as_dict(entry.get("after"))
-    primary = measured.get(str(comparison.get("primary")))
-    sizes = [
-        size
-        for one in ([primary] if primary else measured.values())
-        if (size := number(as_dict(one).get("points"))) is not None
-    ]
-    return max(sizes) if sizes else number(as_dict(entry.get("before")).get("points"))
+    """The smallest change of the Overall that the design detects with 80 % power, in points."""
+    return number(as_dict(comparison.get("detectable_change")).get("points"))
 
 
 def _noise_floor(comparison: Json) -> float | None:

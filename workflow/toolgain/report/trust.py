@@ -255,7 +255,7 @@ def shown(value: object) -> str:
 
 def _method(comparison: Json) -> Iterable[tuple[str, str, str]]:
     method = as_dict(comparison.get("method"))
-    small = method.get("interval") == intervals.SMALL_SAMPLE
+    small = method.get("interval") == intervals.SCORE
     for key, term, label in (
         ("interval", "small-sample" if small else "bootstrap", "Interval"),
         ("draws", "bootstrap", "Bootstrap draws"),
@@ -272,16 +272,9 @@ def _method(comparison: Json) -> Iterable[tuple[str, str, str]]:
         for key, bounds in others.items():
             label = f"Interval by {_OTHER.get(key, key)}{of}"
             yield label, "other-interval", interval(bounds, 2)
-    detectable = as_dict(comparison.get("detectable_change"))
-    planned = {"planned": detectable.get("before")}
-    after = as_dict(detectable.get("after"))
-    measured = {
-        f"measured ({name})" if len(after) > 1 else "measured": after[name] for name in after
-    }
-    for when, entry in (planned | measured).items():
-        if entry:
-            size = percent(as_dict(entry).get("points"), 2)
-            yield f"Detectable change, {when}", "detectable", f"{size} points"
+    detectable = number(as_dict(comparison.get("detectable_change")).get("points"))
+    if detectable is not None:
+        yield "Detectable change, by the design", "detectable", f"{percent(detectable, 2)} points"
     floor = as_dict(comparison.get("noise_floor"))
     if not floor:
         yield "Noise floor", "noise-floor", "not measured (evaluation.repeats is 1)"

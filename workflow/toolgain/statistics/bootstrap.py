@@ -20,7 +20,6 @@ Singles = NDArray[np.float32]
 
 ROWS = 4
 """Overall and the three groups, in the order of `overall.weight_matrix`."""
-PRIOR_CORRELATION = 0.3
 BLOCK = 500
 
 
@@ -94,14 +93,9 @@ class Stratum:
     clusters: int
     variance: Floats
     """(4, R)"""
-    fourth: Floats
-    """(4, R) sum of the fourth powers of the clusters' shares of the change."""
-    unit: Floats
-    """(4,) the variance that it would add if each item's change had variance 1 and two items of
-    a cluster the correlation `PRIOR_CORRELATION`."""
 
     def of(self, pairs: slice) -> "Stratum":
-        return Stratum(self.clusters, self.variance[:, pairs], self.fourth[:, pairs], self.unit)
+        return Stratum(self.clusters, self.variance[:, pairs])
 
 
 def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
@@ -161,9 +155,7 @@ def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
         correction = size / max(size - 1, 1)
         added = correction * (residual**2).sum(axis=1)
         variance += added
-        fourth = correction**2 * (residual**4).sum(axis=1)
-        shares = (weights / counts)[:, design.category[items]]
-        strata.append(Stratum(size, added, fourth, _unit(place[design.cluster[items]], shares)))
+        strata.append(Stratum(size, added))
         cubes += (residual**3).sum(axis=1)
         for row in rows:
             first, second = next(products), next(products)
@@ -193,12 +185,6 @@ def _products(drawn: Singles, factors: Sequence[Singles]) -> list[Singles]:
         np.matmul(drawn[start : start + BLOCK], side_by_side, out=products[start : start + BLOCK])
     ends = np.cumsum([factor.shape[1] for factor in factors])
     return np.split(products, ends[:-1], axis=1)
-
-
-def _unit(owner: NDArray[np.intp], shares: Floats) -> Floats:
-    alone = (shares**2).sum(axis=1)
-    together = np.array([(np.bincount(owner, weights=share) ** 2).sum() for share in shares])
-    return np.asarray((1 - PRIOR_CORRELATION) * alone + PRIOR_CORRELATION * together)
 
 
 def _sums(owner: NDArray[np.intp], values: Floats, size: int) -> Floats:

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import bdtr, betaincinv, ndtr, stdtrit
+from scipy.special import bdtr, ndtr
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 Word = Literal["yes", "no", "cannot tell"]
 
 
@@ -38,33 +35,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def clopper_pearson(successes: int, n: int, alpha: float) -> tuple[float, float]:
-    """The exact two-sided interval of a proportion (Clopper and Pearson 1934)."""
-    low = float(betaincinv(successes, n - successes + 1, alpha / 2)) if successes else 0.0
-    high = float(betaincinv(successes + 1, n - successes, 1 - alpha / 2)) if successes < n else 1.0
-    return low, high
-
-
-def exact_change(gained: int, lost: int, n: int, alpha: float) -> tuple[float, float]:
-    """An interval of the change of a proportion in `n` pairs that covers at least 1 - alpha.
-
-    The two shares, of items gained and of items lost, get an exact interval each at alpha / 2;
-    by Bonferroni their difference is covered whatever the shares are. It is wide, and it does
-    not shrink to a point where no item changed.
-    """
-    gain = clopper_pearson(gained, n, alpha / 2)
-    loss = clopper_pearson(lost, n, alpha / 2)
-    return max(-1.0, gain[0] - loss[1]), min(1.0, gain[1] - loss[0])
-
-
-def non_inferiority(low: float, high: float, margin: float) -> Word:
+def non_inferiority(low: float, high: float, lost: float, margin: float) -> Word:
     """Whether a change with the interval [`low`, `high`] stays above minus `margin`.
 
     "yes" is a one-sided test at half the interval's error level.
+
+    Args:
+        low, high: bounds of the change.
+        lost: upper bound of the share lost; "yes" needs it within the margin, too.
+        margin: in the same unit.
     """
-    if low > -margin:
-        return "yes"
-    return "no" if high < -margin else "cannot tell"
+    if high < -margin:
+        return "no"
+    return "yes" if low > -margin and lost <= margin else "cannot tell"
 
 
 def held(words: Sequence[Word]) -> Word:
@@ -85,19 +68,3 @@ def unpaired_z(right_before: float, right_after: float, n: int) -> tuple[float, 
     error = float(np.sqrt(2 * pooled * (1 - pooled) / n))
     z = (right_after - right_before) / n / error if error else 0.0
     return z, float(2 * ndtr(-abs(z)))
-
-
-def cluster_t(change: Floats, cluster: Ints, alpha: float) -> tuple[float, float]:
-    """The t interval of a mean change whose items stand in clusters.
-
-    Args:
-        change: (n,) changes of a category's items.
-        cluster: (n,) number of each item's cluster.
-    """
-    names, owner = np.unique(cluster, return_inverse=True)
-    size = len(names)
-    mean = float(change.mean())
-    residual = np.bincount(owner, weights=change - mean, minlength=size) / len(change)
-    error = float(np.sqrt(size / max(size - 1, 1) * (residual**2).sum()))
-    reach = float(stdtrit(max(size - 1, 1), 1 - alpha / 2)) * error
-    return max(-1.0, mean - reach), min(1.0, mean + reach)

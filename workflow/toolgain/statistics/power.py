@@ -1,4 +1,4 @@
-"""The smallest change that a comparison can detect, before and after the run."""
+"""The smallest change that a comparison can detect: a matter of its design, before the run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
 
 from toolgain.bfcl.categories import CATEGORIES, group_of
 from toolgain.bfcl.overall import CATEGORY_WEIGHTS
-from toolgain.statistics.bootstrap import PRIOR_CORRELATION
-from toolgain.statistics.intervals import FEW
+from toolgain.statistics import intervals, score
 from toolgain.statistics.pairs import Design, design
 
 Floats = NDArray[np.float64]
@@ -123,17 +122,23 @@ def design_reach(
         placed, variance, correlation: as for `design_error`.
         alpha: two-sided error level.
     """
-    clusters = np.bincount(placed.stratum)
-    if clusters.min() >= FEW:
+    moved = 1 - np.exp(_logarithms(placed, variance))
+    if not intervals.few_clusters(placed, 0) and moved.sum() >= intervals.FEW_CHANGED[0]:
         return float(ndtri(1 - alpha / 2)) * design_error(placed, variance, correlation)
     weights = (np.array(list(CATEGORY_WEIGHTS.values())) / placed.counts)[placed.category]
     scale = weights * np.sqrt(variance)[placed.category]
     own = np.bincount(placed.stratum, weights=_by_cluster(placed, scale, correlation))
-    unit = np.bincount(placed.stratum, weights=_by_cluster(placed, weights, PRIOR_CORRELATION))
-    seen = np.where(clusters > 1, clusters, 0)
-    pulled = (seen * own + unit * variance[placed.category].mean()) / (seen + 1)
-    freedom = pulled.sum() ** 2 / (pulled**2 / np.maximum(clusters - 1, 1)).sum()
-    return float(stdtrit(freedom, 1 - alpha / 2) * np.sqrt(pulled.sum()))
+    weighing = score.weighings(placed)[0]
+    shares = score.smoothed(placed, weighing, (placed.counts * variance)[:, None])
+    seen = np.maximum(own, weighing.prior(shares)[:, 0])
+    freedom = seen.sum() ** 2 / (seen**2 / weighing.freedom).sum()
+    return float(stdtrit(freedom, 1 - alpha / 2) * np.sqrt(seen.sum()))
+
+
+def _logarithms(placed: Design, variance: Floats) -> Floats:
+    """(clusters,) logarithm of the probability that no item changes, were they independent."""
+    same = np.log1p(-np.clip(variance, 0, 0.999))[placed.category]
+    return np.bincount(placed.cluster, weights=same, minlength=placed.clusters).astype(np.float64)
 
 
 def _by_cluster(placed: Design, scale: Floats, correlation: float | Floats) -> Floats:

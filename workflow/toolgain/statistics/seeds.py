@@ -22,7 +22,7 @@ class Spread:
     items: float
     """Standard error over items, of the mean of these runs."""
     reach_of_items: float
-    """Half width of its interval at `alpha`."""
+    """From the mean to one end of its interval at `alpha`."""
     by_items: float
     """Variance between runs that single items explain."""
     between: float
@@ -31,7 +31,7 @@ class Spread:
     alpha: float
 
     def reach(self, alpha: float) -> float:
-        """Half width of the interval that speaks of a further run, at any error level."""
+        """From the mean to that end of the interval that speaks of a further run, at any level."""
         normal = float(ndtri(1 - alpha / 2))
         # The items' interval was made at one level; at others it grows like the normal one.
         wide = self.reach_of_items * normal / float(ndtri(1 - self.alpha / 2))
@@ -83,21 +83,27 @@ def pooled(pairs: Sequence[Pair], settings: Settings, draws: Resampling | None =
     apart = np.stack([pair.after - mean.after for pair in pairs], axis=1)
     errors = bootstrap.bootstrap(mean.design, apart, one_draw).error[0]
     by_items = float(((100 * errors) ** 2).sum()) / (runs - 1)
-    spread = Spread(
-        items=line["standard_error"],
-        reach_of_items=(line["ci95"][1] - line["ci95"][0]) / 2,
-        by_items=by_items,
-        between=between,
-        runs=runs,
-        alpha=settings.alpha,
-    )
     delta = line["delta"]
-    reach = spread.reach(settings.alpha)
-    interval = [delta - reach, delta + reach]
+
+    def to(end: float) -> Spread:
+        return Spread(
+            items=line["standard_error"],
+            reach_of_items=abs(end - delta),
+            by_items=by_items,
+            between=between,
+            runs=runs,
+            alpha=settings.alpha,
+        )
+
+    ends = [to(end) for end in line["ci95"]]
+    below, above = (end.reach(settings.alpha) for end in ends)
+    interval = [max(-100.0, delta - below), min(100.0, delta + above)]
+    # Never surer than the items alone: runs that are all alike are one run.
+    p = max(line["p"], ends[0 if delta > 0 else 1].p(delta))
     return {
         "verdict": word(*interval),
         "runs": runs,
-        "overall": {**line, "ci95": interval, "p": spread.p(delta)},
+        "overall": {**line, "ci95": interval, "p": p},
         "ci95_these_runs": line["ci95"],
         "changes": [float(value) for value in changes],
         "standard_deviation_of_runs": float(np.sqrt(between)),

@@ -44,8 +44,13 @@ class Truth:
 
     @property
     def latent(self) -> Floats:
-        """(17,) latent correlation within clusters."""
-        return np.array([latent_correlation(p, self.correlation) for p in self.before])
+        """(17,) latent correlation within clusters.
+
+        It gives the correlation asked for at that accuracy of the two, before or after, which is
+        nearer to one half: at 0 and 100 % outcomes have none.
+        """
+        nearer = np.where(abs(self.before - 0.5) < abs(self.after - 0.5), self.before, self.after)
+        return np.array([latent_correlation(float(p), self.correlation) for p in nearer])
 
     @property
     def variance(self) -> Floats:

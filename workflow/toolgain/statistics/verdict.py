@@ -11,19 +11,17 @@ from numpy.typing import NDArray
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
 from toolgain.bfcl.overall import weight_matrix
-from toolgain.statistics import bootstrap, intervals, paired_tests, power, repeats
+from toolgain.statistics import bootstrap, intervals, paired_tests, repeats, score
 from toolgain.statistics.bootstrap import Change, Resampling
-from toolgain.statistics.intervals import Interval
 from toolgain.statistics.pairs import Design, Pair, accuracies
+from toolgain.statistics.score import Interval
 
 Floats = NDArray[np.float64]
 Verdict = Literal["improved", "regressed", "no_clear_change", "not_comparable"]
 Json = dict[str, Any]
 
 SMALL = 50
-"""Below this number of items a category gets an exact interval and no verdict word."""
-FEW_CHANGED = 10
-"""Below this number of changed items a category gets an exact interval."""
+"""Below this number of items a category gets no verdict word."""
 SINGLE_TURN = ("non_live", "live")
 
 
@@ -57,7 +55,7 @@ class Judged:
     def method(self) -> str:
         """The method of the Overall's interval."""
         _, small = self.read[0]
-        return intervals.SMALL_SAMPLE if small[0] else intervals.STUDENTISED
+        return intervals.SCORE if small[0] else intervals.STUDENTISED
 
     @cached_property
     def rows(self) -> tuple[Floats, Floats]:
@@ -119,52 +117,39 @@ def overall(judged: Judged) -> Json:
 def groups(judged: Judged) -> Json:
     """The family of the three groups.
 
-    `p` is McNemar's on the group's items, which is what one expects of paired items, and `p_holm`
-    corrects it in the family. `p_interval` belongs to the interval, which respects clusters and
-    the group's formula; a word needs both.
+    `ci95` and `p` are of one test and agree; neither is adjusted. `p_holm` is `p` corrected in
+    the family, and the word reads it. `p_mcnemar` is McNemar's on the group's items, which knows
+    neither clusters nor the formula.
     """
     design = judged.pair.design
     of_item = np.array([group_of(CATEGORIES[c]) for c in design.category])
     lines: dict[str, Json] = {}
     for row, group in enumerate(GROUPS, start=1):
-        line = judged.line(row)
-        line["p_interval"] = line.pop("p")
-        lines[group] = {**line, **_flips(judged.pair.change[of_item == group])}
+        flips = _flips(judged.pair.change[of_item == group])
+        lines[group] = {**judged.line(row), **flips}
     return _family(lines, judged.settings.alpha)
 
 
 def categories(judged: Judged) -> Json:
-    """The family of the seventeen categories."""
+    """The family of the seventeen categories, by score intervals; read as the groups are."""
     pair, alpha = judged.pair, judged.settings.alpha
     design = pair.design
     before, after = (100 * accuracies(design, values) for values in (pair.before, pair.after))
+    _, found = score.categories(design, pair.change, alpha)
     lines: dict[str, Json] = {}
     for number, category in enumerate(CATEGORIES):
-        chosen = design.category == number
-        flips = _flips(pair.change[chosen])
-        low, high, kind = _category_interval(pair, chosen, flips, alpha)
+        flips = _flips(pair.change[design.category == number])
         lines[category] = {
             "baseline": float(before[number]),
             "trained": float(after[number]),
             "delta": float(after[number] - before[number]),
-            "ci95": [100 * low, 100 * high],
-            "interval": kind,
+            "ci95": [100 * float(found.low[number]), 100 * float(found.high[number])],
+            "p": float(found.p[number]),
             **flips,
             "population": POPULATION[category],
             "small": flips["n"] < SMALL,
         }
     return _family(lines, alpha)
-
-
-def _category_interval(
-    pair: Pair, chosen: NDArray[np.bool_], flips: Json, alpha: float
-) -> tuple[float, float, str]:
-    n, gained, lost = flips["n"], flips["gained"], flips["lost"]
-    if n < SMALL or gained + lost < FEW_CHANGED:
-        low, high = paired_tests.exact_change(gained, lost, n, alpha)
-        return low, high, "exact"
-    low, high = paired_tests.cluster_t(pair.change[chosen], pair.design.cluster[chosen], alpha)
-    return low, high, "t"
 
 
 def _flips(change: Floats) -> Json:
@@ -173,7 +158,7 @@ def _flips(change: Floats) -> Json:
         "n": len(change),
         "gained": gained,
         "lost": lost,
-        "p": paired_tests.mcnemar(gained, lost),
+        "p_mcnemar": paired_tests.mcnemar(gained, lost),
     }
 
 
@@ -181,26 +166,32 @@ def _family(lines: dict[str, Json], alpha: float) -> Json:
     corrected = paired_tests.holm([line["p"] for line in lines.values()])
     for line, p in zip(lines.values(), corrected, strict=True):
         line["p_holm"] = p
-        low, high = line["ci95"]
-        clear = p < alpha and not low <= 0 <= high
-        line["word"] = (
-            None if line.get("small") else word(low, high) if clear else "no_clear_change"
-        )
+        clear = word(*line["ci95"]) if p < alpha else "no_clear_change"
+        line["word"] = None if line.get("small") else clear
     return lines
 
 
 def non_inferiority(judged: Judged) -> Json:
-    """Whether the single-turn groups held within the margin."""
-    margin = judged.settings.margin
-    lines = {group: judged.line(GROUPS.index(group) + 1)["ci95"] for group in SINGLE_TURN}
-    words = {
-        group: paired_tests.non_inferiority(low, high, margin)
-        for group, (low, high) in lines.items()
-    }
+    """Whether the single-turn groups held within the margin.
+
+    `lost_bounds` are the upper bounds of the share of items lost, in points. "yes" needs them
+    within the margin as well: a group that lost much and gained as much did not hold.
+    """
+    margin, alpha = judged.settings.margin, judged.settings.alpha
+    design, change = judged.pair.design, judged.pair.change[:, None]
+    words: dict[str, paired_tests.Word] = {}
+    bounds: dict[str, float] = {}
+    for group in SINGLE_TURN:
+        row = GROUPS.index(group) + 1
+        low, high = judged.line(row)["ci95"]
+        weighing = score.weighings(design)[row]
+        bounds[group] = 100 * float(score.lost_bound(design, weighing, change, alpha)[0])
+        words[group] = paired_tests.non_inferiority(low, high, bounds[group], margin)
     answer = paired_tests.held(list(words.values()))
     return {
         "margin": margin,
         "groups": words,
+        "lost_bounds": bounds,
         "held": answer,
         "sentence": f"single-turn held within {margin:g} point{'s' * (margin != 1)}: {answer}",
     }
@@ -220,24 +211,8 @@ def pooled_items(judged: Judged) -> Json:
         "trained": 100 * after / n,
         "delta": delta,
         "unpaired_z": {"z": z, "p": z_p},
-        "mcnemar": {"gained": flips["gained"], "lost": flips["lost"], "p": flips["p"]},
+        "mcnemar": {"gained": flips["gained"], "lost": flips["lost"], "p": flips["p_mcnemar"]},
         "sign_differs": delta * official < 0,
-    }
-
-
-def detectable(judged: Judged) -> Json:
-    """The smallest change that this comparison could have found, from its own standard error."""
-    error = 100 * float(judged.change.error[0, 0])
-    low, high = judged.line(0)["ci95"]
-    design, change = judged.pair.design, judged.pair.change
-    of_item = np.array([group_of(CATEGORIES[c]) for c in design.category])
-    return {
-        "points": power.detectable(error, (high - low) / 2),
-        "standard_error": error,
-        "power": power.POWER,
-        "alpha": judged.settings.alpha,
-        "basis": "measured",
-        "discordance": {g: float((change[of_item == g] != 0).mean()) for g in GROUPS},
     }
 
 
