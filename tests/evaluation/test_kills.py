@@ -12,8 +12,6 @@ import pytest
 from evaluating import Evaluation, command, evaluate
 from fault_server import FaultServer
 
-from toolgain.common.processes import MARK
-
 pytestmark = pytest.mark.slow
 
 KILLS = 20
@@ -23,15 +21,17 @@ SECTION = {"subset": SUBSET, "repair": {"rounds": 4, "backoff_s": 0.1, "request_
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Processes of the harness that work below `folder`: its leash, adapter and generator."""
+    """Processes of an evaluation below `folder`, besides the stage itself: of the harness, its
+    sandbox and supervisor, and of the gateway."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK, "").startswith(str(folder)):
-                found.append(process)
-        except psutil.Error:
+            said = [*process.cmdline(), *process.environ().values(), process.cwd()]
+        except (psutil.Error, OSError):
             continue
-    return found
+        if "evaluate" not in said and any(str(folder) in text for text in said):
+            found.append(process)
+    return [process for process in found if process.pid != os.getpid()]
 
 
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from toolgain.common import processes
+from toolgain.common import processes, supervise
 from toolgain.common.errors import UserError
+from toolgain.evaluation import confinement
 from toolgain.evaluation.harness import (
     HarnessFolders,
     HarnessSettings,
+    gateway_config,
     reported_overall,
     run,
     run_config,
@@ -31,6 +33,11 @@ def settings(folder: Path, script: str, stall_s: float = 60) -> HarnessSettings:
     program.parent.mkdir(parents=True)
     program.write_text(f"#!/bin/bash\n{script}\n")
     program.chmod(0o755)
+    program.with_name("bfcl").write_text("#!/bin/bash\n")
+    # The gateway, which waits for requests; here it reads its secrets and gets none.
+    python = program.with_name("python")
+    python.write_text("#!/bin/bash\nwc -c < .secrets > ../length.txt; exec sleep 600\n")
+    python.chmod(0o755)
     return HarnessSettings(
         bfcl_env=folder / "env",
         alias="policy",
@@ -40,35 +47,44 @@ def settings(folder: Path, script: str, stall_s: float = 60) -> HarnessSettings:
         timeout_s=5,
         attempts=2,
         stall_s=stall_s,
+        layers=confinement.layers(),
     )
 
 
 def outcome(folder: Path, script: str, stall_s: float = 60) -> str | None:
     """What `run` says of a harness that is `script`."""
     folders = HarnessFolders(folder / "work")
+    folders.data.mkdir(parents=True, exist_ok=True)
     log = folders.log
 
     def progress() -> int:
         return log.stat().st_size if log.exists() else 0
 
-    return run(settings(folder, script, stall_s), folders, ENDPOINT, progress)
+    return run(settings(folder, script, stall_s), folders, ENDPOINT, ["simple"], progress)
 
 
 def test_config_leaves_nothing_to_the_harness_that_it_would_misread(tmp_path: Path) -> None:
-    made = run_config(
-        settings(tmp_path, ""), HarnessFolders(tmp_path), ENDPOINT, tmp_path / ".secrets"
-    )
+    folders = HarnessFolders(tmp_path)
+    made = run_config(settings(tmp_path, ""), folders, "http://127.0.0.1:7/v1/chat/completions")
     config, endpoint = made["config"], made["target"]["api_endpoint"]
     assert config["type"] == "bfclv3_ast"
     assert config["params"]["task"] == "multi_turn,ast"
     assert config["params"]["extra"] == {"native_calling": True}
     assert "limit_samples" not in config["params"]
     assert endpoint["model_id"] == "policy"
-    adapter = endpoint["adapter_config"]
+    # No adapter inside the sandbox: the gateway is outside.
+    assert endpoint["adapter_config"]["mode"] == "client"
+    assert "a model, with=signs" not in json.dumps(made)
+
+
+def test_gateway_asks_with_the_settings_of_the_evaluation(tmp_path: Path) -> None:
+    folders = HarnessFolders(tmp_path)
+    made = gateway_config(settings(tmp_path, ""), folders, ENDPOINT, tmp_path / ".secrets")
     # No cache, no interceptor of theirs that would ask the server.
-    assert [one["name"] for one in adapter["interceptors"]] == ["toolgain"]
-    assert adapter["interceptors"][0]["config"]["model"] == "a model, with=signs"
-    assert adapter["interceptors"][0]["config"]["sampling"] == {"temperature": 0.0}
+    (one,) = made["adapter"]["interceptors"]
+    assert one["name"] == "toolgain"
+    assert one["config"]["model"] == "a model, with=signs"
+    assert one["config"]["sampling"] == {"temperature": 0.0}
     assert "sk-secret" not in json.dumps(made)
 
 
@@ -95,7 +111,6 @@ def test_harness_without_progress_is_ended(tmp_path: Path) -> None:
     problem = outcome(tmp_path, "sleep 300 & sleep 300", stall_s=1)
     assert problem == "the harness made no progress for 1 s"
     assert time.monotonic() - started < 60
-    assert processes.end_leftovers(tmp_path / "work") == 0
 
 
 def test_harness_that_writes_its_results_has_ended_well(tmp_path: Path) -> None:
@@ -107,8 +122,8 @@ def test_environment_has_the_tools_and_no_secrets(
 ) -> None:
     for name in ("OPENAI_API_KEY", "WANDB_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "a-secret")
-    outcome(tmp_path, "env > environment.txt; touch harness/results.yml")
-    lines = (tmp_path / "work" / "environment.txt").read_text().splitlines()
+    assert outcome(tmp_path, "env; touch harness/results.yml") is None
+    lines = (tmp_path / "work" / "harness.log").read_text().splitlines()
     env = dict(line.split("=", 1) for line in lines if "=" in line)
     assert "a-secret" not in env.values()
     assert env["NEMO_EVALUATOR_TELEMETRY_LEVEL"] == "0"
@@ -119,20 +134,20 @@ def test_environment_has_the_tools_and_no_secrets(
 
 
 def test_key_comes_through_a_pipe_and_stays_nowhere(tmp_path: Path) -> None:
-    outcome(tmp_path, "wc -c < .secrets > length.txt; touch harness/results.yml")
+    outcome(tmp_path, "sleep 3; touch harness/results.yml")
     told = json.dumps({"key": "sk-secret", "proxies": {}})
     assert int((tmp_path / "work" / "length.txt").read_text()) == len(told)
     left = [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
     assert left
     assert not [path for path in left if b"sk-secret" in path.read_bytes()]
-    assert not (tmp_path / "work" / ".secrets").exists()
+    assert not list((tmp_path / "work").rglob(".secrets"))
 
 
 @pytest.mark.parametrize("name", ["with space", "a,b", "a=b", "a;b", "$HOME"])
 def test_folder_that_the_harness_cannot_quote_is_refused(tmp_path: Path, name: str) -> None:
     folders = HarnessFolders(tmp_path / name)
     with pytest.raises(UserError, match="without quotes"):
-        run(settings(tmp_path, ""), folders, ENDPOINT, lambda: 0)
+        run(settings(tmp_path, ""), folders, ENDPOINT, [], lambda: 0)
     assert not (tmp_path / name).exists()
 
 
@@ -150,12 +165,20 @@ def test_overall_of_the_harness_is_read_for_provenance_only(tmp_path: Path) -> N
     assert reported_overall(tmp_path) == 16.76
 
 
-def test_command_on_the_leash_ends_with_its_starter(tmp_path: Path) -> None:
+def supervised(claim: Path, script: str) -> list[str]:
+    return [sys.executable, "-P", "-I", supervise.__file__, str(claim), "bash", "-c", script]
+
+
+# A process that leaves its group and session and forgets its environment, and whose parent ends.
+ESCAPED = "(env -i setsid bash -c 'echo $$ > {pid}; exec sleep 600' &); "
+
+
+def test_supervised_tree_ends_with_its_starter(tmp_path: Path) -> None:
     """Even when the starter is killed and cannot clean up."""
+    command = supervised(tmp_path / "claim", f"sleep 600 & echo $! > {tmp_path}/pid; wait")
     starter = (
-        "import sys, subprocess, time\n"
-        "p = subprocess.Popen([sys.executable, '-m', 'toolgain.common.supervise', 'bash', '-c',\n"
-        f"    'sleep 600 & echo $! > {tmp_path}/pid; wait'], stdin=subprocess.PIPE)\n"
+        "import subprocess, time\n"
+        f"p = subprocess.Popen({command!r}, stdin=subprocess.PIPE)\n"
         "time.sleep(600)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", starter])
@@ -165,14 +188,35 @@ def test_command_on_the_leash_ends_with_its_starter(tmp_path: Path) -> None:
     wait_gone(pid)
 
 
-def test_command_whose_leash_was_killed_ends_with_the_block(tmp_path: Path) -> None:
-    command = processes.Command(["bash", "-c", f"echo $$ > {tmp_path}/pid; sleep 600"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_process_outlives_its_block(tmp_path: Path, killed: bool) -> None:
+    """Whatever it does to its group, session and environment, and without its supervisor too."""
+    script = ESCAPED.format(pid=tmp_path / "pid") + f"echo $$ > {tmp_path}/own; exec sleep 600"
+    command = processes.Command(["bash", "-c", script])
     env = processes.scrubbed_environment(None, tmp_path)
-    with processes.running(command, env, tmp_path / "log", tmp_path) as leash:
-        pid = wait_for_pid(tmp_path / "pid")
-        leash.kill()
-        leash.wait(60)
+    claim = tmp_path / "claim"
+    with processes.running(command, env, tmp_path / "log", claim) as supervisor:
+        pids = [wait_for_pid(tmp_path / "pid"), wait_for_pid(tmp_path / "own")]
+        if killed:
+            supervisor.kill()
+            supervisor.wait(60)
+    for pid in pids:
+        wait_gone(pid)
+    assert not claim.exists()
+
+
+def test_next_attempt_ends_what_a_killed_one_left(tmp_path: Path) -> None:
+    """Supervisor and starter are both gone; the claim names the sessions."""
+    claim = tmp_path / "claim"
+    process = subprocess.Popen(
+        supervised(claim, f"sleep 600 & echo $! > {tmp_path}/pid; wait"), stdin=subprocess.PIPE
+    )
+    pid = wait_for_pid(tmp_path / "pid")
+    process.kill()
+    process.wait(60)
+    assert processes.end_leftovers(claim) >= 1
     wait_gone(pid)
+    assert processes.end_leftovers(claim) == 0
 
 
 def wait_for_pid(file: Path) -> int:
@@ -191,8 +235,8 @@ def wait_gone(pid: int) -> None:
         time.sleep(0.05)
 
 
-def test_exit_status_passes_the_leash(tmp_path: Path) -> None:
+def test_exit_status_passes_the_supervisor(tmp_path: Path) -> None:
     command = processes.Command(["bash", "-c", "exit 7"])
     env = processes.scrubbed_environment(None, tmp_path)
-    with processes.running(command, env, tmp_path / "log", tmp_path) as process:
+    with processes.running(command, env, tmp_path / "log", tmp_path / "claim") as process:
         assert process.wait(60) == 7

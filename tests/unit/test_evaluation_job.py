@@ -142,17 +142,18 @@ def test_an_evaluation_counts_every_job_that_worked_on_it(
 
 def test_progress_counts_finished_items(tmp_path: Path) -> None:
     folders = HarnessFolders(tmp_path / "results" / "work" / "evaluations" / "x-r1")
-    results = folders.output / "result" / "policy"
-    results.mkdir(parents=True)
-    (results / "BFCL_v3_simple_result.json").write_text("{}\n{}\n")
+    results = folders.box / "harness" / "result" / "policy"
     out = tmp_path / "results" / "evaluations" / "grpo"
-    with Progress(out, "grpo", 20, folders, before=10, done=2) as progress:
+    with Progress(out, "grpo", "policy", 20, folders, before=10, done=2) as progress:
+        results.mkdir(parents=True)
+        (results / "BFCL_v3_simple_result.json").write_text("{}\n{}\n")
         first = progress.update()
         with (results / "BFCL_v3_simple_result.json").open("a") as file:
             file.write("{}\n{}\n")
         assert progress.update() > first
         folders.requests.write_text("{}\n")
         assert progress.update() > first + 2, "a request is progress too"
+        (folders.box / "harness").rename(folders.output)
     written = json.loads((tmp_path / "results/progress/evaluate-grpo.json").read_text())
     assert (written["stage"], written["name"]) == ("evaluate", "grpo")
     assert (written["step"], written["total"], written["unit"]) == (14, 20, "items")

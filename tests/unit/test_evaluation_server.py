@@ -29,7 +29,7 @@ def test_transformers_serves_from_a_folder_named_like_the_alias(tmp_path: Path) 
     command = server.transformers_command(asked)
     assert (tmp_path / "server" / "policy").resolve() == tmp_path / "some-model"
     assert command.cwd == tmp_path / "server"
-    assert command.argv[1:4] == ["-m", "toolgain.serving.transformers_server", "policy"]
+    assert command.argv[1:6] == ["-P", "-s", "-m", "toolgain.serving.transformers_server", "policy"]
     assert "127.0.0.1" in command.argv and "4096" in command.argv
     assert command.env["OMP_NUM_THREADS"] == "1"
 

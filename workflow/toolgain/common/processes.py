@@ -1,6 +1,7 @@
-"""Start the model server and the harness on a leash, with an environment that holds no secrets."""
+"""Start servers and the harness under a supervisor, with an environment that holds no secrets."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,12 +15,10 @@ from types import FrameType
 
 import psutil
 
-from toolgain.common import package
+from toolgain.common import package, supervise
 from toolgain.common.errors import GoOnLaterError
 
 STOP_S = 15.0
-MARK = "TOOLGAIN_MARK"
-"""Environment variable that says which work a process belongs to."""
 
 # What a child needs to find programs, libraries, devices and certificates. Everything else, keys
 # and tokens above all, stays behind: the harness evaluates code that the model wrote.
@@ -79,36 +78,60 @@ def scrubbed_environment(
 
 @contextmanager
 def running(
-    command: Command, env: Mapping[str, str], log: Path, mark: Path
+    command: Command,
+    env: Mapping[str, str],
+    log: Path,
+    claim: Path,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `command` while the block runs; it ends with the block, whatever happens.
+    """Run `command` while the block runs; its whole tree ends with the block, whatever happens.
 
     Args:
-        mark: put into the environment of the command and all its children, so that
-            `end_leftovers` finds them.
+        claim: file that names the processes while they run, for `end_leftovers`.
+        pass_fds: descriptors that the command keeps.
     """
+    become_subreaper()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
+        before = set(supervise.children_of(os.getpid()))
         process = subprocess.Popen(
-            [sys.executable, "-m", "toolgain.common.supervise", *command.argv],
+            [sys.executable, "-P", "-I", supervise.__file__, str(claim), *command.argv],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**env, **command.env, MARK: str(mark)},
+            env={**env, **command.env},
             cwd=command.cwd,
             # Ctrl-C in a terminal goes to us alone; we end the children in order.
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         try:
             yield process
         finally:
             stop(process)
-            # Whoever killed the leash left the command without one.
-            end_leftovers(mark)
+            if process.returncode < 0:
+                # Whoever killed the supervisor left the tree to us.
+                _end_orphans(before)
+            end_leftovers(claim)
+
+
+def become_subreaper() -> None:
+    """Let orphans of this process's children fall to it, not to the machine's first process."""
+    supervise.libc.prctl(supervise.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_orphans(before: set[int]) -> None:
+    """End every child that was not there `before`."""
+    while orphans := set(supervise.children_of(os.getpid())) - before:
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a process on a leash, and wait for it."""
+    """End a supervised process, and wait for it."""
     if process.stdin:
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -119,25 +142,32 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def end_leftovers(mark: Path) -> int:
-    """Kill processes that were started with `mark` and outlived a killed attempt.
+def end_leftovers(claim: Path) -> int:
+    """Kill what a killed attempt left behind: the processes of `claim`, and their sessions.
 
     Returns:
         How many there were.
     """
+    try:
+        claimed = [(int(pid), int(start)) for pid, start in json.loads(claim.read_text())]
+    except (OSError, ValueError, TypeError):
+        return 0
+    sessions = {pid for pid, _ in claimed}
+    earliest = min((start for _, start in claimed if start), default=0)
     found = []
     for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(mark):
-                found.append(process)
-        except psutil.Error:
-            # Another user's, or gone.
-            continue
+        with contextlib.suppress(OSError, psutil.Error):
+            # A number may have been given away again, even as that of a session.
+            start = supervise.started(process.pid)
+            mine = (process.pid, start) in claimed
+            if mine or (os.getsid(process.pid) in sessions and start >= earliest > 0):
+                found += [process, *process.children(recursive=True)]
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(found, timeout=10)
-    return len(found)
+    claim.unlink(missing_ok=True)
+    return len(set(found))
 
 
 @contextmanager

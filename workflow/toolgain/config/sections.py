@@ -174,6 +174,11 @@ class EvaluationSection(Section):
     max_overflow_share: Share = Field(
         0.02, description="The same for items whose prompt was longer than the server's context."
     )
+    sandbox: Literal["require", "best_effort"] = Field(
+        "best_effort",
+        description="The harness evaluates what the model wrote. `require`: only where the kernel "
+        "shuts it in entirely; `best_effort`: as far as it can, and what stays open is said.",
+    )
     harness_container: str | None = Field(
         None,
         description="NVIDIA's BFCL container in place of the harness environment: "

@@ -4,23 +4,31 @@ import contextlib
 import json
 import logging
 import os
+import secrets
+import socket
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from toolgain.common import package, processes
+from toolgain.common import files, processes
 from toolgain.common.errors import UserError
 from toolgain.common.files import shell_signs
 from toolgain.common.processes import Command
-from toolgain.evaluation import sandbox
+from toolgain.evaluation import box, confinement, sandbox
 from toolgain.serving.server import Endpoint, free_port
 
+log = logging.getLogger(__name__)
+
+KEY_VARIABLE = "TOOLGAIN_GATEWAY_KEY"
+"""Environment variable with the key that the harness shows to the gateway; also in `gateway`,
+which imports what is installed for the harness alone."""
 EVAL_TYPE = "bfclv3_ast"
 """NVIDIA's name for the task `multi_turn,ast` with native function calling."""
 
@@ -33,8 +41,28 @@ class HarnessFolders:
 
     @property
     def output(self) -> Path:
-        """The harness's output folder, with result/ and score/."""
+        """The harness's results as they were taken over, with result/ and score/."""
         return self.work / "harness"
+
+    @property
+    def box(self) -> Path:
+        """The one folder that the harness can write; see `box`."""
+        return self.work / "box"
+
+    @property
+    def run_config(self) -> Path:
+        """What the harness is to run."""
+        return self.work / "run_config.yml"
+
+    @property
+    def claim(self) -> Path:
+        """The harness's processes while they run."""
+        return self.work / "harness.processes.json"
+
+    @property
+    def gateway(self) -> Path:
+        """A folder for the process that asks the model server."""
+        return self.work / "gateway"
 
     @property
     def data(self) -> Path:
@@ -85,24 +113,22 @@ class HarnessSettings:
     stall_s: float
     """Without any progress for so long, the harness is ended."""
     backoff_s: float = field(default=0.5)
+    layers: sandbox.Layers = field(default_factory=sandbox.Layers)
+    """What this kernel gives to the sandbox."""
     container: str | None = None
     """Image that holds the harness, in place of `bfcl_env`."""
 
 
 def run_config(
-    settings: HarnessSettings, folders: HarnessFolders, endpoint: Endpoint, secrets: Path
+    settings: HarnessSettings, folders: HarnessFolders, gateway_url: str
 ) -> dict[str, Any]:
     """The run configuration, built with nemo-evaluator's own typed classes.
 
     The harness puts values into a shell command without quotes and splits them at `,` and `=`,
-    so it sees the adapter's address and the alias only; the real ones go to the interceptor.
+    so it sees the gateway's address and the alias only.
     """
     with _logging_untouched():
-        from nemo_evaluator.adapters.adapter_config import (
-            AdapterConfig,
-            DiscoveryConfig,
-            InterceptorConfig,
-        )
+        from nemo_evaluator.adapters.adapter_config import AdapterConfig, InterceptorConfig
         from nemo_evaluator.api.api_dataclasses import (
             ApiEndpoint,
             ConfigParams,
@@ -111,21 +137,9 @@ def run_config(
             EvaluationTarget,
         )
 
-    interceptor = {
-        "model": endpoint.model,
-        "sampling": dict(settings.sampling),
-        "record": str(folders.requests),
-        "answers": str(folders.answers),
-        "replay": str(folders.replay),
-        "secrets": str(secrets),
-        "timeout_s": settings.timeout_s,
-        "attempts": settings.attempts,
-        "backoff_s": settings.backoff_s,
-        "breaker": max(16, 2 * settings.parallelism),
-    }
     config = EvaluationConfig(
         type=EVAL_TYPE,
-        output_dir=str(folders.output),
+        output_dir=str(folders.box / "harness"),
         params=ConfigParams(
             parallelism=settings.parallelism,
             task=settings.task,
@@ -134,18 +148,47 @@ def run_config(
     )
     target = EvaluationTarget(
         api_endpoint=ApiEndpoint(
-            url=endpoint.chat_url,
+            url=gateway_url,
             model_id=settings.alias,
             type=EndpointType.CHAT,
+            api_key_name=KEY_VARIABLE,
+            # The adapter runs outside, as the gateway; in this mode none is started here.
             adapter_config=AdapterConfig(
-                discovery=DiscoveryConfig(modules=["toolgain.evaluation.interceptor"]),
-                interceptors=[InterceptorConfig(name="toolgain", config=interceptor)],
+                mode="client", interceptors=[InterceptorConfig(name="endpoint")]
             ),
         )
     )
     return {
         "config": config.model_dump(mode="json", exclude_none=True),
         "target": target.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def gateway_config(
+    settings: HarnessSettings, folders: HarnessFolders, endpoint: Endpoint, pipe: Path
+) -> dict[str, Any]:
+    """What the gateway is to do with the harness's requests."""
+    interceptor = {
+        "model": endpoint.model,
+        "sampling": dict(settings.sampling),
+        "record": str(folders.requests),
+        "answers": str(folders.answers),
+        "replay": str(folders.replay),
+        "secrets": str(pipe),
+        "timeout_s": settings.timeout_s,
+        "attempts": settings.attempts,
+        "backoff_s": settings.backoff_s,
+        "breaker": max(16, 2 * settings.parallelism),
+    }
+    return {
+        "url": endpoint.chat_url,
+        "alias": settings.alias,
+        "output_dir": str(folders.gateway),
+        "threads": settings.parallelism + 4,
+        "adapter": {
+            "discovery": {"modules": ["toolgain.evaluation.interceptor"]},
+            "interceptors": [{"name": "toolgain", "config": interceptor}],
+        },
     }
 
 
@@ -174,87 +217,160 @@ def run(
     settings: HarnessSettings,
     folders: HarnessFolders,
     endpoint: Endpoint,
+    categories: Sequence[str],
     watch: Callable[[], int],
 ) -> str | None:
     """Generate what is missing, and score everything.
 
     Args:
+        categories: those whose results are taken over.
         watch: called a few times a second; returns a number that grows with any progress.
 
     Returns:
         None when the harness ended by itself with its results written; else what went wrong. Its
         exit code alone proves nothing.
     """
-    for path in (folders.output, folders.work / "home"):
-        if shell_signs(path):
-            raise UserError(
-                f"evaluate: the harness cannot work in {path}: it puts the path into a shell "
-                "command without quotes. Use a folder without spaces and such characters."
-            )
-        path.mkdir(parents=True, exist_ok=True)
-    # A failed attempt would leave the results of the one before it.
-    for stale in ("results.yml", ".nemo_evaluator_interrupted", ".nemo_evaluator_server_error"):
-        (folders.output / stale).unlink(missing_ok=True)
-    program = harness_program(settings.bfcl_env)
+    if shell_signs(folders.box):
+        raise UserError(
+            f"evaluate: the harness cannot work in {folders.box}: it puts the path into a shell "
+            "command without quotes. Use a folder without spaces and such characters."
+        )
     if settings.container and not os.environ.get("SLURM_JOB_ID"):
         raise UserError(
             "evaluation.harness_container needs a Slurm job; use --profile slurm, or leave it out."
         )
-    env = processes.scrubbed_environment(program.parent, folders.work / "home")
+    box.fill(folders.box, folders.output, settings.alias, categories)
+    problem = _run(settings, folders, endpoint, watch)
+    collect(settings.alias, folders, categories)
+    if problem is None and not (folders.output / box.FINISHED).exists():
+        return f"the harness ended without results: {processes.tail(folders.log)}"
+    return problem
+
+
+def collect(alias: str, folders: HarnessFolders, categories: Sequence[str]) -> None:
+    """Take over what the harness wrote, also that of an attempt that was killed."""
+    for refused in box.collect(folders.box, folders.output, alias, categories):
+        log.warning("evaluate: a file of the harness was refused: %s", refused)
+
+
+def _run(
+    settings: HarnessSettings,
+    folders: HarnessFolders,
+    endpoint: Endpoint,
+    watch: Callable[[], int],
+) -> str | None:
+    """The harness in its sandbox, and the gateway outside, which asks the model server and writes
+    the record. Returns what went wrong."""
+    program = harness_program(settings.bfcl_env)
+    key, port = secrets.token_hex(24), free_port()
+    values = run_config(settings, folders, f"http://127.0.0.1:{port}/v1/chat/completions")
+    files.write_text(folders.run_config, yaml.safe_dump(values, sort_keys=False))
+    env = processes.scrubbed_environment(program.parent, folders.box / "home")
+    for unseen in ("PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        env.pop(unseen, None)
     env |= {
-        "BFCL_DATA_DIR": str(folders.data),
+        "BFCL_DATA_DIR": str(folders.data.resolve()),
         "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0",
-        "ADAPTER_HOST": "127.0.0.1",
-        # Left to itself, the adapter of a second evaluation on this host races for the port.
-        "ADAPTER_PORT": str(free_port()),
-        "ADAPTER_SERVER_THREADS": str(settings.parallelism + 4),
         "OMP_NUM_THREADS": "1",
-        "TMPDIR": str(folders.work / "home"),
+        "TMPDIR": str(folders.box / "home"),
+        KEY_VARIABLE: key,
     }
-    with _handing_over(endpoint, folders.work) as secrets:
-        config = folders.work / "run_config.yml"
-        values = run_config(settings, folders, endpoint, secrets)
-        config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-        arguments = ["run_eval", "--run_config", str(config)]
+    arguments = ["run_eval", "--run_config", str(folders.run_config)]
+    with ExitStack() as stack:
+        ours, theirs = map(stack.enter_context, socket.socketpair())
         if settings.container:
             # The container keeps what the model wrote from this machine's files.
-            argv = in_container(settings.container, ["nemo-evaluator", *arguments], folders.work)
+            argv = in_container(settings.container, ["nemo-evaluator", *arguments], folders)
+            confined = sandbox.Layers()
         else:
-            # The harness hands what the model wrote to Python's eval.
-            argv = [str(program), *arguments]
-            argv = sandbox.around(argv, folders.work, endpoint.base_url)
-        command = Command(argv, cwd=folders.work)
-        with processes.running(command, env, folders.log, folders.work) as process:
-            last, since = watch(), time.monotonic()
-            while process.poll() is None:
-                time.sleep(0.2)
-                if reason := endpoint.alive():
-                    return reason
-                if (count := watch()) != last:
-                    last, since = count, time.monotonic()
-                elif time.monotonic() - since > settings.stall_s:
-                    return f"the harness made no progress for {settings.stall_s:g} s"
+            confined = settings.layers
+            spec = confinement.spec_of(
+                program, folders.box, [folders.data, folders.run_config], port, theirs, confined
+            )
+            argv = [*confinement.COMMAND, "--spec", spec, "--", str(program), *arguments]
+        if not confined.network:
+            listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        command = Command(argv, cwd=Path("/"))
+        given = () if settings.container else (theirs.fileno(),)
+        process = stack.enter_context(
+            processes.running(command, env, folders.log, folders.claim, given)
+        )
+        theirs.close()
+        if confined.network:
+            found = confinement.received(ours)
+            if found is None:
+                process.wait(60)
+                return f"the sandbox did not start: {processes.tail(folders.log)}"
+            listener = found
+        asker = stack.enter_context(
+            _asking(settings, folders, endpoint, listener, key, program.parent / "python")
+        )
+        last, since = watch(), time.monotonic()
+        while process.poll() is None:
+            time.sleep(0.2)
+            if reason := endpoint.alive():
+                return reason
+            if asker.poll() is not None:
+                return (
+                    f"the gateway ended with exit {asker.returncode}: "
+                    f"{processes.tail(folders.gateway / 'gateway.log')}"
+                )
+            if (count := watch()) != last:
+                last, since = count, time.monotonic()
+            elif time.monotonic() - since > settings.stall_s:
+                return f"the harness made no progress for {settings.stall_s:g} s"
     if process.returncode != 0:
         return f"the harness ended with exit {process.returncode}: {processes.tail(folders.log)}"
-    if not (folders.output / "results.yml").exists():
-        return f"the harness ended without results: {processes.tail(folders.log)}"
     return None
 
 
-def in_container(image: str, command: list[str], folder: Path) -> list[str]:
-    """`command` in the harness's container: it sees `folder` and this package, nothing else."""
+@contextmanager
+def _asking(
+    settings: HarnessSettings,
+    folders: HarnessFolders,
+    endpoint: Endpoint,
+    listener: socket.socket,
+    key: str,
+    python: Path,
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the gateway on `listener` while the block runs."""
+    folders.gateway.mkdir(exist_ok=True)
+    with listener, _handing_over(endpoint, folders.gateway) as pipe:
+        config = folders.gateway / "gateway.yml"
+        values = gateway_config(settings, folders, endpoint, pipe)
+        files.write_text(config, yaml.safe_dump(values, sort_keys=False))
+        env = processes.scrubbed_environment(python.parent, folders.gateway)
+        env |= {KEY_VARIABLE: key, "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0"}
+        # Two lines for each request otherwise.
+        env["NEMO_EVALUATOR_LOG_LEVEL"] = "WARNING"
+        argv = [str(python), "-P", "-s", "-m", "toolgain.evaluation.gateway"]
+        argv += ["--config", str(config), "--socket", str(listener.fileno())]
+        with processes.running(
+            Command(argv, cwd=folders.gateway),
+            env,
+            folders.gateway / "gateway.log",
+            folders.gateway / "processes.json",
+            (listener.fileno(),),
+        ) as process:
+            yield process
+
+
+def in_container(image: str, command: list[str], folders: HarnessFolders) -> list[str]:
+    """`command` in the harness's container, which sees the box, the data and its run config."""
     from toolgain.slurm import containers
 
-    mounts = containers.mounts([], [folder.resolve(), package.ROOT])
+    seen = [folders.box.resolve(), folders.data.resolve(), folders.run_config.resolve()]
     return containers.in_container(
-        command, containers.located_image(image) or image, mounts, folder.resolve()
+        command,
+        containers.located_image(image) or image,
+        containers.mounts([], seen),
+        folders.box.resolve(),
     )
 
 
 @contextmanager
 def _handing_over(endpoint: Endpoint, folder: Path) -> Iterator[Path]:
-    """Give key and proxies to the interceptor through a named pipe: they touch no disk, and are
-    not in the environment of the process that evaluates what the model wrote."""
+    """Give key and proxies to the interceptor through a named pipe, so that they touch no disk."""
     pipe = folder / ".secrets"
     pipe.unlink(missing_ok=True)
     os.mkfifo(pipe, 0o600)

@@ -13,8 +13,10 @@ from toolgain.bfcl import data
 from toolgain.bfcl.data import Items
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection, parse_section
+from toolgain.evaluation import confinement
 from toolgain.evaluation.harness import HarnessFolders, harness_program
 from toolgain.evaluation.identity import Weights, comparable, read_weights, work_key
+from toolgain.evaluation.sandbox import Layers
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Job:
     comparable: dict[str, Any]
     work: Path
     """Work folder without the number of the repeat."""
+    layers: Layers
+    """What this kernel gives to the sandbox."""
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -143,6 +147,7 @@ def prepare(
         trl_env=trl_env.absolute(),
         comparable=facts,
         work=root / work_key(found, facts),
+        layers=confinement.checked(section),
     )
 
 

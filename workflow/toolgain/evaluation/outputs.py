@@ -61,6 +61,7 @@ def write(
         "failed_attempts": _summed(one.failures for one in seen),
         "sampling_seen": _different([row for one in seen for row in one.sampling]),
         "repeats": section.repeats,
+        "sandbox": {"open": job.layers.open, "missing": list(job.layers.missing)},
         "canary": canary.record(),
         "harness_overall": harness.reported_overall(job.folders(0).output),
     }

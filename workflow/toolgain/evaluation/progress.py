@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from toolgain.common.files import now, write_json
+from toolgain.evaluation import box
 from toolgain.evaluation.harness import HarnessFolders
 
 log = logging.getLogger(__name__)
@@ -26,37 +27,48 @@ class Progress:
     """Counts finished items while the harness runs."""
 
     def __init__(
-        self, out: Path, subject: str, total: int, folders: HarnessFolders, before: int, done: int
+        self,
+        out: Path,
+        subject: str,
+        alias: str,
+        total: int,
+        folders: HarnessFolders,
+        before: int,
+        done: int,
     ) -> None:
         """
         Args:
+            alias: the model's name in the harness's files.
             total: items of all repeats.
             before: items of the repeats before this one.
             done: items that this repeat had finished before the harness started.
         """
         self.path = progress_file(out)
         self.subject, self.total, self.folders = subject, total, folders
+        self.alias = alias
         self.before, self.first = before, done
         self.done = done
         self.started, self.clock = now(), time.monotonic()
-        self._offsets: dict[Path, int] = {}
+        self._offsets: dict[str, int] = {}
         self._written = self._logged = 0.0
 
     def __enter__(self) -> "Progress":
-        self.done = 0
-        self.update()
         self._write("running")
+        # The box is filled with what is done already, and counted from nothing.
+        self.done = 0
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self.update()
+        self.done = sum(
+            path.read_bytes().count(b"\n")
+            for path in (self.folders.output / "result").glob("*/*_result.json")
+        )
         complete = self.before + self.done >= self.total
         self._write("failed" if kind else "finished" if complete else "running")
 
     def update(self) -> int:
         """Look at the files; returns a number that grows with any progress."""
-        for path in (self.folders.output / "result").glob("*/*_result.json"):
-            self.done += self._new_lines(path)
+        self.done += box.rows_written(self.folders.box, self.alias, self._offsets)
         time_now = time.monotonic()
         if time_now - self._written > WRITE_EVERY_S:
             self._write("running")
@@ -65,13 +77,6 @@ class Progress:
             log.info("evaluate: %s: %s", self.subject, self._line())
         grown = (self.folders.requests, self.folders.log)
         return self.done + sum(path.stat().st_size for path in grown if path.exists())
-
-    def _new_lines(self, path: Path) -> int:
-        with path.open("rb") as file:
-            file.seek(self._offsets.get(path, 0))
-            block = file.read()
-            self._offsets[path] = file.tell()
-        return block.count(b"\n")
 
     @property
     def rate(self) -> float:

@@ -103,9 +103,11 @@ def ask_items(
 ) -> tuple[list[outcomes.ItemOutcome], request_log.Evidence]:
     """Ask all items once: rounds of asking what is missing, until nothing is or they are spent."""
     folders = job.folders(repeat)
-    # A harness that outlived its evaluation would go on to write the files that are healed here.
-    if ended := processes.end_leftovers(folders.work):
+    # A harness that outlived its evaluation would go on to write its box and ask the server.
+    claims = (folders.claim, folders.gateway / "processes.json")
+    if ended := sum(map(processes.end_leftovers, claims)):
         log.warning("evaluate: ended %d processes of an attempt that was killed", ended)
+    harness.collect(job.section.alias, folders, _categories(job))
     result = folders.output / "result" / job.section.alias
     if not (folders.data / ".complete").exists():
         data.write(job.items, job.source, folders.data)
@@ -114,6 +116,7 @@ def ask_items(
     settings = HarnessSettings(
         bfcl_env=job.bfcl_env,
         container=job.section.harness_container,
+        layers=job.layers,
         alias=job.section.alias,
         task=job.section.task,
         parallelism=job.section.requests_at_once,
@@ -174,8 +177,14 @@ def _run_harness(
 ) -> str | None:
     total = job.size
     before = repeat * (total // job.section.repeats)
-    with Progress(job.out, job.subject, total, folders, before, state.done) as progress:
-        return harness.run(settings, folders, endpoint, progress.update)
+    with Progress(
+        job.out, job.subject, job.section.alias, total, folders, before, state.done
+    ) as progress:
+        return harness.run(settings, folders, endpoint, _categories(job), progress.update)
+
+
+def _categories(job: Job) -> list[str]:
+    return [category for category, chosen in job.items.items() if chosen]
 
 
 def _is_scored(folders: HarnessFolders, state: result_files.State) -> bool:

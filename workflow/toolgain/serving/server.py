@@ -82,6 +82,8 @@ def transformers_command(request: ServerRequest) -> Command:
     link.symlink_to(request.weights.resolve(), target_is_directory=True)
     argv = [
         str(_python(request.trl_env)),
+        "-P",
+        "-s",
         "-m",
         "toolgain.serving.transformers_server",
         request.alias,
@@ -128,13 +130,14 @@ def serving(
         StageError: the server ended or did not answer in time; the message names the log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    processes.end_leftovers(folder)
+    claim = folder.with_name(f"{folder.name}.processes.json")
+    processes.end_leftovers(claim)
     port, key = free_port(), secrets.token_urlsafe(32)
     request = ServerRequest(serve, weights.absolute(), alias, port, key, folder, trl_env)
     command = BACKENDS[serve.backend](request)
     env = processes.scrubbed_environment(None, folder, with_slurm=True)
     log.info("evaluate: starting the model server (%s), log %s", serve.backend, log_file)
-    with processes.running(command, env, log_file, folder) as process:
+    with processes.running(command, env, log_file, claim) as process:
 
         def alive() -> str | None:
             if process.poll() is None:

@@ -1,0 +1,177 @@
+"""The folder that the sandbox may write: filled before the harness starts, emptied after its end.
+
+Between two runs of the harness nothing is in it, and nothing in it is ever opened by name: files
+are read below a directory descriptor without following links, must be ordinary files with one
+name, and are bounded in size. What is read are result rows, scores and two small tables, line by
+line; they are written anew outside.
+"""
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from toolgain.bfcl.results import PREFIX
+from toolgain.common.files import replacing
+
+FILE_SIZE = 1 << 30
+LINE_SIZE = 64 << 20
+DEPTH = 100
+"""Nesting of a row. The harness's own rows have less than 20."""
+RESULTS, SCORES = "result", "score"
+FINISHED = "results.yml"
+OVERALL = "data_overall.csv"
+
+
+def fill(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> None:
+    """Make the box anew, with the result rows of `outside` in it."""
+    empty(box)
+    for folder in (box / "harness" / RESULTS / alias, box / "home"):
+        folder.mkdir(parents=True, mode=0o700)
+    for category in categories:
+        name = f"{PREFIX}{category}_result.json"
+        if (outside / RESULTS / alias / name).exists():
+            shutil.copyfile(
+                outside / RESULTS / alias / name, box / "harness" / RESULTS / alias / name
+            )
+
+
+def collect(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> list[str]:
+    """Take over from the box what the harness wrote, and empty it.
+
+    Scores of an earlier run are gone afterwards, whether the box holds new ones or not.
+
+    Returns:
+        What was refused, a phrase for each file.
+    """
+    refused: list[str] = []
+    if not os.path.lexists(box):
+        return refused
+    shutil.rmtree(outside / SCORES, ignore_errors=True)
+    (outside / FINISHED).unlink(missing_ok=True)
+    for kind, ending in ((RESULTS, "result"), (SCORES, "score")):
+        for category in categories:
+            name = f"{PREFIX}{category}_{ending}.json"
+            try:
+                _take_rows(box, ("harness", kind, alias, name), outside / kind / alias / name)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                refused.append(f"{name}: {getattr(error, 'strerror', None) or error}")
+    for parts in ((SCORES, OVERALL), (FINISHED,)):
+        try:
+            with (
+                opened(box, ("harness", *parts)) as file,
+                replacing(outside.joinpath(*parts), "wb") as copy,
+            ):
+                copy.write(file.read(1 << 20))
+        except OSError:
+            continue
+    empty(box)
+    return refused
+
+
+def empty(box: Path) -> None:
+    """Remove the box and everything in it; links in it are removed, not followed."""
+    if box.is_symlink():
+        box.unlink()
+    # Whoever owns a folder may have forbidden himself to look into it.
+    for folder, names, _ in os.walk(box):
+        for name in names:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(0o700)
+    if box.exists():
+        shutil.rmtree(box)
+
+
+def rows_written(box: Path, alias: str, offsets: dict[str, int]) -> int:
+    """How many lines the result files have got since `offsets`, which are moved on."""
+    found = 0
+    for name in names(box, ("harness", RESULTS, alias)):
+        try:
+            with opened(box, ("harness", RESULTS, alias, name)) as file:
+                file.seek(offsets.get(name, 0))
+                block = file.read(LINE_SIZE)
+                offsets[name] = file.tell()
+        except OSError:
+            continue
+        found += block.count(b"\n")
+    return found
+
+
+def names(box: Path, parts: tuple[str, ...]) -> list[str]:
+    """The names in a folder of the box; none where there is no such folder."""
+    try:
+        with ExitStack() as stack:
+            return os.listdir(_folder(stack, box, parts))
+    except OSError:
+        return []
+
+
+@contextmanager
+def opened(box: Path, parts: tuple[str, ...]) -> Iterator[BinaryIO]:
+    """Open an ordinary file below the box for reading.
+
+    Raises:
+        OSError: it is not there, or is a link, a pipe, a device, too large, or has a second name.
+    """
+    with ExitStack() as stack:
+        folder = _folder(stack, box, parts[:-1])
+        # Opening a pipe without a writer would wait for ever.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = stack.enter_context(os.fdopen(os.open(parts[-1], flags, dir_fd=folder), "rb"))
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise OSError("is no ordinary file")
+        if found.st_size > FILE_SIZE:
+            raise OSError(f"is larger than {FILE_SIZE} bytes")
+        yield file
+
+
+def _folder(stack: ExitStack, box: Path, parts: tuple[str, ...]) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(box, flags)
+    stack.callback(os.close, handle)
+    for part in parts:
+        handle = os.open(part, flags, dir_fd=handle)
+        stack.callback(os.close, handle)
+    return handle
+
+
+def _take_rows(box: Path, parts: tuple[str, ...], target: Path) -> None:
+    """Copy the lines that are JSON objects; a line that is none is left out, as a cut one is."""
+    with opened(box, parts) as file, replacing(target, "wb") as copy:
+        while line := file.readline(LINE_SIZE + 1):
+            if len(line) > LINE_SIZE:
+                raise ValueError(f"a line is longer than {LINE_SIZE} bytes")
+            # The harness ends its score files without a line break.
+            if is_row(line):
+                copy.write(line if line.endswith(b"\n") else line + b"\n")
+
+
+def is_row(line: bytes) -> bool:
+    """Whether a line is a JSON object of harmless depth."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and _is_shallow(row)
+
+
+def _is_shallow(value: object) -> bool:
+    level = [value]
+    for _ in range(DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return True
+    return False
