@@ -132,7 +132,7 @@ def test_nothing_else_of_the_machine_is_seen(place: Place) -> None:
         "import os; print([os.path.join(f, n) for f, d, ns in os.walk('/tmp') for n in d + ns])"
     )
     assert place.said("import os; print(os.listdir('/run'))") == "[]"
-    assert place.said("import os; print(os.listdir('/etc/ssh'))") == ""
+    assert place.said(attempt("os.listdir('/etc/ssh')")) == "FileNotFoundError"
 
 
 @needs_everything
