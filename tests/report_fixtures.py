@@ -310,13 +310,13 @@ def summarise(
     return {
         "schema": 1,
         "subject": subject,
-        "n": len(outcomes) // repeats,
+        "n": len(rows) // repeats,
         "overall": scores["overall"],
         "groups": scores["groups"],
         "categories": {
             category: {
                 "accuracy": scores["categories"][category],
-                "correct": sum(o.valid for o in outcomes if o.category == category),
+                "correct": sum(o.valid for o in rows if o.category == category),
                 "n": number[category],
                 "population": POPULATION[category],
             }
