@@ -137,14 +137,29 @@ class TestHealth:
 
     def test_groups_that_earned_alike_are_counted(self) -> None:
         found = signs(GOOD | {health.ALIKE: [(1, 0.25), (2, 0.75)]})["reward"]
-        assert "50% of the groups earned alike" in found["evidence"]
+        assert "50 % of the groups had identical rewards" in found["evidence"]
 
     def test_a_reward_that_only_wobbles_does_not_rise(self) -> None:
         wobble = [(step, 0.5 + (0.1 if step % 2 else -0.1)) for step in range(1, 13)]
         assert not signs(GOOD | {REWARD: wobble})["reward"]["passed"]
 
     def test_too_few_steps_show_no_rise(self) -> None:
-        assert "too few" in signs(GOOD | {REWARD: [(1, 0.1), (2, 0.9)]})["reward"]["evidence"]
+        found = signs(GOOD | {REWARD: [(1, 0.1), (2, 0.9)]})["reward"]
+        assert found["passed"] is None
+        assert "Too few steps (2)" in found["evidence"]
+
+    def test_a_change_within_its_error_cannot_tell(self) -> None:
+        noisy = [(step, 0.5 + (0.2 if step % 3 else -0.2) + 0.001 * step) for step in range(1, 25)]
+        flat = [(0, 0.40), (12, 0.42)]
+        found = signs(GOOD | {REWARD: noisy, ACCURACY: flat})
+        assert found["reward"]["passed"] is None
+        assert found["accuracy"]["passed"] is None
+
+    def test_a_clear_fall_is_no_rise(self) -> None:
+        falling = [(step, 1 - step / 20 + 0.01 * (step % 2)) for step in range(1, 13)]
+        found = signs(GOOD | {REWARD: falling, ACCURACY: [(0, 0.8), (12, 0.2)]})
+        assert found["reward"]["passed"] is False
+        assert found["accuracy"]["passed"] is False
 
     def test_an_accuracy_that_ends_where_it_began_does_not_rise(self) -> None:
         flat = [(0, 0.4), (4, 0.6), (8, 0.5), (12, 0.4)]

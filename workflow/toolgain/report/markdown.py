@@ -41,6 +41,9 @@ def _lines(page: Page) -> Iterable[str]:
     yield ""
     yield f"**{escaped(page.sentence)}**"
     yield ""
+    if page.comparable and len(page.runs) == 1 and page.runs[0].origin:
+        yield escaped(page.runs[0].origin)
+        yield ""
     if page.stamp:
         yield f"> {page.stamp} ({count(page.n)} of {count(page.population)} items)"
         yield ""
@@ -100,8 +103,11 @@ def _run(page: Page, run: RunPage) -> Iterable[str]:
     if training:
         yield f"### Training{': ' + escaped(run.name) if len(page.runs) > 1 else ''}"
         yield ""
+        if run.joined:
+            yield escaped(run.joined)
+            yield ""
         for sign in training.signs:
-            mark = {True: "passed", False: "**failed**", None: "not judged"}[sign.passed]
+            mark = {True: "passed", False: "**failed**", None: "cannot tell"}[sign.passed]
             yield f"- {escaped(sign.title)}: {mark} ({escaped(sign.evidence)})"
         for note in training.notes:
             yield f"- {escaped(note)}"
@@ -132,7 +138,7 @@ def _change(change: Change) -> list[str]:
         percent(change.trained),
         points(change.delta),
         interval(change.interval),
-        p_value(change.p),
+        "too small" if change.small else p_value(change.p),
         count(change.n),
         count(change.gained),
         count(change.lost),

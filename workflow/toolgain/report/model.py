@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
-from toolgain.report import wording
+from toolgain.report import origin, wording
 from toolgain.report.behaviour import Behaviour, behaviour
 from toolgain.report.cost import Cost, cost
 from toolgain.report.items import Flips, Matrix, flips, migration
+from toolgain.report.next_steps import NextStep, next_steps
 from toolgain.report.provenance import Provenance, provenance
 from toolgain.report.sources import Json, Run, Sources, as_dict
 from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
 from toolgain.report.wording import limits, number
 
+SURE = 0.001
+"""An adjusted p below this speaks for itself in a category of few items too."""
 TONES = {"improved": "good", "regressed": "bad", "not_comparable": "stop"}
 
 
@@ -73,6 +76,10 @@ class RunPage:
     beside: tuple[Measure, ...]
     """Reward and validation accuracy beside the benchmark."""
     behaviour: Behaviour | None
+    origin: str
+    """Where the change comes from, when it comes from few categories."""
+    joined: str
+    """How verdict and signs of the training go together, where they seem not to."""
     held: str
     """Non-inferiority of the single-turn groups in a sentence."""
     same_weights: bool
@@ -114,6 +121,7 @@ class Page:
     means_note: str
     noise_floor: float | None
     cost: Cost
+    next_steps: tuple[NextStep, ...]
     trust: Trust
     provenance: Provenance
     tasks: tuple[tuple[str, Json], ...]
@@ -141,6 +149,8 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
     head = _headline(comparison)
     subset = comparison.get("subset")
     floor = _noise_floor(comparison)
+    population = _int(comparison.get("population")) or sum(POPULATION.values())
+    spent = cost(sources)
     return Page(
         title=title,
         verdict=verdict,
@@ -154,7 +164,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         stamp="subset, not comparable with published scores" if subset else None,
         subset=subset if isinstance(subset, dict) else None,
         n=_int(comparison.get("n")),
-        population=_int(comparison.get("population")) or sum(POPULATION.values()),
+        population=population,
         model=_model_name(sources),
         runs=runs,
         means=tuple(
@@ -164,7 +174,8 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         ),
         means_note=_means_note(str(primary), list(sources.runs), recipes),
         noise_floor=floor,
-        cost=cost(sources),
+        cost=spent,
+        next_steps=next_steps(sources, spent, population),
         trust=trust(sources, anchors),
         provenance=provenance(sources),
         tasks=tuple((run.name, run.tasks) for run in sources.runs.values() if run.tasks),
@@ -235,6 +246,8 @@ def _run(name: str, sources: Sources) -> RunPage:
         behaviour=behaviour(
             _behaviour(sources.comparison.get("baseline")), _behaviour(entry.get("trained"))
         ),
+        origin=origin.sentence(entry) if verdict != "not_comparable" else "",
+        joined=origin.beside_the_signs(verdict, trained),
         held=_text(as_dict(entry.get("noninferiority")).get("sentence")),
         same_weights=entry.get("aa") is True,
     )
@@ -269,7 +282,11 @@ def _changes(entry: Json, overall: Change) -> Iterable[Change]:
 
 
 def _change(kind: str, name: str, title: str, entry: Json) -> Change:
-    small, bounds = bool(entry.get("small")), limits(entry.get("ci95"))
+    bounds = limits(entry.get("ci95"))
+    adjusted = number(entry.get("p_holm"))
+    # What the exact test is this sure of is no longer a matter of few items.
+    sure = adjusted is not None and adjusted < SURE and _leaves_zero_out(bounds)
+    small = bool(entry.get("small")) and not sure
     return Change(
         kind=kind,
         name=name,
@@ -287,9 +304,14 @@ def _change(kind: str, name: str, title: str, entry: Json) -> Change:
     )
 
 
+def _leaves_zero_out(bounds: tuple[float, float] | None) -> bool:
+    return bounds is not None and not bounds[0] <= 0 <= bounds[1]
+
+
 def _clear(kind: str, entry: Json, bounds: tuple[float, float] | None) -> str:
-    """The Overall is judged by its interval alone; groups and categories carry their word."""
-    if kind != "overall":
+    """The Overall is judged by its interval alone; groups and categories carry their word, small
+    categories only where they are sure."""
+    if kind != "overall" and not entry.get("small"):
         return {"improved": "up", "regressed": "down"}.get(str(entry.get("word")), "")
     if bounds is None:
         return ""

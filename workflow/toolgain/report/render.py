@@ -99,6 +99,7 @@ def _environment() -> Environment:
         "interval": wording.interval,
         "p_value": wording.p_value,
         "count": wording.count,
+        "of_them": wording.of_them,
         "duration": wording.duration,
         "error_words": wording.error,
         "moment": wording.moment,

@@ -7,7 +7,17 @@ from statistics import fmean
 from typing import Any
 
 from toolgain.report.sources import Json, Run, as_dict
-from toolgain.report.wording import NO_VALUE, count, moment, number, percent, points, share
+from toolgain.report.wording import (
+    NO_VALUE,
+    count,
+    moment,
+    number,
+    of_them,
+    percent,
+    points,
+    share,
+    typeset,
+)
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
@@ -21,7 +31,7 @@ class Sign:
 
     title: str
     passed: bool | None
-    """None: it could not be judged."""
+    """None: what was measured cannot tell."""
     evidence: str
 
 
@@ -83,12 +93,18 @@ class Training:
     validation_items: int | None
     tracker: str
 
+    @property
+    def window(self) -> int:
+        """Steps of the moving mean of the reward; 1: every step is drawn as it is."""
+        return max(1, round(len(self.reward) / 24))
+
     def chart(self) -> Json:
         """Plain data for the curves; accuracies as shares."""
         return {
             "reward": [list(point) for point in self.reward],
             "accuracy": [list(point) for point in self.accuracy],
             "resumes": list(self.resumes),
+            "window": self.window,
             "chosen": self.chosen_step,
             "validationItems": self.validation_items,
         }
@@ -192,8 +208,8 @@ def _steps(manifest: Json) -> str:
     if number(total) is None:
         return "not recorded"
     if number(planned) is None or total == planned:
-        return count(total)
-    return f"{count(total)} of {count(planned)} planned"
+        return of_them(total, "step")
+    return f"{count(total)} of {count(planned)} planned steps"
 
 
 def _curve(points: Any) -> Curve:
@@ -214,7 +230,7 @@ def _signs(manifest: Json) -> Iterable[Sign]:
             yield Sign(
                 str(part.get("title") or part.get("name") or ""),
                 passed if isinstance(passed, bool) else None,
-                str(part.get("evidence") or ""),
+                typeset(str(part.get("evidence") or "")),
             )
 
 

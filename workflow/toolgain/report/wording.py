@@ -145,6 +145,16 @@ def count(value: object) -> str:
     return f"{round(x):,}" if abs(x) >= 10_000 else str(round(x))
 
 
+def of_them(number: object, one: str, more: str = "") -> str:
+    """A number with its noun, `1 step`, `12 steps`."""
+    return f"{count(number)} {one if number == 1 else more or one + 's'}"
+
+
+def typeset(text: str) -> str:
+    """`text` of another room with the page's minus and percent signs: `-0.1` and `5%`."""
+    return re.sub(r"(?<=\d)%", " %", re.sub(r"(?<![\w.\-])-(?=\d)", MINUS, text))
+
+
 def share(part: object, whole: object) -> str:
     """`part` of `whole` in percent, `4.8 %`."""
     a, b = number(part), number(whole)

@@ -15,7 +15,8 @@ class Sign(TypedDict):
 
     name: str
     title: str
-    passed: bool
+    passed: bool | None
+    """None: what was measured cannot tell."""
     evidence: str
 
 
@@ -53,12 +54,14 @@ def signs(
 def reward_rises(curve: Curve, alike: Curve) -> Sign:
     """The last third's mean is above the first's by twice the error of their difference.
 
+    A difference within twice its error cannot tell, either way.
+
     `alike` is the share of groups whose completions all earned the same: they give no gradient.
     """
     name, title = "reward", "The training reward rises"
     third = len(curve) // 3
     if third < 2:
-        return _sign(name, title, False, f"{len(curve)} steps are too few to see a rise.")
+        return _sign(name, title, None, f"Too few steps ({len(curve)}) to see a rise.")
     first, last = ([value for _, value in part] for part in (curve[:third], curve[-third:]))
     rise = statistics.fmean(last) - statistics.fmean(first)
     error = math.sqrt(sum(statistics.variance(part) / third for part in (first, last)))
@@ -68,22 +71,29 @@ def reward_rises(curve: Curve, alike: Curve) -> Sign:
     )
     if alike:
         share = statistics.fmean(value for _, value in alike)
-        evidence += f" {share:.0%} of the groups earned alike and taught nothing."
-    return _sign(name, title, rise > 2 * error, evidence)
+        evidence += f" {100 * share:.0f} % of the groups had identical rewards, so no gradient."
+    return _sign(name, title, _beyond(rise, 2 * error), evidence)
 
 
 def accuracy_rises(curve: Curve, items: int | None) -> Sign:
-    """The last validation is above the one before the training."""
+    """The last validation is above the one before the training, by more than its error."""
     name, title = "accuracy", "The validation accuracy rises"
     if len(curve) < 2 or curve[0][0] != 0:
-        return _sign(name, title, False, "No validation before the training, or none after it.")
+        return _sign(name, title, None, "No validation before the training, or none after it.")
     (_, before), (step, after) = curve[0], curve[-1]
     best_step, best = max(curve[1:], key=lambda point: (point[1], point[0]))
     evidence = f"{before:.3f} before, {after:.3f} at step {step}, best {best:.3f} at {best_step}"
+    error = 0.0
     if items:
         error = math.sqrt(sum(p * (1 - p) / items for p in (before, after) if 0 <= p <= 1))
         evidence += f" ({items} tasks; standard error of the difference up to {error:.3f})"
-    return _sign(name, title, after > before, evidence + ".")
+    passed = _beyond(after - before, error)
+    return _sign(name, title, passed, evidence + ".")
+
+
+def _beyond(change: float, error: float) -> bool | None:
+    """Whether a change is a rise; None where it is within its error."""
+    return None if abs(change) < error else change > 0
 
 
 def memory_sufficed(found: Sequence[str], logs: int, peak: Curve) -> Sign:
@@ -92,7 +102,7 @@ def memory_sufficed(found: Sequence[str], logs: int, peak: Curve) -> Sign:
     if found:
         return _sign(name, title, False, f"Out of memory in {', '.join(found)}.")
     if not logs:
-        return _sign(name, title, False, "There is no log to read.")
+        return _sign(name, title, None, "There is no log to read.")
     most = max((value for _, value in peak), default=0.0)
     held = f"; at most {most / 2**30:.1f} GiB in the first process" if most else ""
     return _sign(name, title, True, f"None of {logs} log{'s' * (logs > 1)} says so{held}.")
@@ -127,10 +137,10 @@ def _list(steps: Sequence[int]) -> str:
     return ", ".join(map(str, steps[:10])) + (", ..." if len(steps) > 10 else "")
 
 
-def _sign(name: str, title: str, passed: bool, evidence: str) -> Sign:
+def _sign(name: str, title: str, passed: bool | None, evidence: str) -> Sign:
     return {"name": name, "title": title, "passed": passed, "evidence": evidence}
 
 
 def problems(found: Sequence[Any]) -> list[str]:
     """The signs that are missing, one line each."""
-    return [f"{sign['title']}: no. {sign['evidence']}" for sign in found if not sign["passed"]]
+    return [f"{sign['title']}: no. {sign['evidence']}" for sign in found if sign["passed"] is False]

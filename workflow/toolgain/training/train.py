@@ -170,7 +170,8 @@ def summary(result: dict[str, Any]) -> str:
         values = ", ".join(f"{value:.3f} at {step}" for step, value in accuracy)
         lines.append(f"validation accuracy: {values}")
     for sign in result["health"]:
-        lines.append(f"{'yes' if sign['passed'] else 'NO '}  {sign['title']}. {sign['evidence']}")
+        word = {True: "yes", False: "NO ", None: "?  "}[sign["passed"]]
+        lines.append(f"{word}  {sign['title']}. {sign['evidence']}")
     return "\n".join(lines)
 
 

@@ -26,7 +26,10 @@ const Charts = (() => {
     const low = Math.min(-floor, 0, ...shown.map((d) => d.low));
     const high = Math.max(floor, 0, ...shown.map((d) => d.high));
     const room = Math.max(0.5, (high - low) * 0.04);
-    return [low - room, high + room];
+    // Where an interval goes beyond the scale, the scale ends at the same distance on both sides.
+    const cut = dots.some((d) => finite(d.low, d.high) && (d.low < low - room || d.high > high + room));
+    const far = Math.max(-low, high) + room;
+    return cut ? [-far, far] : [low - room, high + room];
   }
 
   function zeroAndFloor(y1, y2) {
@@ -166,7 +169,7 @@ const Charts = (() => {
     if (!training?.reward.length) return;
     const size = rem();
     const points = training.reward;
-    const window = Math.max(1, Math.round(points.length / 24));
+    const window = training.window;
     const options = frame(target, {});
     place(target, Plot.plot({
       ...options,

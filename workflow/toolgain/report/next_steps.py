@@ -1,0 +1,82 @@
+"""What the person who ran it may do next, with the command and what it would cost."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from toolgain.report.cost import Cost, Stage
+from toolgain.report.sources import Sources
+from toolgain.report.wording import count, duration, percent
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """One way to go on."""
+
+    title: str
+    edit: str
+    """What to change in the configuration before."""
+    command: str
+    cost: str
+
+
+def next_steps(sources: Sources, cost: Cost, population: int) -> tuple[NextStep, ...]:
+    """More seeds, more items, more steps; each with the cost of this run as the measure."""
+    return tuple(_steps(sources, cost, population))
+
+
+def _steps(sources: Sources, cost: Cost, population: int) -> Iterable[NextStep]:
+    runs = list(sources.runs)
+    if not runs:
+        return
+    slurm = any(stage.where.startswith("job ") for stage in cost.stages)
+    command = f"snakemake --profile {'slurm' if slurm else 'profiles/local'} "
+    first = runs[0]
+    of_run = [stage for stage in cost.stages if stage.run == first or _is_after(stage)]
+    seeds = ", ".join(f"seed{number}: {{seed: {number}}}" for number in (2, 3))
+    yield NextStep(
+        "Two more seeds: how much of the change is the training, how much is chance",
+        f"runs: {{{first}: {{}}, {seeds}}}",
+        command + "all",
+        _amount(of_run, 2, "for both, by this run"),
+    )
+    asked = sources.comparison.get("n")
+    if sources.comparison.get("subset") and isinstance(asked, int) and asked:
+        evaluations = [stage for stage in cost.stages if stage.kind == "evaluation"]
+        yield NextStep(
+            f"All {count(population)} items in place of {count(asked)}: a smaller change shows",
+            "evaluation: {subset: null}",
+            command + "all",
+            _amount(evaluations, population / asked, "by the items asked here; nothing is trained"),
+        )
+    steps = sources.runs[first].manifest.get("total_steps")
+    if isinstance(steps, int) and steps:
+        backend = str(sources.runs[first].manifest.get("backend") or "trl")
+        key = {"nemo_rl": "nemo_rl: {max_steps: ", "trl": "trl: {steps: "}.get(backend, "")
+        trainings = [stage for stage in of_run if stage.kind in ("training", "evaluation")]
+        if key:
+            yield NextStep(
+                "Twice the steps, where the curves still rise at their end (a new training)",
+                f"training: {{{key}{2 * steps}}}}}",
+                command + "all",
+                _amount(trainings, 2, "at most, by this run"),
+            )
+    yield NextStep(
+        "A run that was cut off: the same command resumes it",
+        "",
+        command + "all",
+        "what was left",
+    )
+
+
+def _is_after(stage: Stage) -> bool:
+    return stage.kind == "evaluation" and stage.title.startswith("Evaluation after")
+
+
+def _amount(stages: list[Stage], times: float, basis: str) -> str:
+    """The stages' time and GPU-hours, so many times."""
+    seconds = sum(stage.seconds or 0.0 for stage in stages)
+    hours = sum(stage.gpu_hours or 0.0 for stage in stages)
+    if not seconds and not hours:
+        return "not known: nothing recorded its time"
+    gpu = f" and {percent(hours * times)} GPU-hours" if hours else ""
+    return f"about {duration(seconds * times)}{gpu} ({basis})"
