@@ -19,7 +19,7 @@ demo: setup ## Run the whole chain on this machine and print the verdict
 	@echo "Report: $(CURDIR)/results/report.html"
 
 # Two at a time: the tests on the Slurm cluster, which mostly wait, and all others.
-test: setup .venv/.dev ## Run every test
+test: setup .venv/.dev .venvs/bfcl-eval/.ready ## Run every test
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --durations 20 $(TESTS)
 
 # What editors and pre-commit run.
@@ -55,6 +55,12 @@ generate: .venv/.ready ## Write environment.yml, the config schema and its docum
 .venvs/ray/.ready: tests/nemo_rl/requirements.txt
 	$(PYTHON) -m venv .venvs/ray
 	.venvs/ray/bin/pip install $(PIP_FLAGS) --requirement $<
+	@touch $@
+
+# Berkeley's evaluator, for the tests of its folders alone.
+.venvs/bfcl-eval/.ready: tests/official/requirements.txt
+	$(PYTHON) -m venv .venvs/bfcl-eval
+	.venvs/bfcl-eval/bin/pip install $(PIP_FLAGS) --requirement $<
 	@touch $@
 
 # torch goes first: a CPU build is taken where pip is set up for one.

@@ -174,10 +174,12 @@ def test_cut_line_is_refused(tmp_path: Path) -> None:
 
 
 def test_foreign_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no result/<model> folder"):
+    with pytest.raises(UserError, match=r"holds no BFCL results; .*What is read: a root"):
         results.result_folder(tmp_path)
     for model in ("a", "b"):
-        (tmp_path / "result" / model).mkdir(parents=True)
+        folder = tmp_path / "result" / model
+        folder.mkdir(parents=True)
+        (folder / "BFCL_v3_simple_result.json").write_text("")
     with pytest.raises(UserError, match="holds 2 models"):
         results.result_folder(tmp_path)
 

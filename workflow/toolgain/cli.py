@@ -185,32 +185,50 @@ def score(folder: Path, bfcl_env: Path) -> None:
     """Score a harness result folder with the official formula.
 
     FOLDER holds the harness's result/ and score/. The scores go to standard output as JSON, in
-    percent.
+    percent; of a root with several models, every model's by name.
     """
     import json
 
-    from toolgain.bfcl import results
+    from toolgain.bfcl import results, v4
     from toolgain.bfcl.data import installed_data
+    from toolgain.bfcl.folders import models_of
 
-    click.echo(json.dumps(results.score(folder, installed_data(bfcl_env)), indent=1))
+    found = {
+        one.model: v4.score(one)
+        if one.version == "v4"
+        else results.score(one, installed_data(bfcl_env))
+        for one in models_of(folder)
+    }
+    click.echo(json.dumps(found if len(found) > 1 else next(iter(found.values())), indent=1))
 
 
 @cli.command()
-@click.argument("baseline", type=FOLDER)
-@click.argument("trained", type=FOLDER, nargs=-1, required=True)
+@click.argument("folders", type=FOLDER, nargs=-1, required=True)
+@click.option("--baseline", help="Name of the model before, where FOLDERS is one root of many.")
+@click.option("--trained", multiple=True, help="Name of a model after, likewise; may be repeated.")
 @click.option("--config", type=FILE, help="Frozen comparison section.")
-@click.option("--out", type=FILE, required=True)
+@click.option("--out", type=FILE, default=Path("comparison.json"), show_default=True)
 @bfcl_env
 def compare(
-    baseline: Path, trained: tuple[Path, ...], config: Path | None, out: Path, bfcl_env: Path
+    folders: tuple[Path, ...],
+    baseline: str | None,
+    trained: tuple[str, ...],
+    config: Path | None,
+    out: Path,
+    bfcl_env: Path,
 ) -> None:
-    """Compare evaluations before and after, item by item."""
+    """Compare evaluations before and after, item by item.
+
+    FOLDERS are the evaluation before and one or more after: of toolgain, or the folders of a BFCL
+    harness (docs/compare.md). Or one result root, with --baseline and --trained.
+    """
     from toolgain.comparison import compare
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import ComparisonSection
 
     section = read_section(ComparisonSection, config) if config else ComparisonSection()
-    compare.run(baseline, trained, section, out, bfcl_env)
+    before, *after = compare.chosen(folders, baseline, trained)
+    compare.run(before, after, section, out, bfcl_env)
 
 
 @cli.command()

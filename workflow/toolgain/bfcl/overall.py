@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of, in_group
+from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, Group, group_of, in_group
 
 Floats = NDArray[np.float64]
 
@@ -68,11 +68,13 @@ def overall(accuracies: Mapping[str, float]) -> dict[str, Any]:
     Raises:
         KeyError: a category is missing. None may be left out: it would count as zero.
     """
-    groups = {
-        group: sum(GROUP_WEIGHTS[category] * accuracies[category] for category in in_group(group))
-        for group in GROUPS
-    }
+    groups = {group: group_score(group, accuracies) for group in GROUPS}
     return {"overall": sum(groups.values()) / len(GROUPS), "groups": groups}
+
+
+def group_score(group: Group, accuracies: Mapping[str, float]) -> float:
+    """The official score of one group, in the unit of the accuracies of its categories."""
+    return sum(GROUP_WEIGHTS[category] * accuracies[category] for category in in_group(group))
 
 
 def item_weights(categories: Sequence[str]) -> Floats:

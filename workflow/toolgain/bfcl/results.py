@@ -6,16 +6,26 @@ nothing is taken from its tables: outcomes come from its rows, after the ids of 
 have been compared with the data.
 """
 
+import ast
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from toolgain.bfcl.categories import CATEGORIES, MUST_NOT_CALL, POPULATION, group_of
+from toolgain.bfcl import revisions
+from toolgain.bfcl.categories import (
+    CATEGORIES,
+    GROUPS,
+    MUST_NOT_CALL,
+    POPULATION,
+    group_of,
+    in_group,
+)
 from toolgain.bfcl.data import Item, Items, Key, expected_text, flat, load, load_full
+from toolgain.bfcl.folders import HarnessFolder, one_model
 from toolgain.bfcl.outcomes import (
     CONTEXT_OVERFLOW,
     EMPTY,
@@ -27,7 +37,7 @@ from toolgain.bfcl.outcomes import (
     ItemOutcome,
     accuracies,
 )
-from toolgain.bfcl.overall import overall
+from toolgain.bfcl.overall import group_score, overall
 from toolgain.bfcl.responses import WORTH_ANOTHER_TRY
 from toolgain.bfcl.toolcalls import looks_like_call
 from toolgain.common.errors import UserError
@@ -38,6 +48,30 @@ MAX_STEPS = 20
 """Steps of a turn after which the harness stops the model."""
 
 Row = dict[str, Any]
+
+CallingMode = Literal["native", "prompt"]
+NATIVE: CallingMode = "native"
+PROMPT: CallingMode = "prompt"
+LONGEST_TEXT, MOST_BRACKETS = 100_000, 2_000
+"""Limits of a text that is read as calls: what is longer is an answer that ran away."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a plain harness folder is."""
+
+    folder: HarnessFolder
+    items: Items
+    revision: revisions.Recognised
+    mode: CallingMode
+
+    @property
+    def scorer(self) -> str:
+        """The family of the scorer, by what only one of them writes."""
+        names = self.revision.names
+        if (self.folder.root / "results.yml").exists() or names == (revisions.NVIDIA,):
+            return "nvidia-bfcl"
+        return "unknown" if revisions.NVIDIA in names else "bfcl-eval"
 
 
 @dataclass(frozen=True)
@@ -105,14 +139,7 @@ def result_folder(folder: Path) -> Path:
     Raises:
         UserError: there is none, or there are several.
     """
-    models = sorted(path for path in (folder / "result").glob("*") if path.is_dir())
-    if len(models) != 1:
-        found = f"{len(models)} models" if models else "no result/<model> folder"
-        raise UserError(
-            f"harness folder: {folder} holds {found}; wanted is the output folder of one "
-            "nvidia-bfcl evaluation, with result/ and score/."
-        )
-    return models[0]
+    return one_model(folder).results
 
 
 def result_file(folder: Path, category: str) -> Path:
@@ -157,31 +184,40 @@ def outcomes(
     Raises:
         UserError: rows are missing, doubled or foreign, or scores do not belong to the results.
     """
-    results = result_folder(folder)
-    scores = folder / "score" / results.name
+    return read_outcomes(one_model(folder), items, repeat, witness)
+
+
+def read_outcomes(
+    folder: HarnessFolder,
+    items: Items,
+    repeat: int = 0,
+    witness: Witness | None = None,
+    mode: CallingMode | None = None,
+) -> list[ItemOutcome]:
+    """The same for the files of one model; `mode` is found out where it is not known."""
+    mode = mode or calling_mode(folder, items)
     found = []
     for category, chosen in items.items():
         if not chosen:
             continue
-        rows = read_rows(result_file(results, category))
+        rows = read_rows(folder.result_file(category))
         check = check_ids(rows, chosen)
         if not check:
             raise UserError(
-                f"harness folder: {result_file(results, category)} does not hold the items of "
+                f"harness folder: {folder.result_file(category)} does not hold the items of "
                 f"{category}: {check}. The harness pairs answers by position, so its scores of "
                 "this category are void."
             )
-        errors = _errors(category, chosen, scores)
+        errors = _errors(chosen, folder.score_file(category))
         for item, row in answers(rows, chosen):
             seen = witness.get(item.key, UNSEEN) if witness else UNSEEN
-            found.append(_outcome(item, row, errors.get(item.key), repeat, seen))
+            found.append(_outcome(item, row, errors.get(item.key), repeat, seen, mode))
     return found
 
 
-def _errors(category: str, chosen: list[Item], scores: Path) -> dict[Key, Row]:
+def _errors(chosen: list[Item], path: Path) -> dict[Key, Row]:
     """The harness's error of each wrong item. An item listed twice counts once."""
-    path = scores / f"{PREFIX}{category}_score.json"
-    head, *wrong = read_rows(path) or [{}]
+    head, *wrong = scored(path)
     if head.get("total_count") != len(chosen):
         raise UserError(
             f"harness folder: {path} scores {head.get('total_count')} answers; "
@@ -208,6 +244,16 @@ def _errors(category: str, chosen: list[Item], scores: Path) -> dict[Key, Row]:
     return errors
 
 
+def scored(path: Path) -> list[Row]:
+    """The rows of a score file. Older official ones number the answers; the id is the prompt's."""
+    rows = read_rows(path) or [{}]
+    for row in rows[1:]:
+        asked = row.get("prompt")
+        if isinstance(row.get("id"), int) and isinstance(asked, dict):
+            row["id"] = asked.get("id")
+    return rows
+
+
 def answers(rows: Iterable[Row], chosen: Iterable[Item]) -> list[tuple[Item, Row]]:
     """Each item with its row. Rows with one id stand in the order of the data."""
     by_id: dict[str, list[Row]] = defaultdict(list)
@@ -216,7 +262,9 @@ def answers(rows: Iterable[Row], chosen: Iterable[Item]) -> list[tuple[Item, Row
     return [(item, by_id[item.id].pop(0)) for item in chosen if by_id[item.id]]
 
 
-def _outcome(item: Item, row: Row, error: Row | None, repeat: int, seen: Seen) -> ItemOutcome:
+def _outcome(
+    item: Item, row: Row, error: Row | None, repeat: int, seen: Seen, mode: CallingMode
+) -> ItemOutcome:
     failed = is_error(row)
     multi_turn = group_of(item.category) == "multi_turn"
     steps = steps_of(row["result"], multi_turn)
@@ -224,7 +272,7 @@ def _outcome(item: Item, row: Row, error: Row | None, repeat: int, seen: Seen) -
     if failed:
         overflow = error_kind(row["result"]) == CONTEXT_OVERFLOW
         flags.append(CONTEXT_OVERFLOW if overflow else INFERENCE_ERROR)
-    elif any(looks_like_call(step) for step in steps if isinstance(step, str)):
+    elif mode == NATIVE and any(looks_like_call(step) for step in steps if isinstance(step, str)):
         flags.append(UNPARSED_CALL)
     if not failed and not any(steps):
         flags.append(EMPTY)
@@ -237,7 +285,8 @@ def _outcome(item: Item, row: Row, error: Row | None, repeat: int, seen: Seen) -
         flags.append(REPAIRED)
     correct = error is None and not failed
     # Text that the harness could not read as a call is credited where no call is right.
-    credited = item.category in MUST_NOT_CALL and not any(isinstance(s, list) and s for s in steps)
+    counts = [calls_in(step, mode) for step in steps]
+    credited = item.category in MUST_NOT_CALL and not any(counts)
     strict = correct and not (credited and {EMPTY, UNPARSED_CALL, TRUNCATED} & set(flags))
     return ItemOutcome(
         category=item.category,
@@ -252,7 +301,7 @@ def _outcome(item: Item, row: Row, error: Row | None, repeat: int, seen: Seen) -
         error_message=row["result"] if failed else message,
         answer=json.dumps(row["result"], ensure_ascii=False),
         expected=expected_text(item),
-        calls=sum(len(step) for step in steps if isinstance(step, list)),
+        calls=sum(counts),
         flags=tuple(flags),
         prompt_tokens=round(_total(row.get("input_token_count", 0))),
         completion_tokens=round(_total(row.get("output_token_count", 0))),
@@ -318,46 +367,160 @@ def _error(row: Row | None) -> tuple[str, str]:
     return kind, str(message or "")
 
 
+def calls_in(step: Any, mode: CallingMode) -> int:
+    """Number of calls in an answer: of a list in native mode, of `[f(x=1), g()]` in prompt mode."""
+    if isinstance(step, list):
+        return len(step)
+    if mode == PROMPT and isinstance(step, str):
+        return text_calls(step)
+    return 0
+
+
+def text_calls(text: str) -> int:
+    """Number of calls in a text that is a Python list of calls, as prompt mode asks for; else 0."""
+    text = text.strip()
+    if not text or len(text) > LONGEST_TEXT or text.count("(") > MOST_BRACKETS:
+        return 0
+    if not text.startswith("["):
+        text = f"[{text}]"
+    try:
+        node = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return 0
+    if not isinstance(node, ast.List) or not node.elts:
+        return 0
+    return len(node.elts) if all(isinstance(one, ast.Call) for one in node.elts) else 0
+
+
+def calling_mode(folder: HarnessFolder, items: Items) -> CallingMode:
+    """Whether the model was given tools (native) or asked for calls as text (prompt)."""
+    texts = 0
+    for category, chosen in items.items():
+        if not chosen:
+            continue
+        multi_turn = group_of(category) == "multi_turn"
+        for row in read_rows(folder.result_file(category)):
+            if is_error(row):
+                continue
+            for step in steps_of(row.get("result"), multi_turn):
+                if isinstance(step, list):
+                    return NATIVE
+                texts += isinstance(step, str) and text_calls(step) > 0
+    return PROMPT if texts else NATIVE
+
+
 def items_of(folder: Path, data: Path) -> Items:
-    """The items that a plain harness folder was asked.
+    """The items that a plain harness folder was asked."""
+    return source_of(one_model(folder), data).items
 
-    Categories without a result file were not asked. A folder of ours has its own data beside it;
-    any other must hold whole categories.
+
+def source_of(folder: HarnessFolder, data: Path) -> Source:
+    """What a plain harness folder is: its items, and where they and their scores come from.
+
+    Categories without a result file were not asked. A folder of ours has its own data beside it.
+    In any other, the ids of the rows and what its score files repeat of the questions tell the
+    revision of the data; a category may hold its first items alone (`--limit`).
+
+    Raises:
+        UserError: the folder holds no BFCL v3 results, or rows of items that no revision has.
     """
-    results = result_folder(folder)
-    present = [c for c in CATEGORIES if result_file(results, c).exists()]
+    if folder.version != "v3":
+        raise UserError(
+            f"harness folder: {folder.results} is of BFCL {folder.version}, whose data, categories "
+            "and Overall are others; `toolgain score` gives its numbers, and it cannot be compared."
+        )
+    present = [c for c in CATEGORIES if folder.result_file(c).exists()]
     if not present:
-        raise UserError(f"harness folder: {results} holds no BFCL v3 result of a scored category.")
-    own = folder.parent / "data"
+        raise UserError(
+            f"harness folder: {folder.results} holds no BFCL v3 result of a scored category."
+        )
     full = load_full(data)
-    if not all((own / f"{PREFIX}{category}.json").exists() for category in present):
-        return {category: full[category] for category in present}
-    places = {item.key: item for item in flat(full)}
-    asked = load(own, present)
-    return {c: [places.get(item.key, item) for item in chosen] for c, chosen in asked.items()}
+    own = folder.root.parent / "data"
+    if all((own / f"{PREFIX}{category}.json").exists() for category in present):
+        places = {item.key: item for item in flat(full)}
+        asked = load(own, present)
+        chosen = {c: [places.get(item.key, item) for item in items] for c, items in asked.items()}
+        known = revisions.Recognised((revisions.NVIDIA,), 0)
+        return Source(folder, chosen, known, calling_mode(folder, chosen))
+    ids = {c: [str(row.get("id")) for row in read_rows(folder.result_file(c))] for c in present}
+    found = revisions.recognised(
+        full, {c: set(names) for c, names in ids.items()}, _evidence(folder, present)
+    )
+    base = full if not found.names else revisions.items(full, found.names[0])
+    chosen = {c: _asked(base[c], ids[c]) for c in present}
+    return Source(folder, chosen, found, calling_mode(folder, chosen))
 
 
-def score(folder: Path, data: Path) -> dict[str, Any]:
+def _asked(items: list[Item], ids: list[str]) -> list[Item]:
+    """The items of a category that were asked: all, or the first ones where only those have rows.
+
+    A row that is missing between others is not a limit: the harness would have paired by position.
+    """
+    first = items[: len(ids)]
+    return first if sorted(ids) == sorted(item.id for item in first) else items
+
+
+def _evidence(folder: HarnessFolder, categories: Iterable[str]) -> Iterator[revisions.Evidence]:
+    for category in categories:
+        for row in scored(folder.score_file(category))[1:]:
+            asked = row.get("prompt")
+            if isinstance(asked, dict) and "question" in asked:
+                yield revisions.Evidence(
+                    category, str(row.get("id")), asked["question"], row.get("possible_answer")
+                )
+
+
+def score(folder: HarnessFolder, data: Path) -> dict[str, Any]:
     """The official scores of a harness folder, in percent.
 
     Returns:
         `n` items, `overall` and the `groups` (null while a category of theirs is missing), the
-        accuracy of each of the `categories`, and the number of items of each (`items`).
+        accuracy of each of the `categories`, the number of items of each (`items`), `errors`: how
+        many items got no answer, and `as_published`: the same numbers by the harness's own count,
+        which credits an error where no call is right.
     """
-    items = items_of(folder, data)
-    found = outcomes(folder, items)
-    return {"n": len(found), **scores(accuracies(found)), "items": _sizes(items)}
+    source = source_of(folder, data)
+    found = read_outcomes(folder, source.items, mode=source.mode)
+    return {
+        "n": len(found),
+        **scores(accuracies(found)),
+        "items": _sizes(source.items),
+        "errors": sum(is_failure(outcome) for outcome in found),
+        "as_published": scores({c: published(folder, c) for c in source.items}),
+        "data": source.revision.name,
+        "calling_mode": source.mode,
+    }
+
+
+def is_failure(outcome: ItemOutcome) -> bool:
+    """Whether an item got no answer."""
+    return bool({INFERENCE_ERROR, CONTEXT_OVERFLOW} & set(outcome.flags))
+
+
+def published(folder: HarnessFolder, category: str) -> float:
+    """The accuracy in the head of a score file, in percent."""
+    path = folder.score_file(category)
+    head = scored(path)[0]
+    try:
+        return 100 * float(head["correct_count"]) / float(head["total_count"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        raise UserError(
+            f"harness folder: {path} does not begin with correct_count and total_count."
+        ) from None
 
 
 def scores(accuracy: Mapping[str, float]) -> dict[str, Any]:
     """Official Overall and groups of accuracies by category; null where a category is missing."""
-    complete = {
-        "overall": None,
-        "groups": dict.fromkeys(("non_live", "live", "multi_turn")),
+    groups = {
+        group: group_score(group, accuracy) if set(in_group(group)) <= set(accuracy) else None
+        for group in GROUPS
     }
-    if set(accuracy) == set(POPULATION):
-        complete = overall(accuracy)
-    return {**complete, "categories": dict(accuracy)}
+    complete = set(accuracy) == set(POPULATION)
+    return {
+        "overall": overall(accuracy)["overall"] if complete else None,
+        "groups": groups,
+        "categories": dict(accuracy),
+    }
 
 
 def _sizes(items: Items) -> dict[str, int]:

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from toolgain.bfcl.outcomes import INFERENCE_ERROR
+from toolgain.bfcl.results import NATIVE, CallingMode
+from toolgain.bfcl.revisions import NVIDIA, Recognised
 from toolgain.comparison.evaluations import Evaluation
 
 _ADVICE = {
@@ -49,6 +51,7 @@ class Reason:
 def reasons(baseline: Evaluation, trained: Evaluation, max_error_share: float) -> list[Reason]:
     """Every reason against comparing the two; empty when they may be compared."""
     return [
+        *_sources(baseline, trained),
         *_items(baseline, trained),
         *_errors(baseline, trained, max_error_share),
         *_validity(baseline, trained),
@@ -105,6 +108,51 @@ def same_weights(baseline: Evaluation, trained: Evaluation) -> bool:
         return True
     digest = baseline.weights.get("digest")
     return digest is not None and digest == trained.weights.get("digest")
+
+
+def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
+    """Data revision, scorer and calling mode, as far as the folders tell them."""
+    ours, theirs = _origin(baseline), _origin(trained)
+    found = []
+    if not ours.revision.may_equal(theirs.revision):
+        found.append(
+            Reason(
+                "data_revision",
+                ours.revision.name,
+                theirs.revision.name,
+                "the same answers score differently with two revisions of the questions and "
+                "expected answers.",
+                "Score both with the same version of the harness.",
+            )
+        )
+    if len({ours.scorer, theirs.scorer} - {"unknown"}) > 1:
+        message = "the scorers are of two families; only the weights may differ."
+        found.append(Reason("scorer", ours.scorer, theirs.scorer, message, _ADVICE["scorer"]))
+    if ours.mode != theirs.mode:
+        found.append(
+            Reason(
+                "calling_mode",
+                ours.mode,
+                theirs.mode,
+                "one model was given tools, the other was asked for calls as text.",
+                "Evaluate both in the same mode.",
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Origin:
+    revision: Recognised
+    scorer: str
+    mode: CallingMode
+
+
+def _origin(evaluation: Evaluation) -> _Origin:
+    source = evaluation.source
+    if source is None:
+        return _Origin(Recognised((NVIDIA,), 0), "nvidia-bfcl", NATIVE)
+    return _Origin(source.revision, source.scorer, source.mode)
 
 
 def _items(baseline: Evaluation, trained: Evaluation) -> list[Reason]:

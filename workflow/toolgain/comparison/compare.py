@@ -5,13 +5,16 @@ is in `toolgain.statistics`; docs/measurement.md says why.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from toolgain.bfcl.categories import POPULATION
+from toolgain.bfcl.folders import one_model
 from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, INFERENCE_ERROR
 from toolgain.common.errors import ExitCode, NotValidError, UserError
 from toolgain.common.files import read_json, write_json
@@ -51,8 +54,9 @@ def run(
         UserError: a folder is unreadable or foreign; nothing is written.
         NotValidError: the evaluations cannot be compared; comparison.json says why.
     """
-    before = evaluations.read(baseline, bfcl_env)
-    subjects = _named([evaluations.read(folder, bfcl_env) for folder in trained])
+    read = [evaluations.read(folder, bfcl_env) for folder in (baseline, *trained)]
+    before, *after = _named(read).values()
+    subjects = {evaluation.subject: evaluation for evaluation in after}
     section = _completed(section, list(subjects))
     result = compare(before, subjects, section)
     write_json(out, result)
@@ -61,6 +65,29 @@ def run(
     log.info(sentence(result))
     if result["verdict"] == "not_comparable":
         raise NotValidError(f"{sentence(result)} See {out}.")
+
+
+def chosen(folders: Sequence[Path], baseline: str | None, trained: Sequence[str]) -> list[Path]:
+    """The folders to compare, the one before first.
+
+    Args:
+        folders: one per evaluation, or one root whose models `baseline` and `trained` name.
+
+    Raises:
+        UserError: there are not at least two, or the root has no such models.
+    """
+    if baseline is None and not trained:
+        if len(folders) < 2:
+            raise UserError(
+                "compare: give the folder before and at least one after, or one root with "
+                "--baseline NAME --trained NAME."
+            )
+        return list(folders)
+    if len(folders) != 1 or baseline is None or not trained:
+        raise UserError(
+            "compare: --baseline and --trained name models of one root; give one folder and both."
+        )
+    return [one_model(folders[0], name).results for name in (baseline, *trained)]
 
 
 def _completed(section: ComparisonSection, runs: list[str]) -> ComparisonSection:
@@ -220,14 +247,29 @@ def anchors() -> list[Json]:
 
 
 def _named(found: list[Evaluation]) -> dict[str, Evaluation]:
-    """Evaluations by subject; folders of one name are told apart by a number."""
+    """Evaluations by subject; those of one name by the part of the path that tells them apart."""
+    subjects = Counter(evaluation.subject for evaluation in found)
+    found = [
+        replace(one, subject=_apart(one, found)) if subjects[one.subject] > 1 else one
+        for one in found
+    ]
     named: dict[str, Evaluation] = {}
     for evaluation in found:
         name, number = evaluation.subject, 2
         while name in named:
             name, number = f"{evaluation.subject}-{number}", number + 1
-        named[name] = evaluation
+        named[name] = replace(evaluation, subject=name)
     return named
+
+
+def _apart(evaluation: Evaluation, found: list[Evaluation]) -> str:
+    """The shortest end of the folder's path that no other evaluation's has."""
+    own = evaluation.folder.resolve().parts
+    others = [one.folder.resolve().parts for one in found if one is not evaluation]
+    for length in range(1, len(own)):
+        if all(other[-length:] != own[-length:] for other in others):
+            return "/".join(own[-length:])
+    return evaluation.subject
 
 
 def _judged(

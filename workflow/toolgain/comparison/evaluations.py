@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from toolgain.bfcl import outcomes
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
+from toolgain.bfcl.data import installed_data
+from toolgain.bfcl.folders import READ, is_harness_folder, one_model
+from toolgain.bfcl.results import Source, read_outcomes, source_of
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_json
 from toolgain.comparison.behaviour import Answers
@@ -48,6 +51,8 @@ class Evaluation:
     """Empty for a plain harness folder."""
     manifest: Mapping[str, Any]
     """Empty for a plain harness folder."""
+    source: Source | None = None
+    """What a plain harness folder is; None for an evaluation of ours."""
 
     @property
     def plain(self) -> bool:
@@ -98,6 +103,7 @@ def read(folder: Path, bfcl_env: Path) -> Evaluation:
     """
     if not folder.is_dir():
         raise UserError(f"evaluation: {folder} is not a folder.")
+    source = None
     if (folder / outcomes.ITEMS).exists():
         columns: Columns = outcomes.read_columns(folder, _READ)
         summary = read_json(folder / outcomes.SUMMARY, "evaluation")
@@ -108,14 +114,15 @@ def read(folder: Path, bfcl_env: Path) -> Evaluation:
                     f"evaluation: {folder / name} is not a record of this version of toolgain "
                     "(schema 1)."
                 )
-    elif (folder / "result").is_dir():
-        columns, summary, manifest = _harness(folder, bfcl_env), {}, {}
+    elif is_harness_folder(folder):
+        source = source_of(one_model(folder), installed_data(bfcl_env))
+        columns, summary, manifest = _columns(source), {}, {}
     else:
         raise UserError(
             f"evaluation: {folder} is neither an evaluation of toolgain (items.csv, summary.json, "
-            "manifest.json) nor a harness folder (result/ and score/)."
+            f"manifest.json) nor {READ}."
         )
-    evaluation = _evaluation(folder, columns, summary, manifest)
+    evaluation = _evaluation(folder, columns, summary, manifest, source)
     _check(evaluation)
     return evaluation
 
@@ -140,16 +147,17 @@ _READ = (
 _POSITION = {name: number for number, name in enumerate(CATEGORIES)}
 
 
-def _harness(folder: Path, bfcl_env: Path) -> Columns:
-    from toolgain.bfcl import results
-    from toolgain.bfcl.data import installed_data
-
-    outcomes = results.outcomes(folder, results.items_of(folder, installed_data(bfcl_env)))
-    return {name: [getattr(outcome, name) for outcome in outcomes] for name in _READ}
+def _columns(source: Source) -> Columns:
+    found = read_outcomes(source.folder, source.items, mode=source.mode)
+    return dict(zip(outcomes.COLUMNS, zip(*found, strict=True), strict=True))
 
 
 def _evaluation(
-    folder: Path, columns: Columns, summary: Mapping[str, Any], manifest: Mapping[str, Any]
+    folder: Path,
+    columns: Columns,
+    summary: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    source: Source | None,
 ) -> Evaluation:
     keys = list(zip(columns["category"], columns["id"], columns["occurrence"], strict=True))
     first: dict[Key, int] = {}
@@ -207,6 +215,7 @@ def _evaluation(
         flags=Counter(chain.from_iterable(columns["flags"])),
         summary=summary,
         manifest=manifest,
+        source=source,
     )
 
 

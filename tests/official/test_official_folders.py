@@ -1,0 +1,196 @@
+"""Folders of Berkeley's bfcl-eval, made by its own evaluator from answers with known mistakes."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolgain.bfcl import results, revisions
+from toolgain.bfcl.data import installed_data
+from toolgain.bfcl.folders import models_of, one_model
+from toolgain.common.errors import NotValidError, UserError
+from toolgain.comparison import compare
+from toolgain.config.sections import ComparisonSection
+
+ROOT = Path(__file__).parents[2]
+BFCL_ENV = ROOT / ".venvs" / "bfcl"
+OFFICIAL = ROOT / ".venvs" / "bfcl-eval"
+MODEL = "gpt-4o-2024-11-20-FC"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (OFFICIAL / ".ready").exists() and not os.environ.get("CI"),
+        reason="`make .venvs/bfcl-eval/.ready` installs Berkeley's evaluator",
+    ),
+]
+
+Root = Callable[[str, int, float], Path]
+
+
+def official_data() -> Path:
+    (found,) = OFFICIAL.glob("lib/python3*/site-packages/bfcl_eval/data")
+    return found
+
+
+def scored(root: Path) -> Path:
+    """Have the official evaluator score what lies in `root`."""
+    environment = {**os.environ, "BFCL_PROJECT_ROOT": str(root), "OPENAI_API_KEY": "none"}
+    command = [str(OFFICIAL / "bin/bfcl"), "evaluate", "--model", MODEL, "--test-category", "all"]
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Root:
+    def make(name: str, seed: int, wrong: float) -> Path:
+        root = tmp_path_factory.mktemp("official") / name
+        program = Path(__file__).with_name("synthetic_answers.py")
+        out = root / "result" / MODEL
+        arguments = [official_data(), "BFCL_v3", out, seed, wrong]
+        subprocess.run([sys.executable, program, *map(str, arguments)], check=True)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def before(answered: Root) -> Path:
+    return scored(answered("before", 1, 0.4))
+
+
+@pytest.fixture(scope="session")
+def after(answered: Root) -> Path:
+    return scored(answered("after", 2, 0.2))
+
+
+def percent(text: str) -> float:
+    return float(text.removesuffix("%"))
+
+
+def to_printed_digits(shown: dict[str, float]) -> object:
+    # A half may be rounded either way: 75.125 is printed as 75.12 or 75.13.
+    return pytest.approx(shown, abs=0.005 + 1e-9)
+
+
+def printed(root: Path) -> dict[str, float]:
+    """What the official leaderboard says, to two digits."""
+    with (root / "score/data_overall.csv").open() as file:
+        row = next(csv.DictReader(file))
+    names = {"overall": "Overall Acc", "live": "Live Acc", "multi_turn": "Multi Turn Acc"}
+    found = {ours: percent(row[theirs]) for ours, theirs in names.items()}
+    with (root / "score/data_non_live.csv").open() as file:
+        found["non_live"] = percent(next(csv.DictReader(file))["Non_Live Overall Acc"])
+    return found
+
+
+def numbers(scores: dict[str, object]) -> dict[str, float]:
+    groups = scores["groups"]
+    assert isinstance(groups, dict)
+    return {**groups, "overall": scores["overall"]}
+
+
+def test_the_scores_are_the_official_ones_to_every_printed_digit(before: Path, after: Path) -> None:
+    for root in (before, after):
+        found = results.score(one_model(root), installed_data(BFCL_ENV))
+        assert found["n"] == 4441 and found["errors"] == 0
+        assert found["data"] == "bfcl-eval 2025.7.17 to 2025.8.6"
+        assert numbers(found) == to_printed_digits(printed(root))
+        assert numbers(found["as_published"]) == to_printed_digits(printed(root))
+
+
+def test_with_errors_both_numbers_are_given(answered: Root) -> None:
+    root = answered("errors", 3, 0.3)
+    file = root / "result" / MODEL / "BFCL_v3_live_irrelevance_result.json"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows[:100]:
+        row["result"] = "Error during inference: 503 Server Error"
+        del row["latency"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scored(root)
+    found = results.score(one_model(root), installed_data(BFCL_ENV))
+    assert found["errors"] == 100
+    assert numbers(found["as_published"]) == to_printed_digits(printed(root))
+    assert found["overall"] < found["as_published"]["overall"]
+
+
+def test_two_official_folders_are_compared_by_one_command(
+    before: Path, after: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "comparison.json"
+    compare.run(before, [after], ComparisonSection(), out, BFCL_ENV)
+    result = json.loads(out.read_text())
+    assert result["verdict"] == "improved"
+    assert result["n"] == 4441
+    shown = printed(before), printed(after)
+    line = result["headline"]
+    assert [line["baseline"], line["trained"]] == pytest.approx(
+        [side["overall"] for side in shown], abs=0.005 + 1e-9
+    )
+
+
+def test_one_root_of_many_models(before: Path, after: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name, source in (("base", before), ("tuned", after)):
+        for kind in ("result", "score"):
+            shutil.copytree(source / kind / MODEL, root / kind / name)
+    assert [one.model for one in models_of(root)] == ["base", "tuned"]
+    first, second = compare.chosen([root], "base", ["tuned"])
+    out = tmp_path / "comparison.json"
+    compare.run(first, [second], ComparisonSection(), out, BFCL_ENV)
+    assert json.loads(out.read_text())["baseline"]["subject"] == "base"
+    with pytest.raises(UserError, match="holds no model 'other'; it has base, tuned"):
+        compare.chosen([root], "base", ["other"])
+
+
+def test_older_score_rows_are_numbered(before: Path, tmp_path: Path) -> None:
+    """Their id is the position from 1; the item's stands in the prompt."""
+    root = tmp_path / "older"
+    for kind in ("result", "score"):
+        shutil.copytree(before / kind / MODEL, root / kind / MODEL)
+    for file in (root / "score" / MODEL).glob("*_score.json"):
+        head, *rows = [json.loads(line) for line in file.read_text().splitlines()]
+        rows = [{**row, "id": number} for number, row in enumerate(rows, start=1)]
+        file.write_text("\n".join(json.dumps(row) for row in [head, *rows]))
+    data = installed_data(BFCL_ENV)
+    assert results.score(one_model(root), data) == results.score(one_model(before), data)
+
+
+def test_two_revisions_of_the_data_are_not_comparable(
+    before: Path, answered: Root, tmp_path: Path
+) -> None:
+    """The same answers, scored by a folder that repeats other questions and expected answers."""
+    root = tmp_path / "other"
+    for kind in ("result", "score"):
+        shutil.copytree(before / kind / MODEL, root / kind / MODEL)
+    # What nvidia-bfcl writes has its own ids, questions and expected answers.
+    base = results.load_full(installed_data(BFCL_ENV))
+    for category, items in base.items():
+        theirs = revisions.items(base, "bfcl-eval 2025.7.17 to 2025.8.6")[category]
+        places = {item.id: item for item in theirs}
+        own = {item.index: item for item in items}
+        for kind in ("result", "score"):
+            file = root / kind / MODEL / f"BFCL_v3_{category}_{kind}.json"
+            lines = [json.loads(line) for line in file.read_text().splitlines()]
+            for row in lines:
+                if "id" not in row:
+                    continue
+                item = own[places[row["id"]].index]
+                row["id"] = item.id
+                if "prompt" in row:
+                    row["prompt"] |= {"id": item.id, "question": item.question}
+                if "possible_answer" in row:
+                    row["possible_answer"] = item.expected
+            file.write_text("\n".join(json.dumps(row) for row in lines))
+    out = tmp_path / "comparison.json"
+    with pytest.raises(NotValidError, match="data_revision"):
+        compare.run(before, [root], ComparisonSection(), out, BFCL_ENV)
+    whats = {reason["what"] for reason in json.loads(out.read_text())["reasons"]}
+    assert {"data_revision", "scorer"} <= whats

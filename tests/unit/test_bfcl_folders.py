@@ -1,0 +1,191 @@
+"""Layouts of result folders, revisions of the data, and the calling mode, without any package."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness_folders import answered, item, write, wrong
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolgain.bfcl import results, revisions, v4
+from toolgain.bfcl.data import installed_data, load_full
+from toolgain.bfcl.folders import models_of, one_model
+from toolgain.bfcl.revisions import Evidence
+from toolgain.common.errors import UserError
+
+DATA = installed_data(Path(__file__).parents[2] / ".venvs" / "bfcl")
+BASE = load_full(DATA)
+OFFICIAL = [name for name in revisions.table() if name != revisions.NVIDIA]
+CALL = [{"f": '{"x": 1}'}]
+
+
+def test_layouts_that_people_have(tmp_path: Path) -> None:
+    a = item("simple", 0)
+    root = tmp_path / "job" / "artifacts"
+    write(root, "simple", [answered(a, CALL)], [])
+    for path in (root, root.parent, root / "result" / "policy"):
+        found = one_model(path)
+        assert (found.root, found.model, found.version) == (root, "policy", "v3")
+
+
+def test_v4_keeps_groups_in_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "result" / "m" / "non_live"
+    folder.mkdir(parents=True)
+    (folder / "BFCL_v4_simple_python_result.json").write_text("")
+    (found,) = models_of(tmp_path)
+    assert found.version == "v4"
+    assert found.result_file("simple_python").parent == folder
+    with pytest.raises(UserError, match="is of BFCL v4, whose data, categories and Overall"):
+        results.source_of(found, DATA)
+
+
+def test_unscored_folder_says_what_to_run(tmp_path: Path) -> None:
+    a = item("simple", 0)
+    write(tmp_path, "simple", [answered(a, CALL)])
+    with pytest.raises(UserError, match="run `bfcl evaluate` on it first"):
+        results.source_of(one_model(tmp_path), DATA)
+
+
+@pytest.mark.parametrize("name", ["score", "inspect", "empty"])
+def test_unreadable_folders_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "score" / "m").mkdir(parents=True)
+    (tmp_path / "inspect").mkdir()
+    (tmp_path / "inspect" / "2025.eval").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="What is read: a root of nvidia-bfcl or bfcl-eval"):
+        models_of(tmp_path / name)
+
+
+def test_the_first_items_of_a_category_are_a_subset(tmp_path: Path) -> None:
+    first = BASE["parallel"][:3]
+    write(tmp_path, "parallel", [answered(one, CALL) for one in first], [wrong(first[1])])
+    source = results.source_of(one_model(tmp_path), DATA)
+    assert [one.id for one in source.items["parallel"]] == [one.id for one in first]
+    found = results.score(one_model(tmp_path), DATA)
+    assert found["n"] == 3 and found["overall"] is None
+    assert found["categories"]["parallel"] == pytest.approx(200 / 3)
+
+
+def test_a_gap_between_rows_is_no_limit(tmp_path: Path) -> None:
+    a, _, c = BASE["parallel"][:3]
+    write(tmp_path, "parallel", [answered(a, CALL), answered(c, CALL)], [])
+    source = results.source_of(one_model(tmp_path), DATA)
+    with pytest.raises(UserError, match="198 missing"):
+        results.read_outcomes(source.folder, source.items)
+
+
+def ids_of(revision: str) -> dict[str, set[str]]:
+    items = revisions.items(BASE, revision)
+    return {category: {one.id for one in chosen} for category, chosen in items.items()}
+
+
+@pytest.mark.parametrize("revision", revisions.table())
+def test_a_revision_fits_its_own_ids(revision: str) -> None:
+    assert revision in revisions.recognised(BASE, ids_of(revision), []).names
+
+
+@given(st.data())
+def test_one_changed_item_rules_a_revision_out(data: st.DataObject) -> None:
+    """Evidence of the base on an item that a revision changed leaves only revisions without it."""
+    revision = data.draw(st.sampled_from(OFFICIAL))
+    changed = {
+        category: {place: one for place, one in places.items() if one.question}
+        for category, places in revisions.table()[revision].items()
+        if category != "live_relevance"
+    }
+    category = data.draw(st.sampled_from([name for name, places in changed.items() if places]))
+    place = data.draw(st.sampled_from(sorted(changed[category])))
+    seen = BASE[category][place]
+    evidence = Evidence(category, seen.id, seen.question, seen.expected)
+    found = revisions.recognised(BASE, {category: {seen.id}}, [evidence])
+    assert revision not in found.names
+    assert revisions.NVIDIA in found.names
+
+
+def test_data_that_nobody_knows_is_an_unknown_revision() -> None:
+    one = BASE["simple"][0]
+    evidence = Evidence("simple", one.id, [[{"role": "user", "content": "else"}]], one.expected)
+    found = revisions.recognised(BASE, {"simple": {one.id}}, [evidence])
+    assert found.names == ()
+    assert found.name == "an unknown revision (1 of 1 checked items differ)"
+    assert not found.may_equal(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("[f(x=1), g(y='a')]", 2),
+        ("f(x=1)", 1),
+        ("[f(x=[1, 2], y={'a': (1)})]", 1),
+        ("No function fits.", 0),
+        ("[1, 2]", 0),
+        ("[]", 0),
+        ("", 0),
+        ("(" * 100_000, 0),
+    ],
+)
+def test_calls_as_text(text: str, calls: int) -> None:
+    assert results.text_calls(text) == calls
+
+
+@given(st.text())
+def test_any_text_has_a_number_of_calls(text: str) -> None:
+    assert results.text_calls(text) >= 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "mode"),
+    [(["[f(x=1)]", "no"], "prompt"), ([CALL, "no"], "native"), (["no", "no"], "native")],
+)
+def test_calling_mode(tmp_path: Path, answers: list[Any], mode: str) -> None:
+    items = BASE["simple"][:2]
+    rows = [answered(one, answer) for one, answer in zip(items, answers, strict=True)]
+    write(tmp_path, "simple", rows, [wrong(items[0])])
+    source = results.source_of(one_model(tmp_path), DATA)
+    assert source.mode == mode
+    flags = [one.flags for one in results.read_outcomes(source.folder, source.items)]
+    assert flags == [(), ()]
+
+
+def test_the_table_holds_no_text() -> None:
+    raw = json.loads(revisions.TABLE.read_text())
+    changes = [one for kinds in raw.values() for items in kinds.values() for one in items.values()]
+    assert all(len(part) in (0, revisions.SHORT) for _, *parts in changes for part in parts)
+
+
+def v4_folder(root: Path, accuracies: dict[str, tuple[int, int]]) -> Path:
+    """Answers and scores of a v4 folder: right ones and all, by category."""
+    for category, (right, total) in accuracies.items():
+        for kind in ("result", "score"):
+            (root / kind / "m" / "group").mkdir(parents=True, exist_ok=True)
+        answers = [{"id": f"{category}_{n}", "result": [], "latency": 1} for n in range(total)]
+        head = {"accuracy": right / total, "correct_count": right, "total_count": total}
+        bad = [{"id": f"{category}_{n}"} for n in range(right, total)]
+        for kind, lines in (("result", answers), ("score", [head, *bad])):
+            file = root / kind / "m" / "group" / f"BFCL_v4_{category}_{kind}.json"
+            file.write_text("\n".join(json.dumps(line) for line in lines))
+    return root
+
+
+def test_v4_has_groups_and_an_overall_of_its_own(tmp_path: Path) -> None:
+    needed = dict.fromkeys(v4.CATEGORIES, (1, 2)) | {
+        "live_multiple": (9, 10),
+        "web_search_base": (1, 1),
+        "live_relevance": (0, 1),
+    }
+    found = v4.score(one_model(v4_folder(tmp_path, needed)))
+    live = 100 * (1 + 9 + 1 + 1) / 16
+    agentic = (75 + 50) / 2
+    assert found["groups"]["live"] == pytest.approx(live)
+    assert found["groups"]["agentic"] == pytest.approx(agentic)
+    assert found["overall"] == pytest.approx(5 + 0.1 * live + 5 + 15 + 0.4 * agentic)
+    assert found["as_published"]["overall"] == pytest.approx(found["overall"])
+
+
+def test_v4_without_the_agentic_parts_has_no_overall(tmp_path: Path) -> None:
+    found = v4.score(one_model(v4_folder(tmp_path, dict.fromkeys(v4.MULTI_TURN, (1, 4)))))
+    assert found["overall"] is None
+    assert found["groups"]["multi_turn"] == 25
+    assert {"web_search_base", "memory_kv"} <= set(found["missing"])
