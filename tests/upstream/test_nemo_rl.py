@@ -7,9 +7,11 @@ from the checkout's commit; NEMO_RL_REF names it for a copy without git history.
 import argparse
 import ast
 import importlib.util
+import json
 import os
 import re
 import runpy
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import facts
 import made
 import pytest
 import yaml
@@ -24,7 +27,7 @@ import yaml
 from toolgain.checkpoint import export_nemo_rl
 from toolgain.config.sections import Config, NemoRl, NemoRlSite, parse_config
 from toolgain.slurm import containers
-from toolgain.training.nemo_rl import gym, lint, plan, refs, watch
+from toolgain.training.nemo_rl import gym, lint, plan, refs, schema, watch
 from toolgain.training.nemo_rl import overrides as ov
 
 pytestmark = pytest.mark.upstream
@@ -108,7 +111,7 @@ def test_upstream_s_parser_takes_every_override_and_resolves_to_the_same(
         if not ref.has_val_at_end:
             # The lint asks for it: the last step is validated only when it falls on the period.
             section = section.model_copy(update={"max_steps": 55})
-        asked = plan.overrides(section, 3, ref, base, PLACE, 1255)
+        asked = plan.overrides(section, 3, ref, base, PLACE, 1255, schema=schema.read(root))
         asked.append(ov.Override("checkpointing.checkpoint_must_save_by", "00:03:45:00"))
         theirs = loader.load_config(file)
         assert OmegaConf.to_container(theirs) == OmegaConf.to_container(base)
@@ -120,6 +123,77 @@ def test_upstream_s_parser_takes_every_override_and_resolves_to_the_same(
         bad = [finding for finding in lint.findings(numbers, ref) if not finding.ok]
         assert bad == [], (name, bad)
     assert "config.yaml" in names
+
+
+def validated(root: Path, file: Path, folder: Path, overrides: list[list[str]]) -> list[str]:
+    """What upstream's own MasterConfig says of a YAML with each list of overrides."""
+    files = [folder / f"{number}.txt" for number in range(len(overrides))]
+    for path, asked in zip(files, overrides, strict=True):
+        path.write_text("\n".join(asked))
+    program = Path(__file__).parent / "master_config.py"
+    command = [sys.executable, str(program), str(root), str(file), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("accepted", "[{"))]
+    assert len(lines) == len(files), done.stderr[-2000:]
+    return lines
+
+
+def test_upstream_s_own_classes_accept_every_recipe(
+    root: Path, ref: refs.Ref, tmp_path: Path
+) -> None:
+    for name, section, file in settings(root, ref):
+        base = ov.load_yaml(file)
+        classes = schema.read(root)
+        both = [
+            [o.render() for o in plan.overrides(section, 3, ref, base, PLACE, 1255, n, classes)]
+            for n in (0, 3)
+        ]
+        assert validated(root, file, tmp_path, both) == ["accepted", "accepted"], name
+
+
+def test_a_key_is_missing_for_us_where_upstream_s_classes_miss_it(
+    root: Path, ref: refs.Ref, tmp_path: Path
+) -> None:
+    """Every key of the YAML is taken out once."""
+    classes = schema.read(root)
+    base = ov.load_yaml(root / refs.WORKPLACE_YAML)
+    asked = plan.overrides(recipe(None).training.nemo_rl, 3, ref, base, PLACE, 1255, schema=classes)
+    lines = [item.render() for item in asked]
+    used = ov.apply(base, asked)
+    keys = sorted(key for key in ov.keys_of(base) if not key.startswith("env.nemo_gym."))
+    ours = [bool(classes.missing(without(used, key))) for key in keys]
+    said = validated(root, root / refs.WORKPLACE_YAML, tmp_path, [[*lines, f"!{k}"] for k in keys])
+    theirs = ["Field required" in line for line in said]
+    assert dict(zip(keys, ours, strict=True)) == dict(zip(keys, theirs, strict=True))
+    assert any(ours) == classes.validated
+
+
+def without(config: dict[str, Any], key: str) -> dict[str, Any]:
+    """A copy of a configuration that lacks one key."""
+    copy = json.loads(json.dumps(config))
+    *parents, name = key.split(".")
+    section = copy
+    for parent in parents:
+        section = section[parent]
+    del section[name]
+    return dict(copy)
+
+
+def test_the_facts_kept_here_are_those_of_the_checkout(root: Path, ref: refs.Ref) -> None:
+    if refs.commit_of(root) not in (None, ref.commit, facts.MAIN):
+        pytest.skip("main has moved since its facts were taken")
+    assert facts.extract(root) == facts.known(ref.name)
+
+
+def test_upstream_sets_these_keys_itself(root: Path) -> None:
+    for key, where in ov.REWRITTEN.items():
+        file = re.search(r"\S+\.py", where)
+        assert file
+        name = key.rpartition(".")[2]
+        if name in (root / file[0]).read_text():
+            continue
+        # Each is of some versions alone.
+        assert name in ("hf_overrides", "_pad_token_id"), key
 
 
 def test_the_shipped_yaml_would_leave_no_checkpoint_with_an_accuracy(

@@ -26,7 +26,7 @@ from toolgain.serving import tool_parser
 from toolgain.serving.vllm import arguments, family_of
 from toolgain.slurm import preflight, resources
 from toolgain.slurm.containers import host_environment, in_container, is_file_image, mounts
-from toolgain.training.nemo_rl import gym, lint, plan, refs
+from toolgain.training.nemo_rl import gym, lint, plan, refs, schema
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.launch import checkout
 
@@ -370,12 +370,19 @@ def _arithmetic(
         gpus_per_node=config.cluster.gpus_per_node,
         run="run",
     )
-    asked = plan.overrides(section.nemo_rl, section.seed, ref, base, place, rows)
-    numbers = plan.numbers(ov.apply(base, asked), rows)
+    classes = schema.read(root)
+    asked = plan.overrides(section.nemo_rl, section.seed, ref, base, place, rows, schema=classes)
+    used = ov.apply(base, asked)
+    numbers = plan.numbers(used, rows)
     _, time_limit = lint.must_save_by(
         configuration.minutes(config.cluster.train_time) * 60, config.cluster.nemo_rl
     )
-    return numbers, [*lint.findings(numbers, ref), lint.log_folder(work), time_limit]
+    return numbers, [
+        lint.required_keys(classes, used),
+        *lint.findings(numbers, ref),
+        lint.log_folder(work),
+        time_limit,
+    ]
 
 
 def _mounts(cluster: ClusterSection, root: Path) -> str:

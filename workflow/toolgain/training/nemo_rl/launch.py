@@ -26,7 +26,7 @@ from toolgain.serving import tool_parser
 from toolgain.slurm import allocation, containers
 from toolgain.slurm.containers import mounts
 from toolgain.training.health import Sign
-from toolgain.training.nemo_rl import lint, plan, refs, watch
+from toolgain.training.nemo_rl import lint, plan, refs, schema, watch
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.raysub import RaySub, command, environment, wandb_key_file
 from toolgain.training.store import checkpoints, saves
@@ -220,8 +220,9 @@ def prepare(request: Request, seconds_left: float | None) -> Prepared:
         run=request.name,
     )
     smoke_steps = request.section.smoke_steps if request.smoke else 0
-    asked = plan.overrides(nemo, request.section.seed, ref, base, place, rows, smoke_steps)
-    findings = [lint.log_folder(folder)]
+    classes = schema.read(root)
+    asked = plan.overrides(nemo, request.section.seed, ref, base, place, rows, smoke_steps, classes)
+    findings = [lint.log_folder(folder), lint.required_keys(classes, ov.apply(base, asked))]
     if seconds_left is not None:
         value, finding = lint.must_save_by(
             seconds_left, request.cluster.nemo_rl, _longest_step(folder)

@@ -4,14 +4,16 @@ Every rule here is one that upstream does not check, or checks only after the GP
 Sources of the rules: docs/nemo-rl.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from toolgain.common.errors import UserError
 from toolgain.config.sections import NemoRlSite
 from toolgain.training.nemo_rl.plan import Numbers
 from toolgain.training.nemo_rl.refs import Ref
+from toolgain.training.nemo_rl.schema import Schema
 
 # Bytes on disk for one parameter in a checkpoint: weights, fp32 master copy, two Adam moments.
 BYTES_PER_PARAMETER = {"megatron": 14, "dtensor": 12, "dtensor_v2": 12}
@@ -97,6 +99,20 @@ def cadence(numbers: Numbers, ref: Ref) -> list[Finding]:
         )
     )
     return found
+
+
+def required_keys(schema: Schema, used: Mapping[str, Any]) -> Finding:
+    """Whether the resolved configuration has every key that upstream's classes require."""
+    lacking = schema.missing(used)
+    if not lacking:
+        said = "NeMo RL's classes require no further key"
+        return Finding("required keys", True, said if schema.validated else "not validated")
+    return Finding(
+        "required keys",
+        False,
+        f"NeMo RL would refuse the configuration before its first step: it lacks "
+        f"{', '.join(map(str, lacking))}; set them in training.nemo_rl.overrides.",
+    )
 
 
 def batch(numbers: Numbers) -> Finding:

@@ -1,8 +1,8 @@
 """Overrides of an upstream YAML: typed, quoted for Hydra's grammar and for the shell, checked.
 
 Upstream never refuses a misspelt key: with `++` it is set and read by nobody. So every key is
-looked up in the YAML of the chosen version first, and the first checkpoint's config.yaml is
-compared with what was asked for.
+looked up in the YAML of the chosen version and in upstream's typed classes first, and the first
+checkpoint's config.yaml is compared with what was asked for.
 """
 
 import difflib
@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from toolgain.common.errors import UserError
 from toolgain.training.nemo_rl.refs import Ref
+from toolgain.training.nemo_rl.schema import Schema
 
 Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -39,6 +40,32 @@ OPEN_SECTIONS = (
     "env.nemo_gym.",
     "logger.wandb.",
 )
+
+# Keys that upstream sets itself, whatever was asked for, and where it does.
+REWRITTEN = {
+    "grpo.val_batch_size": "main of examples/nemo_gym/run_grpo_nemo_gym.py, from the validation "
+    "file",
+    "env.nemo_gym.is_trajectory_collection": "main of examples/nemo_gym/run_grpo_nemo_gym.py, "
+    "which then trains nothing",
+    "policy.megatron_cfg.train_iters": "setup of nemo_rl/algorithms/grpo.py, from the steps",
+    "policy.generation.model_name": "setup of nemo_rl/algorithms/grpo.py, from policy.model_name",
+    "policy.generation.vllm_cfg.hf_overrides": "setup of nemo_rl/algorithms/grpo.py, from "
+    "policy.hf_config_overrides",
+    "policy.generation.vllm_kwargs.hf_overrides": "setup of nemo_rl/algorithms/grpo.py, from "
+    "policy.hf_config_overrides",
+    "policy.generation.stop_token_ids": "setup_nemo_gym_config of nemo_rl/environments/nemo_gym.py",
+    "policy.generation.stop_strings": "setup_nemo_gym_config of nemo_rl/environments/nemo_gym.py",
+    "policy.generation.vllm_cfg.async_engine": "setup_nemo_gym_config of "
+    "nemo_rl/environments/nemo_gym.py",
+    "policy.generation.vllm_cfg.expose_http_server": "setup_nemo_gym_config of "
+    "nemo_rl/environments/nemo_gym.py",
+    "policy.generation.vllm_cfg.load_format": "configure_generation_config of "
+    "nemo_rl/models/generation/__init__.py",
+    "policy.generation._pad_token_id": "configure_generation_config of "
+    "nemo_rl/models/generation/__init__.py",
+}
+# Read, and then taken out of the configuration, so that a checkpoint's config.yaml lacks them.
+TAKEN_OUT = ("env.nemo_gym.invalid_tool_call_patterns", "env.nemo_gym.thinking_tags")
 
 # A name that differs in one of these says how it is spelt in another version.
 RENAMED = {
@@ -161,7 +188,20 @@ def _dotted(node: Mapping[Any, Any], prefix: str) -> Iterable[str]:
             yield from _dotted(value, f"{prefix}{name}.")
 
 
-def check(overrides: Iterable[Override], config: DictConfig, ref: Ref, where: str) -> None:
+def leaves(override: Override) -> list[str]:
+    """The dotted keys that an override sets, those inside a mapping included."""
+    if isinstance(override.value, dict) and override.value:
+        return list(_dotted(override.value, f"{override.key}."))
+    return [override.key]
+
+
+def check(
+    overrides: Iterable[Override],
+    config: DictConfig,
+    ref: Ref,
+    where: str,
+    schema: Schema | None = None,
+) -> None:
     """Refuse keys that the chosen version does not know.
 
     Args:
@@ -169,12 +209,15 @@ def check(overrides: Iterable[Override], config: DictConfig, ref: Ref, where: st
         config: The YAML they apply to.
         ref: The NeMo RL version, for the keys it reads beyond its YAML.
         where: Name of the YAML in the message.
+        schema: Upstream's typed classes; their keys are known too.
 
     Raises:
         UserError: names each unknown key with the nearest that exists.
     """
     known = keys_of(config)
-    allowed = known | set(ref.keys_beyond_yaml)
+    allowed = known | {*ref.keys_beyond_yaml, *ref.required_beyond_yaml}
+    allowed |= schema.keys() if schema else set()
+    parents = {name[: name.rindex(".") + 1] for name in allowed if "." in name}
     problems = []
     for override in overrides:
         key = override.key
@@ -184,8 +227,15 @@ def check(overrides: Iterable[Override], config: DictConfig, ref: Ref, where: st
             problems.append(
                 f"`{key}` cannot be deleted, the YAML has no such key{_near(key, known)}"
             )
-        elif not override.delete and key not in allowed and not key.startswith(OPEN_SECTIONS):
-            problems.append(f"unknown key `{key}`{_near(key, allowed)}")
+        elif not override.delete:
+            # A mapping at a key that upstream declares is checked key by key; elsewhere it may be
+            # a value, such as environment variables.
+            names = leaves(override) if f"{key}." in parents else [key]
+            problems += [
+                f"unknown key `{name}`{_near(name, allowed)}"
+                for name in names
+                if name not in allowed and not f"{name}.".startswith(OPEN_SECTIONS)
+            ]
     if problems:
         raise UserError(
             f"training.nemo_rl.overrides for NeMo RL {ref.name} ({where}): "
@@ -261,7 +311,7 @@ def differences(overrides: Iterable[Override], used: Mapping[str, Any]) -> list[
                 lines.append(f"{override.key}: asked to be deleted, trained with {got!r}")
             continue
         asked = override.value
-        if isinstance(asked, str) and "${" in asked:
+        if (isinstance(asked, str) and "${" in asked) or override.key in TAKEN_OUT:
             continue
         if got is absent:
             lines.append(f"{override.key}: asked {asked!r}, absent in the training")

@@ -13,6 +13,7 @@ from toolgain.serving.tool_parser import plugin_path
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.overrides import Override
 from toolgain.training.nemo_rl.refs import Ref
+from toolgain.training.nemo_rl.schema import Schema
 
 METRIC = "val:accuracy"
 
@@ -132,6 +133,7 @@ def overrides(
     place: Place,
     rows: int | None,
     smoke_steps: int = 0,
+    schema: Schema | None = None,
 ) -> list[Override]:
     """Every override of a training, in a fixed order, checked against the YAML.
 
@@ -143,6 +145,7 @@ def overrides(
         place: Files and machine.
         rows: Training rows, where they are counted.
         smoke_steps: Above 0: a smoke training of so many steps, saved and validated once.
+        schema: Upstream's typed classes, whose keys are known too.
 
     Raises:
         UserError: an override of the user is unknown or belongs to a key of toolgain's own.
@@ -155,7 +158,7 @@ def overrides(
     gone = [Override(key, delete=True) for key in section.delete]
     _refuse_owned([*theirs, *gone], values)
     where = section.config
-    ov.check([*gone, *ours, *theirs], yaml, ref, where)
+    ov.check([*gone, *ours, *theirs], yaml, ref, where, schema)
     return [*gone, *ours, *theirs]
 
 
@@ -224,6 +227,9 @@ def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dic
             values["policy.dtensor_cfg._v2"] = backend == "dtensor_v2"
     rate = section.learning_rate
     if backend == "megatron":
+        for key, value in ref.required_beyond_yaml.items():
+            if key not in known and key not in section.overrides:
+                values[key] = value
         folder = "policy.megatron_cfg"
         names = {
             "tensor_parallel": f"{folder}.tensor_model_parallel_size",
@@ -290,6 +296,12 @@ def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dic
 def _refuse_owned(theirs: list[Override], ours: Mapping[str, Any]) -> None:
     for override in theirs:
         key = override.key
+        rewritten = next((name for name in ov.leaves(override) if name in ov.REWRITTEN), None)
+        if rewritten:
+            raise UserError(
+                f"training.nemo_rl.overrides: NeMo RL sets `{rewritten}` itself "
+                f"({ov.REWRITTEN[rewritten]}); leave it out."
+            )
         if key in OWNED:
             raise UserError(
                 f"training.nemo_rl.overrides: `{key}` is set by `{OWNED[key]}`; set that."

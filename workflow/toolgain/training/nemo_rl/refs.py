@@ -6,7 +6,8 @@ belong together: the image holds the Python environments that the code of that c
 
 import re
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolgain.common.errors import UserError
@@ -55,7 +56,10 @@ class Ref:
     gym_refuses_a_model: bool
     """Whether that preparation has a model of its own and refuses a second one."""
     keys_beyond_yaml: tuple[str, ...] = ()
-    """Keys that this version reads though its YAML does not hold them."""
+    """Keys that this version reads though neither its YAML nor its typed classes hold them."""
+    required_beyond_yaml: Mapping[str, bool] = field(default_factory=dict)
+    """Keys of the Megatron policy that this version refuses to start without though its own YAML
+    lacks them, and the value that does nothing."""
 
 
 _COMMON_KEYS = (
@@ -71,10 +75,9 @@ _COMMON_KEYS = (
     "policy.generation.vllm_cfg.http_server_serving_chat_kwargs.chat_template",
 )
 
-_NEW_DATA = {
-    "train_data_key": "data.train.data_path",
-    "validation_data_key": "data.validation.data_path",
-}
+_MEGATRON_REQUIRES = {"policy.megatron_cfg.moe_per_layer_logging": False}
+
+NEW_DATA = ("data.train.data_path", "data.validation.data_path")
 
 REFS: dict[str, Ref] = {
     ref.name: ref
@@ -107,7 +110,8 @@ REFS: dict[str, Ref] = {
             image="nvcr.io/nvidia/nemo-rl:v0.6.0",
             vllm="0.17.1",
             ray="2.54.0",
-            **_NEW_DATA,
+            train_data_key=NEW_DATA[0],
+            validation_data_key=NEW_DATA[1],
             has_val_at_end=True,
             has_save_optimizer=True,
             parser_plugin_is_mandatory=False,
@@ -127,7 +131,8 @@ REFS: dict[str, Ref] = {
             image="nvcr.io/nvidia/nemo-rl:v0.7.0",
             vllm="0.20.0",
             ray="2.55.1",
-            **_NEW_DATA,
+            train_data_key=NEW_DATA[0],
+            validation_data_key=NEW_DATA[1],
             has_val_at_end=True,
             has_save_optimizer=True,
             parser_plugin_is_mandatory=False,
@@ -139,6 +144,7 @@ REFS: dict[str, Ref] = {
             gym_python="3.12",
             gym_refuses_a_model=False,
             keys_beyond_yaml=_COMMON_KEYS,
+            required_beyond_yaml=_MEGATRON_REQUIRES,
         ),
         Ref(
             name="main",
@@ -147,7 +153,8 @@ REFS: dict[str, Ref] = {
             image=None,
             vllm="0.25.1",
             ray="2.55.1",
-            **_NEW_DATA,
+            train_data_key=NEW_DATA[0],
+            validation_data_key=NEW_DATA[1],
             has_val_at_end=True,
             has_save_optimizer=True,
             parser_plugin_is_mandatory=False,
@@ -163,6 +170,7 @@ REFS: dict[str, Ref] = {
                 "checkpointing.ft_keep_latest_k",
                 "checkpointing.ft_save_period",
             ),
+            required_beyond_yaml=_MEGATRON_REQUIRES,
         ),
     )
 }
