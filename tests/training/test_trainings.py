@@ -182,7 +182,7 @@ def test_a_failing_program_is_named_with_its_cause_and_log(place: Place) -> None
     rows = place.folder / "results" / "tasks" / "grpo"
     for split in ("train", "validation"):
         (rows / f"{split}.jsonl").write_text('{"id": "x", "prompt": [], "expected": []}\n')
-    (rows / "tasks.json").write_text("{}")
+    (rows / "tasks.json").write_text('{"train": 1, "validation": 1}')
     done = place.train()
     assert done.returncode == 1
     assert "KeyError: 'tools'" in done.stderr

@@ -80,7 +80,7 @@ def test_a_manifest_says_what_was_there_before_and_how_sure_it_is(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [('{"runs": 1}', "has no `checkpoint_dir`"), ("{", "cannot be read as JSON")],
+    [('{"runs": 1}', "`checkpoint_dir` is missing"), ("{", "cannot be read as JSON")],
 )
 def test_a_foreign_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "manifest.json"

@@ -109,7 +109,7 @@ def test_a_requeued_job_is_asked_for_with_its_earlier_starts(
     monkeypatch.setattr(accounting, "ask", sacct)
     used = accounting.of_jobs(["7"])
     assert used is not None
-    assert (used["gpu_hours"], used["jobs"]) == (6.0, ["7"])
+    assert (used.gpu_hours, used.jobs) == (6.0, ["7"])
     assert "-D" in asked, "without --duplicates sacct tells of the last start alone"
 
 

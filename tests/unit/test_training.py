@@ -8,9 +8,9 @@ import pytest
 
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import read_json, write_json
-from toolgain.common.records import write_record
 from toolgain.config.sections import ClusterSection, TrainingSection
-from toolgain.models.base import Model
+from toolgain.records.model import Model
+from toolgain.records.record import write_record
 from toolgain.slurm import accounting
 from toolgain.training import health, train
 from toolgain.training.backend import Job, Outcome
@@ -19,6 +19,7 @@ from toolgain.training.store.curves import ACCURACY, REWARD
 from toolgain.training.store.lease import Lease
 from toolgain.training.trl import backend
 
+COUNTS = {"train": 1, "validation": 1}
 BASE = Model(path="/model", digest="abc")
 
 
@@ -96,11 +97,11 @@ def test_tasks_that_were_changed_by_hand_are_refused(
     tmp_path: Path, tasks: tuple[Path, Path]
 ) -> None:
     described = tmp_path / "tasks.json"
-    write_json(described, {"sha256": {"train": "0" * 64}})
+    write_json(described, COUNTS | {"sha256": {"train": "0" * 64}})
     with pytest.raises(UserError, match=r"train\.jsonl is not the file that tasks\.json describes"):
         run(tmp_path, described)
     tasks[1].unlink()
-    write_json(described, {})
+    write_json(described, COUNTS)
     with pytest.raises(UserError, match=r"validation\.jsonl is missing beside tasks\.json"):
         run(tmp_path, described)
     assert not (tmp_path / "results").exists()
@@ -181,7 +182,7 @@ def test_a_smoke_training_counts_every_job_that_launched_it(
     tmp_path: Path, tasks: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     described = tmp_path / "tasks.json"
-    write_json(described, {})
+    write_json(described, COUNTS)
     used = "7|900|gres/gpu=8,node=1|FAILED|n1\n8|900|gres/gpu=8,node=1|RUNNING|n1\n"
 
     def failing(job: Job, launch: Path) -> Outcome:

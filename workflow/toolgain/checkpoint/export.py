@@ -17,9 +17,12 @@ import numpy as np
 
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.files import digest, now, read_json, write_json
+from toolgain.common.files import digest, now, read_json
 from toolgain.config.sections import ClusterSection
 from toolgain.models.base import files_of
+from toolgain.records.checkpoint import Choice, Export
+from toolgain.records.model import Model
+from toolgain.records.record import read_record, write_record
 from toolgain.slurm.accounting import of_jobs, remember_this_job
 from toolgain.training.store import checkpoints
 
@@ -45,9 +48,9 @@ def run(
         UserError: the checkpoint or the base is missing or not whole.
         StageError: a check of the exported model failed; it lies in `model.tmp` for a look.
     """
-    chosen = read_json(best, "--best")
-    origin = read_json(base, "--base")
-    checkpoint, source = Path(chosen["path"]), Path(origin["path"])
+    chosen = read_record(Choice, best, "--best")
+    origin = read_record(Model, base, "--base")
+    checkpoint, source = Path(chosen.path), Path(origin.path)
     problem = checkpoints.problem_of(checkpoint) if checkpoint.is_dir() else "it is not there"
     if problem:
         raise UserError(
@@ -84,29 +87,28 @@ def run(
     _to_disk(temporary)
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
-    write_json(
-        out,
-        {
-            "schema": 1,
-            "path": str(final),
-            "digest": digest(files),
-            "name": f"{origin.get('name') or source.name} after step {chosen['step']}",
-            "files": files,
-            "base_digest": origin["digest"],
-            "checkpoint": str(checkpoint),
-            "step": chosen["step"],
-            "kind": kind,
-            **{key: checks.pop(key, None) for key in ("dtype", "tensors", "tensors_changed")},
-            "bytes": checkpoints.size_of(final),
-            "checks": checks,
-            "exported": now(),
-            "slurm_jobs": slurm_jobs,
-            "cost": of_jobs(slurm_jobs),
-        },
+    record = Export(
+        path=str(final),
+        digest=digest(files),
+        name=f"{origin.name or source.name} after step {chosen.step}",
+        files=files,
+        base_digest=origin.digest,
+        checkpoint=str(checkpoint),
+        step=chosen.step,
+        kind=kind,
+        dtype=checks.pop("dtype", None),
+        tensors=checks.pop("tensors", None),
+        tensors_changed=checks.pop("tensors_changed", None),
+        bytes=checkpoints.size_of(final),
+        checks=checks,
+        exported=now(),
+        slurm_jobs=slurm_jobs,
+        cost=of_jobs(slurm_jobs),
     )
+    write_record(out, record)
     # The next export makes another model.
     remembered.unlink(missing_ok=True)
-    click.echo(f"exported step {chosen['step']} to {final}")
+    click.echo(f"exported step {chosen.step} to {final}")
 
 
 def kind_of(checkpoint: Path) -> Kind:

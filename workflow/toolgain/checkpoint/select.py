@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import read_json, write_json
+from toolgain.records.checkpoint import Best, Candidate, Passed
+from toolgain.records.record import read_record, write_record
+from toolgain.records.training import Trained
 from toolgain.training.store import checkpoints, curves
 from toolgain.training.store.checkpoints import METRIC, Checkpoint, PassedOver
 
@@ -32,7 +33,7 @@ class Source:
 
 def run(source: Path, out: Path) -> None:
     """Write the choice among the checkpoints of a checkpoint folder or of a run's manifest."""
-    write_json(out, choose(read_source(source)))
+    write_record(out, choose(read_source(source)))
 
 
 def read_source(path: Path) -> Source:
@@ -43,28 +44,19 @@ def read_source(path: Path) -> Source:
     """
     if path.is_dir():
         return Source(path.resolve(), _initial(path), None)
-    manifest = read_json(path, "select")
-    if not isinstance(manifest, dict) or "checkpoint_dir" not in manifest:
-        raise UserError(
-            f"select: {path} is neither a folder of checkpoints (step_N) nor a run's manifest: "
-            "it has no `checkpoint_dir`."
-        )
-    folder = Path(manifest["checkpoint_dir"])
+    manifest = read_record(Trained, path, "select: CHECKPOINTS, a folder or a run's manifest")
+    folder = Path(manifest.checkpoint_dir)
     if not folder.is_dir():
         raise UserError(
             f"select: the checkpoints named by {path} are gone: {folder} is not a folder. "
             "Train again, or name the folder they were moved to."
         )
-    initial = curves.at(manifest.get("curves", {}).get(curves.ACCURACY, []), 0)
-    kept = {
-        int(entry["step"]): entry["accuracy"]
-        for entry in manifest.get("checkpoints", [])
-        if entry.get("kept")
-    }
-    return Source(folder, initial, manifest.get("validation_items"), kept)
+    initial = curves.at(manifest.curves.get(curves.ACCURACY, []), 0)
+    kept = {saved.step: saved.accuracy for saved in manifest.checkpoints if saved.kept}
+    return Source(folder, initial, manifest.validation_items, kept)
 
 
-def choose(source: Source) -> dict[str, Any]:
+def choose(source: Source) -> Best:
     """The content of best.json.
 
     Raises:
@@ -91,28 +83,26 @@ def choose(source: Source) -> dict[str, Any]:
     better = [step for step in gone if (source.kept[step] or 0.0) > accuracy]
     if better and initial is not None and accuracy <= initial:
         raise UserError(_not_worth_exporting(source, best, better))
-    return {
-        "schema": 1,
-        "step": best.step,
-        "path": str(best.path),
-        "accuracy": accuracy,
-        "standard_error": standard_error(accuracy, items),
-        "initial_accuracy": initial,
-        "beats_initial": None if initial is None else accuracy > initial,
-        "within_noise": _within_noise(ranked, items),
-        "validation_items": items,
-        "metric": METRIC,
-        "candidates": [
-            {
-                "step": item.step,
-                "path": str(item.path),
-                "accuracy": _accuracy(item),
-                "standard_error": standard_error(_accuracy(item), items),
-            }
+    return Best(
+        step=best.step,
+        path=str(best.path),
+        accuracy=accuracy,
+        standard_error=standard_error(accuracy, items),
+        initial_accuracy=initial,
+        beats_initial=None if initial is None else accuracy > initial,
+        within_noise=_within_noise(ranked, items),
+        validation_items=items,
+        candidates=[
+            Candidate(
+                step=item.step,
+                path=str(item.path),
+                accuracy=_accuracy(item),
+                standard_error=standard_error(_accuracy(item), items),
+            )
             for item in sorted(candidates, key=lambda item: item.step)
         ],
-        "passed_over": [{"path": str(item.path), "reason": item.reason} for item in passed_over],
-    }
+        passed_over=[Passed(path=str(item.path), reason=item.reason) for item in passed_over],
+    )
 
 
 def standard_error(accuracy: float, items: int | None) -> float | None:

@@ -73,14 +73,79 @@ def _finite(value: object) -> object:
     return value
 
 
+LARGEST_JSON = 1 << 28
+"""Bytes of a JSON file; a larger one was written by something else."""
+DEEPEST_JSON = 64
+"""Levels of nesting; records have six at most."""
+
+
+def parse_json(text: str) -> Any:
+    """JSON within bounds: finite numbers that fit a double, and few levels of nesting.
+
+    Raises:
+        ValueError: it is not JSON, or out of bounds; the message says which.
+    """
+    try:
+        value = json.loads(
+            text, parse_float=_finite_number, parse_int=_whole_number, parse_constant=_no_constant
+        )
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {DEEPEST_JSON} levels") from None
+    level = [value]
+    for _ in range(DEEPEST_JSON):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return value
+    raise ValueError(f"it is nested deeper than {DEEPEST_JSON} levels")
+
+
+def _children(node: object) -> Iterable[object]:
+    inside = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return [child for child in inside if isinstance(child, dict | list)]
+
+
+def _finite_number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    # Such as counts and bytes; 10^300 is one of nothing.
+    if len(text) > 19:
+        raise ValueError(f"the number {text[:20]}... is too large")
+    return int(text)
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def read_json_text(path: Path, what: str) -> str:
+    """The text of a JSON file that `parse_json` takes; `what` names the file's role in the error.
+
+    Raises:
+        UserError: the file is missing or too large, is not JSON, or is out of bounds.
+    """
+    return _read_json(path, what)[0]
+
+
 def read_json(path: Path, what: str) -> Any:
     """The JSON in `path`; `what` names the file's role in the error.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing or too large, is not JSON, or is out of bounds.
     """
+    return _read_json(path, what)[1]
+
+
+def _read_json(path: Path, what: str) -> tuple[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.is_file() and path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it is larger than {LARGEST_JSON >> 20} MiB")
+        text = path.read_text(encoding="utf-8")
+        return text, parse_json(text)
     except FileNotFoundError:
         raise UserError(f"{what}: {path} does not exist.") from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -112,7 +177,7 @@ def read_jsonl(path: Path, what: str) -> list[Any]:
             continue
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{what}: {path}, line {number}, is not JSON: {error}.") from error
     return rows
 

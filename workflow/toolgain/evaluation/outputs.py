@@ -13,6 +13,7 @@ from toolgain.common import files
 from toolgain.evaluation import harness, request_log, validity
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import Job, Ledger
+from toolgain.records.training import Cost
 from toolgain.serving import server
 from toolgain.slurm.accounting import of_jobs
 
@@ -86,12 +87,7 @@ def write(
             "wall_s": round(wall_s, 2),
             "stages": ledger.times,
         },
-        "cost": {
-            "nodes": int(os.environ.get("SLURM_JOB_NUM_NODES", "1")),
-            "gpus": gpus,
-            "gpu_hours": round(gpus * wall_s / 3600, 4),
-            **(of_jobs(ledger.slurm_jobs) or {}),
-        },
+        "cost": (of_jobs(ledger.slurm_jobs) or _own_cost(gpus, wall_s)).model_dump(),
         "slurm": _slurm(),
         "slurm_jobs": ledger.slurm_jobs,
         "host": platform.node(),
@@ -158,6 +154,11 @@ def _versions(job: Job) -> dict[str, str | None]:
 def _gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return len([part for part in visible.split(",") if part.strip()])
+
+
+def _own_cost(gpus: int, wall_s: float) -> Cost:
+    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
+    return Cost(nodes=nodes, gpus=gpus, gpu_hours=round(gpus * wall_s / 3600, 4))
 
 
 def _slurm() -> dict[str, str] | None:

@@ -2,24 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import Field
-
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest, file_digest
-from toolgain.common.records import Record, write_record
 from toolgain.config.sections import ModelSection
-
-
-class Model(Record):
-    """model.json: the model that is evaluated and trained from."""
-
-    path: str = Field(description="Folder of the model, absolute.")
-    digest: str = Field(description="SHA-256 over the names and SHA-256 of `files`.")
-    name: str | None = Field(None, description="Name shown in the report.")
-    files: dict[str, str] = Field(
-        {}, description="SHA-256 of each file that decides what the model answers, by name."
-    )
-
+from toolgain.records.model import Model
+from toolgain.records.record import write_record
 
 NEEDED = ("config.json", "tokenizer_config.json")
 

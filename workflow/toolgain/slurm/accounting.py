@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.common.files import read_json, write_json
+from toolgain.records.training import Cost
 from toolgain.slurm.queue import NoAnswerError, ask
 
 FIELDS = "JobIDRaw,ElapsedRaw,AllocTRES,State,NodeList"
@@ -64,7 +65,7 @@ def usage_of(job_ids: list[str]) -> list[Usage]:
     )
 
 
-def of_jobs(job_ids: list[str]) -> dict[str, Any] | None:
+def of_jobs(job_ids: list[str]) -> Cost | None:
     """What the jobs of a stage used, for its manifest: gpu_hours, node_hours, gpus, nodes, jobs.
 
     Returns:
@@ -76,14 +77,14 @@ def of_jobs(job_ids: list[str]) -> dict[str, Any] | None:
         return None
     if not used:
         return None
-    return {
-        "nodes": max(entry.nodes for entry in used),
-        "gpus": max(entry.gpus for entry in used),
-        "gpu_hours": round(sum(entry.gpu_hours for entry in used), 4),
-        "node_hours": round(sum(entry.node_hours for entry in used), 4),
-        "jobs": sorted({entry.job_id for entry in used}, key=int),
-        "source": "sacct",
-    }
+    return Cost(
+        nodes=max(entry.nodes for entry in used),
+        gpus=max(entry.gpus for entry in used),
+        gpu_hours=round(sum(entry.gpu_hours for entry in used), 4),
+        node_hours=round(sum(entry.node_hours for entry in used), 4),
+        jobs=sorted({entry.job_id for entry in used}, key=int),
+        source="sacct",
+    )
 
 
 def remember_this_job(path: Path) -> list[str]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from toolgain.common.errors import StageError
+from toolgain.records.training import SlurmJob
 
 QUERY_SECONDS = 60
 """How long a query may take before it counts as failed."""
@@ -144,19 +145,19 @@ def node_address(node: str) -> str:
     return fields.get("NodeAddr", node)
 
 
-def manifest_entry(found: Allocation | None) -> dict[str, object] | None:
+def manifest_entry(found: Allocation | None) -> SlurmJob | None:
     """What a manifest records about the Slurm job, or None outside of Slurm."""
     if found is None:
         return None
-    return {
-        "job_id": found.job_id,
-        "nodes": list(found.nodes),
-        "account": found.account,
-        "partition": found.partition,
-        "gpus": found.gpus,
-        "restarts": found.restarts,
-        "log": found.log if found.log is None else str(Path(found.log)),
-    }
+    return SlurmJob(
+        job_id=found.job_id,
+        nodes=list(found.nodes),
+        account=found.account,
+        partition=found.partition,
+        gpus=found.gpus,
+        restarts=found.restarts,
+        log=found.log and str(Path(found.log)),
+    )
 
 
 def _seconds(text: str | None) -> float | None:

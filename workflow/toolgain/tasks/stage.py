@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.files import file_digest, write_json, write_text
+from toolgain.common.files import file_digest, write_text
 from toolgain.config.sections import Tasks
+from toolgain.records import tasks as records
+from toolgain.records.record import write_record
+from toolgain.records.tasks import Contamination
 from toolgain.tasks import contamination
 from toolgain.tasks.generated.generate import generate
 from toolgain.tasks.generated.task import Split, Task, TaskKind, prompt_chars
@@ -46,21 +47,19 @@ def run(keys: Tasks, out: Path, bfcl_data: Path | None) -> None:
         lines = (json.dumps(task.as_json(), ensure_ascii=False) for task in tasks)
         write_text(out / f"{name}.jsonl", "".join(line + "\n" for line in lines))
     every = [*sets["train"], *sets["validation"]]
-    write_json(
-        out / "tasks.json",
-        {
-            "train": len(sets["train"]),
-            "validation": len(sets["validation"]),
-            "no_tool_share": sum(task.kind == "none" for task in every) / max(len(every), 1),
-            "kinds": {name: dict(Counter(t.kind for t in tasks)) for name, tasks in sets.items()},
-            "functions": {name: len(_functions(tasks)) for name, tasks in sets.items()},
-            "shared_functions": len(_functions(sets["train"]) & _functions(sets["validation"])),
-            "longest_prompt_chars": max(map(prompt_chars, every), default=0),
-            "seed": keys.seed,
-            "sha256": {name: file_digest(out / f"{name}.jsonl") for name in sets},
-            "contamination": _compare(every, bfcl_data, keys.max_ngram_overlap),
-        },
+    described = records.Tasks(
+        train=len(sets["train"]),
+        validation=len(sets["validation"]),
+        no_tool_share=sum(task.kind == "none" for task in every) / max(len(every), 1),
+        kinds={name: dict(Counter(t.kind for t in tasks)) for name, tasks in sets.items()},
+        functions={name: len(_functions(tasks)) for name, tasks in sets.items()},
+        shared_functions=len(_functions(sets["train"]) & _functions(sets["validation"])),
+        longest_prompt_chars=max(map(prompt_chars, every), default=0),
+        seed=keys.seed,
+        sha256={name: file_digest(out / f"{name}.jsonl") for name in sets},
+        contamination=_compare(every, bfcl_data, keys.max_ngram_overlap),
     )
+    write_record(out / "tasks.json", described)
 
 
 def _generated(keys: Tasks, split: Split, count: int) -> list[Task]:
@@ -113,9 +112,9 @@ def _functions(tasks: list[Task]) -> set[str]:
     return {tool["function"]["name"] for task in tasks for tool in task.tools}
 
 
-def _compare(tasks: list[Task], bfcl_data: Path | None, limit: float) -> dict[str, Any]:
+def _compare(tasks: list[Task], bfcl_data: Path | None, limit: float) -> Contamination:
     if bfcl_data is None:
-        return {"name_overlap": None, "ngram_overlap": None, "limit": limit, "compared_items": 0}
+        return Contamination(name_overlap=None, ngram_overlap=None, limit=limit, compared_items=0)
     found = contamination.overlap((task.as_json() for task in tasks), bfcl_data)
     for what, value, examples in (
         ("a function name", found.name_overlap, found.shared_names),
@@ -126,4 +125,11 @@ def _compare(tasks: list[Task], bfcl_data: Path | None, limit: float) -> dict[st
                 f"training tasks: {value:.2%} share {what} with BFCL v3, more than the limit of "
                 f"{limit:.2%} (training.tasks.max_ngram_overlap), such as: {'; '.join(examples)}"
             )
-    return {**asdict(found), "limit": limit}
+    return Contamination(
+        name_overlap=found.name_overlap,
+        ngram_overlap=found.ngram_overlap,
+        limit=limit,
+        compared_items=found.compared_items,
+        shared_names=list(found.shared_names),
+        shared_ngrams=list(found.shared_ngrams),
+    )

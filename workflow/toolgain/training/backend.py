@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from toolgain.config.sections import ClusterSection, TrainingSection
-from toolgain.models.base import Model
-from toolgain.training.health import Sign
+from toolgain.records.model import Model
+from toolgain.records.training import Sign
 from toolgain.training.store.lease import Lease
 
 

@@ -3,21 +3,12 @@
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
+from toolgain.records.training import Sign
 from toolgain.training.store.curves import ACCURACY, REWARD, Curve
 
 ALIKE = "train/zero_std_groups"
-
-
-class Sign(TypedDict):
-    """One sign: passed or not, and what that rests on."""
-
-    name: str
-    title: str
-    passed: bool | None
-    """None: what was measured cannot tell."""
-    evidence: str
 
 
 def signs(

@@ -1,23 +1,32 @@
 """The manifest of a training: written last, from what lies in the checkpoint folder."""
 
 from pathlib import Path
-from typing import Any
 
 from toolgain.common.files import commit, digest, now
 from toolgain.common.logs import out_of_memory, tail
+from toolgain.records.tasks import Tasks
+from toolgain.records.training import (
+    Cost,
+    Manifest,
+    Periods,
+    Saved,
+    Segment,
+    SlurmJob,
+    StageTimes,
+    Times,
+    Weights,
+)
+from toolgain.slurm.accounting import of_jobs
 from toolgain.training import health
 from toolgain.training.backend import Job
 from toolgain.training.store import checkpoints, curves, segments
 from toolgain.training.store.saves import read_saves, validation_items
 
-SEGMENT = (
-    "started", "finished", "host", "slurm_job_id", "first_step", "last_step", "end",
-    "world_size", "lost_s",
-)  # fmt: skip
+SEGMENT = tuple(Segment.model_fields)
 """What the manifest says about each launch."""
 
 
-def build(job: Job, tasks: dict[str, Any], slurm: dict[str, Any] | None) -> dict[str, Any]:
+def build(job: Job, key: str, tasks: Tasks, slurm: SlurmJob | None) -> Manifest:
     """The content of manifest.json."""
     found = curves.read(job.logs)
     launches = segments.read(job.folder)
@@ -31,26 +40,30 @@ def build(job: Job, tasks: dict[str, Any], slurm: dict[str, Any] | None) -> dict
     last = launches[-1] if launches else {}
     wall = sum(segments.seconds(entry) for entry in launches)
     gpus = int(last.get("gpus") or 0)
-    return {
-        "schema": 1,
-        "run": job.name,
-        "backend": job.section.backend,
-        "seed": job.section.seed,
-        "checkpoint_dir": str(job.folder),
-        "config_digest": digest(job.section.frozen()),
-        "weights": job.weights.model_dump(include={"path", "digest", "name"}),
-        "planned_steps": job.steps,
-        "total_steps": max(kept, default=0),
-        "segments": [{key: entry[key] for key in SEGMENT if key in entry} for entry in launches],
-        "hosts": sorted({host for entry in launches for host in entry.get("hosts", [])}),
-        "world_size": last.get("world_size"),
-        "curves": found,
-        "checkpoints": [
-            {"step": step, "accuracy": accuracy, "kept": step in kept}
+    jobs = segments.slurm_jobs(job.folder)
+    return Manifest(
+        run=job.name,
+        fingerprint=key,
+        backend=job.section.backend,
+        seed=job.section.seed,
+        checkpoint_dir=str(job.folder),
+        config_digest=digest(job.section.frozen()),
+        weights=Weights(path=job.weights.path, digest=job.weights.digest, name=job.weights.name),
+        planned_steps=job.steps,
+        total_steps=max(kept, default=0),
+        segments=[
+            Segment.model_validate({name: entry[name] for name in SEGMENT if name in entry})
+            for entry in launches
+        ],
+        hosts=sorted({host for entry in launches for host in entry.get("hosts", [])}),
+        world_size=last.get("world_size"),
+        curves=found,
+        checkpoints=[
+            Saved(step=step, accuracy=accuracy, kept=step in kept)
             for step, accuracy in sorted(written.items())
         ],
-        "validation_items": items,
-        "health": health.signs(
+        validation_items=items,
+        health=health.signs(
             found,
             steps=job.steps,
             val_period=job.val_period,
@@ -61,30 +74,30 @@ def build(job: Job, tasks: dict[str, Any], slurm: dict[str, Any] | None) -> dict
             validation_items=items,
         )
         + last.get("health", []),
-        "periods": {
-            "val_period": job.val_period,
-            "save_period": job.save_period,
-            "keep_top_k": job.section.settings.keep_top_k,
-        },
-        "tasks": tasks,
-        "versions": last.get("versions", {}),
-        "times": {
-            "started": launches[0]["started"] if launches else None,
-            "finished": last.get("finished") or now(),
-            "wall_s": wall,
-            "lost_s": sum(entry.get("lost_s") or 0.0 for entry in launches),
-            "stages": {
-                "checkpoints": sum(save["seconds"] for save in saves),
-                "steps": sum(value for _, value in found.get("train/step_time", [])),
-            },
-        },
-        "cost": {
-            "nodes": max(1, len(set(last.get("hosts", [])))),
-            "gpus": gpus,
-            "gpu_hours": gpus * wall / 3600,
-        },
-        "slurm": slurm,
-        "slurm_jobs": segments.slurm_jobs(job.folder),
-        "wandb_url": last.get("wandb_url"),
-        "commit": commit(Path(__file__).parent),
-    }
+        periods=Periods(
+            val_period=job.val_period,
+            save_period=job.save_period,
+            keep_top_k=job.section.settings.keep_top_k,
+        ),
+        tasks=tasks,
+        versions=last.get("versions", {}),
+        times=Times(
+            started=launches[0]["started"] if launches else None,
+            finished=last.get("finished") or now(),
+            wall_s=wall,
+            lost_s=sum(entry.get("lost_s") or 0.0 for entry in launches),
+            stages=StageTimes(
+                checkpoints=sum(save["seconds"] for save in saves),
+                steps=sum(value for _, value in found.get("train/step_time", [])),
+            ),
+        ),
+        # Slurm's accounting counts every job; the launches' own clocks are the second best.
+        cost=of_jobs(jobs)
+        or Cost(
+            nodes=max(1, len(set(last.get("hosts", [])))), gpus=gpus, gpu_hours=gpus * wall / 3600
+        ),
+        slurm=slurm,
+        slurm_jobs=jobs,
+        wandb_url=last.get("wandb_url"),
+        commit=commit(Path(__file__).parent),
+    )

@@ -13,16 +13,17 @@ import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from toolgain.common.errors import GoOnLaterError, StageError, UserError
 from toolgain.common.files import digest, file_digest, now, read_json, write_json
 from toolgain.common.progress import Progress, clock, mirror, results_folder
-from toolgain.common.records import read_record
 from toolgain.config.sections import ClusterSection, TrainingSection, deciding
-from toolgain.models.base import Model
+from toolgain.records.model import Model
+from toolgain.records.record import read_record, write_record
+from toolgain.records.tasks import Tasks
+from toolgain.records.training import Manifest, SlurmJob, Smoke
 from toolgain.training import manifest
 from toolgain.training.backend import Job, trainer
 from toolgain.training.store import checkpoints, curves, segments
@@ -55,19 +56,19 @@ def run(
         GoOnLaterError: stopped in time with everything saved.
     """
     base = read_record(Model, weights, "--weights")
-    described = read_json(tasks, "--tasks")
+    described = read_record(Tasks, tasks, "--tasks")
     train, validation = _task_files(tasks, described)
     steps = section.smoke_steps if smoke else trainer(section).planned_steps(section, train)
     key = fingerprint(section, base, train, validation)
     if smoke and steps == 0:
-        write_json(out, {"schema": 1, "run": name, "left_out": True, "fingerprint": key})
+        write_record(out, Smoke(run=name, fingerprint=key, left_out=True))
         click.echo("smoke training left out (training.smoke_steps: 0)")
         return
     work = results_folder(out) / "work" / "training"
     folder = work / (key[:12] + ("-smoke" if smoke else ""))
     if smoke and (earlier := _earlier_smoke(folder, key)):
-        write_json(out, {**earlier, "run": name})
-        click.echo(f"smoke training passed before, at {earlier['finished']}; not repeated")
+        write_record(out, earlier.model_copy(update={"run": name}))
+        click.echo(f"smoke training passed before, at {earlier.finished}; not repeated")
         return
     stage = "smoke" if smoke else "train"
     progress = (folder / "progress.json", mirror(out, stage, name))
@@ -101,12 +102,11 @@ def run(
             verify(job)
             if smoke:
                 record = _smoke_record(job, key)
-                write_json(folder / "smoke.json", record)
-                write_json(out, record)
+                write_record(folder / "smoke.json", record)
+                write_record(out, record)
                 return
-            result = manifest.build(job, described, _slurm())
-            result["cost"] = _cost(result)
-            write_json(out, {**result, "fingerprint": key})
+            result = manifest.build(job, key, described, _slurm())
+            write_record(out, result)
         except Exception as error:
             _note(job, "failed", str(error))
             raise
@@ -160,16 +160,14 @@ def verify(job: Job) -> None:
         raise StageError(f"training: a reward in {job.logs} is not a finite number.")
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: Manifest) -> str:
     """What a training came to, in a few lines."""
-    accuracy = result["curves"].get(curves.ACCURACY, [])
-    lines = [
-        f"{result['run']}: {result['total_steps']} steps in {clock(result['times']['wall_s'])}"
-    ]
+    accuracy = result.curves.get(curves.ACCURACY, [])
+    lines = [f"{result.run}: {result.total_steps} steps in {clock(result.times.wall_s)}"]
     if accuracy:
         values = ", ".join(f"{value:.3f} at {step}" for step, value in accuracy)
         lines.append(f"validation accuracy: {values}")
-    for sign in result["health"]:
+    for sign in result.health:
         word = {True: "yes", False: "NO ", None: "?  "}[sign["passed"]]
         lines.append(f"{word}  {sign['title']}. {sign['evidence']}")
     return "\n".join(lines)
@@ -221,14 +219,14 @@ def _saved_at(folder: Path, step: int) -> datetime | None:
     return datetime.fromtimestamp(info.stat().st_mtime, UTC)
 
 
-def _task_files(tasks: Path, described: dict[str, Any]) -> tuple[Path, Path]:
+def _task_files(tasks: Path, described: Tasks) -> tuple[Path, Path]:
     files = tuple(tasks.parent / name for name in ("train.jsonl", "validation.jsonl"))
     for path in files:
         if not path.is_file():
             raise UserError(
                 f"--tasks: {path} is missing beside {tasks.name}; make the tasks again."
             )
-        recorded = described.get("sha256", {}).get(path.stem)
+        recorded = described.sha256.get(path.stem)
         if recorded and recorded != file_digest(path):
             raise UserError(
                 f"--tasks: {path} is not the file that {tasks.name} describes (its SHA-256 "
@@ -246,15 +244,15 @@ def _same_fingerprint(folder: Path, key: str) -> None:
     write_json(path, {"schema": 1, "fingerprint": key})
 
 
-def _earlier_smoke(folder: Path, key: str) -> dict[str, Any] | None:
+def _earlier_smoke(folder: Path, key: str) -> Smoke | None:
     path = folder / "smoke.json"
     if not path.is_file():
         return None
-    record: dict[str, Any] = read_json(path, "smoke training")
-    return record if record.get("fingerprint") == key and record.get("passed") else None
+    record = read_record(Smoke, path, "smoke training")
+    return record if record.fingerprint == key and record.passed else None
 
 
-def _smoke_record(job: Job, key: str) -> dict[str, Any]:
+def _smoke_record(job: Job, key: str) -> Smoke:
     from toolgain.slurm.accounting import of_jobs
 
     found = curves.read(job.logs)
@@ -263,22 +261,21 @@ def _smoke_record(job: Job, key: str) -> dict[str, Any]:
     for item in checkpoints.scan(job.folder)[0]:
         shutil.rmtree(item.path)
     slurm_jobs = segments.slurm_jobs(job.folder)
-    return {
-        "schema": 1,
-        "run": job.name,
-        "left_out": False,
-        "passed": True,
-        "steps": job.steps,
-        "fingerprint": key,
-        "config_digest": digest(job.section.frozen()),
-        "finished": now(),
-        "seconds_per_step": sum(times) / len(times) if times else None,
-        "reward": found.get(curves.REWARD, []),
-        "accuracy": found.get(curves.ACCURACY, []),
-        "folder": str(job.folder),
-        "slurm_jobs": slurm_jobs,
-        "cost": of_jobs(slurm_jobs),
-    }
+    return Smoke(
+        run=job.name,
+        left_out=False,
+        passed=True,
+        steps=job.steps,
+        fingerprint=key,
+        config_digest=digest(job.section.frozen()),
+        finished=now(),
+        seconds_per_step=sum(times) / len(times) if times else None,
+        reward=found.get(curves.REWARD, []),
+        accuracy=found.get(curves.ACCURACY, []),
+        folder=str(job.folder),
+        slurm_jobs=slurm_jobs,
+        cost=of_jobs(slurm_jobs),
+    )
 
 
 def _note(job: Job, state: str, message: str | None) -> None:
@@ -304,17 +301,10 @@ def _stop_at() -> float | None:
     return found.end - SAVE_MARGIN_SECONDS
 
 
-def _slurm() -> dict[str, Any] | None:
+def _slurm() -> SlurmJob | None:
     from toolgain.slurm.allocation import current, manifest_entry
 
     return manifest_entry(current())
-
-
-def _cost(result: dict[str, Any]) -> dict[str, Any]:
-    """The cost with what Slurm's accounting says of every job of the training."""
-    from toolgain.slurm.accounting import of_jobs
-
-    return {**result["cost"], **(of_jobs(result["slurm_jobs"]) or {})}
 
 
 def _job_alive(job_id: str) -> bool | None:

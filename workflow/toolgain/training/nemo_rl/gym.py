@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.files import file_digest, write_json, write_text
+from toolgain.common.files import file_digest, write_text
 from toolgain.config.sections import ClusterSection, Tasks, TrainingSection
+from toolgain.records import tasks as records
+from toolgain.records.record import write_record
+from toolgain.records.tasks import Contamination
 from toolgain.training.nemo_rl.refs import GYM_DATA, GYM_FOLDER, REFS, Ref
 
 CONFIGS = (
@@ -196,29 +199,27 @@ def run(
     for split, path in files.items():
         write_text(out / f"{split}.jsonl", path.read_text(encoding="utf-8"))
     every = sum(len(part.rows) for part in found.values())
-    write_json(
-        out / "tasks.json",
-        {
-            "train": len(found["train"].rows),
-            "validation": len(found["validation"].rows),
-            "no_tool_share": sum(part.no_change for part in found.values()) / every,
-            "agents": {split: part.agents for split, part in found.items()},
-            "tools": len({name for part in found.values() for name in part.tools}),
-            "same_prompt_in_both": len(overlap),
-            "sources": {split: str(path) for split, path in files.items()},
-            "sha256": {split: file_digest(out / f"{split}.jsonl") for split in files},
-            "contamination": contamination,
-        },
+    described = records.Tasks(
+        train=len(found["train"].rows),
+        validation=len(found["validation"].rows),
+        no_tool_share=sum(part.no_change for part in found.values()) / every,
+        agents={split: part.agents for split, part in found.items()},
+        tools=len({name for part in found.values() for name in part.tools}),
+        same_prompt_in_both=len(overlap),
+        sources={split: str(path) for split, path in files.items()},
+        sha256={split: file_digest(out / f"{split}.jsonl") for split in files},
+        contamination=contamination,
     )
+    write_record(out / "tasks.json", described)
 
 
 def _key(row: Mapping[str, Any]) -> str:
     return json.dumps(row["responses_create_params"]["input"], sort_keys=True)
 
 
-def _compare(rows: list[dict[str, Any]], bfcl_data: Path | None, limit: float) -> dict[str, Any]:
+def _compare(rows: list[dict[str, Any]], bfcl_data: Path | None, limit: float) -> Contamination:
     if bfcl_data is None:
-        return {"name_overlap": None, "ngram_overlap": None, "limit": limit, "compared_items": 0}
+        return Contamination(name_overlap=None, ngram_overlap=None, limit=limit, compared_items=0)
     from toolgain.tasks.contamination import NGRAM, overlap
 
     found = overlap(as_tasks(rows), bfcl_data)
@@ -230,10 +231,10 @@ def _compare(rows: list[dict[str, Any]], bfcl_data: Path | None, limit: float) -
         )
     # Every row of an environment offers the same tools, so a shared name counts for all of them;
     # it is reported, not refused.
-    return {
-        "name_overlap": found.name_overlap,
-        "ngram_overlap": found.ngram_overlap,
-        "limit": limit,
-        "compared_items": found.compared_items,
-        "shared_names": list(found.shared_names),
-    }
+    return Contamination(
+        name_overlap=found.name_overlap,
+        ngram_overlap=found.ngram_overlap,
+        limit=limit,
+        compared_items=found.compared_items,
+        shared_names=list(found.shared_names),
+    )

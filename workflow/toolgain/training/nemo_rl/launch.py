@@ -22,10 +22,10 @@ from omegaconf import DictConfig
 from toolgain.common.errors import GoOnLaterError, StageError, ToolgainError, UserError
 from toolgain.common.files import now, write_json, write_text
 from toolgain.config.sections import ClusterSection, NemoRl, TrainingSection
+from toolgain.records.training import Sign
 from toolgain.serving import tool_parser
 from toolgain.slurm import allocation, containers
 from toolgain.slurm.containers import mounts
-from toolgain.training.health import Sign
 from toolgain.training.nemo_rl import lint, plan, refs, schema, watch
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.raysub import RaySub, command, environment, wandb_key_file

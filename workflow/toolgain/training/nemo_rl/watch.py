@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolgain.training.health import Sign
+from toolgain.records.training import Sign
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"

@@ -22,11 +22,12 @@ import click
 
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.files import read_json, write_json
 from toolgain.common.logs import out_of_memory, tail
 from toolgain.config.sections import ClusterSection, TrainingSection
+from toolgain.records.record import read_record, write_record
 from toolgain.training.backend import Job, Outcome
 from toolgain.training.store import checkpoints, segments
+from toolgain.training.trl.plan import Ended, Plan, Processes
 
 NEEDS_TRL_ENVIRONMENT = True
 
@@ -92,31 +93,28 @@ def start(job: Job, launch: Path) -> Outcome:
     launch.mkdir(parents=True)
     log = launch / LOG
     stop_file = launch / "stop"
-    plan = {
-        "section": job.section.frozen(),
-        "steps": job.steps,
-        "val_period": job.val_period,
-        "save_period": job.save_period,
-        "weights": {"path": job.weights.path},
-        "train": str(job.train),
-        "validation": str(job.validation),
-        "validation_limit": 16 if job.smoke else None,
-        "checkpoint_dir": str(job.folder),
-        "log_dir": str(launch),
-        "progress": [str(path) for path in job.progress],
-        "progress_fields": {
-            "stage": "smoke" if job.smoke else "train",
-            "name": job.name,
-            "total": job.steps,
-            "log": str(log),
-        },
-        "lease": str(job.lease.path),
-        "token": job.lease.token,
-        "stop_at": job.stop_at,
-        "stop_file": str(stop_file),
-        "resume": str(latest.path) if latest else None,
-    }
-    write_json(launch / "plan.json", plan)
+    plan = Plan(
+        section=job.section,
+        steps=job.steps,
+        val_period=job.val_period,
+        save_period=job.save_period,
+        weights=job.weights.path,
+        train=str(job.train),
+        validation=str(job.validation),
+        validation_limit=16 if job.smoke else None,
+        checkpoint_dir=str(job.folder),
+        log_dir=str(launch),
+        log=str(log),
+        progress=[str(path) for path in job.progress],
+        stage="smoke" if job.smoke else "train",
+        name=job.name,
+        lease=str(job.lease.path),
+        token=job.lease.token,
+        stop_at=job.stop_at,
+        stop_file=str(stop_file),
+        resume=str(latest.path) if latest else None,
+    )
+    write_record(launch / "plan.json", plan)
     code = _run(command(job, launch / "plan.json"), job, log, stop_file)
     ended = launch / "ended.json"
     if not ended.is_file():
@@ -124,16 +122,16 @@ def start(job: Job, launch: Path) -> Outcome:
     if code != 0:
         # Written after everything was saved: a rank that falls over its end spoils nothing.
         click.echo(f"exit code {code} after the end of the training; see {log}")
-    result = read_json(ended, "training")
-    processes = read_json(launch / segments.PROCESSES, "training")
+    result = read_record(Ended, ended, "training")
+    processes = read_record(Processes, launch / segments.PROCESSES, "training")
     return Outcome(
-        step=result["step"],
+        step=result.step,
         planned_steps=job.steps,
-        stopped=result["stopped"] and _stopped_line(job, result["step"], result["stopped"]),
-        world_size=processes["world_size"],
-        hosts=tuple(processes["hosts"]),
-        gpus=processes["gpus"],
-        versions=processes["versions"],
+        stopped=result.stopped and _stopped_line(job, result.step, result.stopped),
+        world_size=processes.world_size,
+        hosts=tuple(processes.hosts),
+        gpus=processes.gpus,
+        versions=processes.versions,
     )
 
 

@@ -3,7 +3,7 @@
     python -m toolgain.training.trl.grpo PLAN.json
     torchrun ... --module toolgain.training.trl.grpo PLAN.json      several processes or hosts
 
-The plan (`toolgain.training.train`) names the weights, the tasks, the settings, the checkpoint
+The plan (`toolgain.training.trl.plan`) names the weights, the tasks, the settings, the checkpoint
 folder and the log folder. One step is `prompts_per_step` prompts with `generations` completions
 each, whatever the number of processes. Only the first process writes.
 
@@ -48,11 +48,14 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from toolgain.common.errors import ExitCode
-from toolgain.common.files import read_json, read_jsonl, write_json
+from toolgain.common.files import read_jsonl
 from toolgain.common.progress import Progress, clock
+from toolgain.config.sections import Trl
+from toolgain.records.record import read_record, write_record
 from toolgain.tasks.reward import Score, score
 from toolgain.training.store import checkpoints
 from toolgain.training.trl.packing import largest_difference, pack, unpack
+from toolgain.training.trl.plan import Ended, Plan, Processes
 from toolgain.training.trl.sampling import complete
 
 PROGRESS = "progress:"
@@ -157,20 +160,22 @@ class Trainer(GRPOTrainer):
 
     def __init__(
         self,
-        plan: dict[str, Any],
+        plan: Plan,
         validation: list[dict[str, Any]],
         judge: "Judge",
+        train_tasks: int,
         **arguments: Any,
     ) -> None:
         self.plan = plan
+        self.train_tasks = train_tasks
         self.judge = judge
-        self.folder = Path(plan["checkpoint_dir"])
+        self.folder = Path(plan.checkpoint_dir)
         self.validation = validation
         self.val_accuracy: float | None = None
         self.val_reward = 0.0
         self.writer: SummaryWriter | None = None
         super().__init__(rollout_func=self.rollout, **arguments)
-        self.shares_prompts = plan["section"]["trl"]["share_prompts"] and self._can_share_prompts()
+        self.shares_prompts = plan.section.trl.share_prompts and self._can_share_prompts()
 
     def rollout(self, prompts: list[str], _: Any) -> dict[str, Any]:
         """Sample a completion for each rendered prompt (TRL's `rollout_func`)."""
@@ -258,7 +263,7 @@ class Trainer(GRPOTrainer):
         """Greedy answers to all validation tasks, shared out over the processes."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         mine = self.validation[rank::world]
-        size = self.plan["section"]["trl"]["validation_batch"]
+        size = self.plan.section.trl.validation_batch
         sums = [0.0] * (2 * len(VALIDATED))
         for start in range(0, len(mine), size):
             batch = mine[start : start + size]
@@ -321,12 +326,12 @@ class Trainer(GRPOTrainer):
         self.accelerator.wait_for_everyone()
 
     def _write_info(self, temporary: Path, step: int) -> None:
-        settings = self.plan["section"]["trl"]
+        settings = self.plan.section.trl
         info: dict[str, Any] = {
             "total_steps": step,
             "current_step": step,
-            "current_epoch": step * settings["prompts_per_step"] // self.plan["train_tasks"],
-            "consumed_samples": step * settings["prompts_per_step"],
+            "current_epoch": step * settings.prompts_per_step // self.train_tasks,
+            "consumed_samples": step * settings.prompts_per_step,
         }
         if self.val_accuracy is not None:
             info[checkpoints.METRIC] = self.val_accuracy
@@ -336,8 +341,8 @@ class Trainer(GRPOTrainer):
             yaml.safe_dump(
                 {
                     "backend": "trl",
-                    "policy": {"model_name": self.plan["weights"]["path"]},
-                    "training": self.plan["section"],
+                    "policy": {"model_name": self.plan.weights},
+                    "training": self.plan.section.frozen(),
                 },
                 sort_keys=True,
             )
@@ -345,7 +350,7 @@ class Trainer(GRPOTrainer):
         (temporary / "training_info.json").write_text(json.dumps(info, indent=1) + "\n")
 
     def _note_save(self, step: int, seconds: float) -> None:
-        settings = self.plan["section"]["trl"]
+        settings = self.plan.section.trl
         path = checkpoints.step_folder(self.folder, step)
         size = checkpoints.size_of(path)
         note = {
@@ -356,7 +361,7 @@ class Trainer(GRPOTrainer):
         }
         with (self.folder / "saves.jsonl").open("a") as file:
             file.write(json.dumps(note) + "\n")
-        checkpoints.prune(self.folder, settings["keep_top_k"])
+        checkpoints.prune(self.folder, settings.keep_top_k)
         say(f"checkpoint {path} ({size / 1e6:.0f} MB, {seconds:.1f} s)")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -370,16 +375,18 @@ class Trainer(GRPOTrainer):
 class Course(TrainerCallback):
     """Validates, saves, reports and stops at the right steps."""
 
-    def __init__(self, plan: dict[str, Any], stop: "Stop") -> None:
+    def __init__(self, plan: Plan, stop: "Stop") -> None:
         self.plan = plan
-        self.settings = plan["section"]["trl"]
+        self.settings = plan.section.trl
         self.stop = stop
         self.trainer: Trainer
         self.resumed_at = 0
         self.started = time.monotonic()
         self.step_started = self.started
         self.accuracy: float | None = None
-        self.progress = Progress([], **plan["progress_fields"])
+        self.progress = Progress(
+            [], stage=plan.stage, name=plan.name, total=plan.steps, log=plan.log
+        )
 
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
@@ -395,14 +402,14 @@ class Course(TrainerCallback):
         self.step_started = time.monotonic()
         self.trainer.val_accuracy = None
         rank = self.trainer.accelerator.process_index
-        torch.manual_seed(step_seed(self.plan["section"]["seed"], state.global_step, rank))
+        torch.manual_seed(step_seed(self.plan.section.seed, state.global_step, rank))
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        step, last = state.global_step, state.global_step >= self.plan["steps"]
-        control.should_evaluate = last or step % self.plan["val_period"] == 0
-        control.should_save = last or step % self.plan["save_period"] == 0
+        step, last = state.global_step, state.global_step >= self.plan.steps
+        control.should_evaluate = last or step % self.plan.val_period == 0
+        control.should_save = last or step % self.plan.save_period == 0
         duration = time.monotonic() - self.step_started
         if not last and self.stop.asked(self.trainer.accelerator, duration):
             control.should_save = True
@@ -429,9 +436,9 @@ class Course(TrainerCallback):
         writer.flush()
         done = state.global_step - self.resumed_at
         rate = done / max(1e-9, time.monotonic() - self.started)
-        left = (self.plan["steps"] - state.global_step) / rate
+        left = (self.plan.steps - state.global_step) / rate
         parts = [
-            f"step {state.global_step} of {self.plan['steps']}",
+            f"step {state.global_step} of {self.plan.steps}",
             f"reward {logs['reward']:.3f}",
             f"exact {logs.get('exact', math.nan):.2f}",
             f"length {logs.get('completions/mean_length', math.nan):.0f}",
@@ -452,7 +459,7 @@ class Course(TrainerCallback):
         self.accuracy = metrics["eval_accuracy"]
         if self.trainer.accelerator.is_main_process:
             say(
-                f"step {state.global_step} of {self.plan['steps']} · "
+                f"step {state.global_step} of {self.plan.steps} · "
                 f"validation accuracy {self.accuracy:.3f}"
             )
             self.progress.update(step=state.global_step, accuracy=self.accuracy)
@@ -461,11 +468,11 @@ class Course(TrainerCallback):
 class Stop:
     """Whether the run should save and end: asked for by a signal, or by the time that is left."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
-        self.stop_at: float | None = plan["stop_at"]
-        self.file = Path(plan["stop_file"])
-        self.lease = Path(plan["lease"])
-        self.token: str = plan["token"]
+    def __init__(self, plan: Plan) -> None:
+        self.stop_at: float | None = plan.stop_at
+        self.file = Path(plan.stop_file)
+        self.lease = Path(plan.lease)
+        self.token: str = plan.token
         self.reason: str | None = None
         self.slowest = 0.0
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
@@ -513,19 +520,19 @@ def end_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
 
 
-def batches(settings: dict[str, Any], world: int) -> tuple[int, int]:
+def batches(settings: Trl, world: int) -> tuple[int, int]:
     """Completions of one process in one forward pass, and the passes of one step.
 
     Raises:
         ValueError: the completions of a step do not divide over the processes.
     """
-    total = settings["prompts_per_step"] * settings["generations"]
+    total = settings.prompts_per_step * settings.generations
     if total % world:
         raise ValueError(
             f"prompts_per_step x generations = {total} does not divide over {world} processes"
         )
     each = total // world
-    size = min(each, settings["micro_batch"] or each)
+    size = min(each, settings.micro_batch or each)
     while each % size:
         size -= 1
     return size, each // size
@@ -539,31 +546,31 @@ def endings_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return sorted(found)
 
 
-def arguments(plan: dict[str, Any], world: int) -> GRPOConfig:
+def arguments(plan: Plan, world: int) -> GRPOConfig:
     """TRL's settings for the plan."""
-    settings = plan["section"]["trl"]
+    settings = plan.section.trl
     size, passes = batches(settings, world)
     return GRPOConfig(
-        output_dir=plan["log_dir"],
-        seed=plan["section"]["seed"] % 2**31,
-        max_steps=plan["steps"],
+        output_dir=plan.log_dir,
+        seed=plan.section.seed % 2**31,
+        max_steps=plan.steps,
         per_device_train_batch_size=size,
         gradient_accumulation_steps=passes,
-        num_generations=settings["generations"],
-        max_completion_length=settings["max_completion_tokens"],
-        temperature=settings["temperature"],
+        num_generations=settings.generations,
+        max_completion_length=settings.max_completion_tokens,
+        temperature=settings.temperature,
         top_k=0,
-        beta=settings["beta"],
-        epsilon=settings["epsilon"],
-        loss_type=settings["loss"],
-        scale_rewards=settings["scale_rewards"],
-        learning_rate=settings["learning_rate"],
-        lr_scheduler_type=settings["schedule"],
-        warmup_steps=settings["warmup_steps"],
-        max_grad_norm=settings["max_grad_norm"],
+        beta=settings.beta,
+        epsilon=settings.epsilon,
+        loss_type=settings.loss,
+        scale_rewards=settings.scale_rewards,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        max_grad_norm=settings.max_grad_norm,
         weight_decay=0.0,
-        bf16=settings["bf16"] and processor_has_bf16(),
-        gradient_checkpointing=settings["gradient_checkpointing"],
+        bf16=settings.bf16 and processor_has_bf16(),
+        gradient_checkpointing=settings.gradient_checkpointing,
         use_cpu=not torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
         shuffle_dataset=False,
@@ -581,28 +588,25 @@ def arguments(plan: dict[str, Any], world: int) -> GRPOConfig:
 def main(plan_file: Path) -> None:
     """Run the plan to its last step, or to the step at which it is asked to stop."""
     end_with_parent()
-    plan = read_json(plan_file, "training plan")
-    settings = plan["section"]["trl"]
+    plan = read_record(Plan, plan_file, "training plan")
+    settings = plan.section.trl
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    if settings["threads"]:
-        torch.set_num_threads(settings["threads"])
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     stop = Stop(plan)
 
-    tokenizer = AutoTokenizer.from_pretrained(plan["weights"]["path"])
+    tokenizer = AutoTokenizer.from_pretrained(plan.weights)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    train = read_jsonl(Path(plan["train"]), "training tasks")
-    validation = read_jsonl(Path(plan["validation"]), "validation tasks")
-    if plan["validation_limit"]:
-        validation = validation[: plan["validation_limit"]]
+    train = read_jsonl(Path(plan.train), "training tasks")
+    validation = read_jsonl(Path(plan.validation), "validation tasks")
+    if plan.validation_limit:
+        validation = validation[: plan.validation_limit]
     for task in validation:
         task["text"] = render(tokenizer, task)
     # Alike lengths together, so that little is computed on padding.
     validation.sort(key=lambda task: len(task["text"]))
-    plan["train_tasks"] = len(train)
-    order = prompt_order(
-        len(train), plan["steps"] * settings["prompts_per_step"], plan["section"]["seed"]
-    )
+    order = prompt_order(len(train), plan.steps * settings.prompts_per_step, plan.section.seed)
     rendered = {index: render(tokenizer, train[index]) for index in set(order)}
     # As text: the calls of different tasks have no columns in common.
     expected = {index: json.dumps(train[index]["expected"]) for index in rendered}
@@ -610,13 +614,14 @@ def main(plan_file: Path) -> None:
         {"prompt": [rendered[i] for i in order], "expected": [expected[i] for i in order]}
     )
 
-    model = AutoModelForCausalLM.from_pretrained(plan["weights"]["path"], dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(plan.weights, dtype=torch.float32)
     course = Course(plan, stop)
     judge = Judge(tokenizer, endings_of(model, tokenizer))
     trainer = Trainer(
         plan,
         validation,
         judge,
+        len(train),
         model=model,
         reward_funcs=Reward(judge),
         args=arguments(plan, world),
@@ -629,15 +634,15 @@ def main(plan_file: Path) -> None:
     trainer.remove_callback(ProgressCallback)
     hosts = _gather_hosts(trainer)
     if rank == 0:
-        course.progress.paths = [Path(path) for path in plan["progress"]]
-        trainer.writer = SummaryWriter(str(Path(plan["log_dir"]) / "tensorboard"))
-        _write_processes(Path(plan["log_dir"]), hosts)
+        course.progress.paths = [Path(path) for path in plan.progress]
+        trainer.writer = SummaryWriter(str(Path(plan.log_dir) / "tensorboard"))
+        _write_processes(Path(plan.log_dir), hosts)
     say(
         f"{world} process{'es' if world > 1 else ''} on {len(set(hosts))} host"
         f"{'s' if len(set(hosts)) > 1 else ''}, {torch.get_num_threads()} threads each, "
         f"{'bfloat16 autocast' if trainer.args.bf16 else 'float32'}"
     )
-    resume = plan["resume"]
+    resume = plan.resume
     if resume:
         say(f"goes on from {resume}")
         resume = str(Path(resume) / "policy" / "optimizer")
@@ -646,23 +651,21 @@ def main(plan_file: Path) -> None:
         trainer.writer.close()
     done = trainer.state.global_step
     if rank == 0:
-        ended = {"step": done, "stopped": None if done >= plan["steps"] else stop.reason}
-        write_json(Path(plan["log_dir"]) / "ended.json", ended)
+        ended = Ended(step=done, stopped=None if done >= plan.steps else stop.reason)
+        write_record(Path(plan.log_dir) / "ended.json", ended)
 
 
 def _write_processes(log_dir: Path, hosts: list[str]) -> None:
     packages = ("torch", "trl", "transformers", "accelerate", "numpy")
-    write_json(
-        log_dir / "processes.json",
-        {
-            "world_size": len(hosts),
-            "hosts": hosts,
-            "gpus": len(hosts) if torch.cuda.is_available() else 0,
-            "threads": torch.get_num_threads(),
-            "versions": {"python": platform.python_version()}
-            | {package: version(package) for package in packages},
-        },
+    processes = Processes(
+        world_size=len(hosts),
+        hosts=hosts,
+        gpus=len(hosts) if torch.cuda.is_available() else 0,
+        threads=torch.get_num_threads(),
+        versions={"python": platform.python_version()}
+        | {package: version(package) for package in packages},
     )
+    write_record(log_dir / "processes.json", processes)
 
 
 def _gather_hosts(trainer: Trainer) -> list[str]:
