@@ -203,9 +203,10 @@ def score(folder: Path, bfcl_env: Path) -> None:
 
 
 @cli.command()
-@click.argument("folders", type=FOLDER, nargs=-1, required=True)
+@click.argument("folders", type=PATH, nargs=-1, required=True)
 @click.option("--baseline", help="Name of the model before, where FOLDERS is one root of many.")
 @click.option("--trained", multiple=True, help="Name of a model after, likewise; may be repeated.")
+@click.option("--metric", help="Name of the score in samples of lm-evaluation-harness (.jsonl).")
 @click.option("--config", type=FILE, help="Frozen comparison section.")
 @click.option("--out", type=FILE, default=Path("comparison.json"), show_default=True)
 @bfcl_env
@@ -213,6 +214,7 @@ def compare(
     folders: tuple[Path, ...],
     baseline: str | None,
     trained: tuple[str, ...],
+    metric: str | None,
     config: Path | None,
     out: Path,
     bfcl_env: Path,
@@ -220,13 +222,17 @@ def compare(
     """Compare evaluations before and after, item by item.
 
     FOLDERS are the evaluation before and one or more after: of toolgain, or the folders of a BFCL
-    harness (docs/compare.md). Or one result root, with --baseline and --trained.
+    harness (docs/compare.md). Or one result root, with --baseline and --trained. Or two tables of
+    any benchmark, .csv or .jsonl.
     """
-    from toolgain.comparison import compare
+    from toolgain.comparison import compare, tables
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import ComparisonSection
 
     section = read_section(ComparisonSection, config) if config else ComparisonSection()
+    if len(folders) == 2 and all(map(tables.is_table, folders)):
+        click.echo(tables.run(*folders, metric, section.alpha, out).sentence)
+        return
     before, *after = compare.chosen(folders, baseline, trained)
     compare.run(before, after, section, out, bfcl_env)
 

@@ -131,7 +131,7 @@ def require_verdict(path: Path, require: str) -> int:
     result = read_json(path, "comparison")
     if not isinstance(result, dict) or result.get("verdict") not in VERDICTS:
         raise UserError(f"comparison: {path} is not a comparison.json of `toolgain compare`.")
-    print(sentence(result))
+    print(result["sentence"] if result.get("kind") == "table" else sentence(result))
     found = result["verdict"]
     if found == "not_comparable":
         return int(ExitCode.NOT_VALID)

@@ -1,0 +1,266 @@
+"""Two tables of any benchmark, compared item by item: the check for forgetting.
+
+A table is a CSV file with a header, or the samples that lm-evaluation-harness writes with
+`--log_samples` (JSON lines with `doc_id` and the metric). One row per item:
+
+    id                 pairs the rows of the two tables
+    correct or score   in [0, 1]; the metric's name, for samples
+    cluster            optional: items that are not independent share one
+    group              optional: the change is given by group, too
+    weight             optional: positive; default 1
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolgain.common.errors import NotValidError, UserError
+from toolgain.common.files import write_text
+from toolgain.statistics.paired_tests import holm, mcnemar
+from toolgain.statistics.verdict import word
+from toolgain.statistics.weighted import mean_change
+
+SUFFIXES = (".csv", ".jsonl")
+SCORES = ("correct", "score")
+KNOWN = ("id", *SCORES, "cluster", "group", "weight")
+LONGEST_LINE = 10_000_000
+"""Characters of a line of samples; they hold whole prompts."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item of one table."""
+
+    score: float
+    cluster: str
+    group: str
+    weight: float
+
+
+class Change(BaseModel):
+    """The change of a mean score, in points."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    n: int = Field(description="Items.")
+    baseline: float = Field(description="Mean score before, in percent.")
+    trained: float = Field(description="Mean score after, in percent.")
+    delta: float = Field(description="Change, in points.")
+    ci95: tuple[float, float] = Field(description="Two-sided interval of the change, in points.")
+    p: float = Field(description="Two-sided; agrees with the interval.")
+    p_holm: float = Field(description="Corrected for the number of groups; the same without.")
+    gained: int = Field(description="Items that rose.")
+    lost: int = Field(description="Items that fell.")
+    p_mcnemar: float = Field(description="Exact, of gained and lost; it knows no clusters.")
+
+
+class TableComparison(BaseModel):
+    """What `toolgain compare before.csv after.csv` writes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_: Literal[1] = Field(1, alias="schema", serialization_alias="schema")
+    kind: Literal["table"] = "table"
+    verdict: Literal["improved", "regressed", "no_clear_change"]
+    sentence: str
+    baseline: str = Field(description="The table before.")
+    trained: str = Field(description="The table after.")
+    clusters: int
+    overall: Change
+    groups: dict[str, Change] = Field(description="Empty without a column `group`.")
+
+
+def is_table(path: Path) -> bool:
+    """Whether `path` is compared as a table."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def run(before: Path, after: Path, metric: str | None, alpha: float, out: Path) -> TableComparison:
+    """Compare two tables and write the result to `out`.
+
+    Args:
+        metric: name of the score in samples of lm-evaluation-harness; needed for them alone.
+        alpha: two-sided error level.
+
+    Raises:
+        UserError: a table cannot be read.
+        NotValidError: they hold different items, clusters, groups or weights.
+    """
+    found = compare(read(before, metric), read(after, metric), (before.name, after.name), alpha)
+    write_text(out, found.model_dump_json(indent=1, by_alias=True) + "\n")
+    return found
+
+
+def read(path: Path, metric: str | None = None) -> dict[str, Row]:
+    """The rows of a table, by id.
+
+    Raises:
+        UserError: with file, line and value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"table: {path} cannot be read: {error}.") from error
+    rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _samples(path, text, metric)
+    found: dict[str, Row] = {}
+    for line, values in rows:
+        row_id = values.get("id", "")
+        if not row_id:
+            raise UserError(f"table: {path}, line {line}, has no id.")
+        if row_id in found:
+            raise UserError(f"table: {path}, line {line}, holds the id {row_id!r} a second time.")
+        given = next((values[name] for name in SCORES if values.get(name)), "")
+        score = _number(given, f"{path}, line {line}: {' or '.join(SCORES)}", 0, 1)
+        weight = 1.0
+        if values.get("weight"):
+            weight = _number(values["weight"], f"{path}, line {line}: weight", 1e-9, 1e9)
+        cluster = values.get("cluster") or f"\0{row_id}"
+        found[row_id] = Row(score, cluster, values.get("group") or "", weight)
+    if not found:
+        raise UserError(f"table: {path} holds no rows.")
+    return found
+
+
+Values = Mapping[str, str]
+
+
+def _csv_rows(path: Path, text: str) -> Iterable[tuple[int, Values]]:
+    reader = csv.DictReader(text.split("\n"))
+    try:
+        names = [name for name in reader.fieldnames or () if name]
+        scores = [name for name in SCORES if name in names]
+        if "id" not in names or len(scores) != 1:
+            raise UserError(
+                f"table: {path} has the columns {', '.join(names) or '(none)'}; expected id, one "
+                f"of {' and '.join(SCORES)}, and optionally cluster, group, weight."
+            )
+        for row in reader:
+            yield reader.line_num, {name: str(row.get(name) or "").strip() for name in KNOWN}
+    except csv.Error as error:
+        raise UserError(f"table: {path}, line {reader.line_num}, is not CSV: {error}.") from error
+
+
+def _samples(path: Path, text: str, metric: str | None) -> Iterable[tuple[int, Values]]:
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            sample = json.loads(content) if len(content) <= LONGEST_LINE else None
+        except (ValueError, RecursionError):
+            sample = None
+        if not isinstance(sample, dict) or "doc_id" not in sample:
+            raise UserError(
+                f"table: {path}, line {line}, is no sample of lm-evaluation-harness: expected a "
+                "JSON object with doc_id."
+            )
+        if metric is None or metric not in sample:
+            numbers = [n for n, v in sample.items() if isinstance(v, int | float) and n != "doc_id"]
+            raise UserError(
+                f"table: {path}, line {line}, has no metric {metric or '(none named)'}; name one "
+                f"with --metric: {', '.join(numbers) or 'none is there'}."
+            )
+        yield line, {"id": str(sample["doc_id"]), "score": str(sample[metric])}
+
+
+def _number(text: str, where: str, low: float, high: float) -> float:
+    known = {"true": 1.0, "false": 0.0}
+    try:
+        value = known[text.lower()] if text.lower() in known else float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise UserError(f"table: {where} is {text[:40]!r}; allowed: {low:g} to {high:g}.")
+    return value
+
+
+def compare(
+    before: Mapping[str, Row], after: Mapping[str, Row], names: tuple[str, str], alpha: float
+) -> TableComparison:
+    """The comparison of two tables that were read.
+
+    Raises:
+        NotValidError: they hold different items, or an item has another cluster, group or weight.
+    """
+    apart = set(before) ^ set(after)
+    if apart:
+        raise NotValidError(
+            f"Not comparable. {len(set(before) - set(after))} items only in {names[0]}, "
+            f"{len(set(after) - set(before))} only in {names[1]}, such as {min(apart)}."
+        )
+    ids = list(before)
+    moved = [
+        one
+        for one in ids
+        if (before[one].cluster, before[one].group, before[one].weight)
+        != (after[one].cluster, after[one].group, after[one].weight)
+    ]
+    if moved:
+        raise NotValidError(
+            f"Not comparable. {len(moved)} items have another cluster, group or weight in "
+            f"{names[1]} than in {names[0]}, such as {moved[0]}."
+        )
+    groups = sorted({row.group for row in before.values()} - {""})
+    overall = _change(before, after, ids, alpha)
+    parts = {
+        group: _change(before, after, [one for one in ids if before[one].group == group], alpha)
+        for group in groups
+    }
+    corrected = holm([part.p for part in parts.values()])
+    parts = {
+        group: part.model_copy(update={"p_holm": p})
+        for (group, part), p in zip(parts.items(), corrected, strict=True)
+    }
+    verdict = word(*overall.ci95)
+    assert verdict != "not_comparable"
+    return TableComparison(
+        schema=1,
+        verdict=verdict,
+        sentence=sentence(verdict, overall, names),
+        baseline=names[0],
+        trained=names[1],
+        clusters=len({row.cluster for row in before.values()}),
+        overall=overall,
+        groups=parts,
+    )
+
+
+def sentence(verdict: str, change: Change, names: tuple[str, str]) -> str:
+    """The verdict in one sentence."""
+    said = {"improved": "Improved", "regressed": "Regressed"}.get(verdict, "No clear change")
+    low, high = change.ci95
+    return (
+        f"{said}: the mean score on {change.n} items went from {change.baseline:.2f} ({names[0]}) "
+        f"to {change.trained:.2f} ({names[1]}), {change.delta:+.2f} points [{low:+.2f}, "
+        f"{high:+.2f}], p = {change.p:.3g}."
+    )
+
+
+def _change(
+    before: Mapping[str, Row], after: Mapping[str, Row], ids: Sequence[str], alpha: float
+) -> Change:
+    old = np.array([before[one].score for one in ids])
+    new = np.array([after[one].score for one in ids])
+    weight = np.array([before[one].weight for one in ids])
+    _, cluster = np.unique([before[one].cluster for one in ids], return_inverse=True)
+    found = mean_change(new - old, cluster.astype(np.intp), weight, alpha)
+    gained, lost = int((new > old).sum()), int((new < old).sum())
+    share = weight / weight.sum()
+    return Change(
+        n=len(ids),
+        baseline=100 * float(share @ old),
+        trained=100 * float(share @ new),
+        delta=100 * found.change,
+        ci95=(100 * found.low, 100 * found.high),
+        p=found.p,
+        p_holm=found.p,
+        gained=gained,
+        lost=lost,
+        p_mcnemar=mcnemar(gained, lost),
+    )
