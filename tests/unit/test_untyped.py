@@ -11,7 +11,9 @@ MOST = 9.6
 
 def test_untyped_objects_stay_few() -> None:
     lines = [
-        line for path in CODE.rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()
+        line
+        for path in CODE.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
     ]
     found = sum(1 for line in lines if UNTYPED.search(line))
     assert found / len(lines) * 1000 <= MOST, f"{found} lines of {len(lines)}"
