@@ -1,4 +1,4 @@
-"""The Nemotron tool parser, imported against stubs of both layouts of vLLM."""
+"""The Nemotron tool parser, imported against stubs of the layouts of vLLM."""
 
 import importlib.util
 import json
@@ -28,6 +28,20 @@ class ToolCall:
 
 
 @dataclass
+class Delta:
+    """A piece of a streamed answer, of a call, or of its function: whatever is given."""
+
+    content: str | None = None
+    tool_calls: list["Delta"] = field(default_factory=list)
+    index: int = 0
+    id: str = ""
+    type: str = ""
+    function: Any = None
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass
 class Extracted:
     tools_called: bool
     tool_calls: list[ToolCall] = field(default_factory=list)
@@ -53,17 +67,24 @@ def stubs(layout: str) -> dict[str, types.ModuleType]:
     class OldParser:
         def __init__(self, tokenizer: Any) -> None:
             self.model_tokenizer = tokenizer
+            self.prev_tool_call_arr: list[Any] = []
+            self.streamed_args_for_tool: list[str] = []
 
     class NewParser:
         def __init__(self, tokenizer: Any, tools: Any = None) -> None:
             self.model_tokenizer = tokenizer
             self.tools = tools
+            self.prev_tool_call_arr: list[Any] = []
+            self.streamed_args_for_tool: list[str] = []
 
     protocol = {
         "ChatCompletionRequest": object,
         "ExtractedToolCallInformation": Extracted,
         "FunctionCall": FunctionCall,
         "ToolCall": ToolCall,
+        "DeltaFunctionCall": Delta,
+        "DeltaMessage": Delta,
+        "DeltaToolCall": Delta,
     }
     if layout == "old":
         found = {
@@ -75,8 +96,12 @@ def stubs(layout: str) -> dict[str, types.ModuleType]:
         }
     else:
         found = {
-            "vllm.entrypoints.openai.chat_completion.protocol": protocol,
-            "vllm.entrypoints.openai.engine.protocol": protocol,
+            "vllm.entrypoints.openai.engine.protocol": {
+                name: value
+                for name, value in protocol.items()
+                if layout != "newest" or name.startswith("Delta")
+            },
+            "vllm.entrypoints.generate.base.protocol": protocol if layout == "newest" else {},
             "vllm.tool_parsers.abstract_tool_parser": {
                 "ToolParser": OldParser if layout == "middle" else NewParser,
                 "ToolParserManager": manager,
@@ -92,7 +117,7 @@ def stubs(layout: str) -> dict[str, types.ModuleType]:
     return modules
 
 
-@pytest.fixture(params=["old", "middle", "new"])
+@pytest.fixture(params=["old", "middle", "new", "newest"])
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The plugin imported by its path, as vLLM does, and the parser it registered."""
     modules = stubs(request.param)
@@ -104,7 +129,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     plugin = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plugin)
     found: Any = manager.parsers["nemotron_json"]  # type: ignore[attr-defined]
-    yield found("tokenizer") if request.param != "new" else found("tokenizer", ["tool"])
+    yield found("tokenizer") if request.param in ("old", "middle") else found("tokenizer", ["tool"])
 
 
 def calls(result: Extracted) -> list[tuple[str, Any]]:
@@ -148,6 +173,44 @@ def test_what_is_not_in_the_format_stays_text(parser: Any, text: str) -> None:
     assert (result.tools_called, result.tool_calls, result.content) == (False, [], text)
 
 
+def streamed(parser: Any, pieces: list[str]) -> tuple[str, list[tuple[int, str, str]]]:
+    """The text and the calls (index, name, arguments) of an answer that comes in pieces."""
+    text, before = "", ""
+    found: list[tuple[int, str, str]] = []
+    for piece in pieces:
+        now = before + piece
+        delta = parser.extract_tool_calls_streaming(before, now, piece, [], [], [], None)
+        before = now
+        if delta is not None:
+            text += delta.content or ""
+            found += [(c.index, c.function.name, c.function.arguments) for c in delta.tool_calls]
+    return text, found
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_streamed_answer_says_the_same_as_a_whole_one(parser: Any, size: int) -> None:
+    answer = (
+        'I < you. <TOOLCALL>[{"name": "a", "arguments": {}}, {"name": "b", "arguments": {"x": 1}}]'
+        '</TOOLCALL>\n<TOOLCALL>[{"name": "c", "arguments": {}}]</TOOLCALL>'
+    )
+    pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
+    text, found = streamed(parser, pieces)
+    assert text == "I < you. "
+    assert found == [(0, "a", "{}"), (1, "b", '{"x": 1}'), (2, "c", "{}")]
+
+
+def test_a_vllm_without_the_classes_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("vllm", "vllm.tool_parsers"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    spec = importlib.util.spec_from_file_location("plugin", PLUGIN)
+    assert spec and spec.loader
+    with pytest.raises(ImportError, match="this vLLM has no ExtractedToolCallInformation"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    assert "nemotron_json: this vLLM has no" in capfd.readouterr().err
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
@@ -178,7 +241,7 @@ def test_whatever_is_written_in_the_format_is_read_back(found: list[tuple[str, A
 def parse_function() -> Any:
     """`parse` of the plugin, which needs no vLLM."""
     source = PLUGIN.read_text()
-    head, tail = source.index("try:"), source.index('NAME = "nemotron_json"')
+    head, tail = source.index("# Where vLLM"), source.index('NAME = "nemotron_json"')
     end = source.index("class NemotronJsonToolParser")
     names: dict[str, Any] = {}
     exec(source[:head] + source[tail:end], names)

@@ -10,7 +10,16 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from toolgain.training.nemo_rl import watch
 
-LIMITS = watch.Limits(zero_reward_steps=3, hang_factor=10, setup_s=100, save_s=5, planned=9)
+LIMITS = watch.Limits(
+    zero_reward_steps=3,
+    hang_factor=10,
+    setup_s=100,
+    save_s=5,
+    planned=9,
+    step_s=10,
+    rollouts=100,
+    resumed=True,
+)
 START = 1_000_000.0
 
 
@@ -79,6 +88,43 @@ def test_a_step_of_ten_medians_is_a_hang(tmp_path: Path) -> None:
     assert (
         "nothing for 21 s after step 4; the median step took 2.0 s, allowed: 20 s" in alarm.evidence
     )
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_hang_before_the_third_step_is_found(tmp_path: Path, steps: int) -> None:
+    write(tmp_path, 1, watch.REWARD, dict.fromkeys(range(1, steps + 1), 0.1))
+    last = START + steps
+    assert "hang" not in alarms(tmp_path, last + 124)
+    alarm = alarms(tmp_path, last + 126)["hang"]
+    assert alarm.fatal
+    assert f"after step {steps}" in alarm.evidence
+
+
+@pytest.mark.parametrize(
+    "line", ["rollout 7: HTTP 500 from /run", "back-filling 3 rollouts with reward 0"]
+)
+def test_failed_rollouts_are_an_alarm_though_the_reward_is_not_zero(
+    tmp_path: Path, line: str
+) -> None:
+    write(tmp_path, 1, watch.REWARD, {1: 0.3})
+    log = tmp_path / "ray-driver.log"
+    logs = watch.Logs()
+    log.write_text(f"{line}\n" * 2)
+    logs.read([log])
+    assert "failed_rollouts" not in alarms(tmp_path, START + 2, logs)
+    log.write_text(f"{line}\n" * 30)
+    logs.read([log])
+    alarm = alarms(tmp_path, START + 2, logs)["failed_rollouts"]
+    assert not alarm.fatal
+    assert "30 lines tell of failed rollouts, of some 200" in alarm.evidence
+
+
+def test_a_resume_with_a_fresh_optimizer_is_fatal(tmp_path: Path) -> None:
+    log = tmp_path / "ray-driver.log"
+    log.write_text("no common.pt found. Optimizer will be freshly initialized.\n")
+    logs = watch.Logs()
+    logs.read([log])
+    assert alarms(tmp_path, START + 1, logs)["fresh_optimizer"].fatal
 
 
 def test_the_end_after_the_last_step_is_no_hang(tmp_path: Path) -> None:
@@ -173,6 +219,8 @@ def test_the_manifest_gets_every_kind_passed_or_not() -> None:
         "hang": False,
         "empty_batch": True,
         "nan": True,
+        "failed_rollouts": True,
+        "fresh_optimizer": True,
     }
     hang = next(entry for entry in found if entry["name"] == "hang")
     assert hang["evidence"].startswith("nothing for 21 s. Look at")

@@ -2,35 +2,53 @@
 
 The model writes its calls as `<TOOLCALL>[{"name": ..., "arguments": {...}}, ...]</TOOLCALL>`.
 vLLM imports this file by its path (`--tool-parser-plugin`), in the training's rollouts and in the
-evaluation's server alike, so it stands alone. It imports on both layouts of vLLM: the one up to
-0.11 and the one from 0.12 on. Answers are parsed whole, not while they stream.
+evaluation's server alike, so it stands alone. It imports on the three layouts of vLLM (up to 0.11,
+from 0.12 on, and the newest), and says so where it does not. A streamed answer is held back from
+its first `<TOOLCALL>` on and parsed whole.
 
 Text that is not in the format stays text: a half-written or misspelt call is never repaired, since
 what counts here is what the model really wrote.
 """
 
+import importlib
 import json
 import re
+import sys
+import uuid
 
-try:
-    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-    from vllm.entrypoints.openai.engine.protocol import (
-        ExtractedToolCallInformation,
-        FunctionCall,
-        ToolCall,
-    )
-    from vllm.tool_parsers.abstract_tool_parser import ToolParser, ToolParserManager
-except ImportError:
-    from vllm.entrypoints.openai.protocol import (
-        ChatCompletionRequest,
-        ExtractedToolCallInformation,
-        FunctionCall,
-        ToolCall,
-    )
-    from vllm.entrypoints.openai.tool_parsers.abstract_tool_parser import (
-        ToolParser,
-        ToolParserManager,
-    )
+# Where vLLM keeps what a parser needs: its protocol classes moved twice, its parsers once.
+_PROTOCOLS = (
+    "vllm.entrypoints.generate.base.protocol",
+    "vllm.entrypoints.openai.engine.protocol",
+    "vllm.entrypoints.openai.chat_completion.protocol",
+    "vllm.entrypoints.openai.protocol",
+)
+_PARSERS = (
+    "vllm.tool_parsers.abstract_tool_parser",
+    "vllm.entrypoints.openai.tool_parsers.abstract_tool_parser",
+)
+
+
+def _found(name, modules):
+    for module in modules:
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
+            continue
+    # vLLM swallows an ImportError of a plugin and says only that the parser is not found.
+    message = f"nemotron_json: this vLLM has no {name} in {', '.join(modules)}"
+    print(message, file=sys.stderr, flush=True)
+    raise ImportError(message)
+
+
+ExtractedToolCallInformation = _found("ExtractedToolCallInformation", _PROTOCOLS)
+FunctionCall = _found("FunctionCall", _PROTOCOLS)
+ToolCall = _found("ToolCall", _PROTOCOLS)
+DeltaFunctionCall = _found("DeltaFunctionCall", _PROTOCOLS)
+DeltaMessage = _found("DeltaMessage", _PROTOCOLS)
+DeltaToolCall = _found("DeltaToolCall", _PROTOCOLS)
+ToolParser = _found("ToolParser", _PARSERS)
+ToolParserManager = _found("ToolParserManager", _PARSERS)
 
 NAME = "nemotron_json"
 OPEN = "<TOOLCALL>"
@@ -94,6 +112,16 @@ def _object(arguments: object) -> object | None:
     return arguments if isinstance(arguments, dict) else None
 
 
+def held_back(text: str) -> int:
+    """Where the part of a growing answer starts that may still become a call."""
+    if OPEN in text:
+        return text.index(OPEN)
+    for length in range(min(len(OPEN) - 1, len(text)), 0, -1):
+        if OPEN.startswith(text[-length:]):
+            return len(text) - length
+    return len(text)
+
+
 class NemotronJsonToolParser(ToolParser):
     """Reads the calls of a whole answer."""
 
@@ -104,9 +132,7 @@ class NemotronJsonToolParser(ToolParser):
             # vLLM up to 0.17 hands a parser no tools.
             super().__init__(tokenizer)
 
-    def extract_tool_calls(
-        self, model_output: str, request: ChatCompletionRequest
-    ) -> ExtractedToolCallInformation:
+    def extract_tool_calls(self, model_output, request):
         """The calls in `model_output`, or its text alone where there is none."""
         content, calls = parse(model_output)
         return ExtractedToolCallInformation(
@@ -117,6 +143,50 @@ class NemotronJsonToolParser(ToolParser):
             ],
             content=content,
         )
+
+    def extract_tool_calls_streaming(
+        self,
+        previous_text,
+        current_text,
+        delta_text,
+        previous_token_ids,
+        current_token_ids,
+        delta_token_ids,
+        request,
+    ):
+        """Text as it comes; the calls in one piece, once their last block is closed.
+
+        Returns:
+            A DeltaMessage, or None while nothing can be said yet. An answer that ends inside of a
+            call, or in a half-written `<TOOLCALL>`, keeps that part for itself.
+        """
+        before, now = held_back(previous_text), held_back(current_text)
+        text = current_text[before:now] or None
+        # One block a piece: what a block says does not depend on the blocks after it.
+        known = len(list(_BLOCK.finditer(previous_text)))
+        blocks = list(_BLOCK.finditer(current_text))
+        if len(blocks) == known:
+            return DeltaMessage(content=text) if text else None
+        index = sum(len(_calls(block[1]) or []) for block in blocks[:known])
+        calls = [call for block in blocks[known:] for call in _calls(block[1]) or []]
+        if not calls:
+            unread = "".join(block[0] for block in blocks[known:])
+            return DeltaMessage(content=(text or "") + unread)
+        deltas = [
+            DeltaToolCall(
+                index=index + number,
+                id=f"call_{uuid.uuid4().hex}",
+                type="function",
+                function=DeltaFunctionCall(name=name, arguments=arguments),
+            )
+            for number, (name, arguments) in enumerate(calls)
+        ]
+        # vLLM reads these to say that the answer ended in tool calls.
+        self.prev_tool_call_arr += [
+            {"name": name, "arguments": json.loads(arguments)} for name, arguments in calls
+        ]
+        self.streamed_args_for_tool += [arguments for _, arguments in calls]
+        return DeltaMessage(content=text, tool_calls=deltas)
 
 
 # Registered at once: the decorator form only notes the name of a module that is not importable.

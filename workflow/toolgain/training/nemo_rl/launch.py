@@ -288,6 +288,9 @@ def _segment(
         setup_s=site.setup_minutes * 60,
         save_s=site.save_minutes * 60,
         planned=prepared.planned,
+        step_s=site.step_minutes * 60,
+        rollouts=prepared.numbers.prompts * prepared.numbers.generations,
+        resumed=newest_step(folder) > 0,
     )
     alarms: list[watch.Alarm] = []
     otherwise: list[str] = []

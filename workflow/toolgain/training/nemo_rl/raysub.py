@@ -112,6 +112,9 @@ def command(
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray's actors import nemo_rl from the working folder; without this the driver would take
+        # it from the image.
+        "PYTHONPATH": str(root),
     }
     if site.hf_home:
         exports["HF_HOME"] = str(site.hf_home)

@@ -28,6 +28,8 @@ TITLES = {
     "hang": "No step took far longer than the others",
     "empty_batch": "No batch was empty",
     "nan": "Loss, reward and accuracy are numbers",
+    "failed_rollouts": "Few rollouts failed",
+    "fresh_optimizer": "The optimizer's state was resumed",
 }
 FINE = {
     "out_of_memory": "No line of the driver's, head's and workers' logs says so.",
@@ -35,14 +37,23 @@ FINE = {
     "hang": "None had to be ended.",
     "empty_batch": "Every step had valid samples.",
     "nan": "All that were logged are.",
+    "failed_rollouts": "No more than a hundredth of them, by the lines of the logs.",
+    "fresh_optimizer": "No line of the logs says that it was made afresh.",
 }
 ADVICE = {
     "out_of_memory": "Lower gpu_memory_utilization, micro_batch_size or max_sequence_length; for "
     "host memory ask for more with the job.",
-    "zero_reward": "The environment server is likely dead: look for its error in ray-driver.log.",
+    "zero_reward": "With the environment alive this means tool calls that arrive as text (tool "
+    "parser or chat template), answers cut off or prompts beyond max_sequence_length, or a model "
+    "too weak for the tasks; `HTTP 500` in ray-driver.log means that the environment fails.",
     "hang": "Look at the last lines of ray-driver.log and ray-worker-*.log.",
-    "empty_batch": "The environment server is likely dead: look for its error in ray-driver.log.",
+    "empty_batch": "Look for `HTTP 500` and the environment's error in ray-driver.log.",
     "nan": "Lower the learning rate; look at the step before in the curves.",
+    "failed_rollouts": "A failed rollout counts as reward 0 and hides in the mean: NeMo Gym's "
+    "environments may be missing on some nodes (they are made at start from a package index, NeMo "
+    "RL pull request 3409); look at the lines of ray-driver.log.",
+    "fresh_optimizer": "The checkpoint holds no optimizer state that NeMo RL finds (v0.7.0 looks "
+    "for weights/iter_0000000/common.pt): remove that step's folder to resume from the one before.",
 }
 
 _OUT_OF_MEMORY = re.compile(
@@ -50,6 +61,10 @@ _OUT_OF_MEMORY = re.compile(
     r"memory|exceeds the memory usage threshold|std::bad_alloc",
     re.I,
 )
+_FAILED_ROLLOUT = re.compile(r"\bHTTP 500\b|500 Internal Server Error|back-?filling", re.I)
+FAILED_SHARE = 0.01
+"""Share of failed rollouts from which on they are an alarm."""
+_FRESH_OPTIMIZER = "Optimizer will be freshly initialized"
 _TIMEOUT = "Timeout has been reached, stopping training early"
 _EARLY_STOP = "reached the early-stop threshold"
 # A server of one's own need not have `wandb` in its name.
@@ -65,6 +80,10 @@ class Logs:
     timed_out: bool = False
     stopped_early: bool = False
     wandb_url: str | None = None
+    failed_rollouts: int = 0
+    """Lines of the driver's log that tell of one."""
+    fresh_optimizer: str | None = None
+    """The line that says so, with its file."""
     _offsets: dict[Path, int] = field(default_factory=dict)
 
     def read(self, paths: Iterable[Path]) -> None:
@@ -89,6 +108,10 @@ class Logs:
             return  # the trace of ray.sub itself, which repeats COMMAND
         if self.out_of_memory is None and _OUT_OF_MEMORY.search(line):
             self.out_of_memory = f"{path.name}: {line.strip()[:200]}"
+        if path.name == "ray-driver.log" and _FAILED_ROLLOUT.search(line):
+            self.failed_rollouts += 1
+        if self.fresh_optimizer is None and _FRESH_OPTIMIZER in line:
+            self.fresh_optimizer = f"{path.name}: {line.strip()[:200]}"
         if _TIMEOUT in line:
             self.timed_out = True
         if _EARLY_STOP in line:
@@ -196,6 +219,12 @@ class Limits:
     """A step may take as long as a save besides its own time."""
     planned: int
     """The last step; after it the end may take as long as the start."""
+    step_s: float = math.inf
+    """Estimate of one step, for as long as fewer than two were timed."""
+    rollouts: int = 1
+    """Rollouts of one step."""
+    resumed: bool = False
+    """Whether this launch started from a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +268,12 @@ def alarms(
     empty = next((point for point in valid if point.value == 0), None)
     if empty:
         found.append(Alarm("empty_batch", f"step {empty.step} had no valid sample", fatal=True))
+    played = limits.rollouts * (len(rewards) + 1)
+    if logs.failed_rollouts > FAILED_SHARE * played:
+        text = f"{logs.failed_rollouts} lines tell of failed rollouts, of some {played} rollouts"
+        found.append(Alarm("failed_rollouts", text, fatal=False))
+    if limits.resumed and logs.fresh_optimizer:
+        found.append(Alarm("fresh_optimizer", logs.fresh_optimizer, fatal=True))
     found += _hang(curves, limits, started, present)
     return found
 
@@ -257,6 +292,15 @@ def _hang(curves: Curves, limits: Limits, started: float, now: float) -> list[Al
             return [Alarm("hang", text, fatal=True)]
         return []
     if len(times) < 2:
+        # Too few steps for a median: the configured estimates, and what the first steps compile.
+        allowed = limits.setup_s + 2 * limits.step_s + limits.save_s
+        waited = now - max(started, latest)
+        if waited > allowed:
+            text = (
+                f"nothing for {waited:.0f} s after step {here[-1].step}; allowed before a third "
+                f"step: {allowed:.0f} s (start, two steps and a save as configured)"
+            )
+            return [Alarm("hang", text, fatal=True)]
         return []
     median = statistics.median(times)
     allowed = max(limits.hang_factor * median, limits.save_s)
