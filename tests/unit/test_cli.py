@@ -64,7 +64,10 @@ def test_a_verb_works_from_any_folder_and_names_the_environment_that_it_misses(
     found = score(tmp_path)
     # The harness's data was found; what is missing is the folder to score.
     assert found.returncode == 2
-    assert "holds no result/<model> folder" in found.stderr
+    assert "holds no BFCL results" in found.stderr
+    folder = tmp_path / "nothing" / "result" / "m"
+    folder.mkdir(parents=True)
+    (folder / "BFCL_v3_simple_result.json").touch()
     missing = score(tmp_path, TOOLGAIN_HOME=str(tmp_path))
     assert missing.returncode == 2
     assert f"{tmp_path}/.venvs/bfcl holds no nvidia-bfcl data" in missing.stderr

@@ -35,7 +35,8 @@ def test_two_tables_are_compared_by_one_command(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads(out.read_text())
     assert found["verdict"] == "improved"
-    assert (found["overall"]["baseline"], found["overall"]["trained"]) == (50, 75)
+    shown = found["overall"]["baseline"], found["overall"]["trained"]
+    assert shown == pytest.approx((50, 75))
     assert (found["overall"]["gained"], found["overall"]["lost"]) == (50, 0)
     said = CliRunner().invoke(cli, ["verdict", str(out)])
     assert "Improved: the mean score on 200 items went from 50.00" in said.output

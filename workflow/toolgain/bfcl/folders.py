@@ -80,7 +80,7 @@ def models_of(path: Path) -> list[HarnessFolder]:
             return found
     elif path.parent.name == "result" and (one := _model(path.parent.parent, path)):
         return [one]
-    raise UserError(f"harness folder: {path} holds no BFCL results; {_hint(path)}")
+    raise UserError(f"harness folder: {path} holds no BFCL results. {_hint(path)}")
 
 
 def one_model(path: Path, model: str | None = None) -> HarnessFolder:
@@ -125,11 +125,11 @@ def _hint(path: Path) -> str:
     """What `path` seems to be, and what is read."""
     said = ""
     if (path / "score").is_dir():
-        said = "it has score/ alone, and the answers lie in result/. "
+        said = "It has score/ alone, and the answers lie in result/. "
     elif next(path.glob("*.eval"), None):
-        said = "it looks like logs of inspect_evals, whose BFCL draws other items. "
+        said = "It looks like logs of inspect_evals, whose BFCL draws other items. "
     elif next(path.glob("reports/**/*.json"), None):
-        said = "it looks like EvalScope's, whose reports hold no single answers. "
+        said = "It looks like EvalScope's, whose reports hold no single answers. "
     elif path.name == "score" or path.parent.name == "score":
-        said = "it is a folder of scores; give the root above it. "
+        said = "It is a folder of scores; give the root above it. "
     return f"{said}What is read: {READ}."
