@@ -52,6 +52,31 @@ def test_another_gym_than_pinned_is_refused(tmp_path: Path) -> None:
         refs.check_gym(REFS["v0.7.0"], root)
 
 
+def test_a_version_whose_commit_is_not_known_goes_by_the_tag_of_the_checkout(
+    tmp_path: Path,
+) -> None:
+    root = made.checkout(tmp_path / "rl")
+    commit = committed(root)
+    assert refs.check_checkout(REFS["v0.8.0"], root) == commit
+    subprocess.run(["git", "-C", str(root), "tag", "v0.8.0"], check=True)
+    assert refs.check_checkout(REFS["v0.8.0"], root) == commit
+    other = committed(root)
+    with pytest.raises(UserError, match=rf"v0\.8\.0 \({commit[:9]}\), but .* is at {other[:9]}"):
+        refs.check_checkout(REFS["v0.8.0"], root)
+
+
+def test_uncommitted_changes_of_a_checkout_have_a_digest(tmp_path: Path) -> None:
+    root = made.checkout(tmp_path / "rl")
+    assert refs.changes(root) is None
+    committed(root)
+    subprocess.run(["git", "-C", str(root), "add", "ray.sub"], check=True)
+    first = refs.changes(root)
+    assert first is not None
+    with (root / "ray.sub").open("a") as file:
+        file.write("# patched\n")
+    assert refs.changes(root) not in (None, first)
+
+
 def test_an_image_of_another_version_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "nemo-rl-v0.6.0.sqsh"
     image.touch()
@@ -70,6 +95,6 @@ def test_a_missing_image_is_named() -> None:
 
 
 def test_every_version_has_a_tuple_of_its_own() -> None:
-    assert list(REFS) == ["v0.5.0", "v0.6.0", "v0.7.0", "main"]
+    assert list(REFS) == ["v0.5.0", "v0.6.0", "v0.7.0", "v0.8.0", "main"]
     pinned = [(ref.commit, ref.gym_commit, ref.image) for ref in REFS.values() if ref.commit]
     assert len({field for fields in pinned for field in fields}) == 9

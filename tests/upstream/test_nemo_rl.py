@@ -225,6 +225,8 @@ def test_the_version_reads_and_has_what_the_table_says(root: Path, ref: refs.Ref
 
 
 def test_the_table_s_vllm_is_the_one_in_the_project_file(root: Path, ref: refs.Ref) -> None:
+    if ref.vllm is None:
+        pytest.skip("the versions of main move")
     text = (root / "pyproject.toml").read_text()
     assert f"vllm=={ref.vllm}" in text or f"vllm[{ref.vllm}" in text or ref.vllm in text
 
@@ -382,7 +384,7 @@ def test_the_words_that_are_looked_for_are_written(root: Path, ref: refs.Ref) ->
     checkpoint = (root / "nemo_rl/utils/checkpoint.py").read_text()
     for word in ("tmp_step_", "training_info.json", "config.yaml"):
         assert word in checkpoint
-    assert (watch._EARLY_STOP in grpo) == (ref.name == "main")
+    assert (watch._EARLY_STOP in grpo) == (ref.name in ("v0.8.0", "main"))
 
 
 def test_our_stand_in_has_no_key_that_upstream_lacks(root: Path, ref: refs.Ref) -> None:

@@ -15,6 +15,31 @@ def out_of_memory(text: str) -> bool:
     )
 
 
+_ERROR = re.compile(r"^(\w+\.)*\w*(Error|Exception): |\b(ERROR|FATAL)\b.*(Error|Exception): ")
+_CONSEQUENCE = re.compile(r"root cause above|Engine core initialization failed", re.I)
+
+
+def first_error(log: Path) -> str | None:
+    """The first line that names an error: of several processes, the last one is a consequence.
+
+    A line that opens a traceback says nothing; the exception at its end counts.
+    """
+    pending = False
+    for line in tail(log).splitlines():
+        text = line.strip()
+        if "Traceback (most recent call last)" in text:
+            pending = True
+        elif pending:
+            found = re.search(r"(?:^|\s|\] )((?:\w+\.)*\w*(?:Error|Exception)\b.*)", text)
+            if found and not re.search(r'File "|^\s*raise\b|\braise ', text):
+                if not _CONSEQUENCE.search(text):
+                    return found[1][:500]
+                pending = False
+        elif _ERROR.search(text) and not _CONSEQUENCE.search(text):
+            return text[:500]
+    return None
+
+
 def tail(log: Path, size: int = 200_000) -> str:
     """The end of a log file."""
     try:

@@ -311,7 +311,7 @@ class NemoRl(Section):
     What is left out keeps the value of the upstream YAML. docs/nemo-rl.md says more.
     """
 
-    ref: Literal["v0.5.0", "v0.6.0", "v0.7.0", "main"] = Field(
+    ref: Literal["v0.5.0", "v0.6.0", "v0.7.0", "v0.8.0", "main"] = Field(
         "v0.7.0",
         description="NeMo RL version; checkout, container image and NeMo Gym must be the same.",
     )

@@ -392,6 +392,8 @@ def _mounts(cluster: ClusterSection, root: Path) -> str:
 
 def _disk(config: Config, numbers: plan.Numbers) -> str:
     weights = sum(p.stat().st_size for p in Path(config.model.path).glob("*.safetensors"))
+    if not weights:
+        raise UserError("not known: model.path holds no *.safetensors to take the size from.")
     free = shutil.disk_usage(Path.cwd()).free
     finding = lint.disk(numbers, weights, free, 0)
     if not finding.ok:
@@ -460,7 +462,7 @@ def _probe(training: TrainingSection, cluster: ClusterSection) -> str:
             f"`{shlex.join(step[:4])} ...` ended with exit code {done.returncode}: {last[:300]}; "
             "can the nodes read the image, and is the parser made for its vLLM?"
         ) from None
-    if said.get("vllm") and said["vllm"].split("+")[0] != ref.vllm and ref.commit:
+    if said.get("vllm") and ref.vllm and said["vllm"].split("+")[0] != ref.vllm:
         raise UserError(
             f"the image has vLLM {said['vllm']}, but NeMo RL {ref.name} comes with {ref.vllm}; "
             "image and training.nemo_rl.ref do not belong together."

@@ -264,6 +264,9 @@ def checkout(
         "nemo_gym_commit": gym or "no git history",
         "container": str(cluster.container),
     }
+    changed = refs.changes(root)
+    if changed:
+        versions["nemo_rl_uncommitted_changes"] = f"sha256 {changed}"
     return ref, root, config, ov.load_yaml(config), versions
 
 

@@ -4,6 +4,7 @@ One version names one tuple: NeMo RL commit, container image, NeMo Gym commit. T
 belong together: the image holds the Python environments that the code of that commit asks for.
 """
 
+import hashlib
 import re
 import subprocess
 from collections.abc import Mapping
@@ -28,13 +29,14 @@ class Ref:
 
     name: str
     commit: str | None
-    """Full commit of the tag; None for `main`, which moves."""
+    """Commit of the tag, or its beginning; None where it moves (`main`) or is not known."""
     gym_commit: str | None
-    """Commit of the Gym submodule."""
+    """Commit of the Gym submodule, or its beginning."""
     image: str | None
     """NVIDIA's image of this version; None: there is none, only one built from the commit."""
-    vllm: str
-    ray: str
+    vllm: str | None
+    """None for `main`: the versions move with it."""
+    ray: str | None
     train_data_key: str
     validation_data_key: str
     has_val_at_end: bool
@@ -147,12 +149,40 @@ REFS: dict[str, Ref] = {
             required_beyond_yaml=_MEGATRON_REQUIRES,
         ),
         Ref(
+            name="v0.8.0",
+            # Known from its release notes alone: its keys and files are taken to be those of main
+            # on 2026-08-22. Doctor reads the classes of the checkout itself.
+            commit=None,
+            gym_commit="1f8afc7",
+            image="nvcr.io/nvidia/nemo-rl:v0.8.0",
+            vllm="0.29.0",
+            ray="2.58.0",
+            train_data_key=NEW_DATA[0],
+            validation_data_key=NEW_DATA[1],
+            has_val_at_end=True,
+            has_save_optimizer=True,
+            parser_plugin_is_mandatory=False,
+            has_async_save=True,
+            log_folder_has_restart=True,
+            driver_in_head=True,
+            environment_is_logged=False,
+            converter_takes_model_name=True,
+            gym_python="3.13.14",
+            gym_refuses_a_model=False,
+            keys_beyond_yaml=(
+                *_COMMON_KEYS,
+                "checkpointing.ft_keep_latest_k",
+                "checkpointing.ft_save_period",
+            ),
+            required_beyond_yaml=_MEGATRON_REQUIRES,
+        ),
+        Ref(
             name="main",
             commit=None,
             gym_commit=None,
             image=None,
-            vllm="0.25.1",
-            ray="2.55.1",
+            vllm=None,
+            ray=None,
             train_data_key=NEW_DATA[0],
             validation_data_key=NEW_DATA[1],
             has_val_at_end=True,
@@ -180,9 +210,22 @@ def commit_of(folder: Path) -> str | None:
     """The git commit that `folder` is the top of, or None where it is not a git checkout."""
     if not (folder / ".git").exists():
         return None
-    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), "rev-parse", "HEAD"]
+    return _git(folder, "rev-parse", "HEAD")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git says in `folder`; None where it fails or says nothing."""
+    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
+    return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+def changes(root: Path) -> str | None:
+    """SHA-256 of what the files of a checkout differ in from its commit; None: they do not."""
+    if commit_of(root) is None:
+        return None
+    differs = _git(root, "diff", "HEAD", "--ignore-submodules")
+    return hashlib.sha256(differs.encode()).hexdigest() if differs else None
 
 
 def check_checkout(ref: Ref, root: Path) -> str | None:
@@ -202,6 +245,13 @@ def check_checkout(ref: Ref, root: Path) -> str | None:
             f"{ref.name} https://github.com/NVIDIA-NeMo/RL {root}`."
         )
     commit = commit_of(root)
+    tagged = None if ref.commit or not ref.image else _git(root, "rev-parse", f"{ref.name}^{{}}")
+    if commit and tagged and commit != tagged:
+        raise UserError(
+            f"training.nemo_rl.ref is {ref.name} ({tagged[:9]}), but {root} is at {commit[:9]}; "
+            f"run `git -C {root} checkout {ref.name} && git -C {root} submodule update --init "
+            "--recursive`, or set ref to the version of the checkout."
+        )
     if commit and ref.commit and not commit.startswith(ref.commit):
         other = next(
             (r.name for r in REFS.values() if r.commit and commit.startswith(r.commit)), ""
@@ -229,7 +279,7 @@ def check_gym(ref: Ref, root: Path) -> str | None:
         )
     commit = commit_of(folder)
     pinned = ref.gym_commit or _pinned_gym(root)
-    if commit and pinned and commit != pinned:
+    if commit and pinned and not commit.startswith(pinned):
         raise UserError(
             f"NeMo Gym: {folder} is at {commit[:9]}, but NeMo RL {ref.name} pins {pinned[:9]}; "
             f"run `git -C {root} submodule update --init --recursive`."
@@ -276,7 +326,7 @@ def check_image(ref: Ref, container: str | None) -> None:
         )
     name = Path(container).name if path else container
     said = _IMAGE_VERSION.search(name)
-    if said and ref.commit and f"v{said[1]}" != ref.name:
+    if said and ref.image and f"v{said[1]}" != ref.name:
         raise UserError(
             f"cluster.container: {container} says v{said[1]}, but training.nemo_rl.ref is "
             f"{ref.name}; use {ref.image}, or set ref to the version of the image."
