@@ -22,6 +22,7 @@ from typing import Any
 from toolgain.bfcl import data, outcomes, results
 from toolgain.bfcl.categories import CATEGORIES, MUST_NOT_CALL, POPULATION, group_of
 from toolgain.bfcl.data import Item, Items
+from toolgain.bfcl.decoder import decoding
 from toolgain.bfcl.outcomes import ItemOutcome
 
 ROOT = Path(__file__).parents[1]
@@ -235,7 +236,9 @@ def scored(
     items = chosen_items(per_category)
     with tempfile.TemporaryDirectory() as folder:
         harness_folder(Path(folder), items, wish, seed, repeat)
-        return tuple(results.outcomes(Path(folder) / "output", items, repeat))
+        with decoding(BFCL_ENV) as decoder:
+            found = results.outcomes(Path(folder) / "output", items, decoder.verdicts, repeat)
+        return tuple(found)
 
 
 def harness_folder(folder: Path, items: Items, wish: Wish, seed: int, repeat: int) -> None:

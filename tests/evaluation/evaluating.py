@@ -19,7 +19,7 @@ TOOLGAIN = Path(sys.executable).with_name("toolgain")
 SECTION: dict[str, Any] = {
     "subset": {"non_live": 1, "live": 1, "multi_turn": 1},
     "parallelism": 4,
-    "repair": {
+    "retry": {
         "rounds": 2,
         "backoff_s": 0.5,
         "request_timeout_s": 6,

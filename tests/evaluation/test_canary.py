@@ -1,19 +1,39 @@
 """What the canary finds out about a server."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fault_server import Fault, FaultServer, Handler, Request, completion, honest_answer
 
+from toolgain.bfcl.decoder import decoding
+from toolgain.bfcl.toolcalls import TAGS
 from toolgain.evaluation.canary import MUST_CALL, MUST_NOT_CALL, Canary, ask_canaries
 from toolgain.serving.server import Endpoint
 
 
-def canary(fault: Fault | None = None, model: str = "policy", key: str | None = None) -> Canary:
+def canary(
+    fault: Fault | None = None,
+    model: str = "policy",
+    key: str | None = None,
+    tags: tuple[str, ...] = TAGS,
+    max_bytes: int = 10_000,
+) -> Canary:
     server = FaultServer(**({"fault": fault} if fault else {}), key="right")
-    with server:
+    with server, decoding(BFCL_ENV) as decoder:
         endpoint = Endpoint(server.url, model, key or "right", 1)
-        return ask_canaries(endpoint, {"temperature": 0.0}, 5, sleep=lambda seconds: None)
+        return ask_canaries(
+            endpoint,
+            {"temperature": 0.0},
+            5,
+            decoder,
+            tags,
+            max_bytes,
+            sleep=lambda seconds: None,
+        )
+
+
+BFCL_ENV = Path(__file__).parents[2] / ".venvs" / "bfcl"
 
 
 def always(message: dict[str, Any]) -> Fault:
@@ -50,6 +70,57 @@ def test_broken_call_is_the_models_failure_not_the_parsers() -> None:
     found = canary(always({"content": '<tool_call>{"name": "f", "argum</tool_call>'}))
     assert found.answered
     assert not found.call_as_text and not found.parsed_call and not found.text
+
+
+def test_call_in_a_form_of_its_own_is_the_models_failure_too() -> None:
+    fenced = '```json\n{"name": "f", "arguments": {}}\n```'
+    found = canary(always({"content": fenced}))
+    assert found.answered and not found.call_as_text and not found.parsed_call
+    foreign = '<TOOLCALL>[{"name": "f", "arguments": {}}]</TOOLCALL>'
+    assert not canary(always({"content": foreign}), tags=("<tool_call>",)).call_as_text
+    assert canary(always({"content": foreign}), tags=("<TOOLCALL>",)).markup == "<TOOLCALL>"
+
+
+def test_call_that_the_harness_cannot_decode_proves_nothing() -> None:
+    broken = {**CALL, "function": {"name": "f", "arguments": "no JSON"}}
+    found = canary(always({"content": None, "tool_calls": [broken]}))
+    assert found.answered and not found.parsed_call and not found.text
+    assert {row["verdict"] for row in found.seen} == {"undecodable"}
+
+
+def test_call_in_another_spelling_is_proof() -> None:
+    call = {"function": {"name": "f", "arguments": {"x": 1}}}
+    found = canary(always({"content": None, "tool_calls": [call]}))
+    assert found.parsed_call
+    assert found.seen[0]["normalised"] == ["tool_call_type", "tool_call_id", "arguments_object"]
+
+
+def test_empty_answer_is_no_text() -> None:
+    found = canary(always({"content": "", "tool_calls": []}))
+    assert found.answered and not found.text and not found.parsed_call
+
+
+def test_reasoning_parser_that_takes_everything_is_named_with_its_cure() -> None:
+    found = canary(always({"content": None, "reasoning_content": "I call f."}))
+    assert not found.answered
+    assert found.failure_kind == "reasoning_only" and "reasoning parser" in found.failure
+
+
+def test_one_swallowed_answer_does_not_stop_an_evaluation() -> None:
+    def first_question(request: Request, handler: Handler) -> bool:
+        if request.body["messages"][0]["content"] != MUST_CALL[0][0]:
+            return False
+        message = {"role": "assistant", "content": None, "reasoning_content": "I call f."}
+        handler.answer(200, completion(message, request.body))
+        return True
+
+    found = canary(first_question)
+    assert found.answered and found.parsed_call and found.unanswered == 1
+
+
+def test_response_without_end_is_cut() -> None:
+    found = canary(always({"content": "a" * 20_000}))
+    assert not found.answered and found.failure_kind == "too_large"
 
 
 def test_model_that_declines_proves_nothing_about_the_parser() -> None:

@@ -54,7 +54,7 @@ def test_server_that_dies_after_the_canary_gives_no_score(asked: Asked) -> None:
     errors for abstentions."""
     _, evaluation = asked(
         lambda request, handler: not request.canary and unavailable(handler),
-        repair={"rounds": 1, "backoff_s": 0.1, "request_attempts": 1},
+        retry={"rounds": 1, "backoff_s": 0.1, "request_attempts": 1},
     )
     summary = evaluation.summary
     assert evaluation.exit_code == 3
@@ -133,7 +133,7 @@ def test_request_that_hangs_for_ever_costs_its_item_alone(
     question = question_of(undisturbed, "irrelevance")
     _, evaluation = asked(
         lambda request, handler: asks(request, question) and hang(handler),
-        repair={"rounds": 1, "backoff_s": 0.1, "request_timeout_s": 1, "request_attempts": 1},
+        retry={"rounds": 1, "backoff_s": 0.1, "request_timeout_s": 1, "request_attempts": 1},
     )
     assert evaluation.exit_code == 3
     assert evaluation.summary["errors"] == {"timeout": 1}
@@ -274,7 +274,7 @@ def test_answers_that_change_between_tries_are_taken_once(asked: Asked) -> None:
 
     _, evaluation = asked(
         lambda request, handler: not request.canary and moody(request, handler),
-        repair={"rounds": 3, "backoff_s": 0.1, "request_attempts": 1},
+        retry={"rounds": 3, "backoff_s": 0.1, "request_attempts": 1},
     )
     assert evaluation.exit_code == 0, evaluation.stderr
     assert evaluation.summary["errors"] == {}

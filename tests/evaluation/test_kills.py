@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 KILLS = 20
 # A few items more than elsewhere, so that there is something to interrupt.
 SUBSET = {"non_live": 2, "live": 2, "multi_turn": 1}
-SECTION = {"subset": SUBSET, "repair": {"rounds": 4, "backoff_s": 0.1, "request_timeout_s": 20}}
+SECTION = {"subset": SUBSET, "retry": {"rounds": 4, "backoff_s": 0.1, "request_timeout_s": 20}}
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:

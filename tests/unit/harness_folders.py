@@ -1,13 +1,35 @@
 """Harness folders for tests, written as nvidia-bfcl writes them."""
 
+import atexit
 import json
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from toolgain.bfcl.data import Item
+from toolgain.bfcl import results
+from toolgain.bfcl.data import Item, Items
+from toolgain.bfcl.decoder import Decoder, decoding
+from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.bfcl.results import PREFIX
 
 Row = dict[str, Any]
+BFCL_ENV = Path(__file__).parents[2] / ".venvs" / "bfcl"
+
+
+@cache
+def decoder() -> Decoder:
+    """The harness's decoder, in one process for all tests."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(decoding(BFCL_ENV))
+
+
+def outcomes(
+    folder: Path, items: Items, witness: results.Witness | None = None
+) -> list[ItemOutcome]:
+    """The outcomes of a harness folder, with the verdicts of the harness's own decoder."""
+    return results.outcomes(folder, items, decoder().verdicts, witness=witness)
 
 
 def item(category: str, number: int, occurrence: int = 0, **entry: Any) -> Item:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from harness_folders import answered, failed, item, write, wrong
+from harness_folders import answered, failed, item, outcomes, write, wrong
 
 from toolgain.bfcl import results
-from toolgain.bfcl.results import Seen, check_ids, error_kind, outcomes
+from toolgain.bfcl.results import Seen, check_ids, error_kind
 from toolgain.common.errors import UserError
 
 CALL = [{"f": '{"x": 1}'}]

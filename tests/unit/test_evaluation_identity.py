@@ -36,7 +36,7 @@ def test_other_weights_or_another_way_of_asking_is_another_folder() -> None:
 
 
 def test_how_fast_it_is_asked_changes_nothing() -> None:
-    assert key(parallelism=3, repair={"rounds": 9}, max_error_share=0.1) == key()
+    assert key(parallelism=3, retry={"rounds": 9}, max_error_share=0.1) == key()
 
 
 def test_other_items_are_another_folder() -> None:

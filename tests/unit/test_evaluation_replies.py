@@ -1,38 +1,214 @@
 """An answer of a model server, or which kind of failure."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
+from harness_folders import decoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolgain.bfcl.responses import read_reply
-from toolgain.bfcl.toolcalls import harness_answer, is_whole_call, looks_like_call, opening
+from toolgain.bfcl.responses import NO_ANSWER, Completion, read_reply
+from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call, opening, own_tags
 
 
 def chat(**message: object) -> bytes:
-    return json.dumps({"choices": [{"message": {"role": "assistant", **message}}]}).encode()
+    body = {
+        "choices": [
+            {
+                "message": {"role": "assistant", **message},
+                "finish_reason": "tool_calls" if message.get("tool_calls") else "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7},
+    }
+    return json.dumps(body).encode()
+
+
+def answer(**message: object) -> Completion:
+    reply = read_reply(200, chat(**message))
+    assert reply.completion is not None, reply
+    return reply.completion
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
 
 
 def test_completion_is_an_answer() -> None:
-    reply = read_reply(200, chat(content="Hello."))
-    assert reply.kind == "ok"
-    assert reply.body is not None
-    assert harness_answer(reply.body["choices"][0]["message"]) == "Hello."
-
-
-def test_null_content_and_no_calls_are_empty_text() -> None:
-    for message in ({"content": None}, {"content": None, "tool_calls": []}, {"tool_calls": None}):
-        reply = read_reply(200, chat(**message))
-        assert reply.body is not None
-        assert harness_answer(reply.body["choices"][0]["message"]) == ""
+    assert answer(content="Hello.").content == "Hello."
 
 
 def test_parsed_call_is_read_as_the_harness_reads_it() -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
-    reply = read_reply(200, chat(content=None, tool_calls=[call]))
-    assert reply.body is not None
-    assert harness_answer(reply.body["choices"][0]["message"]) == [{"f": '{"x": 1}'}]
+    found, verdict = decoder().read(answer(content=None, tool_calls=[CALL]).body())
+    assert found == [{"f": '{"x": 1}'}]
+    assert verdict.is_call
+
+
+@pytest.mark.parametrize(
+    ("message", "calls", "content", "kinds"),
+    [
+        ({"tool_calls": [CALL]}, [("f", '{"x": 1}')], "", ()),
+        ({"content": None, "tool_calls": [CALL]}, [("f", '{"x": 1}')], "", ()),
+        ({"content": "No.", "tool_calls": []}, [], "No.", ()),
+        (
+            {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": {"x": 1}}}]},
+            [("f", '{"x": 1}')],
+            "",
+            ("arguments_object",),
+        ),
+        (
+            {"tool_calls": [{**CALL, "function": {"name": "f"}}]},
+            [("f", "{}")],
+            "",
+            ("empty_arguments",),
+        ),
+        (
+            {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": ""}}]},
+            [("f", "{}")],
+            "",
+            ("empty_arguments",),
+        ),
+        (
+            {"tool_calls": [{"type": "function", "function": CALL["function"]}]},
+            [("f", '{"x": 1}')],
+            "",
+            ("tool_call_id",),
+        ),
+        (
+            {"tool_calls": [{"name": "f", "arguments": "{}"}]},
+            [("f", "{}")],
+            "",
+            ("flat_tool_call", "tool_call_type", "tool_call_id"),
+        ),
+        ({"tool_calls": CALL}, [("f", '{"x": 1}')], "", ("single_tool_call",)),
+        (
+            {"function_call": CALL["function"]},
+            [("f", '{"x": 1}')],
+            "",
+            ("legacy_function_call", "tool_call_id"),
+        ),
+        (
+            {"content": [{"type": "text", "text": "No"}, {"type": "text", "text": "."}]},
+            [],
+            "No.",
+            ("content_parts",),
+        ),
+        (
+            {"content": [{"type": "thinking", "thinking": "f?"}, {"type": "text", "text": "No."}]},
+            [],
+            "No.",
+            ("content_parts",),
+        ),
+        ({"content": None, "refusal": "No."}, [], "No.", ("refusal",)),
+        ({"content": "Sorry \ud83d no."}, [], "Sorry \ufffd no.", ("lone_surrogate",)),
+        (
+            {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": '{"x": "\\ud83d"}'}}]},
+            [("f", '{"x": "\\ufffd"}')],
+            "",
+            ("lone_surrogate",),
+        ),
+        (
+            {
+                "tool_calls": [
+                    {**CALL, "function": {"name": "f", "arguments": '{"x": "\\ud83d\\ude00"}'}}
+                ]
+            },
+            [("f", '{"x": "\\ud83d\\ude00"}')],
+            "",
+            (),
+        ),
+    ],
+)
+def test_answer_in_another_spelling(
+    message: dict[str, object], calls: list[object], content: str, kinds: tuple[str, ...]
+) -> None:
+    found = answer(**message)
+    assert [(call.name, call.arguments) for call in found.calls] == calls
+    assert found.content == content
+    assert found.normalised == kinds
+    assert len({call.id for call in found.calls}) == len(calls)
+
+
+def test_what_the_model_wrote_is_never_repaired() -> None:
+    for written in ("{", "[1, 2]", '"{}"', "5", "no"):
+        (call,) = answer(
+            tool_calls=[{**CALL, "function": {"name": "f", "arguments": written}}]
+        ).calls
+        assert call.arguments == written
+
+
+@pytest.mark.parametrize("digits", [310, 4000, 100_000])
+def test_number_that_ends_the_scoring_is_another_wrong_one(digits: int) -> None:
+    written = f'{{"x": {"9" * digits}}}'
+    (call,) = answer(tool_calls=[{**CALL, "function": {"name": "f", "arguments": written}}]).calls
+    assert call.arguments == '{"x": Infinity}'
+
+
+def test_deep_arguments_are_cut_where_no_right_answer_is() -> None:
+    written = '{"x": ' + "[" * 600 + "]" * 600 + "}"
+    found = answer(tool_calls=[{**CALL, "function": {"name": "f", "arguments": written}}])
+    assert found.normalised == ("unbounded_arguments",)
+    assert found.calls[0].arguments.count("[") < 101
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ({"finish_reason": "abort", "message": {"content": ""}}, "aborted"),
+        ({"finish_reason": "abort", "message": {"content": "half an"}}, "aborted"),
+        ({"finish_reason": "error", "message": {"tool_calls": [CALL]}}, "aborted"),
+        ({"finish_reason": "stop", "error": {"code": 502}, "message": {}}, "error_in_answer"),
+        (
+            {"finish_reason": "stop", "message": {"content": "", "reasoning_content": "I call f"}},
+            "reasoning_only",
+        ),
+        (
+            {"finish_reason": "stop", "message": {"content": None, "reasoning": "I call f"}},
+            "reasoning_only",
+        ),
+        ({"finish_reason": None, "message": {"content": ""}}, "no_answer"),
+        ({"finish_reason": "tool_calls", "message": {"content": None}}, "no_answer"),
+        ({"finish_reason": "content_filter", "message": {"content": ""}}, "no_answer"),
+        ({"finish_reason": "stop", "message": {"tool_calls": [{}]}}, "malformed"),
+        ({"finish_reason": "stop", "message": {"tool_calls": "f()"}}, "malformed"),
+        ({"finish_reason": "stop", "message": {"content": 5}}, "malformed"),
+        ({"finish_reason": "stop", "message": "text"}, "malformed"),
+    ],
+)
+def test_status_200_without_an_answer(choice: dict[str, object], kind: str) -> None:
+    reply = read_reply(200, json.dumps({"choices": [choice]}).encode())
+    assert (reply.kind, reply.completion) == (kind, None)
+    assert reply.worth_another_try and NO_ANSWER[kind]
+
+
+def test_error_beside_no_answer_is_told_apart() -> None:
+    def kind(error: object) -> str:
+        return read_reply(200, json.dumps({"error": error, "choices": []}).encode()).kind
+
+    assert kind("engine is paused") == "error_in_answer"
+    assert kind({"code": 429, "message": "slow down"}) == "http_429"
+    assert kind({"message": "maximum context length is 10"}) == "context_overflow"
+
+
+def test_empty_answer_with_a_reason_is_the_models() -> None:
+    for finish in ("stop", "length"):
+        body = {"choices": [{"message": {"content": ""}, "finish_reason": finish}]}
+        reply = read_reply(200, json.dumps(body).encode())
+        assert reply.completion is not None and reply.completion.content == ""
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("soon", None), ("nan", None), (None, None)],
+)
+def test_wait_that_the_server_asks_for(header: str | None, wait: float | None) -> None:
+    assert read_reply(429, b"", header).retry_after_s == wait
+
+
+def test_date_to_wait_for() -> None:
+    wait = read_reply(429, b"", format_datetime(datetime.now(UTC) + timedelta(hours=1)))
+    assert wait.retry_after_s is not None and 3500 < wait.retry_after_s <= 3600
 
 
 @pytest.mark.parametrize(
@@ -40,7 +216,7 @@ def test_parsed_call_is_read_as_the_harness_reads_it() -> None:
     [
         (200, b"<html>Sign in</html>", "malformed", True),
         (200, b'{"choices": [{"mess', "malformed", True),
-        (200, b'{"error": "x"}', "malformed", True),
+        (200, b'{"error": "x"}', "error_in_answer", True),
         (200, b'{"choices": []}', "malformed", True),
         (200, b'{"choices": [{"message": "text"}]}', "malformed", True),
         (200, b"null", "malformed", True),
@@ -59,13 +235,13 @@ def test_parsed_call_is_read_as_the_harness_reads_it() -> None:
 def test_kinds_of_failure(status: int, content: bytes, kind: str, again: bool) -> None:
     reply = read_reply(status, content)
     assert (reply.kind, reply.worth_another_try) == (kind, again)
-    assert reply.body is None
+    assert reply.completion is None
 
 
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_whatever_comes_back_is_an_answer_or_a_failure(status: int, content: bytes) -> None:
     reply = read_reply(status, content)
-    assert (reply.body is not None) == (reply.kind == "ok")
+    assert (reply.completion is not None) == (reply.kind == "ok")
 
 
 @pytest.mark.parametrize(
@@ -88,18 +264,33 @@ def test_call_that_came_as_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "whole"),
+    ("text", "tag"),
     [
-        ('<tool_call>{"name": "f", "arguments": {}}</tool_call>', True),
-        ('<tool_call>{"name": "f", "arguments": {</tool_call>', False),
-        ("<function=f><parameter=x>1</parameter></function>", True),
-        ('[get_weather(city="Paris")]', True),
-        ("<tool_call>", False),
-        ("No.", False),
+        ('<tool_call>{"name": "f", "arguments": {}}</tool_call>', "<tool_call>"),
+        ('<tool_call>{"name": "f", "arguments": {</tool_call>', ""),
+        (
+            "<tool_call><function=f><parameter=x>1</parameter></function></tool_call>",
+            "<tool_call>",
+        ),
+        ('[TOOL_CALLS] [{"name": "f", "arguments": {}}]', "[TOOL_CALLS]"),
+        ("<tool_call>", ""),
+        ('```json\n{"name": "f", "arguments": {}}\n```', ""),
+        ('{"name": "f", "arguments": {}}', ""),
+        ('<think><tool_call>{"name": "f", "arguments": {}}</think>No.', ""),
+        ("No.", ""),
     ],
 )
-def test_only_a_whole_call_is_the_parsers_failure(text: str, whole: bool) -> None:
-    assert is_whole_call(text) == whole
+def test_only_a_whole_call_in_a_markup_is_the_parsers_failure(text: str, tag: str) -> None:
+    assert markup_of_call(text, TAGS) == tag
+
+
+def test_markup_must_be_the_models_own() -> None:
+    hermes = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
+    assert markup_of_call(hermes, own_tags("... <tool_call> ...", None))
+    assert markup_of_call(hermes, own_tags(None, "hermes"))
+    assert markup_of_call(hermes, own_tags(None, None)), "unknown: every known markup"
+    assert not markup_of_call(hermes, own_tags("... <TOOLCALL> ...", "nemotron_json"))
+    assert own_tags("a template without tags", None) == ()
 
 
 @pytest.mark.parametrize(
@@ -111,11 +302,35 @@ def test_only_a_whole_call_is_the_parsers_failure(text: str, whole: bool) -> Non
         'The JSON {"name": "Anna"} has a name.',
         '{"arguments": []}',
         "None of the functions can be used.",
+        '<think>{"name": "f", "arguments": {}} would do, but no.</think>I cannot help.',
         pytest.param("[" * 5000, id="open-brackets"),
     ],
 )
 def test_text_that_is_no_call(text: str) -> None:
     assert not looks_like_call(text)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "[",
+        "{",
+        '{"a":',
+        '{"a":[',
+        "<function=f>",
+        "\n",
+        "[a(",
+        "[a(x=",
+        "<tool_call>",
+        '{"',
+        "<think>",
+    ],
+)
+def test_no_text_costs_more_than_linear_time(part: str) -> None:
+    """Quadratic time would be hours for these."""
+    text = part * (2**20 // len(part))
+    looks_like_call(text)
+    markup_of_call(text, TAGS)
 
 
 @given(st.text())

@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {
             "max_model_len": 16384,
             "ready_timeout_s": 300,
         },
-        "repair": {"request_timeout_s": 60, "backoff_s": 1},
+        "retry": {"request_timeout_s": 60, "backoff_s": 1},
     },
     "training": {
         "backend": "trl",

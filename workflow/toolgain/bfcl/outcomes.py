@@ -22,6 +22,8 @@ CONTEXT_OVERFLOW = "context_overflow"
 EMPTY = "empty"
 TRUNCATED = "truncated"
 UNPARSED_CALL = "unparsed_call"
+UNDECODABLE_CALL = "undecodable_call"
+HISTORY_REFUSED = "history_refused"
 FORCED_STOP = "forced_stop"
 REPAIRED = "repaired"
 FLAGS = (
@@ -30,6 +32,8 @@ FLAGS = (
     EMPTY,
     TRUNCATED,
     UNPARSED_CALL,
+    UNDECODABLE_CALL,
+    HISTORY_REFUSED,
     FORCED_STOP,
     REPAIRED,
 )
@@ -55,7 +59,8 @@ class ItemOutcome(NamedTuple):
     valid: bool
     """The harness scored the answer as correct, and there was an answer."""
     strict_valid: bool
-    """The same, without credit for tool calls that came as text and for empty or cut answers."""
+    """The same, without credit where no call is right and the answer was empty, cut, or a call that
+    the harness could not read."""
     error_type: str
     """The harness's error type; empty when valid."""
     error_message: str
@@ -64,7 +69,7 @@ class ItemOutcome(NamedTuple):
     expected: str
     """JSON text of the expected calls; `null` where there are none to compare with."""
     calls: int
-    """Number of tool calls in the answer."""
+    """Tool calls in the answer that the harness's decoder reads."""
     flags: tuple[str, ...]
     prompt_tokens: int
     completion_tokens: int

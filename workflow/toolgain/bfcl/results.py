@@ -25,14 +25,17 @@ from toolgain.bfcl.categories import (
     in_group,
 )
 from toolgain.bfcl.data import Item, Items, Key, expected_text, flat, load, load_full
+from toolgain.bfcl.decoder import CALL, NOTHING, TEXT, Decode, Verdict
 from toolgain.bfcl.folders import HarnessFolder, one_model
 from toolgain.bfcl.outcomes import (
     CONTEXT_OVERFLOW,
     EMPTY,
     FORCED_STOP,
+    HISTORY_REFUSED,
     INFERENCE_ERROR,
     REPAIRED,
     TRUNCATED,
+    UNDECODABLE_CALL,
     UNPARSED_CALL,
     ItemOutcome,
     accuracies,
@@ -72,6 +75,10 @@ class Source:
         if (self.folder.root / "results.yml").exists() or names == (revisions.NVIDIA,):
             return "nvidia-bfcl"
         return "unknown" if revisions.NVIDIA in names else "bfcl-eval"
+
+
+_NO_ABSTENTION = frozenset({EMPTY, UNPARSED_CALL, UNDECODABLE_CALL, TRUNCATED})
+"""Flags of answers that are no abstention, though the harness takes them for one."""
 
 
 @dataclass(frozen=True)
@@ -174,17 +181,22 @@ def _lines(path: Path) -> list[str]:
 
 
 def outcomes(
-    folder: Path, items: Items, repeat: int = 0, witness: Witness | None = None
+    folder: Path,
+    items: Items,
+    decode: Decode,
+    repeat: int = 0,
+    witness: Witness | None = None,
 ) -> list[ItemOutcome]:
     """The outcome of every item of `items`, from a scored harness folder.
 
     Args:
+        decode: the harness's own decoder.
         witness: what the record of the requests says about each item, where there is one.
 
     Raises:
         UserError: rows are missing, doubled or foreign, or scores do not belong to the results.
     """
-    return read_outcomes(one_model(folder), items, repeat, witness)
+    return read_outcomes(one_model(folder), items, repeat, witness, NATIVE, decode)
 
 
 def read_outcomes(
@@ -193,6 +205,7 @@ def read_outcomes(
     repeat: int = 0,
     witness: Witness | None = None,
     mode: CallingMode | None = None,
+    decode: Decode | None = None,
 ) -> list[ItemOutcome]:
     """The same for the files of one model; `mode` is found out where it is not known."""
     mode = mode or calling_mode(folder, items)
@@ -209,9 +222,11 @@ def read_outcomes(
                 "this category are void."
             )
         errors = _errors(chosen, folder.score_file(category))
-        for item, row in answers(rows, chosen):
+        paired = answers(rows, chosen)
+        verdicts = _verdicts([row for _, row in paired], category, decode, mode)
+        for (item, row), said in zip(paired, verdicts, strict=True):
             seen = witness.get(item.key, UNSEEN) if witness else UNSEEN
-            found.append(_outcome(item, row, errors.get(item.key), repeat, seen, mode))
+            found.append(_outcome(item, row, said, errors.get(item.key), repeat, seen, mode))
     return found
 
 
@@ -262,20 +277,50 @@ def answers(rows: Iterable[Row], chosen: Iterable[Item]) -> list[tuple[Item, Row
     return [(item, by_id[item.id].pop(0)) for item in chosen if by_id[item.id]]
 
 
+def _verdicts(
+    rows: list[Row], category: str, decode: Decode | None, mode: CallingMode
+) -> list[list[Verdict]]:
+    """What the harness's decoder says of each step of each row.
+
+    Another harness's handler is not at hand: its calls are told by their form.
+    """
+    multi_turn = group_of(category) == "multi_turn"
+    steps = [steps_of(row["result"], multi_turn) for row in rows]
+    every = [step for of_row in steps for step in of_row]
+    found = iter(decode(every) if decode else [_by_form(step, mode) for step in every])
+    return [[next(found) for _ in of_row] for of_row in steps]
+
+
+def _by_form(step: Any, mode: CallingMode) -> Verdict:
+    calls = calls_in(step, mode)
+    kind = CALL if calls else TEXT if isinstance(step, str) and step else NOTHING
+    return Verdict(kind, calls, calls > 0, calls > 0)
+
+
 def _outcome(
-    item: Item, row: Row, error: Row | None, repeat: int, seen: Seen, mode: CallingMode
+    item: Item,
+    row: Row,
+    verdicts: list[Verdict],
+    error: Row | None,
+    repeat: int,
+    seen: Seen,
+    mode: CallingMode,
 ) -> ItemOutcome:
     failed = is_error(row)
     multi_turn = group_of(item.category) == "multi_turn"
     steps = steps_of(row["result"], multi_turn)
+    calls = [verdict.found_calls(multi_turn) for verdict in verdicts]
     flags = []
     if failed:
-        overflow = error_kind(row["result"]) == CONTEXT_OVERFLOW
-        flags.append(CONTEXT_OVERFLOW if overflow else INFERENCE_ERROR)
-    elif mode == NATIVE and any(looks_like_call(step) for step in steps if isinstance(step, str)):
-        flags.append(UNPARSED_CALL)
-    if not failed and not any(steps):
-        flags.append(EMPTY)
+        kind = error_kind(row["result"])
+        flags.append(kind if kind in (CONTEXT_OVERFLOW, HISTORY_REFUSED) else INFERENCE_ERROR)
+    else:
+        if any(verdict.calls > n for verdict, n in zip(verdicts, calls, strict=True)):
+            flags.append(UNDECODABLE_CALL)
+        if mode == NATIVE and any(looks_like_call(step) for step in steps if isinstance(step, str)):
+            flags.append(UNPARSED_CALL)
+        if all(verdict.kind == NOTHING for verdict in verdicts):
+            flags.append(EMPTY)
     error_type, message = _error(error)
     if not failed and multi_turn and any(map(_was_stopped, row["result"])):
         flags.append(FORCED_STOP)
@@ -284,10 +329,9 @@ def _outcome(
     if not failed and seen.repaired:
         flags.append(REPAIRED)
     correct = error is None and not failed
-    # Text that the harness could not read as a call is credited where no call is right.
-    counts = [calls_in(step, mode) for step in steps]
-    credited = item.category in MUST_NOT_CALL and not any(counts)
-    strict = correct and not (credited and {EMPTY, UNPARSED_CALL, TRUNCATED} & set(flags))
+    # What the harness could not read as a call is credited where no call is right.
+    credited = item.category in MUST_NOT_CALL and not any(calls)
+    strict = correct and not (credited and _NO_ABSTENTION & set(flags))
     return ItemOutcome(
         category=item.category,
         id=item.id,
@@ -301,7 +345,7 @@ def _outcome(
         error_message=row["result"] if failed else message,
         answer=json.dumps(row["result"], ensure_ascii=False),
         expected=expected_text(item),
-        calls=sum(counts),
+        calls=0 if failed else sum(calls),
         flags=tuple(flags),
         prompt_tokens=round(_total(row.get("input_token_count", 0))),
         completion_tokens=round(_total(row.get("output_token_count", 0))),
@@ -324,7 +368,7 @@ def _was_stopped(turn: list[Any]) -> bool:
 
 
 _HTTP_ERROR = re.compile(r"(\d{3}) (?:Client|Server) Error: (.*?) for url")
-KINDS = WORTH_ANOTHER_TRY | {"http_4xx", CONTEXT_OVERFLOW}
+KINDS = WORTH_ANOTHER_TRY | {"http_4xx", "too_large", CONTEXT_OVERFLOW, HISTORY_REFUSED}
 
 
 def error_kind(result: str) -> str:

@@ -1,81 +1,131 @@
-"""Recognise a tool call that reached us as text, because the server's parser missed it."""
+"""Recognise a tool call that reached us as text, because the server's parser missed it.
+
+Only text is looked at here; what a parsed call is worth, the harness's decoder says
+(`toolgain.bfcl.decoder`). Nothing costs more than linear time in the length of the text.
+"""
 
 import json
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-# The markers of the common chat formats: Hermes and Qwen, Nemotron, Mistral, Llama, DeepSeek,
-# Granite, Functionary and Pythonic calls.
+PARSER_TAGS: dict[str, tuple[str, ...]] = {
+    "hermes": ("<tool_call>",),
+    "qwen3_coder": ("<tool_call>", "<function="),
+    "qwen3_xml": ("<tool_call>", "<function="),
+    "glm45": ("<tool_call>",),
+    "nemotron_json": ("<TOOLCALL>",),
+    "mistral": ("[TOOL_CALLS]",),
+    "llama3_json": ("<|python_tag|>",),
+    "llama4_json": ("<|python_tag|>",),
+    "granite": ("<|tool_call|>",),
+    "granite-20b-fc": ("<function_call>",),
+    "deepseek_v3": ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"),
+    "internlm": ("<|action_start|>",),
+    "jamba": ("<tool_calls>",),
+    "kimi_k2": ("<|tool_calls_section_begin|>",),
+    "minimax": ("<tool_calls>",),
+    "phi4_mini_json": ("functools[",),
+    "xlam": ("[TOOL_CALLS]", "<tool_call>"),
+}
+"""What opens a call in the formats that vLLM's tool parsers read, by the parser's name."""
+TAGS = tuple(dict.fromkeys(tag for tags in PARSER_TAGS.values() for tag in tags))
+
+# What opens or closes a call, also where the other half is missing, and Pythonic calls.
 _MARKERS = re.compile(
     r"</?tool_calls?>|<TOOLCALL>|\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_call\|>|<function[=_]"
-    r"|<｜tool▁calls?▁begin｜>|<\|action_start\|>|functools\["
-    r"|^\s*\[\s*[A-Za-z_][\w.]*\([^()]*=",
+    r"|<｜tool▁calls?▁begin｜>|<\|action_start\|>|functools\[|<\|tool_calls_section_begin\|>"
+    r"|^[ \t]*\[[ \t]*[A-Za-z_][\w.]*\([^()=]*=",
     re.MULTILINE,
 )
-_MARKERS_WITHOUT_JSON = re.compile(
-    r"<function[=_].*</function|^\s*\[\s*[A-Za-z_][\w.]*\([^()]*=[^()]*\)", re.MULTILINE | re.DOTALL
-)
-_JSON_START = re.compile(r"[\[{]")
+_JSON_START = re.compile(r'\{\s*"')
 _NAMES = ("name", "function")
 _ARGUMENTS = ("arguments", "parameters")
+_THOUGHT_END = "</think>"
+MOST_FAILURES = 2000
+"""Places that look like the start of a JSON object and are none, after which nobody looks on."""
 
 
 def looks_like_call(text: str) -> bool:
-    """Whether `text` holds a tool call in a known markup, or as JSON with a name and arguments."""
-    return bool(_MARKERS.search(text)) or _holds_json_call(text)
+    """Whether `text` holds a tool call in a known markup, or as JSON with a name and arguments.
+
+    What a thought drafts before the answer does not count.
+    """
+    said = without_thought(text)
+    return bool(_MARKERS.search(said)) or _holds_json_call(said)
 
 
-def is_whole_call(text: str) -> bool:
-    """Whether `text` holds a call that a parser for the model's markup would have read.
+def own_tags(chat_template: str | None, tool_parser: str | None) -> tuple[str, ...]:
+    """What opens a call in the model's own format: the tags that its chat template or its tool
+    parser knows; all known tags where neither is known."""
+    from_template = [tag for tag in TAGS if chat_template and tag in chat_template]
+    tags = (*PARSER_TAGS.get(tool_parser or "", ()), *from_template)
+    if not tags and chat_template is None and tool_parser not in PARSER_TAGS:
+        return TAGS
+    return tuple(dict.fromkeys(tags))
+
+
+def markup_of_call(text: str, tags: Sequence[str]) -> str:
+    """The tag, of `tags`, that opens a whole call in `text`; empty where none does.
 
     A call with broken JSON in it is the model's failure, not the parser's.
     """
-    return bool(_MARKERS_WITHOUT_JSON.search(text)) or _holds_json_call(text)
+    said = without_thought(text)
+    for tag in tags:
+        _, found, after = said.partition(tag)
+        closed = tag == "<function=" and "</function" in after
+        if found and (closed or _holds_json_call(after)):
+            return tag
+        inner = after.find("<function=")
+        if found and inner >= 0 and "</function" in after[inner:]:
+            return tag
+    return ""
+
+
+def without_thought(text: str) -> str:
+    """`text` after the model's thoughts; a thought that never ends is all there is."""
+    _, found, said = text.rpartition(_THOUGHT_END)
+    if found:
+        return said
+    return text.partition("<think>")[0]
 
 
 def _holds_json_call(text: str) -> bool:
     decoder = json.JSONDecoder()
     position = 0
-    while match := _JSON_START.search(text, position):
+    # A failure may have looked at the rest of the text, and its message counts the lines before.
+    left, failures = 4 * len(text) + 10_000, 0
+    while left > 0 and failures < MOST_FAILURES and (match := _JSON_START.search(text, position)):
         try:
             value, position = decoder.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
-            position = match.end()
+        except (ValueError, RecursionError) as error:
+            end = error.pos if isinstance(error, json.JSONDecodeError) else len(text)
+            left -= end - match.start()
+            failures += 1
+            position = match.end() - 1
             continue
         if _is_call(value):
             return True
     return False
 
 
-def _is_call(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(_is_call(part) for part in value)
-    if not isinstance(value, dict):
+def _is_call(value: object) -> bool:
+    if not isinstance(value, Mapping):
         return False
-    if isinstance(value.get("function"), dict):
-        return _is_call(value["function"])
-    return any(isinstance(value.get(name), str) for name in _NAMES) and any(
+    if isinstance(function := value.get("function"), Mapping):
+        return _is_call(function)
+    if any(isinstance(value.get(name), str) for name in _NAMES) and any(
         name in value for name in _ARGUMENTS
+    ):
+        return True
+    # A list of calls below a name of its own, such as {"tool_calls": [...]}.
+    return any(
+        isinstance(part, list) and any(_is_call(one) for one in part if isinstance(one, Mapping))
+        for name, part in value.items()
+        if name in ("tool_calls", "calls")
     )
 
 
-def harness_answer(message: dict[str, Any]) -> Any:
-    """What the harness makes of an assistant message: calls as `[{name: arguments}]`, or text.
-
-    The same rule as nvidia-bfcl's handler for native function calling: whatever keeps it from
-    reading `tool_calls` makes it take the content.
-    """
-    try:
-        return [
-            {call["function"]["name"]: call["function"]["arguments"]}
-            for call in message["tool_calls"]
-        ]
-    except (KeyError, TypeError):
-        return message.get("content")
-
-
-def opening(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def opening(messages: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
     """The messages before the first answer: they tell which item a request belongs to."""
     start = []
     for message in messages:

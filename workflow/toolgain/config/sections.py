@@ -10,6 +10,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -113,6 +114,18 @@ class Serve(Section):
     api_key_env: str | None = Field(
         None, description="Environment variable that holds the endpoint's key."
     )
+
+    @field_validator("url")
+    @classmethod
+    def _url_holds_no_key(cls, url: str | None) -> str | None:
+        if url and has_credentials(url):
+            raise ValueError(
+                "the URL holds a key or a password, which would end up in files and logs; put it "
+                "into an environment variable and name that in evaluation.serve.api_key_env "
+                "(--api-key-env)"
+            )
+        return url
+
     dtype: str = Field("bfloat16", description="Number type of the weights while serving.")
     max_model_len: Positive | None = Field(32768, description="Context length in tokens.")
     tool_parser: str | None = Field(
@@ -134,15 +147,27 @@ class Serve(Section):
     threads: Positive | None = Field(None, description="CPU threads of the server.")
 
 
-class Repair(Section):
-    """Asking failed items again."""
+def has_credentials(url: str) -> bool:
+    """Whether `url` holds a user, a password, or a parameter that looks like a key."""
+    parts = urlsplit(url)
+    names = {name.lower().replace("-", "_") for name, _ in parse_qsl(parts.query)}
+    return "@" in parts.netloc or any(re.search(r"key|token|secret|auth|sig", n) for n in names)
 
-    rounds: Annotated[int, Field(ge=0)] = Field(3, description="Most rounds of asking again.")
+
+class Retry(Section):
+    """Retries of what the infrastructure failed to answer."""
+
+    rounds: Annotated[int, Field(ge=0)] = Field(
+        3, description="Retry rounds in a row that answer nothing new before the evaluation ends."
+    )
+    max_hours: Annotated[float, Field(gt=0)] | None = Field(
+        24.0, description="After so many hours no retry starts; null: no limit."
+    )
     backoff_s: Annotated[float, Field(ge=0)] = Field(
         20.0, description="Wait before the first round; it doubles with each."
     )
     request_timeout_s: Annotated[float, Field(gt=0)] = Field(
-        900.0, description="A request without an answer for so long is cut and asked again."
+        900.0, description="Timeout of one request, which is then retried."
     )
     request_attempts: Positive = Field(
         3, description="Attempts of one request before its item counts as failed in this round."
@@ -167,7 +192,15 @@ class EvaluationSection(Section):
     )
     sampling: Sampling = Field(Sampling(), description="Sampling of the answers.")
     serve: Serve = Field(Serve(), description="The model server.")
-    repair: Repair = Field(Repair(), description="Asking failed items again.")
+    canary: Literal["stop", "warn"] = Field(
+        "stop",
+        description="`stop`: where the canary proves that the server does not parse tool calls, "
+        "nothing is evaluated; `warn`: it is evaluated all the same, with a warning.",
+    )
+    max_response_bytes: Positive = Field(
+        8 * 2**20, description="Largest response; a larger one is cut and counts as failed."
+    )
+    retry: Retry = Field(Retry(), description="Retries of what failed.")
     max_error_share: Share = Field(
         0.005, description="Above this share of failed items an evaluation is not valid."
     )
@@ -189,6 +222,14 @@ class EvaluationSection(Section):
     def requests_at_once(self) -> int:
         """What `parallelism` comes to."""
         return self.parallelism or REQUESTS_PER_COPY * self.serve.data_parallel_size
+
+    @model_validator(mode="before")
+    @classmethod
+    def _retry_was_called_repair(cls, values: object) -> object:
+        if isinstance(values, dict) and "repair" in values and "retry" not in values:
+            values = {**values, "retry": values["repair"]}
+            del values["repair"]
+        return values
 
     @field_validator("harness_container")
     @classmethod

@@ -1,26 +1,35 @@
 """Questions asked before the benchmark: can this server's answers be measured at all?
 
-A canary can prove something about the server, not about the model. One parsed tool call proves
-that the server's tool parser works and fits the model's markup; a whole call that comes back as
-text proves that it does not (a broken one is the model's failure). One text answer proves that
-the server does not force calls. A weak model may fail to call, or call where it should not: that
-is its result, not the server's fault, so a canary without proof is decided by the answers of the
-evaluation itself.
+A canary can prove something about the server, not about the model. One call that the harness's own
+decoder reads proves that the server's tool parser works and fits the model's markup. A whole call
+in the model's own markup that comes back as text, while none is parsed, proves the contrary. One
+text answer proves that the server does not force calls. A weak model may write calls in a form of
+its own, or call where it should not: that is its result, not the server's fault, so a canary
+without proof is decided by the answers of the evaluation itself.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypedDict
 
 import httpx
 
-from toolgain.bfcl.responses import Reply, read_reply
-from toolgain.bfcl.toolcalls import harness_answer, is_whole_call, looks_like_call
+from toolgain.bfcl.decoder import Answer, Decoder, Verdict
+from toolgain.bfcl.responses import (
+    MAX_RESPONSE_BYTES,
+    NO_ANSWER,
+    Reply,
+    read_reply,
+    too_large,
+)
+from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call
 from toolgain.serving.server import Endpoint
 
 ATTEMPTS = 3
 """Attempts of one canary request when the infrastructure fails."""
+PAUSE_S = 1.0
+"""Wait before the second attempt; it doubles."""
 
 
 def _tool(name: str, description: str, **parameters: str) -> dict[str, Any]:
@@ -67,106 +76,175 @@ MUST_NOT_CALL: tuple[str, ...] = (
 )
 
 
+class Seen(TypedDict):
+    """A canary's question and its answer, for summary.json."""
+
+    question: str
+    tools: list[str]
+    answer: Answer
+    verdict: str | None
+    """What the harness's decoder makes of the answer; None without one."""
+    kind: str
+    status: int | None
+    model: str | None
+    normalised: list[str]
+
+
 @dataclass(frozen=True)
 class Canary:
     """What the canary requests showed."""
 
     answered: bool
-    """Every request was answered."""
+    """The server answers: not every response was a failure."""
     parsed_call: bool
-    """A tool call came back parsed: the parser works."""
+    """The harness decoded a tool call: the parser works."""
     call_as_text: bool
-    """A whole tool call came back as text, and none parsed: the parser is missing or the wrong
-    one."""
+    """A whole call in the model's own markup came back as text, and none parsed: the parser is
+    missing or the wrong one."""
     text: bool
-    """An answer without a call came back: the server does not force calls."""
+    """A text without a call came back: the server does not force calls."""
     failure: str = ""
-    """For an unanswered request: what happened."""
+    """Where there was no answer: what happened, and the cure where one is known."""
     failure_kind: str = ""
-    seen: list[dict[str, Any]] = field(default_factory=list)
+    markup: str = ""
+    """The tag that proves a call as text."""
+    unanswered: int = 0
+    """Questions whose response, with status 200, held no answer."""
+    seen: Sequence[Seen] = ()
     """Question and answer of each request."""
 
     def record(self) -> dict[str, Any]:
         """For summary.json."""
-        return asdict(self)
+        return {**asdict(self), "seen": list(self.seen)}
+
+
+class _Asker:
+    """Asks one question after the other, and keeps what came back."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        endpoint: Endpoint,
+        sampling: Mapping[str, object],
+        decoder: Decoder,
+        sleep: Callable[[float], None],
+        max_bytes: int,
+    ) -> None:
+        self._client, self._endpoint, self._sampling = client, endpoint, sampling
+        self._decoder, self._sleep, self._max_bytes = decoder, sleep, max_bytes
+        self.seen: list[Seen] = []
+        self.texts: list[str] = []
+        """Answers that are text."""
+        self.parsed = False
+        self.no_answers: list[Reply] = []
+
+    def ask(self, question: str, tools: list[dict[str, Any]]) -> Reply | None:
+        """Ask; gives the reply where it says that going on makes no sense."""
+        body: dict[str, object] = {
+            "model": self._endpoint.model,
+            "messages": [{"role": "user", "content": question}],
+            **self._sampling,
+            **({"tools": tools} if tools else {}),
+        }
+        reply = self._post(body)
+        for attempt in range(1, ATTEMPTS):
+            if not reply.worth_another_try:
+                break
+            self._sleep(max(PAUSE_S * 2 ** (attempt - 1), min(reply.retry_after_s or 0, 60)))
+            reply = self._post(body)
+        done = reply.completion
+        answer, verdict = self._decoder.read(done.body()) if done else (None, None)
+        self._note(answer, verdict)
+        self.seen.append(
+            {
+                "question": question,
+                "tools": [tool["function"]["name"] for tool in tools],
+                "answer": answer,
+                "verdict": verdict.kind if verdict else None,
+                "kind": reply.kind,
+                "status": reply.status,
+                "model": done.model if done else None,
+                "normalised": list(done.normalised) if done else [],
+            }
+        )
+        if done:
+            return None
+        if reply.kind in NO_ANSWER:
+            self.no_answers.append(reply)
+            return None
+        return reply
+
+    def _note(self, answer: Answer, verdict: Verdict | None) -> None:
+        if verdict is not None:
+            self.parsed |= verdict.is_call
+        if isinstance(answer, str):
+            self.texts.append(answer)
+
+    @property
+    def has_text(self) -> bool:
+        return any(text.strip() and not looks_like_call(text) for text in self.texts)
+
+    def _post(self, body: dict[str, object]) -> Reply:
+        try:
+            with self._client.stream("POST", self._endpoint.chat_url, json=body) as response:
+                content = bytearray()
+                for block in response.iter_bytes():
+                    content += block
+                    if len(content) > self._max_bytes:
+                        return too_large(response.status_code, self._max_bytes)
+                wait = response.headers.get("Retry-After")
+                return read_reply(response.status_code, bytes(content), wait)
+        except httpx.TimeoutException:
+            return Reply("timeout", None, "no answer in time")
+        except httpx.HTTPError as error:
+            return Reply("connection", None, type(error).__name__)
 
 
 def ask_canaries(
     endpoint: Endpoint,
-    sampling: Mapping[str, Any],
+    sampling: Mapping[str, object],
     timeout_s: float,
-    pause_s: float = 1.0,
+    decoder: Decoder,
+    tags: Sequence[str] = TAGS,
+    max_bytes: int = MAX_RESPONSE_BYTES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Canary:
-    """Ask until a parsed call and a text answer have been seen, or no question is left."""
-    seen: list[dict[str, Any]] = []
+    """Ask until a parsed call and a text answer have been seen, or no question is left.
+
+    Args:
+        decoder: the harness's own decoder.
+        tags: what opens a call in the model's own format.
+        max_bytes: largest response.
+    """
     with endpoint.client(timeout_s) as client:
-
-        def ask(question: str, tools: list[dict[str, Any]]) -> Reply:
-            body: dict[str, Any] = {
-                "model": endpoint.model,
-                "messages": [{"role": "user", "content": question}],
-                **sampling,
-            }
-            if tools:
-                body["tools"] = tools
-            reply = _post(client, endpoint.chat_url, body)
-            for attempt in range(1, ATTEMPTS):
-                if not reply.worth_another_try:
-                    break
-                sleep(pause_s * 2 ** (attempt - 1))
-                reply = _post(client, endpoint.chat_url, body)
-            answer = harness_answer(reply.body["choices"][0]["message"]) if reply.body else None
-            seen.append(
-                {
-                    "question": question,
-                    "tools": [tool["function"]["name"] for tool in tools],
-                    "answer": answer,
-                    "kind": reply.kind,
-                    "status": reply.status,
-                    "model": (reply.body or {}).get("model"),
-                }
-            )
-            return reply
-
+        asker = _Asker(client, endpoint, sampling, decoder, sleep, max_bytes)
         for question, tool in MUST_CALL:
-            reply = ask(question, [tool])
-            if reply.body is None:
-                return _failed(reply, seen)
-            if isinstance(seen[-1]["answer"], list):
+            if failed := asker.ask(question, [tool]):
+                return _failed(failed, asker.seen)
+            if asker.parsed:
                 break
         for question in MUST_NOT_CALL:
-            if any(_is_text(row["answer"]) for row in seen):
+            if asker.has_text:
                 break
-            reply = ask(question, [])
-            if reply.body is None:
-                return _failed(reply, seen)
-    parsed = any(isinstance(row["answer"], list) for row in seen)
-    as_text = any(isinstance(a := row["answer"], str) and is_whole_call(a) for row in seen)
+            if failed := asker.ask(question, []):
+                return _failed(failed, asker.seen)
+    if len(asker.no_answers) == len(asker.seen):
+        return _failed(asker.no_answers[-1], asker.seen)
+    markup = next(filter(None, (markup_of_call(text, tags) for text in asker.texts)), "")
     return Canary(
         answered=True,
-        parsed_call=parsed,
-        call_as_text=as_text and not parsed,
-        text=any(_is_text(row["answer"]) for row in seen),
-        seen=seen,
+        parsed_call=asker.parsed,
+        call_as_text=bool(markup) and not asker.parsed,
+        text=asker.has_text,
+        markup="" if asker.parsed else markup,
+        unanswered=len(asker.no_answers),
+        seen=asker.seen,
     )
 
 
-def _failed(reply: Reply, seen: list[dict[str, Any]]) -> Canary:
+def _failed(reply: Reply, seen: list[Seen]) -> Canary:
     status = f"HTTP {reply.status} " if reply.status else ""
     failure = f"{reply.kind}: {status}{reply.detail}".strip()
-    return Canary(False, False, False, False, failure, reply.kind, seen)
-
-
-def _is_text(answer: Any) -> bool:
-    return isinstance(answer, str) and not looks_like_call(answer)
-
-
-def _post(client: httpx.Client, url: str, body: dict[str, Any]) -> Reply:
-    try:
-        response = client.post(url, json=body)
-    except httpx.TimeoutException:
-        return Reply("timeout", None, "no answer in time")
-    except httpx.HTTPError as error:
-        return Reply("connection", None, type(error).__name__)
-    return read_reply(response.status_code, response.content)
+    if cure := NO_ANSWER.get(reply.kind):
+        failure += f"; {cure}"
+    return Canary(False, False, False, False, failure, reply.kind, seen=seen)

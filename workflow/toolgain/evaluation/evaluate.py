@@ -17,13 +17,14 @@ from pathlib import Path
 import filelock
 
 from toolgain.bfcl import data, outcomes
+from toolgain.bfcl.decoder import decoding
 from toolgain.common import files, processes
 from toolgain.common.errors import NotValidError
 from toolgain.evaluation import request_log
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import Job, Ledger, prepare, read_section
 from toolgain.evaluation.outputs import write
-from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items
+from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items, goes_on
 from toolgain.slurm.accounting import remember_this_job
 from toolgain.statistics import power
 
@@ -77,13 +78,13 @@ def _evaluate(
     except filelock.Timeout:
         log.info("evaluate: another process evaluates the same weights in %s; waiting", first)
         lock.acquire()
-    with lock, ModelServer(job, ledger) as model_server:
+    with lock, decoding(job.bfcl_env) as decoder, ModelServer(job, ledger) as model_server:
         ledger.slurm_jobs = remember_this_job(job.folders(0).slurm_jobs)
-        canary = ask_canary(job, ledger, model_server)
-        if canary.answered and not canary.call_as_text:
+        canary = ask_canary(job, ledger, model_server, decoder)
+        if goes_on(job, canary):
             for repeat in range(job.section.repeats):
                 with ledger.timing("ask"):
-                    found, evidence = ask_items(job, ledger, model_server, repeat)
+                    found, evidence = ask_items(job, ledger, model_server, decoder, repeat)
                 rows += found
                 seen.append(evidence)
     return canary, rows, seen

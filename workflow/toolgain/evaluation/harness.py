@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from toolgain.bfcl.responses import MAX_RESPONSE_BYTES
 from toolgain.common import files, processes
 from toolgain.common.errors import UserError
 from toolgain.common.files import shell_signs
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 KEY_VARIABLE = "TOOLGAIN_GATEWAY_KEY"
 """Environment variable with the key that the harness shows to the gateway; also in `gateway`,
 which imports what is installed for the harness alone."""
+NEVER = 1e11
+"""A Unix time that nobody sees; infinity does not pass through every reader of YAML."""
 EVAL_TYPE = "bfclv3_ast"
 """NVIDIA's name for the task `multi_turn,ast` with native function calling."""
 
@@ -115,6 +118,10 @@ class HarnessSettings:
     backoff_s: float = field(default=0.5)
     layers: sandbox.Layers = field(default_factory=sandbox.Layers)
     """What this kernel gives to the sandbox."""
+    max_bytes: int = MAX_RESPONSE_BYTES
+    """Largest response."""
+    give_up_at: float = NEVER
+    """Unix time after which nothing is waited for."""
     container: str | None = None
     """Image that holds the harness, in place of `bfcl_env`."""
 
@@ -177,6 +184,9 @@ def gateway_config(
         "secrets": str(pipe),
         "timeout_s": settings.timeout_s,
         "attempts": settings.attempts,
+        "at_once": settings.parallelism,
+        "max_bytes": settings.max_bytes,
+        "give_up_at": settings.give_up_at,
         "backoff_s": settings.backoff_s,
         "breaker": max(16, 2 * settings.parallelism),
     }

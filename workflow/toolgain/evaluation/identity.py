@@ -111,12 +111,26 @@ def _chat_template(folder: Path) -> str | None:
     file = folder / "chat_template.jinja"
     if file.exists():
         return file_digest(file)
+    template = _tokenizers_template(folder)
+    return None if template is None else digest(template)
+
+
+def chat_template_text(folder: Path) -> str | None:
+    """The text of the template that the server will use; None where there is none."""
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        return file.read_text(encoding="utf-8", errors="replace")
+    template = _tokenizers_template(folder)
+    # A tokenizer may hold several, as a list of names and texts.
+    return template if template is None or isinstance(template, str) else json.dumps(template)
+
+
+def _tokenizers_template(folder: Path) -> object:
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        template = settings.get("chat_template")
+        return settings.get("chat_template")
     except (OSError, ValueError, AttributeError):
         return None
-    return None if template is None else digest(template)
 
 
 def machine() -> str:

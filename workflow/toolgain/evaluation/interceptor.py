@@ -5,9 +5,11 @@ Runs inside nemo-evaluator's adapter process, in the harness's environment, in p
 failed request down as if it were an answer. This one
 
 - sends the sampling of the configuration (the harness's own settings are ignored by it);
-- cuts a request that takes too long, and asks again after a failure of the infrastructure;
+- cuts a request that takes too long or gets too much, retries after a failure of the
+  infrastructure, and asks no faster than the server allows;
+- brings answers into the strict form, and earlier turns into one that servers take;
 - replays answers of an interrupted attempt at the same evaluation, each once;
-- appends one line per request to the record, from which the evaluation's validity is computed.
+- notes one row per request, with the verdict of the harness's own decoder on the answer.
 """
 
 import json
@@ -16,7 +18,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict, deque
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -31,13 +33,25 @@ from nemo_evaluator.adapters.types import (
 )
 from pydantic import BaseModel, Field
 
-from toolgain.bfcl.responses import Reply, read_reply
-from toolgain.bfcl.toolcalls import harness_answer, opening, tool_names
+from toolgain.bfcl.decoder import HarnessCode
+from toolgain.bfcl.history import has_calls, one_call_each, sendable
+from toolgain.bfcl.responses import (
+    HISTORY_REFUSED,
+    SERVER_IS_DOWN,
+    Reply,
+    read_reply,
+    too_large,
+)
+from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
+from toolgain.evaluation.pace import Pace
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "top_k")
 CONNECT_TIMEOUT_S = 10.0
 PROBE_EVERY_S = 2.0
+LONGEST_WAIT_S = 60.0
+"""Between two attempts; the item's turn comes again in the next round."""
+CHUNK_BYTES = 64 * 1024
 IDLE_S = 2.0
 """Servers close idle connections after some seconds (uvicorn: 5); using one then would fail."""
 
@@ -61,6 +75,9 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         secrets: str = Field(description="Named pipe that gives the key and the proxies, once.")
         timeout_s: float = Field(description="Longest wait for an answer, in seconds.")
         attempts: int = Field(description="Attempts of one request.")
+        at_once: int = Field(description="Requests under way at once, at most.")
+        max_bytes: int = Field(description="Largest response, in bytes.")
+        give_up_at: float = Field(description="Unix time after which no refusal is waited for.")
         backoff_s: float = Field(1.0, description="First wait between attempts; it doubles.")
         breaker: int = Field(16, description="Failures in a row after which nothing is retried.")
 
@@ -71,6 +88,8 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         self._proxies: dict[str, str] = secrets["proxies"]
         self._lock = threading.Lock()
         self._local = threading.local()
+        self._code = HarnessCode()
+        self._pace = Pace(params.at_once)
         self._failures_in_a_row = 0
         self._last_failure = Reply("connection", None)
         self._probed = 0.0
@@ -84,20 +103,21 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         body = {**ar.r.get_json(), "model": self.params.model, **self.params.sampling}
         fingerprint = digest([body["messages"], body.get("tools")])
         started = time.time()
-        attempts: list[dict[str, Any]] = []
+        asked = _Asked(body)
         number, answer = self._replayed(fingerprint)
-        reply = answer or self._ask(context.url, body, attempts)
-        row = {
+        reply = answer or self._ask_as_taken(context.url, asked)
+        row: dict[str, object] = {
             "number": number or uuid.uuid4().hex,
             "at": round(started, 3),
             "opening": digest(opening(body["messages"])),
             "tools": digest(tool_names(t["function"]["name"] for t in body.get("tools") or [])),
             "request": fingerprint,
             "kind": reply.kind,
-            "attempts": attempts,
+            "attempts": asked.attempts,
             "sampling": {name: body[name] for name in SAMPLING if name in body},
+            "normalised": asked.normalised,
         }
-        self._note(row, reply)
+        self._note(row, reply, asked)
         return _response(reply, ar, started)
 
     def _replayed(self, fingerprint: str) -> tuple[str, Reply | None]:
@@ -106,9 +126,25 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             if not waiting:
                 return "", None
             row = waiting.popleft()
-        return row["number"], Reply("ok", 200, body=row["body"])
+        return row["number"], read_reply(200, json.dumps(row["body"]).encode())
 
-    def _ask(self, url: str, body: dict[str, Any], attempts: list[dict[str, Any]]) -> Reply:
+    def _ask_as_taken(self, url: str, asked: "_Asked") -> Reply:
+        """Ask with the conversation in a form that the server takes."""
+        asked.body["messages"], changed = sendable(asked.body["messages"])
+        if changed:
+            asked.normalised.append("history_call_as_text")
+        reply = self._ask(url, asked)
+        if reply.kind in ("http_4xx", "http_5xx") and reply.status in (400, 422, 500):
+            if (messages := one_call_each(asked.body["messages"])) is not None:
+                asked.body["messages"] = messages
+                reply = self._ask(url, asked)
+                if reply.kind == "ok":
+                    asked.normalised.append("history_one_call_each")
+            if reply.kind == "http_4xx" and has_calls(asked.body["messages"]):
+                reply = replace(reply, kind=HISTORY_REFUSED)
+        return reply
+
+    def _ask(self, url: str, asked: "_Asked") -> Reply:
         """Ask with retries. After many failures in a row only one probe every few seconds goes
         out, and everything else fails at once: its row is repaired when the server is back."""
         with self._lock:
@@ -118,34 +154,41 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             self._probed = time.monotonic()
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(1 if broken else self.params.attempts),
-            wait=tenacity.wait_random_exponential(multiplier=self.params.backoff_s, max=30),
+            wait=_Wait(self.params.backoff_s),
             retry=tenacity.retry_if_result(lambda reply: reply.worth_another_try),
             retry_error_callback=_last_reply,
         )
-        reply: Reply = retrying(self._ask_once, url, body, attempts)
+        reply: Reply = retrying(self._ask_in_turn, url, asked)
         with self._lock:
-            if reply.worth_another_try:
+            if reply.kind in SERVER_IS_DOWN:
                 self._failures_in_a_row += 1
                 self._last_failure = reply
             else:
                 self._failures_in_a_row = 0
         return reply
 
-    def _ask_once(self, url: str, body: dict[str, Any], attempts: list[dict[str, Any]]) -> Reply:
+    def _ask_in_turn(self, url: str, asked: "_Asked") -> Reply:
+        """Ask when there is a turn, and again after a refusal for haste: that is no failure."""
+        while True:
+            with self._pace.turn() as started:
+                reply = self._ask_once(url, asked)
+            if reply.kind != "http_429":
+                if reply.kind == "ok":
+                    self._pace.answered()
+                return reply
+            self._pace.refused(started, reply.retry_after_s)
+            if time.time() + (reply.retry_after_s or 0) > self.params.give_up_at:
+                return reply
+
+    def _ask_once(self, url: str, asked: "_Asked") -> Reply:
         started = time.monotonic()
         try:
-            response = self._session().post(
-                url,
-                data=json.dumps(body),
-                timeout=(CONNECT_TIMEOUT_S, self.params.timeout_s),
-                allow_redirects=False,
-            )
-            reply = read_reply(response.status_code, response.content)
+            reply = self._read(url, asked.body, started)
         except requests.Timeout:
             reply = Reply("timeout", None, f"no answer within {self.params.timeout_s:g} s")
         except requests.RequestException as error:
             reply = Reply("connection", None, _cause(error))
-        attempts.append(
+        asked.attempts.append(
             {
                 "kind": reply.kind,
                 "status": reply.status,
@@ -154,6 +197,30 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             }
         )
         return reply
+
+    def _read(self, url: str, body: dict[str, Any], started: float) -> Reply:
+        """One request and its response, which is cut where it is too large or takes too long.
+
+        Raises:
+            requests.RequestException: there is no whole response.
+        """
+        with self._session().post(
+            url,
+            data=json.dumps(body),
+            timeout=(CONNECT_TIMEOUT_S, self.params.timeout_s),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            content = bytearray()
+            for block in response.iter_content(CHUNK_BYTES):
+                content += block
+                if len(content) > self.params.max_bytes:
+                    return too_large(response.status_code, self.params.max_bytes)
+                if time.monotonic() - started > self.params.timeout_s:
+                    raise requests.Timeout
+            return read_reply(
+                response.status_code, bytes(content), response.headers.get("Retry-After")
+            )
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -170,20 +237,22 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         self._local.used = time.monotonic()
         return session
 
-    def _note(self, row: dict[str, Any], reply: Reply) -> None:
+    def _note(self, row: dict[str, object], reply: Reply, asked: "_Asked") -> None:
         """Append the request to the record, and its answer to the answers."""
         lines = []
-        if reply.body is not None:
-            choice, usage = reply.body["choices"][0], reply.body.get("usage") or {}
-            answer = harness_answer(choice["message"])
+        if reply.completion is not None:
+            done = reply.completion
+            answer = self._code.answer(done.body())
             row |= {
                 "answer": digest(answer),
-                "finish_reason": choice.get("finish_reason"),
-                "prompt_tokens": usage.get("prompt_tokens", 0),
-                "completion_tokens": usage.get("completion_tokens", 0),
+                "verdict": self._code.verdict(answer).kind,
+                "finish_reason": done.finish_reason,
+                "prompt_tokens": done.prompt_tokens,
+                "completion_tokens": done.completion_tokens,
+                "normalised": [*asked.normalised, *done.normalised],
             }
             if row["attempts"]:
-                kept = {"number": row["number"], "request": row["request"], "body": reply.body}
+                kept = {"number": row["number"], "request": row["request"], "body": done.body()}
                 lines.append((self._answers, kept))
         # The answer first: a recorded request without its answer could not be replayed.
         for file, value in [*lines, (self._record, row)]:
@@ -191,7 +260,29 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
                 file.write(json.dumps(value) + "\n")
 
 
-def _last_reply(state: tenacity.RetryCallState) -> Any:
+@dataclass
+class _Asked:
+    """One request while it is asked."""
+
+    body: dict[str, Any]
+    attempts: list[dict[str, object]] = field(default_factory=list)
+    normalised: list[str] = field(default_factory=list)
+    """How the conversation was changed for the server."""
+
+
+class _Wait:
+    """The wait before another attempt: what the server asks for, or one that doubles."""
+
+    def __init__(self, backoff_s: float) -> None:
+        self._doubling = tenacity.wait_random_exponential(multiplier=backoff_s, max=30)
+
+    def __call__(self, state: tenacity.RetryCallState) -> float:
+        reply = _last_reply(state)
+        asked_for = reply.retry_after_s if reply is not None else None
+        return float(min(LONGEST_WAIT_S, max(asked_for or 0.0, self._doubling(state))))
+
+
+def _last_reply(state: tenacity.RetryCallState) -> Reply | None:
     return state.outcome.result() if state.outcome else None
 
 
@@ -207,12 +298,13 @@ def _replayable(path: str | None) -> dict[str, deque[dict[str, Any]]]:
 
 def _response(reply: Reply, ar: AdapterRequest, started: float) -> AdapterResponse:
     response = requests.Response()
-    if reply.body is not None:
+    if reply.completion is not None:
         response.status_code = 200
-        response._content = json.dumps(reply.body).encode()
+        response._content = json.dumps(reply.completion.body()).encode()
     else:
         # The harness keeps nothing but the status line, so the kind of the failure goes there.
-        response.status_code = f"{reply.status or 502} {reply.kind}"  # type: ignore[assignment]
+        status = reply.status if reply.status and reply.status >= 400 else 502
+        response.status_code = f"{status} {reply.kind}"  # type: ignore[assignment]
         response._content = (reply.detail or reply.kind).encode()
     response.headers["Content-Type"] = "application/json"
     return AdapterResponse(

@@ -14,8 +14,14 @@ from toolgain.bfcl.data import Items
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection, parse_section
 from toolgain.evaluation import confinement
-from toolgain.evaluation.harness import HarnessFolders, harness_program
-from toolgain.evaluation.identity import Weights, comparable, read_weights, work_key
+from toolgain.evaluation.harness import NEVER, HarnessFolders, harness_program
+from toolgain.evaluation.identity import (
+    Weights,
+    chat_template_text,
+    comparable,
+    read_weights,
+    work_key,
+)
 from toolgain.evaluation.sandbox import Layers
 
 
@@ -49,6 +55,11 @@ class Job:
         """Items to ask, over all repeats."""
         return sum(map(len, self.items.values())) * self.section.repeats
 
+    @property
+    def chat_template(self) -> str | None:
+        """Text of the model's chat template; None for an endpoint."""
+        return None if self.weights.digest is None else chat_template_text(self.weights.folder)
+
     def folders(self, repeat: int) -> HarnessFolders:
         return HarnessFolders(self.work.with_name(f"{self.work.name}-r{repeat}"))
 
@@ -59,8 +70,14 @@ class Ledger:
 
     times: dict[str, float] = field(default_factory=dict)
     rounds: int = 0
+    started: float = field(default_factory=time.time)
+    """Unix time."""
     slurm_jobs: list[str] = field(default_factory=list)
     """Every Slurm job that has worked on the evaluation, first to last."""
+
+    def give_up_at(self, max_hours: float | None) -> float:
+        """Unix time after which nothing is retried."""
+        return self.started + 3600 * max_hours if max_hours else NEVER
 
     @contextmanager
     def timing(self, stage: str) -> Iterator[None]:

@@ -38,6 +38,7 @@ def write(
         validity.Limits(section.max_error_share, section.max_overflow_share),
         _different([row for one in seen for row in one.sampling]),
         job.sampling,
+        stop_at_canary=section.canary == "stop",
     )
     scores = results.scores(outcomes.accuracies(rows))
     strict = results.scores(outcomes.accuracies(rows, strict=True))
@@ -60,6 +61,7 @@ def write(
         "requests": sum(one.requests for one in seen),
         "retried_requests": sum(one.retried for one in seen),
         "failed_attempts": _summed(one.failures for one in seen),
+        "normalised": _summed(one.normalised for one in seen),
         "sampling_seen": _different([row for one in seen for row in one.sampling]),
         "repeats": section.repeats,
         "sandbox": {"open": job.layers.open, "missing": list(job.layers.missing)},

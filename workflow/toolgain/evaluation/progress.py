@@ -75,7 +75,11 @@ class Progress:
         if time_now - self._logged > LOG_EVERY_S:
             self._logged = time_now
             log.info("evaluate: %s: %s", self.subject, self._line())
-        grown = (self.folders.requests, self.folders.log)
+        grown = (
+            self.folders.requests,
+            self.folders.log,
+            self.folders.gateway / "gateway.log",
+        )
         return self.done + sum(path.stat().st_size for path in grown if path.exists())
 
     @property

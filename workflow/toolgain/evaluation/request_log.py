@@ -6,7 +6,7 @@ enough: requests that agree in all of these are interchangeable.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,8 @@ class Evidence:
     """Requests that needed more than one attempt."""
     failures: dict[str, int] = field(default_factory=dict)
     """Failed attempts by kind."""
+    normalised: dict[str, int] = field(default_factory=dict)
+    """Requests whose answer or conversation was brought into another form, by kind."""
     sampling: list[dict[str, Any]] = field(default_factory=list)
     """The different samplings that the server received; more than one is a mistake."""
 
@@ -88,6 +90,7 @@ def match_requests(
                 repaired=retried or item.key in repaired,
             )
     asked = [request for request in requests if request["attempts"]]
+    normalised = Counter(kind for request in asked for kind in set(request.get("normalised", ())))
     failures: dict[str, int] = defaultdict(int)
     for request in asked:
         for attempt in request["attempts"]:
@@ -99,6 +102,7 @@ def match_requests(
         requests=len(asked),
         retried=sum(len(request["attempts"]) > 1 for request in asked),
         failures=dict(failures),
+        normalised=dict(sorted(normalised.items())),
         sampling=_different(request["sampling"] for request in asked),
     )
 

@@ -72,6 +72,12 @@ def _heal_category(
     state.failed += [item for item in missing if item.id in failed]
 
 
+def unanswered(state: State) -> int:
+    """Items to ask: those without a row, and those whose row stands for a failure that may pass."""
+    rows = (row for of_category in state.rows.values() for row in of_category)
+    return len(state.missing) + sum(map(_is_repairable, rows))
+
+
 def _whole(lines: list[str]) -> tuple[list[Row], int]:
     rows, cut = [], 0
     for line in lines:
@@ -130,4 +136,4 @@ def keys_of(items: Iterable[Item]) -> set[Key]:
     return {item.key for item in items}
 
 
-__all__ = ["State", "answers", "fill_gaps", "heal", "keys_of"]
+__all__ = ["State", "answers", "fill_gaps", "heal", "keys_of", "unanswered"]

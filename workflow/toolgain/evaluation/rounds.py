@@ -7,6 +7,8 @@ from pathlib import Path
 
 from toolgain.bfcl import data, outcomes, results
 from toolgain.bfcl.data import Items
+from toolgain.bfcl.decoder import Decoder
+from toolgain.bfcl.toolcalls import own_tags
 from toolgain.common import files, processes
 from toolgain.common.errors import StageError
 from toolgain.evaluation import harness, request_log, result_files
@@ -85,21 +87,34 @@ class ModelServer:
         )
 
 
-def ask_canary(job: Job, ledger: Ledger, model_server: ModelServer) -> Canary:
+def ask_canary(job: Job, ledger: Ledger, model_server: ModelServer, decoder: Decoder) -> Canary:
     """Ask the canaries; the answer is kept while the evaluation goes on."""
     kept = job.folders(0).work / "canary.json"
     if kept.exists():
         return Canary(**files.read_json(kept, "canary"))
     endpoint = model_server.endpoint()
+    section = job.section
     with ledger.timing("canary"):
-        canary = ask_canaries(endpoint, job.sampling, job.section.repair.request_timeout_s)
-    if canary.answered and not canary.call_as_text:
+        canary = ask_canaries(
+            endpoint,
+            job.sampling,
+            section.retry.request_timeout_s,
+            decoder,
+            own_tags(job.chat_template, section.serve.tool_parser),
+            section.max_response_bytes,
+        )
+    if goes_on(job, canary):
         files.write_json(kept, canary.record())
     return canary
 
 
+def goes_on(job: Job, canary: Canary) -> bool:
+    """Whether the items are asked after these canaries."""
+    return canary.answered and not (canary.call_as_text and job.section.canary == "stop")
+
+
 def ask_items(
-    job: Job, ledger: Ledger, model_server: ModelServer, repeat: int
+    job: Job, ledger: Ledger, model_server: ModelServer, decoder: Decoder, repeat: int
 ) -> tuple[list[outcomes.ItemOutcome], request_log.Evidence]:
     """Ask all items once: rounds of asking what is missing, until nothing is or they are spent."""
     folders = job.folders(repeat)
@@ -112,7 +127,7 @@ def ask_items(
     if not (folders.data / ".complete").exists():
         data.write(job.items, job.source, folders.data)
         (folders.data / ".complete").touch()
-    limits = job.section.repair
+    limits = job.section.retry
     settings = HarnessSettings(
         bfcl_env=job.bfcl_env,
         container=job.section.harness_container,
@@ -123,28 +138,40 @@ def ask_items(
         sampling=job.sampling,
         timeout_s=limits.request_timeout_s,
         attempts=limits.request_attempts,
+        max_bytes=job.section.max_response_bytes,
+        give_up_at=ledger.give_up_at(limits.max_hours),
         stall_s=limits.request_timeout_s * limits.request_attempts + STALL_MARGIN_S,
     )
     repaired = _repaired(folders)
     problem: str | None = None
-    for attempt in range(limits.rounds + 1):
+    attempt, idle, before = 0, 0, job.size
+    while True:
+        state = result_files.heal(result, job.items, take_out_failed=False)
+        waiting = result_files.unanswered(state)
+        if not waiting and _is_scored(folders, state):
+            break
+        if attempt:
+            # Rounds go on while they answer something; `rounds` bounds those that do not.
+            idle = 0 if waiting < before and attempt > 1 else idle + 1
+            if idle > limits.rounds or time.time() > settings.give_up_at:
+                break
+            ledger.rounds += 1
+            pause = limits.backoff_s * 2 ** (idle - 1 if idle else 0)
+            log.info(
+                "evaluate: %d items failed; retry round %d in %g s (the last %d answered nothing; "
+                "evaluation.retry.rounds is %d)",
+                waiting,
+                attempt,
+                pause,
+                max(0, idle - 1),
+                limits.rounds,
+            )
+            time.sleep(pause)
+        attempt, before = attempt + 1, waiting
         state = result_files.heal(result, job.items, take_out_failed=True)
         if state.failed:
             repaired |= result_files.keys_of(state.failed)
             files.write_json(folders.work / "repaired.json", sorted(map(list, repaired)))
-        if not state.missing and _is_scored(folders, state):
-            break
-        if attempt:
-            ledger.rounds += 1
-            pause = limits.backoff_s * 2 ** (attempt - 1)
-            log.info(
-                "evaluate: %d items failed; asking them again in %g s (round %d of %d)",
-                len(state.missing),
-                pause,
-                attempt,
-                limits.rounds,
-            )
-            time.sleep(pause)
         _prepare_replay(folders, job.items, state)
         problem = _run_harness(job, settings, folders, model_server.endpoint(), state, repeat)
         if problem:
@@ -164,7 +191,9 @@ def ask_items(
     if not any(map(results.is_error, (row for rows in state.rows.values() for row in rows))):
         for spent in (folders.answers, folders.replay):
             spent.unlink(missing_ok=True)
-    return results.outcomes(folders.output, job.items, repeat, evidence.seen), evidence
+    return results.outcomes(
+        folders.output, job.items, decoder.verdicts, repeat, evidence.seen
+    ), evidence
 
 
 def _run_harness(

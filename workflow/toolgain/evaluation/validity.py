@@ -5,9 +5,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, FLAGS, INFERENCE_ERROR, ItemOutcome
+from toolgain.bfcl.outcomes import (
+    CONTEXT_OVERFLOW,
+    EMPTY,
+    FLAGS,
+    HISTORY_REFUSED,
+    INFERENCE_ERROR,
+    UNDECODABLE_CALL,
+    UNPARSED_CALL,
+    ItemOutcome,
+)
+from toolgain.bfcl.responses import NO_ANSWER
 from toolgain.bfcl.results import error_kind
 from toolgain.evaluation.canary import Canary
+
+_FAILED = frozenset({INFERENCE_ERROR, CONTEXT_OVERFLOW, HISTORY_REFUSED})
+_NO_TEXT = _FAILED | {EMPTY, UNDECODABLE_CALL, UNPARSED_CALL}
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ def judge(
     limits: Limits,
     sampling: Sequence[Mapping[str, Any]],
     wanted: Mapping[str, Any],
+    stop_at_canary: bool = True,
 ) -> Validity:
     """Judge an evaluation.
 
@@ -48,18 +62,22 @@ def judge(
         asked: number of items and repeats that there should be.
         sampling: the different samplings that the server received.
         wanted: the sampling of the configuration.
+        stop_at_canary: what the canary shows is a reason; else a warning.
     """
     errors = count_errors(outcomes)
     if len(outcomes) < asked:
         errors["not_asked"] = asked - len(outcomes)
     flags = Counter(flag for outcome in outcomes for flag in outcome.flags)
-    reasons = canary_reasons(canary, outcomes)
+    doubts = canary_reasons(canary, outcomes)
+    reasons = doubts if stop_at_canary or not canary.answered else []
+    reasons += _answer_reasons(outcomes)
     failed = sum(errors.values()) - errors.get(CONTEXT_OVERFLOW, 0)
     overflowed = errors.get(CONTEXT_OVERFLOW, 0)
     if asked and failed / asked > limits.errors:
         reasons.append(
             f"{failed} of {asked} items ({failed / asked:.1%}) got no answer "
             f"({_listed(errors, without=CONTEXT_OVERFLOW)}); allowed is {limits.errors:.1%}"
+            f"{_cure(errors)}"
         )
     if asked and overflowed / asked > limits.overflows:
         reasons.append(
@@ -74,7 +92,10 @@ def judge(
     return Validity(
         valid=not reasons,
         reasons=reasons,
-        warnings=_warnings(canary, errors, flags, asked),
+        warnings=[
+            *(doubt for doubt in doubts if doubt not in reasons),
+            *_warnings(canary, errors, flags, asked),
+        ],
         errors=dict(sorted(errors.items())),
         flags={name: flags[name] for name in FLAGS if flags[name]},
     )
@@ -98,13 +119,15 @@ def canary_reasons(canary: Canary, outcomes: Sequence[ItemOutcome]) -> list[str]
     reasons = []
     if canary.call_as_text:
         reasons.append(
-            "canary: tool calls come back as text; the server's tool parser is missing or does not "
-            "fit the model (evaluation.serve.tool_parser)"
+            f"canary: tool calls come back as text: a whole call after {canary.markup}, and no "
+            "answer was parsed; the server's tool parser is missing or does not fit the model "
+            "(evaluation.serve.tool_parser); `evaluation.canary: warn` evaluates all the same"
         )
     elif outcomes and not canary.parsed_call and not any(row.calls for row in outcomes):
         reasons.append(
-            "canary: no parsed tool call in any answer, so nothing shows that the server parses "
-            "tool calls"
+            "canary: no tool call in any answer that the harness could decode, so nothing shows "
+            "that the server parses tool calls; where the model has yet to learn to call, set "
+            "`evaluation.canary: warn`"
         )
     if outcomes and not canary.text and not any(_is_text(row) for row in outcomes):
         reasons.append(
@@ -114,7 +137,36 @@ def canary_reasons(canary: Canary, outcomes: Sequence[ItemOutcome]) -> list[str]
 
 
 def _is_text(outcome: ItemOutcome) -> bool:
-    return outcome.calls == 0 and INFERENCE_ERROR not in outcome.flags
+    return outcome.calls == 0 and not _NO_TEXT & set(outcome.flags)
+
+
+def _answer_reasons(outcomes: Sequence[ItemOutcome]) -> list[str]:
+    """What the answers, all together, say against the server."""
+    reasons = []
+    answered = [row for row in outcomes if not _FAILED & set(row.flags)]
+    if answered and all(EMPTY in row.flags for row in answered):
+        reasons.append(
+            f"all {len(answered)} answers were empty; look at the server's chat template, "
+            "reasoning parser and log"
+        )
+    refused = sum(HISTORY_REFUSED in row.flags for row in outcomes)
+    if refused and not any(_has_taken_history(row) for row in outcomes):
+        reasons.append(
+            f"the server refused {refused} conversations and took none that holds an earlier "
+            "answer, so it is not the model's fault; look at the server's chat template and log"
+        )
+    return reasons
+
+
+def _has_taken_history(outcome: ItemOutcome) -> bool:
+    """Whether the server answered with an earlier call in the conversation."""
+    return outcome.requests > 1 and outcome.calls > 0
+
+
+def _cure(errors: Mapping[str, int]) -> str:
+    """What to do about the most frequent failure, where that is known."""
+    kinds = sorted(set(errors) & set(NO_ANSWER), key=lambda kind: -errors[kind])
+    return f"; {kinds[0]}: {NO_ANSWER[kinds[0]]}" if kinds else ""
 
 
 def _warnings(
@@ -125,10 +177,17 @@ def _warnings(
         warnings.append("canary: the model made no tool call where it should")
     if canary.answered and not canary.text:
         warnings.append("canary: the model called a tool where it should not")
+    if canary.unanswered:
+        warnings.append(f"canary: {canary.unanswered} responses held no answer")
     if errors:
         warnings.append(f"{sum(errors.values())} of {asked} items got no answer: {_listed(errors)}")
     for flag, what in (
         ("unparsed_call", "tool calls reached us as text"),
+        ("undecodable_call", "the model wrote calls whose arguments are no JSON object"),
+        (
+            "history_refused",
+            "the server refused to go on after what the model wrote; counted as wrong",
+        ),
         ("truncated", "answers were cut at the token limit"),
         ("empty", "answers were empty"),
         ("forced_stop", "multi-turn items were stopped by the harness after 20 steps"),

@@ -1,0 +1,171 @@
+"""What the harness's own code makes of an answer: the one truth about calls, texts and nothing.
+
+The harness's handler and decoders say which answers are calls that can be scored. They run in the
+harness's environment: inside its adapter by `HarnessCode`, and from outside by `decoding`, which
+starts this module there as a process. Nothing else in toolgain decides what a call is.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from toolgain.common.errors import StageError, UserError
+
+Answer: TypeAlias = object
+"""What the harness keeps of an answer: a list of `{name: arguments}`, or text."""
+
+CALL, UNDECODABLE, TEXT, NOTHING = "call", "undecodable", "text", "nothing"
+
+
+class Verdict(NamedTuple):
+    """What the harness makes of one answer."""
+
+    kind: str
+    """`call`: its decoders read every call; `undecodable`: there are calls, and one of the decoders
+    fails; `text`; `nothing`: no call and no text."""
+    calls: int
+    """Calls that were made, decoded or not."""
+    scored: bool
+    """The decoder of single-turn items finds a call."""
+    executed: bool
+    """The decoder of multi-turn items finds calls to execute."""
+
+    @property
+    def is_call(self) -> bool:
+        """Both decoders read it, so it is proof that the server parses calls."""
+        return self.kind == CALL
+
+    def found_calls(self, multi_turn: bool) -> int:
+        """Calls that the harness scores: all or none."""
+        return self.calls if (self.executed if multi_turn else self.scored) else 0
+
+
+Decode: TypeAlias = Callable[[Sequence[Answer]], list[Verdict]]
+"""Gives the verdict on each answer."""
+
+
+class HarnessCode:
+    """nvidia-bfcl's handler for native function calling; needs the harness's environment."""
+
+    def __init__(self) -> None:
+        from bfcl import utils
+        from bfcl.eval_checker.multi_turn_eval import multi_turn_utils
+        from bfcl.model_handler.api_inference import openai
+
+        # The handler prints every answer.
+        openai.print = lambda *words, **options: None
+        self._handler = openai.OpenAIHandler("policy", base_url="", native_calling=True)
+        self._is_empty = utils.is_empty_output
+        self._is_nothing_to_execute = multi_turn_utils.is_empty_execute_response
+
+    def answer(self, body: dict[str, object]) -> Answer:
+        """What the handler takes out of a chat completion."""
+        answer: Answer = self._handler._parse_query_response_FC(body)["model_responses"]
+        return answer
+
+    def verdict(self, answer: Answer) -> Verdict:
+        """What the decoders make of `answer`."""
+        calls = len(answer) if isinstance(answer, list) else 0
+        scored, executed = self._is_scored(answer), self._is_executed(answer)
+        if calls:
+            kind = CALL if scored and executed else UNDECODABLE
+        else:
+            kind = TEXT if isinstance(answer, str) and answer.strip() else NOTHING
+        return Verdict(kind, calls, scored, executed)
+
+    def _is_scored(self, answer: Answer) -> bool:
+        try:
+            return not self._is_empty(self._handler.decode_ast(answer, "Python"))
+        except Exception:
+            return False
+
+    def _is_executed(self, answer: Answer) -> bool:
+        try:
+            return not self._is_nothing_to_execute(self._handler.decode_execute(answer))
+        except Exception:
+            return False
+
+
+def _verdict(found: list[Any]) -> Verdict:
+    kind, calls, scored, executed = found
+    return Verdict(kind, calls, scored, executed)
+
+
+class Decoder:
+    """The harness's code in a process of its environment."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def verdicts(self, answers: Sequence[Answer]) -> list[Verdict]:
+        """The verdict on each answer."""
+        return [_verdict(found) for found in self._ask("answers", list(answers))]
+
+    def read(self, body: dict[str, object]) -> tuple[Answer, Verdict]:
+        """What the handler takes out of a chat completion, and the verdict on it."""
+        ((answer, verdict),) = self._ask("bodies", [body])
+        return answer, _verdict(verdict)
+
+    def _ask(self, what: str, values: list[object]) -> list[Any]:
+        assert self._process.stdin and self._process.stdout
+        try:
+            self._process.stdin.write(json.dumps({what: values}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except OSError:
+            line = ""
+        if not line:
+            raise StageError(
+                "harness: its decoder ended; run `python -m toolgain.bfcl.decoder` in the "
+                "harness's environment to see why."
+            )
+        found: list[Any] = json.loads(line)
+        return found
+
+
+@contextmanager
+def decoding(bfcl_env: Path) -> Iterator[Decoder]:
+    """The harness's decoder, in the environment `bfcl_env`, while the block runs.
+
+    Raises:
+        UserError: there is no such environment.
+    """
+    from toolgain.common.package import ROOT
+
+    python = bfcl_env.absolute() / "bin" / "python"
+    if not python.exists():
+        raise UserError(f"--bfcl-env: {python} does not exist; `make setup` makes .venvs/bfcl.")
+    with subprocess.Popen(
+        [str(python), "-m", "toolgain.bfcl.decoder"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"},
+    ) as process:
+        try:
+            yield Decoder(process)
+        finally:
+            process.terminate()
+
+
+def _serve() -> None:
+    """Answer lines of JSON on standard input until it ends."""
+    out, sys.stdout = sys.stdout, sys.stderr
+    code = HarnessCode()
+    for line in sys.stdin:
+        request = json.loads(line)
+        found: list[object] = [code.verdict(answer) for answer in request.get("answers", [])]
+        for body in request.get("bodies", []):
+            answer = code.answer(body)
+            found.append([answer, code.verdict(answer)])
+        print(json.dumps(found), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    _serve()
