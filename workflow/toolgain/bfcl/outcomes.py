@@ -175,7 +175,8 @@ def write_questions(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) as file,
     ):
         for row in rows:
-            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+            line = json.dumps(row, ensure_ascii=False) + "\n"
+            file.write(line.encode(errors="backslashreplace"))
 
 
 def read_questions(folder: Path) -> list[dict[str, Any]]:

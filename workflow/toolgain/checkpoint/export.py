@@ -20,6 +20,7 @@ from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import digest, now, read_json
 from toolgain.config.sections import ClusterSection
 from toolgain.models.base import files_of
+from toolgain.models.weights import read_safetensors_header
 from toolgain.records.checkpoint import Choice, Export
 from toolgain.records.model import Model
 from toolgain.records.record import read_record, write_record
@@ -238,7 +239,7 @@ def tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors of all safetensors files of a folder, by name."""
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
-        header, begin = checkpoints.read_safetensors_header(path)
+        header, begin = read_safetensors_header(path)
         for name, entry in header.items():
             if name != "__metadata__":
                 found[name] = Tensor(path, entry, begin)

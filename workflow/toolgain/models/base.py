@@ -1,10 +1,12 @@
 """The model stage: the base model, checked before anything expensive starts."""
 
+import json
 from pathlib import Path
 
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest, file_digest
 from toolgain.config.sections import ModelSection
+from toolgain.models.weights import folder_problem
 from toolgain.records.model import Model
 from toolgain.records.record import write_record
 
@@ -26,6 +28,23 @@ def check_files(folder: Path) -> None:
         raise UserError(f"model.path: {folder} has no {', '.join(missing)}.")
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"model.path: {folder} holds no *.safetensors weights.")
+    for name in NEEDED:
+        _check_settings(folder / name)
+    if problem := folder_problem(folder):
+        raise UserError(f"model.path: {folder}: {problem}.")
+
+
+def _check_settings(path: Path) -> None:
+    """Refuse a JSON file of the model that holds no object, such as a download's error page."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"model.path: {path} is no JSON ({error}); download the model again, with "
+            "`git lfs pull` where it came from Git."
+        ) from None
+    if not isinstance(settings, dict) or (path.name == "config.json" and not settings):
+        raise UserError(f"model.path: {path} holds no settings of a model; download it again.")
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -52,6 +52,7 @@ ToolParserManager = _found("ToolParserManager", _PARSERS)
 
 NAME = "nemotron_json"
 OPEN = "<TOOLCALL>"
+CLOSE = "</TOOLCALL>"
 _BLOCK = re.compile(r"<TOOLCALL>(.*?)</TOOLCALL>", re.DOTALL)
 
 
@@ -66,18 +67,18 @@ def parse(text: str) -> tuple[str | None, list[tuple[str, str]]]:
         object in text) of each call. Without a call, or with one that cannot be read, the whole
         answer is text.
     """
-    blocks = list(_BLOCK.finditer(text))
-    if not blocks or text.count(OPEN) != len(blocks):
+    first, *blocks = text.split(OPEN)
+    if not blocks or not all(CLOSE in block for block in blocks):
         return text or None, []
     calls: list[tuple[str, str]] = []
     for block in blocks:
-        found = _calls(block[1])
+        found = _calls(block.partition(CLOSE)[0])
         if found is None:
             return text, []
         calls += found
     if not calls:
         return text, []
-    before = text[: blocks[0].start()].strip()
+    before = first.strip()
     return before or None, calls
 
 
@@ -85,8 +86,12 @@ def _calls(body: str) -> list[tuple[str, str]] | None:
     """The calls of one block, or None where it cannot be read."""
     try:
         entries = json.loads(body)
-    except ValueError:
+        return _calls_of(entries)
+    except (ValueError, RecursionError):
         return None
+
+
+def _calls_of(entries: object) -> list[tuple[str, str]] | None:
     if isinstance(entries, dict):
         entries = [entries]
     if not isinstance(entries, list):
@@ -98,8 +103,18 @@ def _calls(body: str) -> list[tuple[str, str]] | None:
         arguments = _object(entry.get("arguments", {}))
         if arguments is None:
             return None
-        calls.append((entry["name"], json.dumps(arguments, ensure_ascii=False)))
+        calls.append((_whole_characters(entry["name"]), _text(arguments)))
     return calls
+
+
+def _text(arguments: object) -> str:
+    """Arguments as JSON text. Half a character stays an escape, since no response can hold it."""
+    text = json.dumps(arguments, ensure_ascii=False)
+    return text if text == _whole_characters(text) else json.dumps(arguments)
+
+
+def _whole_characters(text: str) -> str:
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _object(arguments: object) -> object | None:
@@ -107,7 +122,7 @@ def _object(arguments: object) -> object | None:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments) if arguments.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return arguments if isinstance(arguments, dict) else None
 

@@ -46,7 +46,7 @@ def parse_usage(text: str) -> list[Usage]:
                 job_id=parts[0],
                 seconds=int(parts[1]),
                 nodes=_count(parts[2], "node"),
-                gpus=_count(parts[2], "gres/gpu"),
+                gpus=_gpus(parts[2]),
                 state=parts[3],
                 node_list=parts[4],
             )
@@ -107,6 +107,12 @@ def remember_this_job(path: Path) -> list[str]:
 def jobs_of(record: Mapping[str, Any]) -> list[str]:
     """The Slurm jobs that a stage's manifest or record names, first to last."""
     return [str(job) for job in record.get("slurm_jobs") or []]
+
+
+def _gpus(tres: str) -> int:
+    """GPUs in a TRES list: all of them, or the sum by type where only types are accounted."""
+    by_type = re.findall(r"(?:^|,)gres/gpu:[^=,]+=(\d+)", tres)
+    return _count(tres, "gres/gpu") or sum(map(int, by_type))
 
 
 def _count(tres: str, name: str) -> int:

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolgain.models.weights import safetensors_problem
+
 METRIC = "val:accuracy"
 """The literal key of the validation accuracy in training_info.json."""
 
@@ -109,9 +111,14 @@ def problem_of(checkpoint: Path) -> str | None:
     except ValueError as error:
         return str(error)
     match = _STEP.fullmatch(checkpoint.name)
-    total = info.get("total_steps")
-    if match and total is not None and total != int(match[1]):
-        return f"training_info.json says total_steps {total}, which is not the folder's step"
+    # Asynchronous GRPO leaves total_steps at 0 and counts in current_step alone.
+    key = "total_steps" if info.get("total_steps") else "current_step"
+    step = info.get(key)
+    if match and step is not None and step != int(match[1]):
+        return (
+            f"training_info.json says {key} {step!r}, and the folder's name says {match[1]}; one "
+            "of them was changed by hand, so copy the checkpoint again"
+        )
     if not (checkpoint / "config.yaml").is_file():
         return "config.yaml is missing"
     weights = checkpoint / "policy" / "weights"
@@ -126,41 +133,6 @@ def problem_of(checkpoint: Path) -> str | None:
             if problem:
                 return f"{path.relative_to(checkpoint)} {problem}"
     return None
-
-
-def safetensors_problem(path: Path) -> str | None:
-    """Why a safetensors file is not whole (its header says how long it must be), or None."""
-    try:
-        header, begin = read_safetensors_header(path)
-    except (OSError, ValueError) as error:
-        return f"cannot be read: {error}"
-    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    expected = begin + max(ends, default=0)
-    size = path.stat().st_size
-    if size != expected:
-        return f"is cut off: {size} bytes of {expected}"
-    return None
-
-
-def read_safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file and the offset of its data, without reading tensors.
-
-    Format: https://huggingface.co/docs/safetensors (8 bytes of length, then JSON).
-
-    Raises:
-        ValueError: this is not a safetensors header.
-    """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= 100_000_000:
-            raise ValueError("it is not a safetensors file")
-        text = file.read(length)
-    if len(text) != length:
-        raise ValueError("its header is cut off")
-    header = json.loads(text)
-    if not isinstance(header, dict):
-        raise ValueError("its header holds no JSON object")
-    return header, 8 + length
 
 
 def resume_problem(checkpoint: Path) -> str | None:

@@ -24,6 +24,7 @@ from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.logs import out_of_memory, tail
 from toolgain.config.sections import ClusterSection, TrainingSection
+from toolgain.models.weights import read_safetensors_header
 from toolgain.records.record import read_record, write_record
 from toolgain.training.backend import Job, Outcome
 from toolgain.training.store import checkpoints, segments
@@ -75,7 +76,7 @@ def check_disk(job: Job) -> None:
 
 def _parameters(path: Path) -> int:
     """How many numbers a safetensors file holds."""
-    header, _ = checkpoints.read_safetensors_header(path)
+    header, _ = read_safetensors_header(path)
     return sum(
         math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
     )
