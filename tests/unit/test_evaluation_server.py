@@ -42,6 +42,16 @@ def test_key_is_in_the_environment_and_in_no_command_line(tmp_path: Path, backen
     assert "a-key" not in repr(command)
 
 
+@pytest.mark.parametrize("backend", sorted(server.BACKENDS))
+def test_a_server_gets_its_configured_environment_and_keeps_its_key(
+    tmp_path: Path, backend: str
+) -> None:
+    given = {"NCCL_DEBUG": "INFO", "VLLM_API_KEY": "other", server.KEY_VARIABLE: "other"}
+    command = server.BACKENDS[backend](request(tmp_path, backend=backend, env=given))
+    assert command.env["NCCL_DEBUG"] == "INFO"
+    assert "a-key" in command.env.values()
+
+
 def test_endpoint_is_taken_up_to_v1() -> None:
     for url in ("http://h:1/v1", "http://h:1/v1/", "http://h:1/v1/chat/completions"):
         found = server.existing(Serve(backend="endpoint", url=url), "baseline", "m", None)

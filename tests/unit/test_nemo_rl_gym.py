@@ -47,6 +47,7 @@ def test_a_token_is_read_from_the_environment_never_written_into_the_command(
 ) -> None:
     text = gym.prepare_command(REFS["v0.7.0"], tmp_path, download=True)
     assert '"$HF_TOKEN" > env.yaml' in text
+    assert "; rm -f env.yaml; exit $said)" in text
     assert "umask 077" in text
     assert "should_download" not in gym.prepare_command(REFS["v0.7.0"], tmp_path, download=False)
 

@@ -137,6 +137,11 @@ class Serve(Section):
     data_parallel_size: Positive = Field(1, description="Model copies, one or more GPUs each.")
     tensor_parallel_size: Positive = Field(1, description="GPUs that share one model copy.")
     extra_args: list[str] = Field([], description="Further arguments of the server, as they are.")
+    env: dict[str, str] = Field(
+        {},
+        description="Environment variables of the server, such as `VLLM_*`, `NCCL_*` or "
+        "`TRITON_CACHE_DIR`, which it would not get otherwise; no secrets.",
+    )
     container: str | None = Field(
         None,
         description="Container image that vLLM runs in (needs a Slurm job and pyxis); null: "

@@ -94,7 +94,10 @@ def comparable(
         "dtype": serve.dtype if own else None,
         "server": serve.backend,
         "server_version": python_version_of(trl_env, "transformers") if by_transformers else None,
-        "server_arguments": serve.extra_args,
+        "server_arguments": [
+            *serve.extra_args,
+            *(f"{name}={value}" for name, value in sorted(serve.env.items())),
+        ],
         "machine": machine() if own else None,
     }
 

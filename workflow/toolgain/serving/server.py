@@ -94,9 +94,8 @@ def transformers_command(request: ServerRequest) -> Command:
         argv += ["--max-model-len", str(request.serve.max_model_len)]
     argv += request.serve.extra_args
     threads = str(request.serve.threads or "")
-    env = {KEY_VARIABLE: request.key}
-    if threads:
-        env |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    env = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} if threads else {}
+    env |= request.serve.env | {KEY_VARIABLE: request.key}
     return Command(argv, env, request.folder)
 
 
@@ -105,7 +104,8 @@ def vllm_command(request: ServerRequest) -> Command:
     from toolgain.serving import vllm
 
     argv = vllm.command(request.weights, request.alias, request.port, request.serve, request.folder)
-    return Command(argv, vllm.environment(request.key), request.folder)
+    env = request.serve.env | vllm.environment(request.key)
+    return Command(argv, env, request.folder)
 
 
 BACKENDS: dict[str, CommandBuilder] = {

@@ -64,7 +64,10 @@ def prepare_command(ref: Ref, root: Path, download: bool) -> str:
     ]
     if download:
         lines.append("(umask 077; printf 'hf_token: %s\\n' \"$HF_TOKEN\" > env.yaml)")
-    return "\n".join([*lines, words])
+    # The token does not outlive the commands, whether they succeed or not.
+    return "\n".join(
+        [*lines, f"({words}; said=$?; rm -f env.yaml; exit $said)"] if download else [*lines, words]
+    )
 
 
 def find(ref: Ref, root: Path | None, tasks: Tasks) -> dict[str, Path]:
