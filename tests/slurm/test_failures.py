@@ -46,7 +46,8 @@ def test_ctrl_c_twice_leaves_no_job_in_the_queue(site: Site) -> None:
 @pytest.mark.parametrize("name", ["results", "logs", ".snakemake"])
 def test_each_folder_of_a_run_has_to_be_shared(site: Site, name: str) -> None:
     own = machine.LOCAL / f"{site.folder.name}-{name.strip('.')}"
-    own.mkdir()
+    # A cluster that was started by hand keeps it from one session to the next.
+    own.mkdir(exist_ok=True)
     (site.folder / name).symlink_to(own)
     assert site.run("all") == 2
     assert any(f"the nodes do not see {own}" in line for line in site.said()), site.log

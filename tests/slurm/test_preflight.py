@@ -104,7 +104,7 @@ def test_slurm_is_asked_before_anything_is_submitted(
 @pytest.mark.cluster
 def test_a_folder_that_the_nodes_do_not_share_is_refused(site: Site) -> None:
     own = machine.LOCAL / site.folder.name
-    own.mkdir()
+    own.mkdir(exist_ok=True)
     site.folder = own
     assert site.run("all") == 2
     assert any("the nodes do not see" in line for line in site.said()), site.log
