@@ -17,6 +17,8 @@ class NextStep:
     """What to change in the configuration before."""
     command: str
     cost: str
+    place: str = ""
+    """Where in the configuration, when the edit does not say so itself."""
 
 
 def next_steps(sources: Sources, cost: Cost, population: int) -> tuple[NextStep, ...]:
@@ -32,13 +34,14 @@ def _steps(sources: Sources, cost: Cost, population: int) -> Iterable[NextStep]:
     command = f"snakemake --profile {'slurm' if slurm else 'profiles/local'} "
     first = runs[0]
     of_run = [stage for stage in cost.stages if stage.run == first or _is_after(stage)]
-    seeds = ", ".join(f"seed{number}: {{seed: {number}}}" for number in (2, 3))
-    yield NextStep(
-        "Two more seeds: how much of the change is the training, how much is chance",
-        f"runs: {{{first}: {{}}, {seeds}}}",
-        command + "all",
-        _amount(of_run, 2, "for both, by this run"),
-    )
+    if len(runs) == 1:
+        yield NextStep(
+            "Two more seeds: how much of the change is the training, how much is chance",
+            "seed2: {seed: 2}, seed3: {seed: 3}",
+            command + "all",
+            _amount(of_run, 2, "for both, by this run"),
+            f"below `runs`, beside {first} and with the same overrides",
+        )
     asked = sources.comparison.get("n")
     if sources.comparison.get("subset") and isinstance(asked, int) and asked:
         evaluations = [stage for stage in cost.stages if stage.kind == "evaluation"]
