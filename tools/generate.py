@@ -4,6 +4,7 @@ environment.yml                         from the pins in pyproject.toml
 workflow/schemas/config.schema.json     from the typed configuration
 workflow/schemas/<file>.schema.json     from the records that the stages leave (toolgain.records)
 docs/results.md (the tables)            from the same
+workflow/schemas/comparison.schema.json from the record that `toolgain compare` writes
 config/README.md (the key tables)       from the typed configuration
 """
 
@@ -19,6 +20,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from toolgain.comparison.record import Comparison
 from toolgain.config.sections import Config, Section
 from toolgain.records.checkpoint import Best, Export
 from toolgain.records.model import Model
@@ -49,6 +51,11 @@ def environment() -> str:
 def schema() -> str:
     """The JSON schema of the configuration, for editors."""
     return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+
+
+def comparison_schema() -> str:
+    """The JSON schema of comparison.json, for programs that read it."""
+    return json.dumps(Comparison.model_json_schema(), indent=2) + "\n"
 
 
 def readme() -> str:
@@ -202,6 +209,7 @@ def _record_type(annotation: Any) -> str:
 FILES = {
     "environment.yml": environment,
     "workflow/schemas/config.schema.json": schema,
+    "workflow/schemas/comparison.schema.json": comparison_schema,
     "config/README.md": readme,
     "docs/results.md": results,
     **{

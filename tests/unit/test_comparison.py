@@ -13,6 +13,8 @@ from toolgain.bfcl import data
 from toolgain.bfcl.categories import CATEGORIES, POPULATION, group_of
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.comparison import compare as comparing
+from toolgain.comparison import record
+from toolgain.comparison.record import Comparison
 from toolgain.config.sections import ComparisonSection
 
 BFCL_ENV = Path(__file__).parents[2] / ".venvs" / "bfcl"
@@ -146,7 +148,9 @@ def test_a_subset_says_so_and_uses_the_small_sample_interval(
     assert result["subset"]
     assert "not comparable with published scores" in result["warnings"][0]
     assert result["method"]["interval"] == "score interval with a prior per stratum"
-    assert "on a subset of 142 items" in comparing.sentence(result)
+    assert "on a subset of 142 items" in comparing.sentence(
+        Comparison.model_validate(result, strict=False)
+    )
 
 
 def test_the_same_weights_twice_is_said(tmp_path: Path, compare: Compare) -> None:
@@ -155,7 +159,7 @@ def test_the_same_weights_twice_is_said(tmp_path: Path, compare: Compare) -> Non
     result = compare(baseline, again)
     assert result["aa"]
     assert result["verdict"] == "no_clear_change"
-    assert "A/A comparison" in comparing.sentence(result)
+    assert "A/A comparison" in comparing.sentence(Comparison.model_validate(result, strict=False))
     assert compare(baseline, baseline)["aa"]
 
 
@@ -434,7 +438,10 @@ def test_verdict_is_a_sentence_and_an_exit_code(
     file.write_text(
         json.dumps(
             {
+                "schema": 1,
                 "verdict": found,
+                "primary": "grpo",
+                "runs": {},
                 "headline": None if refused else line,
                 "reasons": reasons if refused else [],
                 "subset": None,
@@ -449,11 +456,50 @@ def test_verdict_is_a_sentence_and_an_exit_code(
     assert ("51.90, +1.90 points [+0.60, +3.20], p = 0.004" in said) != refused
 
 
-def test_verdict_of_something_else_is_bad_input(tmp_path: Path) -> None:
+GOOD = {
+    "schema": 1, "verdict": "improved", "primary": "grpo", "aa": False, "reasons": [], "n": 4441,
+    "subset": None, "runs": {},
+    "headline": {"baseline": 50.0, "trained": 52.0, "delta": 2.0, "ci95": [1.0, 3.0], "p": 0.01},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "null",
+        "{",
+        "[" * 100_000,
+        json.dumps(GOOD | {"verdict": "splendid"}),
+        json.dumps(GOOD | {"headline": None}),
+        json.dumps(GOOD | {"headline": GOOD["headline"] | {"delta": 1e300}}),
+        json.dumps(GOOD | {"headline": GOOD["headline"] | {"ci95": [3.0, 1.0]}}),
+        json.dumps(GOOD | {"headline": GOOD["headline"] | {"p": float("nan")}}),
+        json.dumps(GOOD | {"n": "many"}),
+        json.dumps(GOOD | {"n": -1}),
+        json.dumps(GOOD | {"verdict": "not_comparable"}),
+        json.dumps(GOOD | {"schema": 2}),
+        json.dumps(GOOD | {"runs": [[]]}),
+    ],
+)
+def test_verdict_of_something_else_is_bad_input(tmp_path: Path, content: str) -> None:
     file = tmp_path / "comparison.json"
-    file.write_text("[]")
-    with pytest.raises(UserError, match="is not a comparison"):
+    file.write_text(content)
+    with pytest.raises(UserError) as refused:
         comparing.require_verdict(file, "improved")
+    assert str(file) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_written_is_read_back_the_same(tmp_path: Path, compare: Compare) -> None:
+    baseline = write(tmp_path / "baseline", random_rows(0.5, 1, repeats=2, sizes=SUBSET))
+    trained = write(tmp_path / "grpo", random_rows(0.5, 2, repeats=2, sizes=SUBSET))
+    other = write(tmp_path / "seed2", random_rows(0.5, 3, repeats=2, sizes=SUBSET))
+    compare(baseline, trained, other)
+    (file,) = tmp_path.rglob("comparison.json")
+    again = tmp_path / "again.json"
+    record.write(again, record.read(file))
+    assert again.read_text() == file.read_text()
 
 
 def test_anchors_all_say_what_makes_them_not_comparable() -> None:

@@ -17,11 +17,12 @@ from toolgain.bfcl.categories import POPULATION
 from toolgain.bfcl.folders import one_model
 from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, INFERENCE_ERROR
 from toolgain.common.errors import ExitCode, NotValidError, UserError
-from toolgain.common.files import read_json, write_json
-from toolgain.comparison import behaviour, comparability, evaluations
+from toolgain.comparison import behaviour, comparability, evaluations, record
 from toolgain.comparison.evaluations import Evaluation
+from toolgain.comparison.record import Comparison
+from toolgain.comparison.tables import TableComparison
 from toolgain.config.sections import ComparisonSection
-from toolgain.statistics import power, repeats, seeds, verdict
+from toolgain.statistics import answer, power, repeats, seeds, verdict
 from toolgain.statistics.bootstrap import Resampling
 from toolgain.statistics.pairs import Design, Pair
 from toolgain.statistics.verdict import Judged, Settings
@@ -32,7 +33,6 @@ Json = dict[str, Any]
 ANCHORS = Path(__file__).with_name("anchors.yaml")
 ALL_RUNS = "all runs"
 """The recipe of runs of which nothing else is known."""
-VERDICTS = ("improved", "regressed", "no_clear_change", "not_comparable")
 
 
 def run(
@@ -59,11 +59,11 @@ def run(
     subjects = {evaluation.subject: evaluation for evaluation in after}
     section = _completed(section, list(subjects))
     result = compare(before, subjects, section)
-    write_json(out, result)
-    for warning in result["warnings"]:
+    record.write(out, result)
+    for warning in result.warnings:
         log.warning(warning)
     log.info(sentence(result))
-    if result["verdict"] == "not_comparable":
+    if result.verdict == "not_comparable":
         raise NotValidError(f"{sentence(result)} See {out}.")
 
 
@@ -126,13 +126,11 @@ def require_verdict(path: Path, require: str) -> int:
         evaluations could not be compared.
 
     Raises:
-        UserError: `path` is not a comparison.
+        UserError: `path` is not a comparison; one line says what is wrong with it.
     """
-    result = read_json(path, "comparison")
-    if not isinstance(result, dict) or result.get("verdict") not in VERDICTS:
-        raise UserError(f"comparison: {path} is not a comparison.json of `toolgain compare`.")
-    print(result["sentence"] if result.get("kind") == "table" else sentence(result))
-    found = result["verdict"]
+    result = record.read_any(path)
+    print(result.sentence if isinstance(result, TableComparison) else sentence(result))
+    found = result.verdict
     if found == "not_comparable":
         return int(ExitCode.NOT_VALID)
     if found == "regressed":
@@ -141,36 +139,29 @@ def require_verdict(path: Path, require: str) -> int:
     return int(ExitCode.OK if met else ExitCode.NOT_MET)
 
 
-def sentence(result: Json) -> str:
+def sentence(result: Comparison) -> str:
     """The verdict of a comparison in one sentence."""
-    if result["verdict"] == "not_comparable":
-        why = " ".join(
-            f"{reason['what']}: {reason['message']} ({reason['baseline']} / {reason['trained']})"
-            for reason in result["reasons"]
+    line = result.headline
+    if result.verdict == "not_comparable" or line is None:
+        return answer.refusal(
+            " ".join(
+                f"{reason.what}: {reason.message} ({reason.baseline} / {reason.trained})"
+                for reason in result.reasons
+            )
         )
-        return f"Not comparable. {why}"
-    line = result["headline"]
-    low, high = line["ci95"]
-    word = {
-        "improved": "Improved",
-        "regressed": "Regressed",
-        "no_clear_change": "No clear change",
-    }[result["verdict"]]
-    scope = f"on a subset of {result['n']} items" if result["subset"] else "on BFCL v3"
-    said = (
-        f"{word}: the official Overall {scope} went from {line['baseline']:.2f} to "
-        f"{line['trained']:.2f}, {line['delta']:+.2f} points "
-        f"[{low:+.2f}, {high:+.2f}], p = {line['p']:.3g}."
+    scope = f"on a subset of {result.n} items" if result.subset else "on BFCL v3"
+    said = answer.sentence(
+        result.verdict, scope, line.baseline, line.trained, line.delta, line.ci95, line.p
     )
-    if result["aa"]:
+    if result.aa:
         said += " Both are the same weights: this is an A/A comparison."
     return said
 
 
 def compare(
     before: Evaluation, subjects: dict[str, Evaluation], section: ComparisonSection
-) -> Json:
-    """The content of comparison.json for evaluations that were read."""
+) -> Comparison:
+    """The comparison of evaluations that were read."""
     settings = Settings(section.draws, section.seed, section.alpha, section.margin)
     refusals = {
         name: comparability.reasons(before, after, section.max_error_share)
@@ -208,36 +199,39 @@ def compare(
     head = runs[primary] if alone else recipes[primary]
     members = [primary] if alone else section.recipes[primary]
     reasons = runs[primary]["reasons"] if alone else _tagged({run: runs[run] for run in members})
-    return {
-        "schema": 1,
-        "verdict": head["verdict"],
-        "primary": primary,
-        "headline": head.get("overall"),
-        "aa": any(entry["aa"] for entry in runs.values()),
-        "reasons": reasons,
-        "warnings": _warnings(before, subjects, runs),
-        "checks_impossible": comparability.impossible(before, *subjects.values()),
-        "subset": before.subset,
-        "n": len(before.keys),
-        "population": sum(POPULATION.values()),
-        "repeats": before.repeats,
-        "method": {
-            "interval": judged[next(iter(judged))].method if judged else None,
-            "draws": settings.draws,
-            "seed": settings.seed,
-            "alpha": settings.alpha,
-            "clusters": placed.clusters if placed else None,
-            "declared": "one primary test, two-sided, of the official Overall; groups and "
-            "categories are secondary families, corrected by Holm",
+    return Comparison.model_validate(
+        {
+            "schema": 1,
+            "verdict": head["verdict"],
+            "primary": primary,
+            "headline": head.get("overall"),
+            "aa": any(entry["aa"] for entry in runs.values()),
+            "reasons": reasons,
+            "warnings": _warnings(before, subjects, runs),
+            "checks_impossible": comparability.impossible(before, *subjects.values()),
+            "subset": before.subset,
+            "n": len(before.keys),
+            "population": sum(POPULATION.values()),
+            "repeats": before.repeats,
+            "method": {
+                "interval": judged[next(iter(judged))].method if judged else None,
+                "draws": settings.draws,
+                "seed": settings.seed,
+                "alpha": settings.alpha,
+                "clusters": placed.clusters if placed else None,
+                "declared": "one primary test, two-sided, of the official Overall; groups and "
+                "categories are secondary families, corrected by Holm",
+            },
+            "detectable_change": _planned(placed, section) if placed else None,
+            "noise_floor": runs[primary].get("noise_floor") if alone else _first_noise(runs),
+            "runs": runs,
+            "recipes": recipes,
+            "baseline": _origin(before),
+            "equal": next(iter(runs.values()))["equal"],
+            "anchors": anchors(),
         },
-        "detectable_change": _planned(placed, section) if placed else None,
-        "noise_floor": runs[primary].get("noise_floor") if alone else _first_noise(runs),
-        "runs": runs,
-        "recipes": recipes,
-        "baseline": _origin(before),
-        "equal": next(iter(runs.values()))["equal"],
-        "anchors": anchors(),
-    }
+        strict=False,
+    )
 
 
 def anchors() -> list[Json]:

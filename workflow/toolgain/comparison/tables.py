@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.common.files import write_text
+from toolgain.records.record import Part
+from toolgain.statistics.answer import TITLES
 from toolgain.statistics.paired_tests import holm, mcnemar
 from toolgain.statistics.verdict import word
 from toolgain.statistics.weighted import mean_change
@@ -44,7 +46,7 @@ class Row:
     weight: float
 
 
-class Change(BaseModel):
+class Change(Part):
     """The change of a mean score, in points."""
 
     model_config = ConfigDict(extra="forbid")
@@ -61,7 +63,7 @@ class Change(BaseModel):
     p_mcnemar: float = Field(description="Exact, of gained and lost; it knows no clusters.")
 
 
-class TableComparison(BaseModel):
+class TableComparison(Part):
     """What `toolgain compare before.csv after.csv` writes."""
 
     model_config = ConfigDict(extra="forbid")
@@ -220,7 +222,7 @@ def compare(
     verdict = word(*overall.ci95)
     assert verdict != "not_comparable"
     return TableComparison(
-        schema=1,
+        schema_=1,
         verdict=verdict,
         sentence=sentence(verdict, overall, names),
         baseline=names[0],
@@ -233,11 +235,10 @@ def compare(
 
 def sentence(verdict: str, change: Change, names: tuple[str, str]) -> str:
     """The verdict in one sentence."""
-    said = {"improved": "Improved", "regressed": "Regressed"}.get(verdict, "No clear change")
     low, high = change.ci95
     return (
-        f"{said}: the mean score on {change.n} items went from {change.baseline:.2f} ({names[0]}) "
-        f"to {change.trained:.2f} ({names[1]}), {change.delta:+.2f} points [{low:+.2f}, "
+        f"{TITLES[verdict]}: the mean score on {change.n} items went from "
+        f"{change.baseline:.2f} ({names[0]}) to {change.trained:.2f} ({names[1]}), {change.delta:+.2f} points [{low:+.2f}, "
         f"{high:+.2f}], p = {change.p:.3g}."
     )
 

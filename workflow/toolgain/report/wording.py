@@ -6,17 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from toolgain.statistics.answer import TITLES
+
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "\N{EN DASH}"
 
 _TOGETHER = re.compile(r"p [<=] [\d.]+|\d %( interval)?|[\d.]+ → [\d.]+|[+\u2212]?[\d.]+ points?")
-
-VERDICTS = {
-    "improved": "Improved",
-    "regressed": "Regressed",
-    "no_clear_change": "No clear change",
-    "not_comparable": "Not comparable",
-}
 
 GROUPS = {"non_live": "Non-live", "live": "Live", "multi_turn": "Multi-turn"}
 
@@ -213,7 +208,7 @@ def error(kind: str) -> str:
 
 def verdict(name: object) -> str:
     """The verdict as a title."""
-    return VERDICTS.get(str(name), str(name).replace("_", " ").capitalize())
+    return TITLES.get(str(name), str(name).replace("_", " ").capitalize())
 
 
 def headline(verdict_name: str, overall: Mapping[str, Any]) -> str:

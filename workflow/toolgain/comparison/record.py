@@ -1,0 +1,294 @@
+"""comparison.json: its type, its writer and its reader.
+
+All scores are percent points. The JSON schema is workflow/schemas/comparison.schema.json.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from toolgain.common.errors import UserError
+from toolgain.common.files import read_json, write_json
+from toolgain.comparison.tables import TableComparison
+from toolgain.records import record as records
+from toolgain.records.record import Count, read_record
+from toolgain.statistics.verdict import Verdict
+
+EDGE = 100 + 1e-6
+"""Sums of weights end at 100 but for rounding."""
+Score = Annotated[float, Field(ge=-1e-6, le=EDGE, allow_inf_nan=False)]
+Points = Annotated[float, Field(ge=-EDGE, le=EDGE, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Bounds = tuple[Points, Points]
+Word = Literal["improved", "regressed", "no_clear_change"]
+Held = Literal["yes", "no", "cannot tell"]
+Condition = Any
+"""A condition of an evaluation, of whatever form it has in the manifest; shown, never reckoned."""
+
+
+class Part(records.Part):
+    """A part of comparison.json. A key that is not known is refused: the writer would lose it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Change(Part):
+    """A score before and after, with the interval and p of its change."""
+
+    baseline: Score
+    trained: Score
+    delta: Points
+    ci95: Bounds
+    p: Probability
+
+    @model_validator(mode="after")
+    def in_order(self) -> Self:
+        """Refuse an interval whose ends are swapped."""
+        if self.ci95[0] > self.ci95[1]:
+            raise ValueError(f"ci95 runs from {self.ci95[0]} to {self.ci95[1]}")
+        return self
+
+
+class OverallChange(Change):
+    """The Overall's."""
+
+    standard_error: Size | None = None
+    method: str | None = None
+    other_intervals: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
+
+
+class FamilyChange(Change):
+    """One line of a family of tests; `ci95` and `p` are not adjusted, `word` reads `p_holm`."""
+
+    n: Count
+    gained: Count
+    lost: Count
+    p_mcnemar: Probability
+    p_holm: Probability
+    word: Word | None
+
+
+class GroupChange(FamilyChange):
+    """A group's."""
+
+    standard_error: Size
+
+
+class CategoryChange(FamilyChange):
+    """A category's; a small one has no word."""
+
+    population: Count
+    small: bool
+
+
+class NonInferiority(Part):
+    """Whether the single-turn groups held within the margin."""
+
+    margin: Size
+    groups: dict[str, Held]
+    lost_bounds: dict[str, Points]
+    held: Held
+    sentence: str
+
+
+class UnpairedZ(Part):
+    """The two-proportion z test."""
+
+    z: float
+    p: Probability
+
+
+class Mcnemar(Part):
+    """McNemar's test."""
+
+    gained: Count
+    lost: Count
+    p: Probability
+
+
+class PooledItems(Part):
+    """Common tests on pooled items."""
+
+    n: Count
+    baseline: Score
+    trained: Score
+    delta: Points
+    unpaired_z: UnpairedZ
+    mcnemar: Mcnemar
+    sign_differs: bool
+
+
+class NoiseFloor(Part):
+    """How far the same weights move between repeats."""
+
+    moved: Size
+    times: Size | None
+    overalls: dict[str, list[Score]]
+    discordance: dict[str, Probability]
+    sentence: str
+
+
+class Reason(Part):
+    """Why two evaluations cannot be compared."""
+
+    what: str
+    baseline: Condition
+    trained: Condition
+    message: str
+    advice: str
+
+
+class EqualCondition(Part):
+    """A condition of both sides."""
+
+    what: str
+    baseline: Condition
+    trained: Condition
+    equal: bool
+
+
+class Behaviour(Part):
+    """How a model behaves, by scope; `calls`: answers with 0, 1, ... calls."""
+
+    scopes: dict[str, dict[str, float | None]]
+    calls: list[Count]
+
+
+class Origin(Part):
+    """Which evaluation this is."""
+
+    subject: str
+    path: str
+    digest: str | None
+    name: str | None
+    plain: bool
+    behaviour: Behaviour
+
+
+class Flips(Part):
+    """Numbers of items."""
+
+    gained: Count
+    lost: Count
+
+
+class Run(Part):
+    """One run against the baseline; without numbers where they cannot be compared."""
+
+    verdict: Verdict
+    overall: OverallChange | None = None
+    groups: dict[str, GroupChange] = Field(default_factory=dict)
+    categories: dict[str, CategoryChange] = Field(default_factory=dict)
+    strict_overall: OverallChange | None = None
+    noninferiority: NonInferiority | None = None
+    pooled_items: PooledItems | None = None
+    noise_floor: NoiseFloor | None = None
+    aa: bool
+    reasons: list[Reason]
+    equal: list[EqualCondition]
+    trained: Origin
+    n: Count
+    flips: Flips
+    error_migration: dict[str, dict[str, Count]]
+
+
+class Recipe(Part):
+    """The mean of a recipe's runs."""
+
+    names: list[str]
+    verdict: Verdict
+    runs: Count | None = None
+    overall: OverallChange | None = None
+    ci95_these_runs: Bounds | None = None
+    changes: list[Points] = Field(default_factory=list)
+    standard_deviation_of_runs: Size | None = None
+    sentence: str | None = None
+
+
+class Method(Part):
+    """How the Overall's interval was made, and what was declared before the run."""
+
+    interval: str | None
+    draws: Count
+    seed: int
+    alpha: Probability
+    clusters: Count | None
+    declared: str
+
+
+class Detectable(Part):
+    """The smallest change that the design detects; known before the run."""
+
+    points: Size
+    standard_error: Size
+    power: Probability
+    alpha: Probability
+    basis: Literal["assumed"]
+    discordance: dict[str, Probability]
+    correlation: Probability
+
+
+class Comparison(records.Record):
+    """Two or more evaluations compared, or why they cannot be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Verdict
+    primary: str
+    headline: OverallChange | None
+    aa: bool
+    reasons: list[Reason]
+    n: Count
+    subset: dict[str, Condition] | None
+    warnings: list[str] = Field(default_factory=list)
+    checks_impossible: list[str] = Field(default_factory=list)
+    population: Count = 0
+    repeats: Count = 1
+    method: Method | None = None
+    detectable_change: Detectable | None = None
+    noise_floor: NoiseFloor | None = None
+    runs: dict[str, Run]
+    recipes: dict[str, Recipe] = Field(default_factory=dict)
+    baseline: Origin | None = None
+    equal: list[EqualCondition] = Field(default_factory=list)
+    anchors: list[dict[str, Condition]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """Refuse a verdict without the numbers, or the reasons, that it stands on."""
+        if self.verdict == "not_comparable":
+            if not self.reasons:
+                raise ValueError("not_comparable without a reason")
+        elif self.headline is None:
+            raise ValueError(f"{self.verdict} without a headline")
+        return self
+
+
+def write(path: Path, comparison: Comparison) -> None:
+    """Write comparison.json in one step; what a run does not have is left out."""
+    write_json(path, comparison.model_dump(by_alias=True, exclude_unset=True))
+
+
+def read(path: Path) -> Comparison:
+    """Read comparison.json.
+
+    Raises:
+        UserError: the file is missing, or is not what `toolgain compare` writes; one line.
+    """
+    found = read_record(Comparison, path, "comparison")
+    if found.version != 1:
+        raise UserError(
+            f"comparison: {path} has schema {found.version}; this version of toolgain reads 1. "
+            "Compare again."
+        )
+    return found
+
+
+def read_any(path: Path) -> Comparison | TableComparison:
+    """Read what `toolgain compare` wrote, of evaluations or of tables; errors as in `read`."""
+    content = read_json(path, "comparison")
+    if isinstance(content, dict) and content.get("kind") == "table":
+        return read_record(TableComparison, path, "comparison")
+    return read(path)
