@@ -238,8 +238,8 @@ def sentence(verdict: str, change: Change, names: tuple[str, str]) -> str:
     low, high = change.ci95
     return (
         f"{TITLES[verdict]}: the mean score on {change.n} items went from "
-        f"{change.baseline:.2f} ({names[0]}) to {change.trained:.2f} ({names[1]}), {change.delta:+.2f} points [{low:+.2f}, "
-        f"{high:+.2f}], p = {change.p:.3g}."
+        f"{change.baseline:.2f} ({names[0]}) to {change.trained:.2f} ({names[1]}), "
+        f"{change.delta:+.2f} points [{low:+.2f}, {high:+.2f}], p = {change.p:.3g}."
     )
 
 
