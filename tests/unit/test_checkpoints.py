@@ -114,3 +114,11 @@ def test_settling_replaces_an_older_checkpoint_of_the_same_step(tmp_path: Path) 
     checkpoints.settle(temporary, tmp_path / "step_5")
     assert checkpoints.scan(tmp_path)[0][0].accuracy == 0.7
     assert not temporary.exists()
+
+
+def test_asynchronous_training_counts_in_current_step(tmp_path: Path) -> None:
+    make(tmp_path, 5, total_steps=0, current_step=5)
+    make(tmp_path, 10, total_steps=0, current_step=9)
+    whole, passed_over = checkpoints.scan(tmp_path)
+    assert [item.step for item in whole] == [5]
+    assert "current_step 9" in passed_over[0].reason

@@ -341,3 +341,13 @@ def test_the_status_fits_80_columns(tmp_path: Path) -> None:
 def test_status_of_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder"):
         status.run(tmp_path / "results", watch=False)
+
+
+def test_gpus_that_are_accounted_by_type_alone_are_counted() -> None:
+    def gpus(tres: str) -> int:
+        (usage,) = accounting.parse_usage(f"4711|3600|{tres}|COMPLETED|n1")
+        return usage.gpus
+
+    assert gpus("billing=8,cpu=64,gres/gpu:h100=8,mem=400G,node=1") == 8
+    assert gpus("cpu=64,gres/gpu:a100=2,gres/gpu:h100=4,node=1") == 6
+    assert gpus("cpu=64,gres/gpu=8,gres/gpu:h100=8,node=1") == 8

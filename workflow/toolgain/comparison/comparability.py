@@ -24,6 +24,17 @@ _ADVICE = {
     "machine": "Evaluate both on the same kind of machine.",
 }
 
+_BY_THE_MODEL = frozenset(
+    {
+        "history_call_as_text",
+        "history_one_call_each",
+        "lone_surrogate",
+        "unbounded_arguments",
+        "empty_arguments",
+    }
+)
+"""Normalisations that say something about what the model wrote, not about its server."""
+
 IMPOSSIBLE_WITHOUT_RECORD = (
     "which weights were evaluated",
     "same chat template, tool parser, sampling, context length and number type",
@@ -75,6 +86,22 @@ def equal(baseline: Evaluation, trained: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
+def different_normalisations(*evaluations: Evaluation) -> list[str]:
+    """A sentence where the servers' answers had to be brought into the strict form in other ways.
+
+    The answers are comparable, since each was read as what it says; that it was needed is said.
+    """
+    kinds = {
+        one.subject: ", ".join(sorted(set(one.summary.get("normalised") or ()) - _BY_THE_MODEL))
+        for one in evaluations
+        if not one.plain
+    }
+    if len(set(kinds.values())) < 2:
+        return []
+    listed = "; ".join(f"{name}: {found or 'none'}" for name, found in kinds.items())
+    return [f"same spelling of the servers' answers: normalised in different ways ({listed})"]
+
+
 def impossible(*evaluations: Evaluation) -> list[str]:
     """Checks that could not be made, in words."""
     found = [
@@ -99,6 +126,7 @@ def impossible(*evaluations: Evaluation) -> list[str]:
         for what in _ADVICE
         if records and all(one.comparable.get(what, "") is None for one in records)
     ]
+    found += different_normalisations(*evaluations)
     return found + [f"same {what.replace('_', ' ')}: unknown on both sides" for what in unknown]
 
 

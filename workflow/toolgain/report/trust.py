@@ -158,12 +158,18 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
         ("empty", "Empty answers", ""),
         ("truncated", "Answers cut at the token limit", "truncated"),
         ("unparsed_call", "Unparsed calls", "unparsed"),
+        ("undecodable_call", "Calls that the harness could not decode", ""),
+        ("history_refused", "Conversations that the server refused (wrong)", ""),
         ("forced_stop", "Forced stops in multi-turn", "forced-stop"),
         ("context_overflow", "Context overflows", "overflow"),
     ):
         yield _counts(label, term, flags, flag, bad=False, default=0)
     yield _counts("Repaired items", "repaired", summaries, "repaired", bad=False)
     yield _counts("Requests answered", "", summaries, "requests", bad=False)
+    normalised = [as_dict(summary.get("normalised")) for summary in summaries]
+    for kind in sorted({kind for counts in normalised for kind in counts}):
+        label = f"Requests brought into another form: {kind.replace('_', ' ')}"
+        yield _counts(label, "", normalised, kind, bad=False, default=0)
     yield _counts("Repeats of the evaluation", "", summaries, "repeats", bad=False)
     canaries = [as_dict(summary.get("canary")) for summary in summaries]
     yield Fact(
