@@ -12,7 +12,7 @@ from toolgain.evaluation import evaluate
 from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.harness import HarnessFolders
 from toolgain.evaluation.job import prepare, read_section
-from toolgain.evaluation.progress import Progress
+from toolgain.evaluation.progress import ItemProgress
 from toolgain.slurm import accounting
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +144,7 @@ def test_progress_counts_finished_items(tmp_path: Path) -> None:
     folders = HarnessFolders(tmp_path / "results" / "work" / "evaluations" / "x-r1")
     results = folders.box / "harness" / "result" / "policy"
     out = tmp_path / "results" / "evaluations" / "grpo"
-    with Progress(out, "grpo", "policy", 20, folders, before=10, done=2) as progress:
+    with ItemProgress(out, "grpo", "policy", 20, folders, before=10, done=2) as progress:
         results.mkdir(parents=True)
         (results / "BFCL_v3_simple_result.json").write_text("{}\n{}\n")
         first = progress.update()

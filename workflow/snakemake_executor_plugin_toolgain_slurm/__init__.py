@@ -35,6 +35,7 @@ from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
 
 from toolgain.common.errors import ExitCode
 from toolgain.common.failures import recorded
+from toolgain.common.signals import handling
 from toolgain.head import command_line
 from toolgain.slurm.endings import Ending
 from toolgain.slurm.preflight import NO_SLURM
@@ -123,16 +124,14 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def cancel_jobs(self, active_jobs: list[Any]) -> None:
         """Cancel every job of this start. A second Ctrl-C meanwhile changes nothing."""
-        before = signal.signal(signal.SIGINT, self._note_second_interrupt)
-        try:
-            # By the name that all of them bear: nobody may know yet what sbatch has just taken.
-            ask("scancel", f"--user={getpass.getuser()}", f"--name={self.run_uuid}")
-            self.logger.info("Every job of this start is cancelled; finished work is kept.")
-        except NoAnswerError as error:
-            ids = " ".join(str(job.external_jobid) for job in active_jobs if job.external_jobid)
-            self.logger.error(f"Jobs may still be in the queue ({error}): scancel {ids}")
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with handling([signal.SIGINT], self._note_second_interrupt):
+            try:
+                # By the name that all of them bear: nobody may know yet what sbatch has just taken.
+                ask("scancel", f"--user={getpass.getuser()}", f"--name={self.run_uuid}")
+                self.logger.info("Every job of this start is cancelled; finished work is kept.")
+            except NoAnswerError as error:
+                ids = " ".join(str(job.external_jobid) for job in active_jobs if job.external_jobid)
+                self.logger.error(f"Jobs may still be in the queue ({error}): scancel {ids}")
 
     def _note_second_interrupt(self, *_: object) -> None:
         self.logger.warning("The jobs are being cancelled; that takes at most a minute.")

@@ -51,8 +51,3 @@ def said_in(log: Path) -> str | None:
     lines = (line for line in tail(log).splitlines() if line.startswith(MARK))
     *_, last = "", *lines
     return last.removeprefix(MARK) or None
-
-
-def end_of(log: Path, lines: int = 5) -> list[str]:
-    """The last lines of a log that say something."""
-    return [line.rstrip() for line in tail(log).splitlines() if line.strip()][-lines:]

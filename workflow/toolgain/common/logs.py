@@ -48,3 +48,13 @@ def tail(log: Path, size: int = 200_000) -> str:
             return str(file.read().decode(errors="replace"))
     except OSError:
         return ""
+
+
+def last_lines(log: Path, lines: int) -> list[str]:
+    """The last lines of a log that are not empty."""
+    return [line.rstrip() for line in tail(log).splitlines() if line.strip()][-lines:]
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that is not empty, for an error message."""
+    return "".join(last_lines(log, 1)).strip()

@@ -17,6 +17,7 @@ import psutil
 
 from toolgain.common import package, supervise
 from toolgain.common.errors import GoOnLaterError
+from toolgain.common.signals import handling
 
 STOP_S = 15.0
 
@@ -179,25 +180,8 @@ def stopping_in_time() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise GoOnLaterError("evaluate: stopped by SIGTERM; run the same command to go on.")
 
-    try:
-        before = signal.signal(signal.SIGTERM, stop_now)
-    except ValueError:
-        # Not the main thread: whoever called us handles signals.
+    with handling([signal.SIGTERM], stop_now):
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def tail(log: Path, lines: int = 1) -> str:
-    """The last non-empty lines of a log file, for an error message."""
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
 
 
 def wait_until(deadline: float, step_s: float = 0.2) -> bool:

@@ -21,6 +21,7 @@ from toolgain.bfcl.responses import MAX_RESPONSE_BYTES
 from toolgain.common import files, processes
 from toolgain.common.errors import UserError
 from toolgain.common.files import shell_signs
+from toolgain.common.logs import last_line
 from toolgain.common.processes import Command
 from toolgain.evaluation import box, confinement, sandbox
 from toolgain.serving.server import Endpoint, free_port
@@ -253,7 +254,7 @@ def run(
     problem = _run(settings, folders, endpoint, watch)
     collect(settings.alias, folders, categories)
     if problem is None and not (folders.output / box.FINISHED).exists():
-        return f"the harness ended without results: {processes.tail(folders.log)}"
+        return f"the harness ended without results: {last_line(folders.log)}"
     return problem
 
 
@@ -310,7 +311,7 @@ def _run(
             found = confinement.received(ours)
             if found is None:
                 process.wait(60)
-                return f"the sandbox did not start: {processes.tail(folders.log)}"
+                return f"the sandbox did not start: {last_line(folders.log)}"
             listener = found
         asker = stack.enter_context(
             _asking(settings, folders, endpoint, listener, key, program.parent / "python")
@@ -323,14 +324,14 @@ def _run(
             if asker.poll() is not None:
                 return (
                     f"the gateway ended with exit {asker.returncode}: "
-                    f"{processes.tail(folders.gateway / 'gateway.log')}"
+                    f"{last_line(folders.gateway / 'gateway.log')}"
                 )
             if (count := watch()) != last:
                 last, since = count, time.monotonic()
             elif time.monotonic() - since > settings.stall_s:
                 return f"the harness made no progress for {settings.stall_s:g} s"
     if process.returncode != 0:
-        return f"the harness ended with exit {process.returncode}: {processes.tail(folders.log)}"
+        return f"the harness ended with exit {process.returncode}: {last_line(folders.log)}"
     return None
 
 

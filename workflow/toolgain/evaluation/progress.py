@@ -1,12 +1,10 @@
 """Progress of an evaluation: a log line now and then, and a file that `toolgain status` reads."""
 
 import logging
-import os
-import platform
 import time
 from pathlib import Path
 
-from toolgain.common.files import now, write_json
+from toolgain.common.progress import Progress
 from toolgain.evaluation import box
 from toolgain.evaluation.harness import HarnessFolders
 
@@ -23,7 +21,7 @@ def progress_file(out: Path) -> Path:
     return out / "progress.json"
 
 
-class Progress:
+class ItemProgress:
     """Counts finished items while the harness runs."""
 
     def __init__(
@@ -43,16 +41,24 @@ class Progress:
             before: items of the repeats before this one.
             done: items that this repeat had finished before the harness started.
         """
-        self.path = progress_file(out)
         self.subject, self.total, self.folders = subject, total, folders
         self.alias = alias
         self.before, self.first = before, done
         self.done = done
-        self.started, self.clock = now(), time.monotonic()
+        self.clock = time.monotonic()
         self._offsets: dict[str, int] = {}
         self._written = self._logged = 0.0
+        self._file = Progress(
+            [progress_file(out)],
+            stage="evaluate",
+            name=subject,
+            step=before,
+            total=total,
+            unit="items",
+            log=str(folders.log),
+        )
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ItemProgress":
         self._write("running")
         # The box is filled with what is done already, and counted from nothing.
         self.done = 0
@@ -94,24 +100,9 @@ class Progress:
 
     def _write(self, state: str) -> None:
         self._written = time.monotonic()
-        write_json(
-            self.path,
-            {
-                "stage": "evaluate",
-                "name": self.subject,
-                "step": self.before + self.done,
-                "total": self.total,
-                "unit": "items",
-                "reward": None,
-                "accuracy": None,
-                "rate": round(self.rate, 3),
-                "started": self.started,
-                "updated": now(),
-                "pid": os.getpid(),
-                "host": platform.node(),
-                "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-                "log": str(self.folders.log),
-                "state": state,
-                "message": self._line(),
-            },
+        self._file.update(
+            step=self.before + self.done,
+            rate=round(self.rate, 3),
+            state=state,
+            message=self._line(),
         )

@@ -15,7 +15,7 @@ from toolgain.evaluation import harness, request_log, result_files
 from toolgain.evaluation.canary import Canary, ask_canaries
 from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
 from toolgain.evaluation.job import Job, Ledger
-from toolgain.evaluation.progress import Progress
+from toolgain.evaluation.progress import ItemProgress
 from toolgain.serving import server
 from toolgain.serving.server import Endpoint
 
@@ -206,7 +206,7 @@ def _run_harness(
 ) -> str | None:
     total = job.size
     before = repeat * (total // job.section.repeats)
-    with Progress(
+    with ItemProgress(
         job.out, job.subject, job.section.alias, total, folders, before, state.done
     ) as progress:
         return harness.run(settings, folders, endpoint, _categories(job), progress.update)

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolgain.common.failures import end_of, said_in
+from toolgain.common.failures import said_in
+from toolgain.common.logs import last_lines
 from toolgain.slurm.endings import Ending, advice
 
 
@@ -67,7 +68,7 @@ def _cause(log: Path | None, ending: Ending | None, columns: int) -> Iterator[st
     if ending and not ending.sentence.endswith(ending.word):
         yield from _wrapped("", ending.sentence + ".", columns)
         return
-    end = end_of(_log_to_open(log, ending) or Path(os.devnull))
+    end = last_lines(_log_to_open(log, ending) or Path(os.devnull), 5)
     yield "    it ended without a word of its own; the end of its log:"
     yield from (f"      | {line[: columns - 8]}" for line in end)
 

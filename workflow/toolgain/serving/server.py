@@ -17,7 +17,7 @@ import httpx
 
 from toolgain.common import processes
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.logs import first_error
+from toolgain.common.logs import first_error, last_line
 from toolgain.common.processes import Command
 from toolgain.config.sections import Serve
 
@@ -144,7 +144,7 @@ def serving(
             if process.poll() is None:
                 return None
             return f"the model server ended (exit {process.returncode}); see {log_file}: " + (
-                first_error(log_file) or processes.tail(log_file)
+                first_error(log_file) or last_line(log_file)
             )
 
         base_url = f"http://127.0.0.1:{port}/v1"

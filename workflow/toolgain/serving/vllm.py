@@ -139,8 +139,3 @@ def family_of(model: Path) -> str | None:
 def flags_in(values: Sequence[str]) -> list[str]:
     """The flags among arguments, as `--name`."""
     return [value.split("=")[0] for value in values if re.match(r"--[a-z]", value)]
-
-
-def as_text(command: Sequence[str]) -> str:
-    """A command as a shell line, for logs."""
-    return shlex.join(command)

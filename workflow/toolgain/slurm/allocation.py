@@ -7,7 +7,6 @@ knows all of it.
 
 import os
 import re
-import subprocess
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from toolgain.common.errors import StageError
 from toolgain.records.training import SlurmJob
+from toolgain.slurm import queue
 
 QUERY_SECONDS = 60
 """How long a query may take before it counts as failed."""
@@ -169,23 +169,17 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _ask(*command: str) -> str:
-    """The output of a Slurm command; slurmctld may be away for a while, so it is asked again."""
+    """The output of a Slurm command; retried, because slurmctld may be away for a while."""
     for pause in (1, 2, 4, 8, 15, 30, 30, None):
         try:
-            result = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=QUERY_SECONDS
-            )
-        except FileNotFoundError:
-            raise StageError(f"{command[0]} is not on the PATH of this node.") from None
-        except subprocess.TimeoutExpired:
-            problem = "no answer"
-        else:
-            if result.returncode == 0 and result.stdout.strip():
-                return result.stdout
-            problem = result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "nothing"
-            if "Invalid job id" in problem or "not found" in problem:
-                break
-        if pause is None:
+            said = queue.ask(*command, timeout=QUERY_SECONDS)
+            if said.strip():
+                return said
+            problem = "it printed nothing"
+        except queue.NoAnswerError as error:
+            problem = str(error)
+        gone = any(sign in problem for sign in ("Invalid job id", "not found", "not on the PATH"))
+        if pause is None or gone:
             break
         time.sleep(pause)
-    raise StageError(f"`{' '.join(command)}` said: {problem}.")
+    raise StageError(f"`{' '.join(command)}`: {problem}.")

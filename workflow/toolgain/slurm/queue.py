@@ -156,11 +156,3 @@ def ask(*command: str, timeout: float = 60) -> str:
         problem = (done.stderr or done.stdout).strip().splitlines()
         raise NoAnswerError(f"{command[0]}: {problem[-1] if problem else 'failed'}")
     return done.stdout
-
-
-def may_run(job_id: str) -> bool:
-    """Whether a job may still be at work: it is, or Slurm cannot say now."""
-    try:
-        return is_alive(job_id)
-    except NoAnswerError:
-        return True

@@ -182,7 +182,7 @@ def _train(job: Job) -> Job:
     known = [entry["planned_steps"] for entry in segments.read(job.folder) if entry["end"] == DONE]
     if known:
         job = replace(job, steps=known[-1])
-    done = latest_step(job.folder)
+    done = checkpoints.latest_step(job.folder)
     if done >= job.steps:
         click.echo(f"all {job.steps} steps are done in {job.folder}")
         return job
@@ -204,11 +204,6 @@ def _train(job: Job) -> Job:
     if outcome.stopped:
         raise GoOnLaterError(outcome.stopped)
     return replace(job, steps=outcome.planned_steps)
-
-
-def latest_step(folder: Path) -> int:
-    """The last step with a whole checkpoint; 0 without any."""
-    return max((item.step for item in checkpoints.scan(folder)[0]), default=0)
 
 
 def _saved_at(folder: Path, step: int) -> datetime | None:

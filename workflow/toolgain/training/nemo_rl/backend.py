@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from toolgain.common.errors import GoOnLaterError
 from toolgain.common.progress import Progress
 from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.training.backend import Job, Outcome
@@ -51,33 +50,14 @@ def start(job: Job, _: Path) -> Outcome:
         shown += "" if accuracy is None else f" · validation accuracy {accuracy:.3f}"
         click.echo(f"step {step} of {planned}{shown}")
 
-    stopped = None
-    try:
-        found = launch.train(
-            job.section,
-            weights=Path(job.weights.path),
-            tasks=job.tasks,
-            name=job.name,
-            directory=job.folder,
-            nodes=job.nodes,
-            smoke=job.smoke,
-            cluster=job.cluster,
-            report=report,
-        )
-    except GoOnLaterError as error:
-        outcome = getattr(error, "outcome", None)
-        if outcome is None:
-            raise
-        found, stopped = outcome, str(error)
-    return Outcome(
-        step=found.total_steps,
-        planned_steps=found.planned_steps,
-        stopped=stopped,
-        world_size=found.world_size,
-        hosts=tuple(found.hosts),
-        gpus=found.world_size,
-        versions=dict(found.versions),
-        health=tuple(found.health),
-        wandb_url=found.wandb_url,
-        lost_s=found.lost_s,
+    return launch.train(
+        job.section,
+        weights=Path(job.weights.path),
+        tasks=job.tasks,
+        name=job.name,
+        directory=job.folder,
+        nodes=job.nodes,
+        smoke=job.smoke,
+        cluster=job.cluster,
+        report=report,
     )

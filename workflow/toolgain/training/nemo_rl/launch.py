@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,13 +18,14 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from toolgain.common.errors import GoOnLaterError, StageError, ToolgainError, UserError
+from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import now, write_json, write_text
+from toolgain.common.signals import STOP_SIGNALS, handling
 from toolgain.config.sections import ClusterSection, NemoRl, TrainingSection
-from toolgain.records.training import Sign
 from toolgain.serving import tool_parser
 from toolgain.slurm import allocation, containers
 from toolgain.slurm.containers import mounts
+from toolgain.training.backend import Outcome
 from toolgain.training.nemo_rl import lint, plan, refs, schema, watch
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.raysub import RaySub, command, environment, wandb_key_file
@@ -33,24 +33,6 @@ from toolgain.training.store import checkpoints, saves
 
 Report = Callable[[int, int, float | None, float | None], None]
 """Called with step, planned steps, last reward and last accuracy."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one segment came to."""
-
-    planned_steps: int
-    total_steps: int
-    end: str
-    """finished, time_limit, hang, told_to_end or failed."""
-    hosts: tuple[str, ...]
-    world_size: int
-    health: list[Sign]
-    versions: dict[str, str]
-    wandb_url: str | None
-    periods: dict[str, Any]
-    lost_s: float
-    """Seconds of training after the last save, done again by the next segment."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +95,12 @@ def train(
         cluster: The cluster section.
         report: Told where the training stands.
 
+    Returns:
+        How the segment ended; `stopped` says why where it stopped in time or ended as a hang.
+
     Raises:
         UserError: something would fail after the GPUs were taken; nothing was started.
-        GoOnLaterError: stopped in time, or ended as a hang: run again to go on.
         StageError: the training failed.
-        The last two carry the segment as `.outcome`.
     """
     request = Request(
         section=section,
@@ -145,8 +128,8 @@ def train(
     prepared = prepare(request, None if smoke else found.seconds_left())
     request.folder.mkdir(parents=True, exist_ok=True)
     hosts = found.nodes[:nodes]
-    if newest_step(request.folder) >= prepared.planned:
-        return _outcome(request, prepared, hosts, "finished", [], None, 0.0)
+    if checkpoints.latest_step(request.folder) >= prepared.planned:
+        return _outcome(request, prepared, hosts, None, [], None, 0.0)
     checkpoints.discard_unfinished(request.folder)
     log_folder = _new_log_folder(request.folder, found.job_id)
     variables = _variables(request, prepared, found, hosts, log_folder)
@@ -270,11 +253,6 @@ def checkout(
     return ref, root, config, ov.load_yaml(config), versions
 
 
-def newest_step(folder: Path) -> int:
-    """Step of the newest whole checkpoint; 0 without one."""
-    return max((item.step for item in checkpoints.scan(folder)[0]), default=0)
-
-
 def _segment(
     request: Request,
     prepared: Prepared,
@@ -293,7 +271,7 @@ def _segment(
         planned=prepared.planned,
         step_s=site.step_minutes * 60,
         rollouts=prepared.numbers.prompts * prepared.numbers.generations,
-        resumed=newest_step(folder) > 0,
+        resumed=checkpoints.latest_step(folder) > 0,
     )
     alarms: list[watch.Alarm] = []
     otherwise: list[str] = []
@@ -337,7 +315,7 @@ def _segment(
         ]
         ended_by = next((alarm for alarm in alarms if alarm.fatal), None)
     otherwise = otherwise or _config_differs(prepared, folder)
-    total = newest_step(folder)
+    total = checkpoints.latest_step(folder)
     if otherwise:
         end, message = (
             "failed",
@@ -346,17 +324,16 @@ def _segment(
     else:
         end, message = _judge(total, prepared.planned, code, logs, ended_by, bool(told), outlived)
     lost = 0.0 if end == "finished" else _lost_seconds(folder, started)
-    outcome = _outcome(request, prepared, hosts, end, alarms, logs.wandb_url, lost)
-    write_json(log_folder / "outcome.json", {**asdict(outcome), "message": message})
-    if end == "finished":
-        return outcome
-    kind: type[ToolgainError] = StageError if end == "failed" else GoOnLaterError
-    error = kind(
+    why = (
         f"training: step {total} of {prepared.planned} is saved; {message} "
         f"Log: {running.driver_log() or running.output}."
     )
-    error.outcome = outcome  # type: ignore[attr-defined]
-    raise error
+    stopped = None if end == "finished" else why
+    outcome = _outcome(request, prepared, hosts, stopped, alarms, logs.wandb_url, lost)
+    write_json(log_folder / "outcome.json", {**asdict(outcome), "end": end, "message": message})
+    if end == "failed":
+        raise StageError(why)
+    return outcome
 
 
 def _judge(
@@ -394,34 +371,30 @@ def _outcome(
     request: Request,
     prepared: Prepared,
     hosts: tuple[str, ...],
-    end: str,
+    stopped: str | None,
     alarms: list[watch.Alarm],
     url: str | None,
     lost_s: float,
 ) -> Outcome:
-    folder, numbers = request.folder, prepared.numbers
+    folder = request.folder
     _remember_url(folder, url)
     return Outcome(
+        step=checkpoints.latest_step(folder),
         planned_steps=prepared.planned,
-        total_steps=newest_step(folder),
-        end=end,
+        stopped=stopped,
         hosts=hosts,
-        world_size=numbers.world,
-        health=watch.health(_remember_alarms(folder, alarms)),
+        world_size=prepared.numbers.world,
+        gpus=prepared.numbers.world,
+        health=tuple(watch.health(_remember_alarms(folder, alarms))),
         versions=prepared.versions,
         wandb_url=url or _remembered_url(folder),
-        periods={
-            "val_period": numbers.val_period,
-            "save_period": numbers.save_period,
-            "keep_top_k": numbers.keep_top_k,
-        },
         lost_s=lost_s,
     )
 
 
 def _config_differs(prepared: Prepared, folder: Path) -> list[str]:
     """How the newest checkpoint's config.yaml differs from what was asked for."""
-    step = newest_step(folder)
+    step = checkpoints.latest_step(folder)
     path = checkpoints.step_folder(folder, step) / "config.yaml"
     if not step or not path.is_file():
         return []
@@ -489,15 +462,8 @@ def _pause(seconds: float, running: RaySub, told: list[int]) -> None:
 def _told_to_stop() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT, which come before a time limit or from `scancel`."""
     told: list[int] = []
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        signal.signal(number, lambda received, _frame: told.append(received))
-    try:
+    with handling(STOP_SIGNALS, lambda received, _: told.append(received)):
         yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _new_log_folder(directory: Path, job_id: str) -> Path:

@@ -21,6 +21,7 @@ from toolgain.common.errors import UserError
 from toolgain.config.sections import NemoRlSite
 from toolgain.slurm.allocation import Allocation
 from toolgain.slurm.containers import UNSAFE, host_environment
+from toolgain.slurm.queue import NoAnswerError, ask
 from toolgain.training.nemo_rl.overrides import Override, shell_words
 from toolgain.training.nemo_rl.refs import PROGRAM, Ref
 
@@ -247,16 +248,10 @@ class RaySub:
 def job_steps(job_id: str) -> list[str]:
     """The running steps of a job that srun started (`123.0`), without its batch and extern step."""
     try:
-        result = subprocess.run(
-            ["squeue", "--noheader", "--steps", "--jobs", job_id, "--format", "%i"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        steps = ask("squeue", "--noheader", "--steps", "--jobs", job_id, "--format", "%i").split()
+    except NoAnswerError:
         return []
-    return [step for step in result.stdout.split() if re.fullmatch(r"\d+\.\d+", step)]
+    return [step for step in steps if re.fullmatch(r"\d+\.\d+", step)]
 
 
 def _wait(condition: Any, seconds: float) -> None:

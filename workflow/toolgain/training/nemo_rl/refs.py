@@ -16,7 +16,6 @@ from toolgain.config.sections import ClusterSection
 from toolgain.slurm.containers import is_file_image, located_image
 
 WORKPLACE_YAML = "examples/nemo_gym/grpo_workplace_assistant_nemotron_nano_v2_9b.yaml"
-DAPO_YAML = "examples/nemo_gym/grpo_dapo17k_bytedtsinghua_qwen3_4binstruct_nf.yaml"
 PROGRAM = "examples/nemo_gym/run_grpo_nemo_gym.py"
 GYM_FOLDER = "3rdparty/Gym-workspace/Gym"
 GYM_DATA = "data/workplace_assistant"
@@ -36,7 +35,6 @@ class Ref:
     """NVIDIA's image of this version; None: there is none, only one built from the commit."""
     vllm: str | None
     """None for `main`: the versions move with it."""
-    ray: str | None
     train_data_key: str
     validation_data_key: str
     has_val_at_end: bool
@@ -90,7 +88,6 @@ REFS: dict[str, Ref] = {
             gym_commit="c192ee407ff71046015d11da7c8960082bd62418",
             image="nvcr.io/nvidia/nemo-rl:v0.5.0",
             vllm="0.11.2",
-            ray="2.49.2",
             train_data_key="data.train_jsonl_fpath",
             validation_data_key="data.validation_jsonl_fpath",
             has_val_at_end=False,
@@ -111,7 +108,6 @@ REFS: dict[str, Ref] = {
             gym_commit="1a4912e231bb2795b062f7de97496caaf382c7f6",
             image="nvcr.io/nvidia/nemo-rl:v0.6.0",
             vllm="0.17.1",
-            ray="2.54.0",
             train_data_key=NEW_DATA[0],
             validation_data_key=NEW_DATA[1],
             has_val_at_end=True,
@@ -132,7 +128,6 @@ REFS: dict[str, Ref] = {
             gym_commit="d67ad6611cfe21dbaeb301c59e59df32ce22ec50",
             image="nvcr.io/nvidia/nemo-rl:v0.7.0",
             vllm="0.20.0",
-            ray="2.55.1",
             train_data_key=NEW_DATA[0],
             validation_data_key=NEW_DATA[1],
             has_val_at_end=True,
@@ -156,7 +151,6 @@ REFS: dict[str, Ref] = {
             gym_commit="1f8afc7",
             image="nvcr.io/nvidia/nemo-rl:v0.8.0",
             vllm="0.29.0",
-            ray="2.58.0",
             train_data_key=NEW_DATA[0],
             validation_data_key=NEW_DATA[1],
             has_val_at_end=True,
@@ -182,7 +176,6 @@ REFS: dict[str, Ref] = {
             gym_commit=None,
             image=None,
             vllm=None,
-            ray=None,
             train_data_key=NEW_DATA[0],
             validation_data_key=NEW_DATA[1],
             has_val_at_end=True,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.records.training import Sign
+from toolgain.training.store.curves import scalar
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
@@ -158,7 +159,7 @@ class Curves:
 
     def _take(self, launch: int, event: Any) -> None:
         for value in event.summary.value:
-            number = _scalar(value)
+            number = scalar(value)
             if number is None:
                 continue
             curve = self.points.setdefault(value.tag, {})
@@ -192,19 +193,6 @@ class Curves:
 def _launch_number(name: str) -> int:
     digits = name.removeprefix("exp_")
     return int(digits) if digits.isdigit() else 0
-
-
-def _scalar(value: Any) -> float | None:
-    """The number of a summary value, in the old form or as a tensor of one element."""
-    kind = value.WhichOneof("value")
-    if kind == "simple_value":
-        return float(value.simple_value)
-    if kind == "tensor":
-        from tensorboard.util import tensor_util
-
-        array = tensor_util.make_ndarray(value.tensor)
-        return float(array.item()) if array.size == 1 and array.dtype.kind in "fiu" else None
-    return None
 
 
 @dataclass(frozen=True)

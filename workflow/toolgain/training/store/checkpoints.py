@@ -152,6 +152,11 @@ def resume_problem(checkpoint: Path) -> str | None:
     return None
 
 
+def latest_step(folder: Path) -> int:
+    """The last step with a whole checkpoint; 0 without any."""
+    return max((item.step for item in scan(folder)[0]), default=0)
+
+
 def latest_resumable(folder: Path) -> tuple[Checkpoint | None, list[PassedOver]]:
     """The latest checkpoint that a TRL training can go on from, and those later ones it cannot."""
     whole, _ = scan(folder)

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
@@ -50,21 +51,28 @@ def read(logs: Path) -> dict[str, Curve]:
 def _events(folder: Path) -> Iterable[tuple[str, int, float]]:
     # Imported here: it takes most of a second, which a caller without curves should not wait.
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-    from tensorboard.util import tensor_util
 
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     files = sorted(folder.rglob("*tfevents*"), key=lambda path: (path.stat().st_mtime, path.name))
     for path in files:
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
-                if value.HasField("tensor"):
-                    number = float(tensor_util.make_ndarray(value.tensor).reshape(-1)[0])
-                elif value.HasField("simple_value"):
-                    number = float(value.simple_value)
-                else:
-                    continue
-                if math.isfinite(number):
+                number = scalar(value)
+                if number is not None and math.isfinite(number):
                     yield value.tag, int(event.step), number
+
+
+def scalar(value: Any) -> float | None:
+    """The number of a TensorBoard summary value, in the old form or as a tensor of one element."""
+    kind = value.WhichOneof("value")
+    if kind == "simple_value":
+        return float(value.simple_value)
+    if kind == "tensor":
+        from tensorboard.util import tensor_util
+
+        array = tensor_util.make_ndarray(value.tensor)
+        return float(array.item()) if array.size == 1 and array.dtype.kind in "fiu" else None
+    return None
 
 
 def at(curve: Curve, step: int) -> float | None:

@@ -5,14 +5,12 @@ SIGUSR1, Ctrl-C) becomes a file that the program looks for after each step, sinc
 torchrun hands signals on in time; the program then saves and ends.
 """
 
-import ctypes
 import math
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +21,7 @@ import click
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.logs import out_of_memory, tail
+from toolgain.common.signals import STOP_SIGNALS, end_with_parent, handling
 from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.models.weights import read_safetensors_header
 from toolgain.records.record import read_record, write_record
@@ -36,7 +35,6 @@ OPTIMIZER_COPIES = 3
 """Numbers kept per weight in a checkpoint: the weight and two of Adam's."""
 
 PROGRESS = "progress:"
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 LOG = "train.log"
 
 FULL = 1 << 20
@@ -181,7 +179,7 @@ def _run(arguments: list[str], job: Job, log: Path, stop_file: Path) -> int:
             env=environment(job),
             # Out of reach of the terminal's Ctrl-C, which comes to this process alone.
             start_new_session=True,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            preexec_fn=end_with_parent,
             pass_fds=[job.lease.descriptor],
         )
         assert child.stdout is not None
@@ -204,19 +202,13 @@ def _stop_on_signal(child: "subprocess.Popen[bytes]", stop_file: Path) -> Iterat
         stop_file.write_text(f"signal {name}\n")
         click.echo(f"{name}: saves at the end of this step and stops")
 
-    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
-        yield
+        with handling(STOP_SIGNALS, stop):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if child.poll() is None:
             child.kill()
             child.wait()
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def cause(code: int, log: Path) -> str:

@@ -15,7 +15,6 @@ step alone. Weights, optimizer and scheduler come from the checkpoint in full pr
 How it ended is in `ended.json` of the log folder, written last; torchrun hands on no exit code.
 """
 
-import ctypes
 import json
 import math
 import os
@@ -50,6 +49,7 @@ from trl import GRPOConfig, GRPOTrainer
 from toolgain.common.errors import ExitCode
 from toolgain.common.files import read_jsonl
 from toolgain.common.progress import Progress, clock
+from toolgain.common.signals import STOP_SIGNALS, end_with_parent
 from toolgain.config.sections import Trl
 from toolgain.records.record import read_record, write_record
 from toolgain.tasks.reward import Score, score
@@ -475,7 +475,7 @@ class Stop:
         self.token: str = plan.token
         self.reason: str | None = None
         self.slowest = 0.0
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._signalled)
 
     def _signalled(self, number: int, _: Any) -> None:
@@ -512,12 +512,6 @@ def say(text: str) -> None:
     """A line for the user, on the first process alone."""
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"{PROGRESS} {text}", flush=True)
-
-
-def end_with_parent() -> None:
-    """Have the kernel end this process with the one that started it, torchrun or the stage."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
 
 
 def batches(settings: Trl, world: int) -> tuple[int, int]:
