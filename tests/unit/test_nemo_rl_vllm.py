@@ -7,7 +7,6 @@ from typing import Any
 import made
 import pytest
 
-from toolgain.common import package
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection, Serve
 from toolgain.evaluation import harness
@@ -94,11 +93,14 @@ def test_in_a_job_the_server_is_a_step_in_its_container(
     assert words[words.index("uv") :][:4] == ["uv", "run", "vllm", "serve"]
 
 
-def test_the_harness_s_container_sees_its_folder_and_the_package_alone(tmp_path: Path) -> None:
-    words = harness.in_container("/images/bfcl.sqsh", ["nemo-evaluator", "run_eval"], tmp_path)
+def test_the_harness_s_container_sees_its_box_and_its_input_alone(tmp_path: Path) -> None:
+    """Keys, requests and answers lie beside them, out of its sight."""
+    folders = harness.HarnessFolders(tmp_path)
+    words = harness.in_container("/images/bfcl.sqsh", ["nemo-evaluator", "run_eval"], folders)
     assert "--container-image=/images/bfcl.sqsh" in words
     mounts = next(word for word in words if word.startswith("--container-mounts=")).split("=")[1]
-    assert set(mounts.split(",")) == {f"{path}:{path}" for path in (tmp_path, package.ROOT)}
+    seen = (folders.box, folders.data, folders.run_config)
+    assert set(mounts.split(",")) == {f"{path}:{path}" for path in seen}
     assert words[-2:] == ["nemo-evaluator", "run_eval"]
 
 
