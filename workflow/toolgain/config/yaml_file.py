@@ -25,6 +25,8 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"config: {path} cannot be read: {error}.") from error
     try:
         values = yaml.safe_load(text)
+    except RecursionError:
+        raise UserError(f"config: {path} is nested too deeply for a configuration.") from None
     except yaml.YAMLError as error:
         raise UserError(f"config: {path}{_place(error, text)}.") from error
     if not isinstance(values, dict) or not values:

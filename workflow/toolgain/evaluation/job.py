@@ -96,10 +96,15 @@ def read_section(
     values: dict[str, Any] = {}
     if config is not None:
         values = _read_config(config)
+    serve = values.get("serve", {})
+    if not isinstance(serve, dict):
+        # Refused as it is, by name.
+        return parse_section(EvaluationSection, values, str(config))
     if endpoint:
-        values["serve"] = {**values.get("serve", {}), "backend": "endpoint", "url": endpoint}
+        serve = {**serve, "backend": "endpoint", "url": endpoint}
     if api_key_env:
-        values["serve"] = {**values.get("serve", {}), "api_key_env": api_key_env}
+        serve = {**serve, "api_key_env": api_key_env}
+    values["serve"] = serve
     if subset is not None:
         values["subset"] = dict.fromkeys(("non_live", "live", "multi_turn"), subset)
     return parse_section(EvaluationSection, values, str(config or "evaluation"))
@@ -111,6 +116,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"--config: {path} does not exist.") from None
+    except RecursionError:
+        raise UserError(f"--config: {path} is nested too deeply for a configuration.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         text = " ".join(str(error).split())
         raise UserError(f"--config: {path} cannot be read: {text}") from error

@@ -5,12 +5,12 @@ base model or its tasks changed: a different run in truth, with a checkpoint fol
 other reason (a file's time, a rule's text, a lost .snakemake folder) is not worth GPU days.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.files import parse_json
 from toolgain.config.freeze import frozen
 from toolgain.config.sections import Config
 
@@ -53,10 +53,10 @@ def findings(workflow: Any, config: Config) -> Iterator[str]:
 def finished(manifest: Path) -> bool:
     """Whether `manifest` records a training that reached its last step."""
     try:
-        record = json.loads(manifest.read_text(encoding="utf-8"))
+        record = parse_json(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    planned = record.get("planned_steps")
+    planned = record.get("planned_steps") if isinstance(record, dict) else None
     return planned is not None and planned == record.get("total_steps")
 
 

@@ -4,7 +4,6 @@ Nothing here writes or asks a running stage: it reads the outputs, the small pro
 long stages keep, and squeue.
 """
 
-import json
 import os
 import shutil
 import textwrap
@@ -19,6 +18,7 @@ import click
 
 from toolgain.common.errors import UserError
 from toolgain.common.failures import said_in
+from toolgain.common.files import parse_json
 from toolgain.common.progress import clock
 from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.endings import MEANINGS, Ending
@@ -308,7 +308,7 @@ def _seconds(stamp: Any, default: float) -> float:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

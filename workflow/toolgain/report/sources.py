@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import read_json
+from toolgain.common.files import parse_json, read_json
 
 SCHEMA = 1
 """The newest comparison.json that this version knows in full."""
@@ -117,7 +117,7 @@ def read(comparison_file: Path, results: Path) -> Sources:
         UserError: comparison.json is missing, is not JSON or is no comparison.
     """
     comparison = read_json(comparison_file, "comparison")
-    if not isinstance(comparison, dict) or not isinstance(comparison.get("runs"), dict):
+    if not isinstance(comparison, dict) or not as_dict(comparison.get("runs")):
         raise UserError(
             f"comparison: {comparison_file} has no `runs`: it is not a comparison that "
             "`toolgain compare` wrote."
@@ -163,7 +163,7 @@ class _Reader:
 
     def json(self, path: Path) -> Json:
         try:
-            return as_dict(json.loads(path.read_text(encoding="utf-8")))
+            return as_dict(parse_json(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             self.missing.append(f"{_shown(path)} is missing.")
         except (OSError, ValueError):
