@@ -254,7 +254,7 @@ def test_without_an_image_there_is_no_container_job(tmp_path: Path) -> None:
 def test_a_model_that_is_not_wholly_downloaded_is_named(tmp_path: Path) -> None:
     config(tmp_path)
     (tmp_path / "model" / "model-00002-of-00002.safetensors").unlink()
-    assert "lacks 1 of 2 weight files" in lines(tmp_path)["model"].message
+    assert "is missing; finish the download" in lines(tmp_path)["model"].message
 
 
 def test_rows_without_an_agent_are_named(tmp_path: Path) -> None:
