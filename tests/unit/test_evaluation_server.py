@@ -1,5 +1,7 @@
 """The model server's command, its readiness, and endpoints of others."""
 
+import http.server
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +117,24 @@ def test_proxies_are_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None
     assert dict(here.proxies) == {}
     assert there.proxies["http"] == "http://user:pass@proxy:3128"
     assert "pass" not in repr(there)
+
+
+def test_routes_that_need_no_key_are_found() -> None:
+    """As vLLM's: its key guards what is below /v1 alone."""
+
+    class Guarded(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            guarded = self.path.startswith("/v1")
+            known = guarded or self.path == "/invocations"
+            self.send_response(401 if guarded else 400 if known else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{running.server_port}/v1"
+        assert server.open_routes(Endpoint(url, "m", "sk-1", 5)) == ["/invocations"]
+        assert server.open_routes(Endpoint(url, "m", None, 5)) == []
+        running.shutdown()

@@ -173,8 +173,12 @@ def evaluate(out: Path, **options: Any) -> None:
 
     Exit code 3: the evaluation is not valid.
     """
+    import os
+
     from toolgain.evaluation import evaluate as stage
 
+    # What an endpoint answers is nobody else's business.
+    os.umask(os.umask(0o077) | 0o077)
     stage.run(out, **options)
 
 

@@ -140,7 +140,7 @@ def decoding(bfcl_env: Path) -> Iterator[Decoder]:
     if not python.exists():
         raise UserError(f"--bfcl-env: {python} does not exist; `make setup` makes .venvs/bfcl.")
     with subprocess.Popen(
-        [str(python), "-m", "toolgain.bfcl.decoder"],
+        [str(python), "-P", "-s", "-m", "toolgain.bfcl.decoder"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

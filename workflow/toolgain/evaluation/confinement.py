@@ -71,7 +71,7 @@ def spec_of(
     box: Path,
     read: list[Path],
     port: int,
-    control: socket.socket,
+    control: int,
     found: Layers,
 ) -> str:
     """What the harness is to see, for `sandbox --spec`."""
@@ -85,7 +85,7 @@ def spec_of(
                 folder=str(box.resolve()),
                 layers={**asdict(found), "missing": []},
                 port=port,
-                control=control.fileno(),
+                control=control,
             )
         )
     )

@@ -33,6 +33,8 @@ KEY_VARIABLE = "TOOLGAIN_GATEWAY_KEY"
 which imports what is installed for the harness alone."""
 NEVER = 1e11
 """A Unix time that nobody sees; infinity does not pass through every reader of YAML."""
+SCORING_S = 1800.0
+"""Longest time of a second scoring, besides the time without progress."""
 EVAL_TYPE = "bfclv3_ast"
 """NVIDIA's name for the task `multi_turn,ast` with native function calling."""
 
@@ -52,6 +54,11 @@ class HarnessFolders:
     def box(self) -> Path:
         """The one folder that the harness can write; see `box`."""
         return self.work / "box"
+
+    @property
+    def again(self) -> Path:
+        """The results once more, for a second scoring."""
+        return self.work / "again"
 
     @property
     def run_config(self) -> Path:
@@ -276,16 +283,7 @@ def _run(
     key, port = secrets.token_hex(24), free_port()
     values = run_config(settings, folders, f"http://127.0.0.1:{port}/v1/chat/completions")
     files.write_text(folders.run_config, yaml.safe_dump(values, sort_keys=False))
-    env = processes.scrubbed_environment(program.parent, folders.box / "home")
-    for unseen in ("PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
-        env.pop(unseen, None)
-    env |= {
-        "BFCL_DATA_DIR": str(folders.data.resolve()),
-        "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0",
-        "OMP_NUM_THREADS": "1",
-        "TMPDIR": str(folders.box / "home"),
-        KEY_VARIABLE: key,
-    }
+    env = _inner_environment(program, folders, key)
     arguments = ["run_eval", "--run_config", str(folders.run_config)]
     with ExitStack() as stack:
         ours, theirs = map(stack.enter_context, socket.socketpair())
@@ -296,7 +294,12 @@ def _run(
         else:
             confined = settings.layers
             spec = confinement.spec_of(
-                program, folders.box, [folders.data, folders.run_config], port, theirs, confined
+                program,
+                folders.box,
+                [folders.data, folders.run_config],
+                port,
+                theirs.fileno(),
+                confined,
             )
             argv = [*confinement.COMMAND, "--spec", spec, "--", str(program), *arguments]
         if not confined.network:
@@ -332,6 +335,49 @@ def _run(
                 return f"the harness made no progress for {settings.stall_s:g} s"
     if process.returncode != 0:
         return f"the harness ended with exit {process.returncode}: {last_line(folders.log)}"
+    return None
+
+
+def _inner_environment(program: Path, folders: HarnessFolders, key: str) -> dict[str, str]:
+    env = processes.scrubbed_environment(program.parent, folders.box / "home")
+    for unseen in ("PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        env.pop(unseen, None)
+    env |= {
+        "BFCL_DATA_DIR": str(folders.data.resolve()),
+        "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0",
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(folders.box / "home"),
+        KEY_VARIABLE: key,
+    }
+    return env
+
+
+def score_again(
+    settings: HarnessSettings, folders: HarnessFolders, categories: Sequence[str]
+) -> str | None:
+    """Score the result rows in `folders.again` in a fresh sandbox; returns what went wrong."""
+    box.fill(folders.box, folders.again, settings.alias, categories)
+    program = harness_program(settings.bfcl_env).with_name("bfcl")
+    key, output = "none", str(folders.box / "harness")
+    argv = ["evaluate", "--model", settings.alias, "--test-category", settings.task]
+    argv += ["--model-mapping", "oai", "--result-dir", output, "--score-dir", output]
+    argv += ["--model-args", "base_url=http://127.0.0.1:9/v1,native_calling=True"]
+    if settings.container:
+        argv = in_container(settings.container, ["bfcl", *argv], folders)
+    else:
+        spec = confinement.spec_of(program, folders.box, [folders.data], 0, -1, settings.layers)
+        argv = [*confinement.COMMAND, "--spec", spec, "--", str(program), *argv]
+    env = _inner_environment(program, folders, key) | {"OPENAI_API_KEY": key}
+    command, log_file = Command(argv, cwd=Path("/")), folders.work / "rescoring.log"
+    deadline = time.monotonic() + settings.stall_s + SCORING_S
+    with processes.running(command, env, log_file, folders.claim) as process:
+        while process.poll() is None:
+            if not processes.wait_until(deadline):
+                return "scoring again took too long"
+    for refused in box.collect(folders.box, folders.again, settings.alias, categories):
+        log.warning("evaluate: a file of the harness was refused: %s", refused)
+    if process.returncode != 0:
+        return f"scoring again ended with exit {process.returncode}: {processes.tail(log_file)}"
     return None
 
 

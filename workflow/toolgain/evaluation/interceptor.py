@@ -45,6 +45,7 @@ from toolgain.bfcl.responses import (
 from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
 from toolgain.evaluation.pace import Pace
+from toolgain.evaluation.rescoring import is_plain
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "top_k")
 CONNECT_TIMEOUT_S = 10.0
@@ -110,7 +111,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             "number": number or uuid.uuid4().hex,
             "at": round(started, 3),
             "opening": digest(opening(body["messages"])),
-            "tools": digest(tool_names(t["function"]["name"] for t in body.get("tools") or [])),
+            "tools": digest(_offered(body)),
             "request": fingerprint,
             "kind": reply.kind,
             "attempts": asked.attempts,
@@ -245,6 +246,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             answer = self._code.answer(done.body())
             row |= {
                 "answer": digest(answer),
+                "plain": is_plain(answer, _offered(asked.body)),
                 "verdict": self._code.verdict(answer).kind,
                 "finish_reason": done.finish_reason,
                 "prompt_tokens": done.prompt_tokens,
@@ -280,6 +282,11 @@ class _Wait:
         reply = _last_reply(state)
         asked_for = reply.retry_after_s if reply is not None else None
         return float(min(LONGEST_WAIT_S, max(asked_for or 0.0, self._doubling(state))))
+
+
+def _offered(body: dict[str, Any]) -> list[str]:
+    """The names of the functions in a request."""
+    return tool_names(tool["function"]["name"] for tool in body.get("tools") or [])
 
 
 def _last_reply(state: tenacity.RetryCallState) -> Reply | None:

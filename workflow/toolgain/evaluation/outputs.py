@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def write(
         job.sampling,
         stop_at_canary=section.canary == "stop",
     )
+    if forged := request_log.forgeries(seen):
+        verdict = replace(verdict, valid=False, reasons=[*verdict.reasons, *forged])
     scores = results.scores(outcomes.accuracies(rows))
     strict = results.scores(outcomes.accuracies(rows, strict=True))
     summary = {

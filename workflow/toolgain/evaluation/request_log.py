@@ -36,6 +36,12 @@ class Evidence:
     """Failed attempts by kind."""
     normalised: dict[str, int] = field(default_factory=dict)
     """Requests whose answer or conversation was brought into another form, by kind."""
+    unasked: set[Key] = field(default_factory=set)
+    """Items whose row holds an answer that the server never gave."""
+    plain: bool = True
+    """Every answer was text or calls of offered functions; see `rescoring`."""
+    rescored: list[str] = field(default_factory=list)
+    """Items whose second score is another one."""
     sampling: list[dict[str, Any]] = field(default_factory=list)
     """The different samplings that the server received; more than one is a mistake."""
 
@@ -69,18 +75,22 @@ def match_requests(
             waiting[_key(request)].append(request)
     seen: dict[Key, Seen] = {}
     used: set[str] = set()
+    unasked: set[Key] = set()
     for category, chosen in items.items():
         for item, row in answers(rows.get(category, []), chosen):
             if is_error(row):
                 continue
             start = digest(opening(item.question[0])) if item.question[0] else ""
-            found = []
+            found, steps = [], 0
             for turn, answer, prompt, completion in _steps(item, row):
                 offered = digest(tool_names(item.functions_at(turn)))
                 key = (start, offered, digest(answer), prompt, completion)
                 candidates = waiting.get(key)
+                steps += 1
                 if candidates:
                     found.append(candidates.pop())
+            if len(found) < steps:
+                unasked.add(item.key)
             used.update(request["number"] for request in found)
             reasons = [str(request.get("finish_reason") or "") for request in found]
             retried = any(len(request["attempts"]) > 1 for request in found)
@@ -103,8 +113,24 @@ def match_requests(
         retried=sum(len(request["attempts"]) > 1 for request in asked),
         failures=dict(failures),
         normalised=dict(sorted(normalised.items())),
+        unasked=unasked,
+        plain=all(request.get("plain") for request in requests if request["kind"] == "ok"),
         sampling=_different(request["sampling"] for request in asked),
     )
+
+
+def forgeries(seen: Iterable[Evidence]) -> list[str]:
+    """Why results cannot be the server's answers or the harness's scores; empty when they are."""
+    unasked = [item_id for one in seen for _, item_id, _ in sorted(one.unasked)]
+    rescored = [item_id for one in seen for item_id in one.rescored]
+    return [
+        f"{len(ids)} {what} (such as {ids[0]}); something that the harness evaluated wrote them"
+        for ids, what in (
+            (unasked, "result rows hold answers that the server never gave"),
+            (rescored, "scores are others when the same rows are scored again"),
+        )
+        if ids
+    ]
 
 
 def _key(request: dict[str, Any]) -> tuple[str, str, str, int, int]:

@@ -3,6 +3,7 @@
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from toolgain.bfcl import data, outcomes, results
@@ -11,7 +12,7 @@ from toolgain.bfcl.decoder import Decoder
 from toolgain.bfcl.toolcalls import own_tags
 from toolgain.common import files, processes
 from toolgain.common.errors import StageError
-from toolgain.evaluation import harness, request_log, result_files
+from toolgain.evaluation import harness, request_log, rescoring, result_files
 from toolgain.evaluation.canary import Canary, ask_canaries
 from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
 from toolgain.evaluation.job import Job, Ledger
@@ -64,6 +65,13 @@ class ModelServer:
             if wait:
                 # Kept, because an evaluation that goes on may need no server any more.
                 facts = server.server_facts(self._endpoint)
+                own = self.job.section.serve.backend != "endpoint"
+                if own and (routes := server.open_routes(self._endpoint)):
+                    log.warning(
+                        "evaluate: the model server answers other users of this machine without "
+                        "its key at %s",
+                        ", ".join(routes),
+                    )
                 files.write_json(self.job.folders(0).server_facts, facts)
         elif self.job.section.serve.backend == "endpoint":
             log.warning("evaluate: the server is not ready: %s", last)
@@ -191,9 +199,46 @@ def ask_items(
     if not any(map(results.is_error, (row for rows in state.rows.values() for row in rows))):
         for spent in (folders.answers, folders.replay):
             spent.unlink(missing_ok=True)
-    return results.outcomes(
-        folders.output, job.items, decoder.verdicts, repeat, evidence.seen
-    ), evidence
+    return _checked(job, settings, folders, state, decoder, evidence, repeat)
+
+
+def _checked(
+    job: Job,
+    settings: HarnessSettings,
+    folders: HarnessFolders,
+    state: result_files.State,
+    decoder: Decoder,
+    evidence: request_log.Evidence,
+    repeat: int,
+) -> tuple[list[outcomes.ItemOutcome], request_log.Evidence]:
+    """The outcomes, without rows that no request stands behind and without scores that the model's
+    own code may have changed."""
+    found = results.outcomes(folders.output, job.items, decoder.verdicts, repeat, evidence.seen)
+    if not evidence.plain:
+        log.info("evaluate: a call was no call of an offered function; scoring again")
+        rescoring.write_harmless(
+            state.rows, job.items, folders.again / "result" / job.section.alias
+        )
+        if problem := harness.score_again(settings, folders, _categories(job)):
+            raise StageError(f"evaluate: {problem}; see {folders.work / 'rescoring.log'}.")
+        again = results.outcomes(folders.again, job.items, decoder.verdicts, repeat, evidence.seen)
+        evidence = replace(evidence, rescored=rescoring.differences(found, again))
+        truth = {row.key: row for row in again}
+        found = [
+            row._replace(
+                valid=truth[row.key].valid,
+                strict_valid=truth[row.key].strict_valid,
+                error_type=truth[row.key].error_type,
+                error_message=truth[row.key].error_message,
+            )
+            for row in found
+        ]
+    return [
+        row._replace(valid=False, strict_valid=False, error_type="no_request")
+        if row.key in evidence.unasked
+        else row
+        for row in found
+    ], evidence
 
 
 def _run_harness(

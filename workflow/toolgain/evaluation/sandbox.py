@@ -337,6 +337,7 @@ def enter(spec: Spec, command: list[str], output: int, alive: int) -> NoReturn:
         die_with_parent()
         if layers.network:
             raise_loopback()
+        if layers.network and spec.control >= 0:
             listener = socket.create_server(("127.0.0.1", spec.port), backlog=512)
             with socket.socket(fileno=spec.control) as control:
                 socket.send_fds(control, [b"."], [listener.fileno()])

@@ -113,6 +113,14 @@ def trust(sources: Sources, anchors: bool) -> Trust:
     )
 
 
+def _sandbox(record: Json) -> str:
+    """What the kernel could not give to the sandbox, in words."""
+    if not record:
+        return NO_VALUE
+    lacking = "; ".join(map(shown, _list(record.get("open")) or _list(record.get("missing"))))
+    return lacking or "whole"
+
+
 def _strict(entry: Json) -> str:
     strict, official = as_dict(entry.get("strict_overall")), as_dict(entry.get("overall"))
     if all(strict.get(side) == official.get(side) for side in ("baseline", "trained")):
@@ -179,6 +187,13 @@ def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
         tuple(record.get("answered") is False or record.get("call_as_text") is True
               for record in canaries),
     )  # fmt: skip
+    boxes = [as_dict(summary.get("sandbox")) for summary in summaries]
+    yield Fact(
+        "Sandbox of the harness",
+        "",
+        tuple(_sandbox(record) for record in boxes),
+        tuple(bool(_list(record.get("open"))) for record in boxes),
+    )
     yield Fact(
         "Sampling that the server received",
         "condition-sampling",

@@ -221,6 +221,27 @@ def wait_ready(endpoint: Endpoint) -> str | None:
                 return last
 
 
+GENERATING_ROUTES = (
+    *("/invocations", "/v1/chat/completions", "/v1/completions", "/v1/responses", "/generate"),
+    *("/inference/v1/generate", "/pooling", "/score", "/tokenize"),
+)
+"""Routes of vLLM that work with the model. Its key guards those below /v1 alone."""
+
+
+def open_routes(endpoint: Endpoint) -> list[str]:
+    """The routes that a server with a key also serves without it, to any user of this machine."""
+    if not endpoint.key:
+        return []
+    root, found = endpoint.base_url.removesuffix("/v1"), []
+    with httpx.Client(timeout=5.0, trust_env=False) as client:
+        for route in GENERATING_ROUTES:
+            # An empty request does no work: a route that is open says what it misses (400, 422).
+            with contextlib.suppress(httpx.HTTPError):
+                if client.post(root + route, json={}).status_code not in (401, 403, 404, 405):
+                    found.append(route)
+    return found
+
+
 def server_facts(endpoint: Endpoint) -> dict[str, Any]:
     """What the server says about itself: version and context length, where it does."""
     facts: dict[str, Any] = {}

@@ -1,0 +1,106 @@
+"""What is taken over from a folder that hostile code could write, and what is not."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolgain.evaluation import box
+
+NAME = "BFCL_v3_simple_result.json"
+PARTS = ("harness", "result", "policy", NAME)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    folder = tmp_path / "box"
+    box.fill(folder, tmp_path / "outside", "policy", ["simple"])
+    (tmp_path / "secret").write_text('{"id": "secret"}\n')
+    return folder
+
+
+def collect(made: Path) -> tuple[str | None, list[str]]:
+    outside = made.parent / "outside"
+    refused = box.collect(made, outside, "policy", ["simple"])
+    taken = outside / "result" / "policy" / NAME
+    return (taken.read_text() if taken.exists() else None), refused
+
+
+def test_rows_go_in_and_come_out(made: Path) -> None:
+    made.joinpath(*PARTS).write_text('{"id": "a"}\n{"id": "b"}')
+    assert collect(made) == ('{"id": "a"}\n{"id": "b"}\n', [])
+    assert not made.exists()
+    box.fill(made, made.parent / "outside", "policy", ["simple"])
+    assert made.joinpath(*PARTS).read_text() == '{"id": "a"}\n{"id": "b"}\n'
+
+
+def test_lines_that_are_no_rows_stay_out(made: Path) -> None:
+    deep = "[" * 50_000 + "]" * 50_000
+    lines = ["[1]", '{"id": "cut', f'{{"id": {deep}}}', '{"a": ' * 200 + "1" + "}" * 200]
+    made.joinpath(*PARTS).write_text("\n".join([*lines, '{"id": "a"}', ""]))
+    assert collect(made) == ('{"id": "a"}\n', [])
+
+
+def link(path: Path) -> None:
+    path.symlink_to(path.parents[4] / "secret")
+
+
+def hard_link(path: Path) -> None:
+    os.link(path.parents[4] / "secret", path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, box.FILE_SIZE + 1)
+
+
+@pytest.mark.parametrize("make", [link, hard_link, os.mkfifo, device, huge, Path.mkdir])
+def test_only_ordinary_files_are_read(made: Path, make: Callable[[Path], None]) -> None:
+    make(made.joinpath(*PARTS))
+    taken, refused = collect(made)
+    assert taken is None
+    assert len(refused) == 1 and refused[0].startswith(NAME)
+    assert (made.parent / "secret").read_text() == '{"id": "secret"}\n'
+
+
+def test_link_in_the_place_of_a_folder_is_not_followed(made: Path) -> None:
+    other = made.parent / "other"
+    (other / "policy").mkdir(parents=True)
+    (other / "policy" / NAME).write_text('{"id": "other"}\n')
+    (made / "harness" / "result" / "policy").rmdir()
+    (made / "harness" / "result").rmdir()
+    (made / "harness" / "result").symlink_to(other)
+    assert collect(made)[0] is None
+    assert box.rows_written(made, "policy", {}) == 0
+    assert (other / "policy" / NAME).exists()
+
+
+def test_scores_of_an_earlier_run_are_not_kept(made: Path) -> None:
+    old = made.parent / "outside" / "score" / "policy"
+    old.mkdir(parents=True)
+    (old / "BFCL_v3_simple_score.json").write_text("{}\n")
+    collect(made)
+    assert not old.exists()
+
+
+def test_folder_that_hides_itself_is_removed(made: Path) -> None:
+    hidden = made / "a" / "b"
+    hidden.mkdir(parents=True)
+    hidden.chmod(0)
+    box.empty(made)
+    assert not made.exists()
+
+
+def test_rows_are_counted_as_they_come(made: Path) -> None:
+    offsets: dict[str, int] = {}
+    file = made.joinpath(*PARTS)
+    file.write_text("{}\n{}\n")
+    assert box.rows_written(made, "policy", offsets) == 2
+    with file.open("a") as more:
+        more.write("{}\n")
+    assert box.rows_written(made, "policy", offsets) == 1
