@@ -377,7 +377,7 @@ def score_again(
     for refused in box.collect(folders.box, folders.again, settings.alias, categories):
         log.warning("evaluate: a file of the harness was refused: %s", refused)
     if process.returncode != 0:
-        return f"scoring again ended with exit {process.returncode}: {processes.tail(log_file)}"
+        return f"scoring again ended with exit {process.returncode}: {last_line(log_file)}"
     return None
 
 
