@@ -211,6 +211,11 @@ def test_too_many_errors_are_refused_and_few_are_a_warning(
     assert [reason["what"] for reason in many["reasons"]] == ["errors"]
     allowed = compare(baseline, tmp_path / "many", max_error_share=0.01)
     assert allowed["verdict"] != "not_comparable"
+    # The limit itself is allowed.
+    at_the_limit = compare(baseline, tmp_path / "many", max_error_share=23 / 4441)
+    assert at_the_limit["verdict"] != "not_comparable"
+    below = compare(baseline, tmp_path / "many", max_error_share=22.9 / 4441)
+    assert [reason["what"] for reason in below["reasons"]] == ["errors"]
 
 
 def test_an_evaluation_that_never_got_an_answer_is_refused_not_scored(
