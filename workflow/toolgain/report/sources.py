@@ -117,7 +117,7 @@ def read(comparison_file: Path, results: Path) -> Sources:
         UserError: comparison.json is missing, is not JSON or is no comparison.
     """
     comparison = read_json(comparison_file, "comparison")
-    if not isinstance(comparison, dict) or not as_dict(comparison.get("runs")):
+    if not isinstance(comparison, dict) or not isinstance(comparison.get("runs"), dict):
         raise UserError(
             f"comparison: {comparison_file} has no `runs`: it is not a comparison that "
             "`toolgain compare` wrote."
