@@ -23,6 +23,7 @@ from toolgain.bfcl import data, outcomes
 from toolgain.bfcl.categories import POPULATION
 from toolgain.common.files import write_json
 from toolgain.comparison import compare
+from toolgain.config.sections import ComparisonSection
 
 WANTED_S = 1.0
 ANSWER = "[" + ", ".join(['{\\"name\\": {\\"city\\": \\"x\\"}}'] * 8) + "]"
@@ -43,7 +44,7 @@ def main() -> None:
             out = folder / "comparison.json"
 
             def inside(baseline: Path = baseline, trained: Path = trained, out: Path = out) -> None:
-                compare.run(baseline, (trained,), None, out, arguments.bfcl_env)
+                compare.run(baseline, (trained,), ComparisonSection(), out, arguments.bfcl_env)
 
             def command(
                 baseline: Path = baseline, trained: Path = trained, out: Path = out
