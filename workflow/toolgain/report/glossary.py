@@ -129,7 +129,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "strict": (
         "strict score",
-        "The Overall without credit for unparsed tool calls, empty answers and cut answers.",
+        "The Overall without credit for calls not parsed or decoded, and empty or cut answers.",
     ),
     "forced-stop": (
         "forced stop",
