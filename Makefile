@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast test-upstream lint generate cluster cluster-down clean
+.PHONY: help setup demo test test-fast test-upstream lint generate lock cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,13 +42,18 @@ lint: .venv/.dev ## Run the checks that pre-commit runs
 generate: .venv/.ready ## Write environment.yml, the config schema and its documentation anew
 	.venv/bin/python tools/generate.py
 
-.venv/.ready: pyproject.toml
+lock: ## Write the lock files anew from the pins (needs uv)
+	@tools/lock.sh
+
+.venv/.ready: pyproject.toml workflow/envs/toolgain.lock
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install $(PIP_FLAGS) --editable .
+	@tools/install.sh .venv workflow/envs/toolgain.lock
+	.venv/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.ready
-	.venv/bin/pip install $(PIP_FLAGS) --editable '.[dev]'
+.venv/.dev: .venv/.ready workflow/envs/dev.lock
+	@tools/install.sh .venv workflow/envs/dev.lock
+	.venv/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Real Ray, for the contract tests of NeMo RL alone.
@@ -63,11 +68,11 @@ generate: .venv/.ready ## Write environment.yml, the config schema and its docum
 	.venvs/bfcl-eval/bin/pip install $(PIP_FLAGS) --requirement $<
 	@touch $@
 
-# torch goes first: a CPU build is taken where pip is set up for one.
-.venvs/%/.ready: workflow/envs/%.txt
+# torch goes first, and is in no lock: a CPU build is taken where pip is set up for one.
+.venvs/%/.ready: workflow/envs/%.txt workflow/envs/%.lock
 	$(PYTHON) -m venv .venvs/$*
 	@if grep -q '^torch==' $<; then .venvs/$*/bin/pip install $(PIP_FLAGS) "$$(grep '^torch==' $<)"; fi
-	.venvs/$*/bin/pip install $(PIP_FLAGS) --requirement $<
+	@tools/install.sh .venvs/$* workflow/envs/$*.lock
 	@touch $@
 
 cluster: ## Start a Slurm cluster of four hosts on this machine (root, see CONTRIBUTING.md)

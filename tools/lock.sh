@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Write the lock files anew from the pins, with the hashes of every file: needs uv.
+#
+#   tools/lock.sh [OPTION OF uv pip compile ...], such as --upgrade-package NAME
+#
+# torch is not in them, nor what only its build for GPUs needs: which build of the pinned version is
+# installed is decided by pip's configuration on the machine.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compile() {
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+        --no-emit-index-url --custom-compile-command "make lock" "$@"
+}
+
+left_out=(--no-emit-package torch --no-emit-package triton)
+for name in $(sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+)==.*/\1/p' \
+    <(compile "$@" workflow/envs/trl.txt 2> /dev/null)); do
+    left_out+=(--no-emit-package "$name")
+done
+compile "$@" pyproject.toml --output-file workflow/envs/toolgain.lock
+compile "$@" --all-extras pyproject.toml --output-file workflow/envs/dev.lock \
+    --constraint <(grep -E '^[A-Za-z0-9._-]+==' workflow/envs/toolgain.lock | sed 's/ .*//')
+compile "$@" workflow/envs/bfcl.txt --output-file workflow/envs/bfcl.lock
+compile "$@" "${left_out[@]}" workflow/envs/trl.txt --output-file workflow/envs/trl.lock
