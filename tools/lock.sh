@@ -14,10 +14,10 @@ compile() {
 }
 
 left_out=(--no-emit-package torch --no-emit-package triton)
-for name in $(sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+)==.*/\1/p' \
-    <(compile "$@" workflow/envs/trl.txt 2> /dev/null)); do
+while read -r name; do
     left_out+=(--no-emit-package "$name")
-done
+done < <(compile "$@" workflow/envs/trl.txt 2> /dev/null \
+    | sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+)==.*/\1/p')
 compile "$@" pyproject.toml --output-file workflow/envs/toolgain.lock
 compile "$@" --all-extras pyproject.toml --output-file workflow/envs/dev.lock \
     --constraint <(grep -E '^[A-Za-z0-9._-]+==' workflow/envs/toolgain.lock | sed 's/ .*//')
