@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from slurm import cluster as machine
@@ -13,6 +14,16 @@ def pytest_configure() -> None:
     """Hear Ctrl-C: a run that a script put into the background ignores it, and so would the
     programs that the drills interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # No test is timed: what is slow on a loaded machine is not wrong.
+    hypothesis.settings.register_profile(
+        "toolgain",
+        deadline=None,
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.function_scoped_fixture,
+        ],
+    )
+    hypothesis.settings.load_profile("toolgain")
 
 
 # Before xdist looks for the groups.
