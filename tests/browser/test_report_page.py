@@ -161,7 +161,7 @@ def test_several_runs_have_a_row_each_and_a_mean(report: Report, open_page: Open
         assert cells[5] == wording.interval(overall["ci95"])
     mean = opened.page.locator("#runs-table tfoot").locator("th, td").all_inner_texts()
     assert mean[4] == wording.points(comparison["recipes"]["all runs"]["overall"]["delta"])
-    assert "A single run detects" in opened.text("#answer .notes")
+    assert "A single run of this design detects" in opened.text("#answer .notes")
     # Choosing a run shows its parts, and its items.
     counts = opened.page.locator("[data-count=changed]")
     first = counts.inner_text()

@@ -19,7 +19,8 @@ from toolgain.training.nemo_rl import refs, schema
 FOLDER = Path(__file__).parent / "facts"
 MAIN = "7ea279abfbeb698b092856d0dab61e7cf39bc909"
 """The commit of `main` that its facts are of."""
-YAMLS = (refs.WORKPLACE_YAML, refs.DAPO_YAML)
+DAPO_YAML = "examples/nemo_gym/grpo_dapo17k_bytedtsinghua_qwen3_4binstruct_nf.yaml"
+YAMLS = (refs.WORKPLACE_YAML, DAPO_YAML)
 # Values of a type, for a YAML that has the keys of upstream's and nothing else of it.
 EXAMPLES = {"int": 1, "float": 1.0, "str": "text", "list": [], "dict": {}, "missing": "???"}
 EXAMPLES |= {"true": True, "false": False, "null": None}
