@@ -90,6 +90,11 @@ def test_model_that_calls_too_often_is_valid_if_it_ever_speaks() -> None:
     assert "force a tool call" in verdict(always, forced).reasons[0]
     once = [always[0]._replace(calls=0), *always[1:]]
     assert verdict(once, forced).valid
+    # A server that forces calls leaves no room for one that nobody can read.
+    unread = [always[0]._replace(calls=0, flags=("unparsed_call", "truncated")), *always[1:]]
+    assert verdict(unread, forced).valid
+    empty = [always[0]._replace(calls=0, flags=("empty",)), *always[1:]]
+    assert not verdict(empty, forced).valid
 
 
 def test_sampling_must_be_what_was_wanted() -> None:

@@ -11,8 +11,6 @@ from toolgain.bfcl.outcomes import (
     FLAGS,
     HISTORY_REFUSED,
     INFERENCE_ERROR,
-    UNDECODABLE_CALL,
-    UNPARSED_CALL,
     ItemOutcome,
 )
 from toolgain.bfcl.responses import NO_ANSWER
@@ -20,7 +18,6 @@ from toolgain.bfcl.results import error_kind
 from toolgain.evaluation.canary import Canary
 
 _FAILED = frozenset({INFERENCE_ERROR, CONTEXT_OVERFLOW, HISTORY_REFUSED})
-_NO_TEXT = _FAILED | {EMPTY, UNDECODABLE_CALL, UNPARSED_CALL}
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,8 @@ def canary_reasons(canary: Canary, outcomes: Sequence[ItemOutcome]) -> list[str]
 
 
 def _is_text(outcome: ItemOutcome) -> bool:
-    return outcome.calls == 0 and not _NO_TEXT & set(outcome.flags)
+    """Whether the server let the model write text, be it a call that nobody can read."""
+    return outcome.calls == 0 and not (_FAILED | {EMPTY}) & set(outcome.flags)
 
 
 def _answer_reasons(outcomes: Sequence[ItemOutcome]) -> list[str]:
