@@ -12,8 +12,9 @@ from slurm import cluster as machine
 
 def pytest_configure() -> None:
     """Hear Ctrl-C: a run that a script put into the background ignores it, and so would the
-    programs that the drills interrupt."""
+    programs that the drills interrupt; so it is with a lost terminal, under nohup."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # No test is timed: what is slow on a loaded machine is not wrong.
     hypothesis.settings.register_profile(
         "toolgain",

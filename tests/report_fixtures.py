@@ -12,6 +12,7 @@ import os
 import random
 import subprocess
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -151,9 +152,14 @@ def _asked(name: str) -> str:
     return name.replace(".", "_")
 
 
+_PARSING = threading.Lock()
+
+
 def _call(code: str, item: Item) -> dict[str, Any]:
     """`mv(source='a')` as a call; arguments without a name get that of the tool's parameter."""
-    node = ast.parse(code, mode="eval").body
+    # Python 3.11's parser counts its depth for all threads together.
+    with _PARSING:
+        node = ast.parse(code, mode="eval").body
     assert isinstance(node, ast.Call)
     name = ast.unparse(node.func)
     names = next(

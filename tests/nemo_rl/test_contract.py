@@ -135,8 +135,8 @@ class Run:
         return json.loads((self.folder / "results/runs/grpo/manifest.json").read_text())
 
     def health(self) -> dict[str, str]:
-        """The evidence of what did not pass, by name."""
-        return {h["name"]: h["evidence"] for h in self.manifest()["health"] if not h["passed"]}
+        """The evidence of what failed, by name; what cannot be told has not."""
+        return {h["name"]: h["evidence"] for h in self.manifest()["health"] if h["passed"] is False}
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Real GRPO trainings of a tiny model: what they leave behind, and what they survive."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from training_place import ROOT, TOOLGAIN, TRL_ENV, Place, new_place
@@ -235,11 +237,12 @@ def test_nothing_lives_on_when_the_stage_is_killed(place: Place) -> None:
     assert trainer != process.pid
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{trainer}").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    with pytest.raises(ProcessLookupError):
-        os.kill(trainer, 0)
+    deadline = time.monotonic() + 60
+    # A zombie is dead; who reaps it is the machine's affair.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(trainer).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline, f"the trainer {trainer} lives on"
+            time.sleep(0.1)
 
 
 def test_sampling_and_loss_have_the_numbers_of_the_plain_way(tiny_model: Path) -> None:

@@ -62,6 +62,8 @@ class Outcome:
     """Steps of the whole training, as it turned out: fewer where a trainer stops early by rule."""
     stopped: str | None
     """Why it ended before its last step with everything saved, or None."""
+    message: str | None = None
+    """The line that tells the person so, where the reason alone does not."""
     world_size: int = 1
     hosts: tuple[str, ...] = ()
     gpus: int = 0

@@ -199,10 +199,10 @@ def _train(job: Job) -> Job:
         with contextlib.suppress(OSError):
             segments.end(job.folder, launch, "failed")
         raise
-    facts = {k: v for k, v in asdict(outcome).items() if k not in ("step", "stopped")}
+    facts = {k: v for k, v in asdict(outcome).items() if k not in ("step", "stopped", "message")}
     segments.end(job.folder, launch, outcome.stopped or DONE, **facts)
     if outcome.stopped:
-        raise GoOnLaterError(outcome.stopped)
+        raise GoOnLaterError(outcome.message or outcome.stopped)
     return replace(job, steps=outcome.planned_steps)
 
 

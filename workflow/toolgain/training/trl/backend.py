@@ -126,7 +126,8 @@ def start(job: Job, launch: Path) -> Outcome:
     return Outcome(
         step=result.step,
         planned_steps=job.steps,
-        stopped=result.stopped and _stopped_line(job, result.step, result.stopped),
+        stopped=result.stopped,
+        message=result.stopped and _stopped_line(job, result.step, result.stopped),
         world_size=processes.world_size,
         hosts=tuple(processes.hosts),
         gpus=processes.gpus,
