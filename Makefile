@@ -6,12 +6,18 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast test-upstream lint generate lock cluster cluster-down clean
+# Servers of NeMo Gym with requirements of their own, for `make setup-gym`.
+GYM_SERVERS ?=
+
+.PHONY: help setup setup-gym demo test test-fast test-upstream lint generate lock cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.ready .venvs/bfcl/.ready .venvs/trl/.ready ## Make every environment
+
+setup-gym: ## Make the environment of NeMo Gym (Python 3.12), and of GYM_SERVERS="..."
+	@GYM_PYTHON="$(GYM_PYTHON)" tools/setup_gym.sh .venvs/gym $(GYM_SERVERS)
 
 demo: setup ## Run the whole chain on this machine and print the verdict
 	@.venv/bin/snakemake --profile profiles/local all

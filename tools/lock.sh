@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 compile() {
-    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+    uv pip compile --quiet --universal --python-version "${python:-3.11}" --generate-hashes --no-annotate \
         --no-emit-index-url --custom-compile-command "make lock" "$@"
 }
 
@@ -23,3 +23,4 @@ compile "$@" --all-extras pyproject.toml --output-file workflow/envs/dev.lock \
     --constraint <(grep -E '^[A-Za-z0-9._-]+==' workflow/envs/toolgain.lock | sed 's/ .*//')
 compile "$@" workflow/envs/bfcl.txt --output-file workflow/envs/bfcl.lock
 compile "$@" "${left_out[@]}" workflow/envs/trl.txt --output-file workflow/envs/trl.lock
+python=3.12 compile "$@" workflow/envs/gym.txt --output-file workflow/envs/gym.lock

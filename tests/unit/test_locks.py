@@ -23,7 +23,7 @@ def pins(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-@pytest.mark.parametrize("name", ["toolgain", "dev", "bfcl", "trl"])
+@pytest.mark.parametrize("name", ["toolgain", "dev", "bfcl", "trl", "gym"])
 def test_lock_holds_every_pin_with_hashes(name: str) -> None:
     """After a change of the pins: `make lock`."""
     text = (ENVS / f"{name}.lock").read_text()
