@@ -234,20 +234,47 @@ def test_power_is_what_simulations_find() -> None:
     change = second.astype(float) - first
     found = bootstrap.bootstrap(FULL, change, bootstrap.resample(FULL, 1000, seed=2))
     read = intervals.read(FULL, change, found, 0, 0.05)[0]
-    facts = (FULL, truth.variance, truth.change_correlation)
-    error, reach = power.design_error(*facts), power.design_reach(*facts, 0.05)
+    error = power.design_error(FULL, truth.variance, truth.change_correlation)
     assert error == pytest.approx(found.estimate[0].std(), rel=0.15)
-    assert (read.low > 0).mean() == pytest.approx(power.power_at(0.02, error, reach), abs=0.1)
-    assert power.power_at(power.detectable(error, reach), error, reach) == pytest.approx(
-        0.8, abs=1e-3
-    )
+    assert (read.low > 0).mean() == pytest.approx(predicted(FULL, truth), abs=0.1)
+
+
+def predicted(design: Design, truth: simulate.Truth) -> float:
+    change = truth.after - truth.before
+    shares = truth.variance + change**2
+    return power.curve(design, shares, truth.change_correlation, 0.05)(change)
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.15, 0.2])
+def test_power_is_what_simulations_find_with_few_scenarios(shift: float) -> None:
+    before = np.full(len(CATEGORIES), 0.4)
+    truth = simulate.Truth(before, before + shift, correlation=0.3, similarity=0.95)
+    first, second = simulate.pairs(SUBSET, truth, 600, np.random.default_rng(2))
+    change = second.astype(float) - first
+    found = bootstrap.bootstrap(SUBSET, change, bootstrap.resample(SUBSET, 1, seed=2))
+    read = intervals.read(SUBSET, change, found, 0, 0.05)[0]
+    assert (read.low > 0).mean() == pytest.approx(predicted(SUBSET, truth), abs=0.08)
 
 
 def test_the_plan_says_how_much_a_subset_can_show() -> None:
     full, subset = power.plan(FULL), power.plan(SUBSET)
+    assert full.detectable is not None and subset.detectable is not None
     assert 0.015 < full.detectable < 0.03
     assert subset.detectable > 5 * full.detectable
     assert f"{100 * subset.detectable:.1f} points" in subset.sentence()
+    shares = np.array([power.ASSUMED_DISCORDANCE[group_of(name)] for name in CATEGORIES])
+    for placed, plan in ((FULL, full), (SUBSET, subset)):
+        assert plan.detectable is not None
+        reached = power.curve(placed, shares, power.ASSUMED_CORRELATION, 0.05)
+        assert reached(np.full_like(shares, plan.detectable)) == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_design_that_can_show_nothing_says_so() -> None:
+    single = design(list(CATEGORIES), list(CATEGORIES))
+    plan = power.plan(single, alpha=0.001)
+    assert plan.detectable is None
+    assert plan.record()["points"] is None
+    assert "cannot show any change" in plan.sentence()
 
 
 def repeated(outcomes: Floats, share: float, count: int, seed: int) -> Floats:

@@ -221,7 +221,8 @@ class Method(Part):
 class Detectable(Part):
     """The smallest change that the design detects; known before the run."""
 
-    points: Size
+    points: Size | None
+    """None: not even a change of every item would be found."""
     standard_error: Size
     power: Probability
     alpha: Probability

@@ -337,6 +337,11 @@ def _notes(comparison: Json, delta: float | None, floor: float | None) -> Iterab
         times = f"; the change is {abs(delta) / floor:.1f} times that" if floor > 0 else ""
         yield f"{moved}{times}."
     detectable = detectable_change(comparison)
+    if detectable is None and comparison.get("detectable_change"):
+        yield (
+            "A single run of this design has too few items to detect any true change, however "
+            "large, in 80 of 100 cases."
+        )
     if detectable is not None:
         yield (
             f"A single run of this design detects a true change of {wording.percent(detectable)} "

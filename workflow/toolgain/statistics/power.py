@@ -1,16 +1,22 @@
-"""The smallest change that a comparison can detect: a matter of its design, before the run."""
+"""The smallest change that a comparison can detect: a matter of its design, before the run.
 
-from collections.abc import Mapping, Sequence
+Where the verdict will read the bootstrap, many clusters carry the change: the estimate is normal,
+and its interval as wide as its standard error says. Where it will read the score interval, its
+width depends on which of a few clusters come to change; the same interval is then taken of
+simulated changes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
+from scipy.special import ndtr, ndtri
 
 from toolgain.bfcl.categories import CATEGORIES, group_of
 from toolgain.bfcl.overall import CATEGORY_WEIGHTS
-from toolgain.statistics import intervals, score
+from toolgain.statistics import bootstrap, intervals, score
 from toolgain.statistics.pairs import Design, design
 
 Floats = NDArray[np.float64]
@@ -20,6 +26,12 @@ ASSUMED_DISCORDANCE: Mapping[str, float] = {"non_live": 0.05, "live": 0.07, "mul
 ASSUMED_CORRELATION = 0.3
 """Correlation of the changes of two items of one cluster: an assumption."""
 POWER = 0.8
+SEED = 20250408
+SIMULATED_ITEMS = 200_000
+"""Items times pairs that are simulated, and the fewest and the most pairs."""
+SIMULATED_PAIRS = (100, 500)
+STEPS = 10
+"""Halvings that find the detectable change: to 0.1 points."""
 
 
 class Placed(Protocol):
@@ -37,24 +49,17 @@ class Plan:
 
     error: float
     """Standard error of the Overall's change, as a fraction."""
-    reach: float
-    """Half width that the interval will have, as a fraction."""
-    freedom: float
-    """How many equal clusters the change rests on."""
+    detectable: float | None
+    """The change found with 80 % power, as a fraction; None where even a change of all is not."""
     alpha: float
     n: int
     discordance: Mapping[str, float]
     correlation: float
 
-    @property
-    def detectable(self) -> float:
-        """The change found with 80 % power, as a fraction."""
-        return detectable(self.error, self.reach, self.freedom)
-
     def record(self) -> dict[str, Any]:
         """The plan for comparison.json, in points."""
         return {
-            "points": 100 * self.detectable,
+            "points": None if self.detectable is None else 100 * self.detectable,
             "standard_error": 100 * self.error,
             "power": POWER,
             "alpha": self.alpha,
@@ -66,10 +71,15 @@ class Plan:
     def sentence(self) -> str:
         """One line for the log."""
         shares = ", ".join(f"{name} {100 * share:g} %" for name, share in self.discordance.items())
+        found = (
+            f"cannot show any change of the Overall, however large, with {100 * POWER:.0f} % power"
+            if self.detectable is None
+            else f"can show a change of the Overall of {100 * self.detectable:.1f} points or more "
+            f"with {100 * POWER:.0f} % power"
+        )
         return (
-            f"{self.n} items can show a change of the Overall of {100 * self.detectable:.1f} "
-            f"points or more with {100 * POWER:.0f} % power (assumed: items that change {shares}; "
-            f"correlation within clusters {self.correlation:g})"
+            f"{self.n} items {found} (assumed: items that change {shares}; correlation within "
+            f"clusters {self.correlation:g})"
         )
 
 
@@ -93,9 +103,8 @@ def plan(
     """As `planned`, for a design."""
     shares = np.array([discordance[group_of(category)] for category in CATEGORIES])
     error = design_error(placed, shares, correlation)
-    reach = design_reach(placed, shares, correlation, alpha)
-    freedom = design_freedom(placed, shares, correlation)
-    return Plan(error, reach, freedom, alpha, len(placed.category), dict(discordance), correlation)
+    found = detectable(placed, shares, correlation, alpha)
+    return Plan(error, found, alpha, len(placed.category), dict(discordance), correlation)
 
 
 def design_error(placed: Design, variance: Floats, correlation: float | Floats) -> float:
@@ -113,26 +122,79 @@ def design_error(placed: Design, variance: Floats, correlation: float | Floats) 
     return float(np.sqrt(_by_cluster(placed, scale, correlation).sum()))
 
 
-def design_reach(
-    placed: Design, variance: Floats, correlation: float | Floats, alpha: float
-) -> float:
-    """The half width that the verdict's interval will have, as a fraction; see `intervals`.
+def detectable(
+    placed: Design, shares: Floats, correlation: float | Floats, alpha: float
+) -> float | None:
+    """The change of all categories alike that ends as a verdict with probability `POWER`.
 
     Args:
-        placed, variance, correlation: as for `design_error`.
+        placed: the items' design.
+        shares: (17,) share of items that change, by category; more where the change needs more.
+        correlation: as for `design_error`.
         alpha: two-sided error level.
     """
-    moved = 1 - np.exp(_logarithms(placed, variance))
+    power = curve(placed, shares, correlation, alpha)
+    if power(np.ones_like(shares)) < POWER:
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        enough = power(np.full_like(shares, middle)) >= POWER
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def curve(
+    placed: Design, shares: Floats, correlation: float | Floats, alpha: float
+) -> Callable[[Floats], float]:
+    """The probability that a true change, (17,) by category, ends as a verdict.
+
+    Args: as for `detectable`.
+    """
+    moved = 1 - np.exp(_logarithms(placed, shares))
     if not intervals.few_clusters(placed, 0) and moved.sum() >= intervals.FEW_CHANGED[0]:
-        return float(ndtri(1 - alpha / 2)) * design_error(placed, variance, correlation)
-    weights = (np.array(list(CATEGORY_WEIGHTS.values())) / placed.counts)[placed.category]
-    scale = weights * np.sqrt(variance)[placed.category]
-    own = np.bincount(placed.stratum, weights=_by_cluster(placed, scale, correlation))
+        return lambda change: _normal(placed, shares, correlation, alpha, change)
+    draws = _draws(placed, correlation)
+    return lambda change: _simulated(placed, shares, alpha, change, draws)
+
+
+def _normal(
+    placed: Design, shares: Floats, correlation: float | Floats, alpha: float, change: Floats
+) -> float:
+    variance = np.maximum(shares, np.abs(change)) - change**2
+    error = design_error(placed, variance, correlation)
+    true = np.array(list(CATEGORY_WEIGHTS.values())) @ change
+    limit = ndtri(1 - alpha / 2)
+    signal = true / error if error > 0 else np.inf * true
+    return float(ndtr(signal - limit) + ndtr(-signal - limit))
+
+
+def _draws(placed: Design, correlation: float | Floats) -> NDArray[np.float32]:
+    """(n, pairs) uniform numbers; those of two items of a cluster have the correlation.
+
+    Each item takes its cluster's number with the probability that is the correlation's root, and
+    otherwise one of its own.
+    """
+    generator = np.random.default_rng(SEED)
+    n = len(placed.category)
+    pairs = int(np.clip(SIMULATED_ITEMS // n, *SIMULATED_PAIRS))
+    root = np.sqrt(np.broadcast_to(correlation, placed.counts.shape))[placed.category]
+    shared = generator.random((placed.clusters, pairs), dtype=np.float32)[placed.cluster]
+    own = generator.random((n, pairs), dtype=np.float32)
+    return np.where(generator.random((n, pairs), dtype=np.float32) < root[:, None], shared, own)
+
+
+def _simulated(
+    placed: Design, shares: Floats, alpha: float, change: Floats, draws: NDArray[np.float32]
+) -> float:
+    moved = np.maximum(shares, np.abs(change))
+    gained, lost = ((moved + sign * change)[placed.category, None] / 2 for sign in (1, -1))
+    changes = (draws < gained).astype(float) - (draws > 1 - lost)
+    own = bootstrap.bootstrap(placed, changes, bootstrap.resample(placed, 1, SEED))
     weighing = score.weighings(placed)[0]
-    shares = score.smoothed(placed, weighing, (placed.counts * variance)[:, None])
-    seen = np.maximum(own, weighing.prior(shares)[:, 0])
-    freedom = seen.sum() ** 2 / (seen**2 / weighing.freedom).sum()
-    return float(stdtrit(freedom, 1 - alpha / 2) * np.sqrt(seen.sum()))
+    variance = np.array([stratum.variance[0] for stratum in own.strata])
+    found = score.interval(placed, weighing, changes, own.estimate[0], variance, alpha)
+    return float(np.mean(found.p < alpha))
 
 
 def _logarithms(placed: Design, variance: Floats) -> Floats:
@@ -149,55 +211,3 @@ def _by_cluster(placed: Design, scale: Floats, correlation: float | Floats) -> F
         placed.cluster, weights=scale * np.sqrt(shared), minlength=placed.clusters
     )
     return np.asarray(alone + together**2, dtype=np.float64)
-
-
-def design_freedom(placed: Design, variance: Floats, correlation: float | Floats) -> float:
-    """How many equal clusters the change rests on: degrees of freedom after Satterthwaite (1946).
-
-    Args:
-        placed, variance, correlation: as for `design_error`.
-    """
-    weights = (np.array(list(CATEGORY_WEIGHTS.values())) / placed.counts)[placed.category]
-    scale = weights * np.sqrt(variance)[placed.category]
-    parts = _by_cluster(placed, scale, correlation)
-    return float(parts.sum() ** 2 / max((parts**2).sum(), 1e-300))
-
-
-def detectable(error: float, reach: float, freedom: float = np.inf, power: float = POWER) -> float:
-    """The change that ends as a verdict with probability `power`.
-
-    Args:
-        error: standard error of the change, in any unit; the result has the same.
-        reach: half width of the interval.
-        freedom: as for `power_at`.
-    """
-    if error <= 0:
-        return reach
-    low, high = 0.0, reach + 10 * error
-    for _ in range(50):
-        middle = (low + high) / 2
-        enough = power_at(middle, error, reach, freedom) >= power
-        low, high = (low, middle) if enough else (middle, high)
-    return high
-
-
-def power_at(change: float, error: float, reach: float, freedom: float = np.inf) -> float:
-    """The probability that a true `change` ends as a verdict.
-
-    Where few clusters carry the change, how much it varies is itself a matter of which of them
-    come to change: the estimate is normal with a standard error that varies like the root of a
-    chi-square with `freedom` degrees, and the interval is as wide as that error.
-
-    Args:
-        change: the true one.
-        error: its standard error, in the unit of `change`.
-        reach: half width of the interval, expected.
-        freedom: `design_freedom`; infinite for the plain normal law.
-    """
-    scale = np.ones(1)
-    if np.isfinite(freedom):
-        levels = (np.arange(200) + 0.5) / 200
-        scale = np.sqrt(gammaincinv(freedom / 2, levels) * 2 / freedom)
-    limit = reach / error
-    signal = change / error / scale
-    return float(np.mean(ndtr(signal - limit) + ndtr(-signal - limit)))
