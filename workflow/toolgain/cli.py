@@ -211,6 +211,7 @@ def score(folder: Path, bfcl_env: Path) -> None:
 @click.option("--baseline", help="Name of the model before, where FOLDERS is one root of many.")
 @click.option("--trained", multiple=True, help="Name of a model after, likewise; may be repeated.")
 @click.option("--metric", help="Name of the score in samples of lm-evaluation-harness (.jsonl).")
+@click.option("--primary", help="Ask the verdict of a group, such as non_live, not of the Overall.")
 @click.option("--config", type=FILE, help="Frozen comparison section.")
 @click.option("--out", type=FILE, default=Path("comparison.json"), show_default=True)
 @bfcl_env
@@ -219,6 +220,7 @@ def compare(
     baseline: str | None,
     trained: tuple[str, ...],
     metric: str | None,
+    primary: str | None,
     config: Path | None,
     out: Path,
     bfcl_env: Path,
@@ -238,7 +240,7 @@ def compare(
         click.echo(tables.run(*folders, metric, section.alpha, out).sentence)
         return
     before, *after = compare.chosen(folders, baseline, trained)
-    compare.run(before, after, section, out, bfcl_env)
+    compare.run(before, after, section, out, bfcl_env, primary)
 
 
 @cli.command()

@@ -67,6 +67,8 @@ class Source:
     items: Items
     revision: revisions.Recognised
     mode: CallingMode
+    repeated: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """BFCL v4: a digest of question and expected answer of each wrong item."""
 
     @property
     def scorer(self) -> str:
@@ -321,7 +323,7 @@ def _outcome(
             flags.append(UNPARSED_CALL)
         if all(verdict.kind == NOTHING for verdict in verdicts):
             flags.append(EMPTY)
-    error_type, message = _error(error)
+    error_type, message = error_of(error)
     if not failed and multi_turn and any(map(_was_stopped, row["result"])):
         flags.append(FORCED_STOP)
     if not failed and seen.truncated:
@@ -396,7 +398,7 @@ def _total(counts: Any) -> float:
     return float(counts)
 
 
-def _error(row: Row | None) -> tuple[str, str]:
+def error_of(row: Row | None) -> tuple[str, str]:
     """Error type and message; multi-turn rows nest them."""
     if row is None:
         return "", ""
@@ -438,15 +440,20 @@ def text_calls(text: str) -> int:
 
 def calling_mode(folder: HarnessFolder, items: Items) -> CallingMode:
     """Whether the model was given tools (native) or asked for calls as text (prompt)."""
+    return native_or_prompt(folder, [category for category, chosen in items.items() if chosen])
+
+
+def native_or_prompt(folder: HarnessFolder, categories: Iterable[str]) -> CallingMode:
+    """The same by the answers of some categories, of whichever version of BFCL."""
     texts = 0
-    for category, chosen in items.items():
-        if not chosen:
-            continue
-        multi_turn = group_of(category) == "multi_turn"
+    for category in categories:
         for row in read_rows(folder.result_file(category)):
             if is_error(row):
                 continue
-            for step in steps_of(row.get("result"), multi_turn):
+            result = row.get("result")
+            # Multi-turn and agentic answers are lists of turns of steps.
+            nested = isinstance(result, list) and bool(result) and isinstance(result[0], list)
+            for step in steps_of(result, nested):
                 if isinstance(step, list):
                     return NATIVE
                 texts += isinstance(step, str) and text_calls(step) > 0
@@ -471,7 +478,7 @@ def source_of(folder: HarnessFolder, data: Path) -> Source:
     if folder.version != "v3":
         raise UserError(
             f"harness folder: {folder.results} is of BFCL {folder.version}, whose data, categories "
-            "and Overall are others; `toolgain score` gives its numbers, and it cannot be compared."
+            "and Overall are others."
         )
     present = [c for c in CATEGORIES if folder.result_file(c).exists()]
     if not present:

@@ -50,6 +50,10 @@ class Answers:
     """(n,) seconds."""
 
 
+_NONE = np.zeros(0)
+NO_ANSWERS = Answers(np.zeros(0, np.intp), (), np.zeros(0, np.intp), _NONE, _NONE, _NONE, _NONE)
+
+
 def measured(answers: Answers) -> Json:
     """The measures of one model.
 

@@ -153,6 +153,17 @@ def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
                 "Score both with the same version of the harness.",
             )
         )
+    if apart := _repeated_differently(baseline, trained):
+        found.append(
+            Reason(
+                "data_revision",
+                "another",
+                "another",
+                f"{len(apart)} items that both got wrong have another question or expected answer, "
+                f"such as {apart[0]}.",
+                "Score both with the same version of the harness.",
+            )
+        )
     if len({ours.scorer, theirs.scorer} - {"unknown"}) > 1:
         message = "the scorers are of two families; only the weights may differ."
         found.append(Reason("scorer", ours.scorer, theirs.scorer, message, _ADVICE["scorer"]))
@@ -167,6 +178,14 @@ def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
             )
         )
     return found
+
+
+def _repeated_differently(baseline: Evaluation, trained: Evaluation) -> list[str]:
+    """The items of which the score files of BFCL v4 repeat other data."""
+    if baseline.source is None or trained.source is None:
+        return []
+    ours, theirs = baseline.source.repeated, trained.source.repeated
+    return sorted(key[1] for key in ours.keys() & theirs.keys() if ours[key] != theirs[key])
 
 
 @dataclass(frozen=True)

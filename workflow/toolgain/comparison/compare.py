@@ -17,10 +17,9 @@ from toolgain.bfcl.categories import POPULATION
 from toolgain.bfcl.folders import one_model
 from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, INFERENCE_ERROR
 from toolgain.common.errors import ExitCode, NotValidError, UserError
-from toolgain.comparison import behaviour, comparability, evaluations, record
+from toolgain.comparison import behaviour, comparability, evaluations, groups, record
 from toolgain.comparison.evaluations import Evaluation
 from toolgain.comparison.record import Comparison
-from toolgain.comparison.tables import TableComparison
 from toolgain.config.sections import ComparisonSection
 from toolgain.statistics import answer, power, repeats, seeds, verdict
 from toolgain.statistics.bootstrap import Resampling
@@ -41,6 +40,7 @@ def run(
     section: ComparisonSection,
     out: Path,
     bfcl_env: Path,
+    primary: str | None = None,
 ) -> None:
     """Compare `baseline` with each of `trained` and write comparison.json to `out`.
 
@@ -49,6 +49,7 @@ def run(
         section: how the change is judged.
         out: the file to write.
         bfcl_env: environment of the harness, read only for plain harness folders.
+        primary: a group that the verdict is asked of, in place of the official Overall.
 
     Raises:
         UserError: a folder is unreadable or foreign; nothing is written.
@@ -56,6 +57,12 @@ def run(
     """
     read = [evaluations.read(folder, bfcl_env) for folder in (baseline, *trained)]
     before, *after = _named(read).values()
+    if groups.wanted(read, primary):
+        by_group = groups.run((before, *after), primary, section, out)
+        for warning in by_group.warnings:
+            log.warning(warning)
+        log.info(by_group.sentence)
+        return
     subjects = {evaluation.subject: evaluation for evaluation in after}
     section = _completed(section, list(subjects))
     result = compare(before, subjects, section)
@@ -129,8 +136,12 @@ def require_verdict(path: Path, require: str) -> int:
         UserError: `path` is not a comparison; one line says what is wrong with it.
     """
     result = record.read_any(path)
-    print(result.sentence if isinstance(result, TableComparison) else sentence(result))
+    print(sentence(result) if isinstance(result, Comparison) else result.sentence)
     found = result.verdict
+    if found is None:
+        raise UserError(
+            f"verdict: {path} compares groups and judges none; compare with --primary GROUP."
+        )
     if found == "not_comparable":
         return int(ExitCode.NOT_VALID)
     if found == "regressed":

@@ -1,8 +1,8 @@
 """Read an evaluation, ours or a plain harness folder, as the table that statistics need."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolgain.bfcl import outcomes
+from toolgain.bfcl import outcomes, v4
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
-from toolgain.bfcl.data import installed_data
-from toolgain.bfcl.folders import READ, is_harness_folder, one_model
-from toolgain.bfcl.results import Source, read_outcomes, source_of
+from toolgain.bfcl.data import installed_data, load_full
+from toolgain.bfcl.folders import READ, HarnessFolder, Version, is_harness_folder, one_model
+from toolgain.bfcl.results import Source, native_or_prompt, read_outcomes, source_of
+from toolgain.bfcl.revisions import Recognised
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_json
-from toolgain.comparison.behaviour import Answers
+from toolgain.comparison.behaviour import NO_ANSWERS, Answers
 from toolgain.statistics.pairs import Design, design
 
 Key = tuple[str, str, int]
@@ -43,6 +44,7 @@ class Evaluation:
     errors: Sequence[str]
     """The error type of each item's first wrong answer; empty where all were right."""
     answers: Answers
+    """None of BFCL v4, whose behaviour is not described."""
     rows: int
     """n times repeats, unless the evaluation was cut short."""
     flags: Counter[str]
@@ -58,6 +60,31 @@ class Evaluation:
     def plain(self) -> bool:
         """Whether this is a harness folder without a record of ours."""
         return not self.manifest
+
+    @property
+    def version(self) -> Version:
+        """Of BFCL."""
+        return self.source.folder.version if self.source else "v3"
+
+    def only(self, categories: Collection[str]) -> "Evaluation":
+        """The items of some categories, as an evaluation; its behaviour and record are whole."""
+        kept = [row for row, key in enumerate(self.keys) if key[0] in categories]
+        if len(kept) == len(self.keys):
+            return self
+        return replace(
+            self,
+            keys=[self.keys[row] for row in kept],
+            clusters=[self.clusters[row] for row in kept],
+            right=self.right[kept],
+            strictly_right=self.strictly_right[kept],
+            errors=[self.errors[row] for row in kept],
+        )
+
+    @property
+    def missing(self) -> list[str]:
+        """Categories that the official Overall of v3 needs and that are not there."""
+        present = {category for category, _, _ in self.keys}
+        return [category for category in CATEGORIES if category not in present]
 
     @property
     def repeats(self) -> int:
@@ -98,8 +125,10 @@ class Evaluation:
 def read(folder: Path, bfcl_env: Path) -> Evaluation:
     """Read an evaluation folder of ours, or a harness folder (result/ and score/).
 
+    A harness folder may lack categories, and may be of BFCL v4.
+
     Raises:
-        UserError: the folder is neither, is cut short, or is of another BFCL version.
+        UserError: the folder is neither, or is cut short.
     """
     if not folder.is_dir():
         raise UserError(f"evaluation: {folder} is not a folder.")
@@ -115,7 +144,10 @@ def read(folder: Path, bfcl_env: Path) -> Evaluation:
                     "(schema 1)."
                 )
     elif is_harness_folder(folder):
-        source = source_of(one_model(folder), installed_data(bfcl_env))
+        harness = one_model(folder)
+        if harness.version == "v4":
+            return _of_v4(folder, harness, bfcl_env)
+        source = source_of(harness, installed_data(bfcl_env))
         columns, summary, manifest = _columns(source), {}, {}
     else:
         raise UserError(
@@ -125,6 +157,29 @@ def read(folder: Path, bfcl_env: Path) -> Evaluation:
     evaluation = _evaluation(folder, columns, summary, manifest, source)
     _check(evaluation)
     return evaluation
+
+
+def _of_v4(folder: Path, harness: HarnessFolder, bfcl_env: Path) -> Evaluation:
+    rows = v4.outcomes(harness, load_full(installed_data(bfcl_env)))
+    keys = [row.key for row in rows]
+    right = np.array([[float(row.valid)] for row in rows])
+    mode = native_or_prompt(harness, dict.fromkeys(row.category for row in rows))
+    known = Recognised(("bfcl-eval v4",), 0)
+    return Evaluation(
+        folder=folder,
+        subject=folder.resolve().name,
+        keys=keys,
+        clusters=[row.cluster for row in rows],
+        right=right,
+        strictly_right=right,
+        errors=[row.error_type for row in rows],
+        answers=NO_ANSWERS,
+        rows=len(rows),
+        flags=Counter(chain.from_iterable(row.flags for row in rows)),
+        summary={},
+        manifest={},
+        source=Source(harness, {}, known, mode, v4.repeated(harness)),
+    )
 
 
 _READ = (
@@ -231,13 +286,6 @@ def _check(evaluation: Evaluation) -> None:
     if not evaluation.valid:
         # It may well be cut short; the comparison is refused with its own reasons.
         return
-    counts = Counter(key[0] for key in evaluation.keys)
-    missing = [category for category in CATEGORIES if not counts[category]]
-    if missing:
-        raise UserError(
-            f"evaluation: {folder} holds no items of {', '.join(missing)}; the official Overall "
-            "needs all 17 categories."
-        )
     if evaluation.rows != len(evaluation.keys) * evaluation.repeats:
         raise UserError(f"evaluation: {folder} is cut short: not every item is in every repeat.")
     stated = evaluation.summary.get("n", len(evaluation.keys))

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_json, write_json
+from toolgain.comparison.groups import GroupComparison
 from toolgain.comparison.tables import TableComparison
 from toolgain.records import record as records
 from toolgain.records.record import Count, read_record
@@ -287,9 +288,12 @@ def read(path: Path) -> Comparison:
     return found
 
 
-def read_any(path: Path) -> Comparison | TableComparison:
-    """Read what `toolgain compare` wrote, of evaluations or of tables; errors as in `read`."""
+def read_any(path: Path) -> Comparison | GroupComparison | TableComparison:
+    """Read what `toolgain compare` wrote, of whichever kind; errors as in `read`."""
     content = read_json(path, "comparison")
-    if isinstance(content, dict) and content.get("kind") == "table":
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind == "table":
         return read_record(TableComparison, path, "comparison")
+    if kind == "groups":
+        return read_record(GroupComparison, path, "comparison")
     return read(path)

@@ -27,7 +27,7 @@ from toolgain.records.record import Part
 from toolgain.statistics.answer import TITLES
 from toolgain.statistics.paired_tests import holm, mcnemar
 from toolgain.statistics.verdict import word
-from toolgain.statistics.weighted import mean_change
+from toolgain.statistics.weighted import Floats, MeanChange, mean_change
 
 SUFFIXES = (".csv", ".jsonl")
 SCORES = ("correct", "score")
@@ -214,11 +214,6 @@ def compare(
         group: _change(before, after, [one for one in ids if before[one].group == group], alpha)
         for group in groups
     }
-    corrected = holm([part.p for part in parts.values()])
-    parts = {
-        group: part.model_copy(update={"p_holm": p})
-        for (group, part), p in zip(parts.items(), corrected, strict=True)
-    }
     verdict = word(*overall.ci95)
     assert verdict != "not_comparable"
     return TableComparison(
@@ -229,7 +224,7 @@ def compare(
         trained=names[1],
         clusters=len({row.cluster for row in before.values()}),
         overall=overall,
-        groups=parts,
+        groups=corrected(parts),
     )
 
 
@@ -251,10 +246,15 @@ def _change(
     weight = np.array([before[one].weight for one in ids])
     _, cluster = np.unique([before[one].cluster for one in ids], return_inverse=True)
     found = mean_change(new - old, cluster.astype(np.intp), weight, alpha)
+    return change_of(old, new, weight, found)
+
+
+def change_of(old: Floats, new: Floats, weight: Floats, found: MeanChange) -> Change:
+    """The line of n items with their scores before and after, and the change that was found."""
     gained, lost = int((new > old).sum()), int((new < old).sum())
     share = weight / weight.sum()
     return Change(
-        n=len(ids),
+        n=len(old),
         baseline=100 * float(share @ old),
         trained=100 * float(share @ new),
         delta=100 * found.change,
@@ -265,3 +265,12 @@ def _change(
         lost=lost,
         p_mcnemar=mcnemar(gained, lost),
     )
+
+
+def corrected(family: Mapping[str, Change]) -> dict[str, Change]:
+    """A family of changes with its p values corrected together, by Holm."""
+    adjusted = holm([line.p for line in family.values()])
+    return {
+        name: line.model_copy(update={"p_holm": p})
+        for (name, line), p in zip(family.items(), adjusted, strict=True)
+    }

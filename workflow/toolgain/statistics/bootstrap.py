@@ -98,20 +98,24 @@ class Stratum:
         return Stratum(self.clusters, self.variance[:, pairs])
 
 
-def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
+def bootstrap(
+    design: Design, change: Floats, resampling: Resampling, weights: Floats | None = None
+) -> Change:
     """The distribution of the change of Overall and groups.
 
     Args:
         design: of the n items.
         change: (n, R) trained minus baseline of each item; R pairs share one resampling.
         resampling: from `resample(design, ...)`.
+        weights: (rows, categories) of other scores than the Overall and the groups.
     """
-    weights = weight_matrix()
+    weights = weight_matrix() if weights is None else weights
+    number = len(weights)
     pairs = change.shape[1]
-    estimate = np.zeros((ROWS, pairs))
-    variance = np.zeros((ROWS, pairs))
-    cubes = np.zeros((ROWS, pairs))
-    draws = np.zeros((ROWS, resampling.draws, pairs), dtype=np.float32)
+    estimate = np.zeros((number, pairs))
+    variance = np.zeros((number, pairs))
+    cubes = np.zeros((number, pairs))
+    draws = np.zeros((number, resampling.draws, pairs), dtype=np.float32)
     draw_variance = np.zeros_like(draws)
     counts = design.counts
     strata = []
@@ -120,7 +124,7 @@ def bootstrap(design: Design, change: Floats, resampling: Resampling) -> Change:
         place = np.full(design.clusters, -1)
         place[clusters] = np.arange(size)
         items = np.flatnonzero(place[design.cluster] >= 0)
-        residual = np.zeros((ROWS, size, pairs))
+        residual = np.zeros((number, size, pairs))
         present = np.unique(design.category[items])
         factors = []
         for category in present:
