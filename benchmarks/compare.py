@@ -44,7 +44,9 @@ def main() -> None:
             out = folder / "comparison.json"
 
             def inside(baseline: Path = baseline, trained: Path = trained, out: Path = out) -> None:
-                compare.run(baseline, (trained,), ComparisonSection(), out, arguments.bfcl_env)
+                compare.compare_folders(
+                    baseline, (trained,), ComparisonSection(), out, arguments.bfcl_env
+                )
 
             def command(
                 baseline: Path = baseline, trained: Path = trained, out: Path = out

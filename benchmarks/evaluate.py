@@ -166,7 +166,7 @@ def judging(folder: Path, items: data.Items) -> float:
     evidence = request_log.match_requests(requests, state.rows, items, set())
     outcomes = results.outcomes(work / "harness", items, 0, evidence.seen)
     canary = Canary(True, True, False, True)
-    limits = validity.Limits(0.005, 0.02)
+    limits = validity.ValidityLimits(0.005, 0.02)
     validity.judge(outcomes, len(outcomes), canary, limits, evidence.sampling, {})
     return time.perf_counter() - started
 

@@ -65,7 +65,7 @@ def _chain(
             )
     # Where the two sides may not be compared, the file is written all the same.
     with suppress(NotValidError):
-        compare.run(
+        compare.compare_folders(
             evaluations / "baseline",
             [evaluations / run for run in runs],
             ComparisonSection.model_validate(options.get("comparison") or {}),
@@ -159,7 +159,7 @@ def build(name: str, folder: Path) -> Path:
     results = folder / "results"
     SCENARIOS[name](results)
     out = results / "report.html"
-    render.run(results / "comparison.json", results, ReportSection(), out)
+    render.write_report(results / "comparison.json", results, ReportSection(), out)
     return out
 
 

@@ -200,7 +200,9 @@ def test_of_many_runs_a_page_holds_the_items_of_the_first(
     results = report("several_runs").parent
     for module in (render, sources):
         monkeypatch.setattr(module, "RUNS_WITH_ITEMS", 2)
-    render.run(results / "comparison.json", results, ReportSection(), tmp_path / "report.html")
+    render.write_report(
+        results / "comparison.json", results, ReportSection(), tmp_path / "report.html"
+    )
     opened = open_page(tmp_path / "report.html").ready()
     assert "Here are the items of 2 of 3 runs" in opened.text("#items")
     opened.page.select_option("#run-picker", "seed3")

@@ -28,7 +28,7 @@ EXAMPLES |= {"true": True, "false": False, "null": None}
 
 def extract(root: Path) -> dict[str, Any]:
     """The facts of the checkout at `root`."""
-    found = schema.read(root)
+    found = schema.read_schema(root)
     yamls = {name: root / name for name in YAMLS if (root / name).is_file()}
     return {
         "yamls": {

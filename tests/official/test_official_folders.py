@@ -125,7 +125,7 @@ def test_two_official_folders_are_compared_by_one_command(
     before: Path, after: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "comparison.json"
-    compare.run(before, [after], ComparisonSection(), out, BFCL_ENV)
+    compare.compare_folders(before, [after], ComparisonSection(), out, BFCL_ENV)
     result = json.loads(out.read_text())
     assert result["verdict"] == "improved"
     assert result["n"] == 4441
@@ -144,7 +144,7 @@ def test_one_root_of_many_models(before: Path, after: Path, tmp_path: Path) -> N
     assert [one.model for one in models_of(root)] == ["base", "tuned"]
     first, second = compare.chosen([root], "base", ["tuned"])
     out = tmp_path / "comparison.json"
-    compare.run(first, [second], ComparisonSection(), out, BFCL_ENV)
+    compare.compare_folders(first, [second], ComparisonSection(), out, BFCL_ENV)
     assert json.loads(out.read_text())["baseline"]["subject"] == "base"
     with pytest.raises(UserError, match="holds no model 'other'; it has base, tuned"):
         compare.chosen([root], "base", ["other"])
@@ -191,6 +191,6 @@ def test_two_revisions_of_the_data_are_not_comparable(
             file.write_text("\n".join(json.dumps(row) for row in lines))
     out = tmp_path / "comparison.json"
     with pytest.raises(NotValidError, match="data_revision"):
-        compare.run(before, [root], ComparisonSection(), out, BFCL_ENV)
+        compare.compare_folders(before, [root], ComparisonSection(), out, BFCL_ENV)
     whats = {reason["what"] for reason in json.loads(out.read_text())["reasons"]}
     assert {"data_revision", "scorer"} <= whats

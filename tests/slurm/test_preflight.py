@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from toolgain.slurm.preflight import Partition, Request, limit_minutes, mismatches, read_partitions
+from toolgain.slurm.preflight import (
+    JobRequest,
+    Partition,
+    limit_minutes,
+    mismatches,
+    read_partitions,
+)
 
 from . import cluster as machine
 from .conftest import TRAINED, Site, slurm, state_of, tiny, wait_for
@@ -36,17 +42,17 @@ def test_time_limits_are_read_in_minutes(text: str, expected: int | None) -> Non
 
 
 def test_what_fits_is_not_mentioned() -> None:
-    request = Request("train_run", nodes=4, gpus=8, cpus=64, minutes=1440, whole_nodes=True)
+    request = JobRequest("train_run", nodes=4, gpus=8, cpus=64, minutes=1440, whole_nodes=True)
     assert list(mismatches(request, PARTITIONS, shortest=10)) == []
 
 
 def test_whole_nodes_have_all_their_gpus() -> None:
-    request = Request("train_run", nodes=2, gpus=6, minutes=60, whole_nodes=True)
+    request = JobRequest("train_run", nodes=2, gpus=6, minutes=60, whole_nodes=True)
     assert "have 4 or 8" in " ".join(mismatches(request, PARTITIONS, shortest=10))
 
 
 def test_a_partition_that_is_down_is_named() -> None:
-    request = Request("evaluate_model", partition="short", minutes=5)
+    request = JobRequest("evaluate_model", partition="short", minutes=5)
     assert "short is not up" in " ".join(mismatches(request, PARTITIONS, shortest=1))
 
 
@@ -68,7 +74,9 @@ def test_an_account_that_may_not_use_the_partition_is_named(
         "TotalNodes=4\n",
         "batch|64|500000|gpu:8\n",
     )
-    lines = list(mismatches(Request("train_run", account=account, minutes=60), found, shortest=10))
+    lines = list(
+        mismatches(JobRequest("train_run", account=account, minutes=60), found, shortest=10)
+    )
     assert bool(lines) == refused
     if refused:
         assert f"account {account} (SLURM_ACCOUNT or cluster.account) may not use" in lines[0]

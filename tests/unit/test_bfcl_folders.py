@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toolgain.bfcl import results, revisions, v4
 from toolgain.bfcl.data import installed_data, load_full
 from toolgain.bfcl.folders import models_of, one_model
-from toolgain.bfcl.revisions import Evidence
+from toolgain.bfcl.revisions import ItemEvidence
 from toolgain.common.errors import UserError
 
 DATA = installed_data(Path(__file__).parents[2] / ".venvs" / "bfcl")
@@ -98,7 +98,7 @@ def test_one_changed_item_rules_a_revision_out(data: st.DataObject) -> None:
     category = data.draw(st.sampled_from([name for name, places in changed.items() if places]))
     place = data.draw(st.sampled_from(sorted(changed[category])))
     seen = BASE[category][place]
-    evidence = Evidence(category, seen.id, seen.question, seen.expected)
+    evidence = ItemEvidence(category, seen.id, seen.question, seen.expected)
     found = revisions.recognised(BASE, {category: {seen.id}}, [evidence])
     assert revision not in found.names
     assert revisions.NVIDIA in found.names
@@ -106,7 +106,7 @@ def test_one_changed_item_rules_a_revision_out(data: st.DataObject) -> None:
 
 def test_data_that_nobody_knows_is_an_unknown_revision() -> None:
     one = BASE["simple"][0]
-    evidence = Evidence("simple", one.id, [[{"role": "user", "content": "else"}]], one.expected)
+    evidence = ItemEvidence("simple", one.id, [[{"role": "user", "content": "else"}]], one.expected)
     found = revisions.recognised(BASE, {"simple": {one.id}}, [evidence])
     assert found.names == ()
     assert found.name == "an unknown revision (1 of 1 checked items differ)"

@@ -6,7 +6,7 @@ import pytest
 from harness_folders import answered, failed, item, outcomes, write, wrong
 
 from toolgain.bfcl import results
-from toolgain.bfcl.results import Seen, check_ids, error_kind
+from toolgain.bfcl.results import ServerSide, check_ids, error_kind
 from toolgain.common.errors import UserError
 
 CALL = [{"f": '{"x": 1}'}]
@@ -62,8 +62,8 @@ def test_abstention_must_be_one(tmp_path: Path, answer: str, flags: tuple[str, .
 def test_answer_cut_at_the_token_limit_is_no_abstention(tmp_path: Path) -> None:
     a = item("irrelevance", 0)
     write(tmp_path, "irrelevance", [answered(a, "Let me think about")], [])
-    witness = {a.key: Seen("length", truncated=True)}
-    (outcome,) = outcomes(tmp_path, {"irrelevance": [a]}, witness=witness)
+    requests = {a.key: ServerSide("length", truncated=True)}
+    (outcome,) = outcomes(tmp_path, {"irrelevance": [a]}, requests=requests)
     assert outcome.flags == ("truncated",)
     assert outcome.valid and not outcome.strict_valid
     assert outcome.finish_reason == "length"
@@ -72,7 +72,7 @@ def test_answer_cut_at_the_token_limit_is_no_abstention(tmp_path: Path) -> None:
 def test_right_call_needs_no_strictness(tmp_path: Path) -> None:
     a = item("simple", 0)
     write(tmp_path, "simple", [answered(a, CALL)], [])
-    (outcome,) = outcomes(tmp_path, {"simple": [a]}, witness={a.key: Seen("length", True)})
+    (outcome,) = outcomes(tmp_path, {"simple": [a]}, requests={a.key: ServerSide("length", True)})
     assert outcome.valid and outcome.strict_valid
 
 

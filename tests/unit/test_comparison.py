@@ -31,7 +31,9 @@ def compare(tmp_path: Path) -> Compare:
     def run(baseline: Path, *trained: Path, **config: Any) -> Json:
         out = tmp_path / "comparison.json"
         try:
-            comparing.run(baseline, trained, ComparisonSection(draws=1000, **config), out, BFCL_ENV)
+            comparing.compare_folders(
+                baseline, trained, ComparisonSection(draws=1000, **config), out, BFCL_ENV
+            )
         except NotValidError:
             assert json.loads(out.read_text())["verdict"] == "not_comparable"
         result: Json = json.loads(out.read_text())
@@ -370,7 +372,7 @@ def test_foreign_or_cut_folders_are_bad_input_and_nothing_is_written(
     spoil(trained)
     out = tmp_path / "comparison.json"
     with pytest.raises(UserError, match=message):
-        comparing.run(baseline, (trained,), None, out, BFCL_ENV)
+        comparing.compare_folders(baseline, (trained,), None, out, BFCL_ENV)
     assert not out.exists()
 
 
@@ -382,7 +384,7 @@ def test_a_folder_of_another_bfcl_version_is_bad_input(tmp_path: Path) -> None:
         summary={"categories": {"java": {"population": 120}}},
     )
     with pytest.raises(UserError, match="120 items of java"):
-        comparing.run(baseline, (other,), None, tmp_path / "c.json", BFCL_ENV)
+        comparing.compare_folders(baseline, (other,), None, tmp_path / "c.json", BFCL_ENV)
 
 
 def harness_folder(folder: Path, wrong: Callable[[int], bool]) -> Path:
@@ -503,7 +505,7 @@ def test_what_is_written_is_read_back_the_same(tmp_path: Path, compare: Compare)
     compare(baseline, trained, other)
     (file,) = tmp_path.rglob("comparison.json")
     again = tmp_path / "again.json"
-    record.write(again, record.read(file))
+    record.write_comparison(again, record.read_comparison(file))
     assert again.read_text() == file.read_text()
 
 

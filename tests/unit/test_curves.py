@@ -25,26 +25,26 @@ def test_the_later_launch_wins_at_an_equal_step(tmp_path: Path) -> None:
     launch(tmp_path, 1, {1: 0.1, 2: 0.2, 3: 0.3})
     launch(tmp_path, 2, {3: 0.35, 4: 0.4})
     launch(tmp_path, 10, {4: 0.45})
-    found = curves.read(tmp_path)[curves.REWARD]
+    found = curves.read_curves(tmp_path)[curves.REWARD]
     assert [step for step, _ in found] == [1, 2, 3, 4]
     assert [value for _, value in found] == pytest.approx([0.1, 0.2, 0.35, 0.45])
 
 
 def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     launch(tmp_path, 1, {1: 0.5, 2: float("nan"), 3: float("inf")})
-    assert curves.read(tmp_path)[curves.REWARD] == [(1, 0.5)]
+    assert curves.read_curves(tmp_path)[curves.REWARD] == [(1, 0.5)]
 
 
 def test_a_file_that_was_cut_off_gives_what_is_before_the_cut(tmp_path: Path) -> None:
     path = launch(tmp_path, 1, {1: 0.5, 2: 0.25, 3: 0.125})
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - 5)
-    assert curves.read(tmp_path)[curves.REWARD] == [(1, 0.5), (2, 0.25)]
+    assert curves.read_curves(tmp_path)[curves.REWARD] == [(1, 0.5), (2, 0.25)]
 
 
 def test_a_folder_of_event_files_alone_is_one_launch(tmp_path: Path) -> None:
     launch(tmp_path, 1, {0: 0.75}, curves.ACCURACY)
-    found = curves.read(tmp_path / "exp_001")[curves.ACCURACY]
+    found = curves.read_curves(tmp_path / "exp_001")[curves.ACCURACY]
     assert curves.at(found, 0) == 0.75
     assert curves.at(found, 5) is None
 

@@ -81,7 +81,7 @@ def ask(model: Path, *questions: tuple[list, list]) -> dict:
 @pytest.mark.slow
 def test_a_second_small_model_is_made_from_a_seed_and_answers(tmp_path: Path):
     out = tmp_path / "model"
-    stage.run(out, 7, TRL, settings=TINY, threads=1)
+    stage.pretrain_demo_model(out, 7, TRL, settings=TINY, threads=1)
     names = {path.name for path in out.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"} <= names
     message = [{"role": "user", "content": "What is the weather in Lima?"}]
@@ -91,7 +91,7 @@ def test_a_second_small_model_is_made_from_a_seed_and_answers(tmp_path: Path):
     # What is finished is not made again, only exported; that the text comes from another process
     # changes nothing.
     again = tmp_path / "again"
-    stage.run(again, 7, TRL, settings=TINY, threads=1)
+    stage.pretrain_demo_model(again, 7, TRL, settings=TINY, threads=1)
     assert (again / "tokenizer.json").read_bytes() == (out / "tokenizer.json").read_bytes()
     assert (again / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
 
@@ -103,8 +103,8 @@ def test_a_killed_pretraining_resumes_to_the_same_model(tmp_path: Path):
     for folder, workers in (("cut", 0), ("whole", 1)):
         out = tmp_path / folder / "model"
         if folder == "cut":
-            stage.run(out, 7, TRL, settings=[*short, "horizon=30000"], threads=1)
-        stage.run(out, 7, TRL, settings=TINY, threads=1, workers=workers)
+            stage.pretrain_demo_model(out, 7, TRL, settings=[*short, "horizon=30000"], threads=1)
+        stage.pretrain_demo_model(out, 7, TRL, settings=TINY, threads=1, workers=workers)
     cut, whole = (tmp_path / name / "model/model.safetensors" for name in ("cut", "whole"))
     assert cut.read_bytes() == whole.read_bytes()
 
@@ -193,7 +193,7 @@ def test_the_text_shares_nothing_with_bfcl():
 
 def test_a_missing_environment_is_named(tmp_path: Path):
     with pytest.raises(UserError, match="no Python environment"):
-        stage.run(tmp_path / "model", 1, tmp_path / "nowhere")
+        stage.pretrain_demo_model(tmp_path / "model", 1, tmp_path / "nowhere")
 
 
 @pytest.mark.skipif(not (SHIPPED / "model.safetensors").exists(), reason="no model is shipped")

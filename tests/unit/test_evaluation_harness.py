@@ -20,8 +20,8 @@ from toolgain.evaluation.harness import (
     HarnessSettings,
     gateway_config,
     reported_overall,
-    run,
     run_config,
+    run_harness,
 )
 from toolgain.serving.server import Endpoint
 
@@ -61,7 +61,7 @@ def outcome(folder: Path, script: str, stall_s: float = 60) -> str | None:
     def progress() -> int:
         return log.stat().st_size if log.exists() else 0
 
-    return run(settings(folder, script, stall_s), folders, ENDPOINT, ["simple"], progress)
+    return run_harness(settings(folder, script, stall_s), folders, ENDPOINT, ["simple"], progress)
 
 
 def test_config_leaves_nothing_to_the_harness_that_it_would_misread(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_key_comes_through_a_pipe_and_stays_nowhere(tmp_path: Path) -> None:
 def test_folder_that_the_harness_cannot_quote_is_refused(tmp_path: Path, name: str) -> None:
     folders = HarnessFolders(tmp_path / name)
     with pytest.raises(UserError, match="without quotes"):
-        run(settings(tmp_path, ""), folders, ENDPOINT, [], lambda: 0)
+        run_harness(settings(tmp_path, ""), folders, ENDPOINT, [], lambda: 0)
     assert not (tmp_path / name).exists()
 
 

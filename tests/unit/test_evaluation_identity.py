@@ -8,14 +8,14 @@ import pytest
 from toolgain.bfcl import data
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection
-from toolgain.evaluation.identity import Weights, comparable, read_weights, work_key
+from toolgain.evaluation.identity import EvaluatedModel, comparable, read_weights, work_key
 
 ROOT = Path(__file__).parents[2]
 ITEMS = data.load(data.installed_data(ROOT / ".venvs" / "bfcl"), ["live_relevance"])
-BASE = Weights("/models/base", "a" * 64, "base", "policy")
+BASE = EvaluatedModel("/models/base", "a" * 64, "base", "policy")
 
 
-def key(weights: Weights = BASE, **section: object) -> str:
+def key(weights: EvaluatedModel = BASE, **section: object) -> str:
     values = {"serve": {"backend": "transformers"}} | section
     made = EvaluationSection.model_validate(values)
     facts = comparable(made, ITEMS, weights, ROOT / ".venvs" / "bfcl", ROOT / ".venvs" / "trl")
@@ -25,7 +25,7 @@ def key(weights: Weights = BASE, **section: object) -> str:
 def test_other_weights_or_another_way_of_asking_is_another_folder() -> None:
     keys = [
         key(),
-        key(Weights("/models/base", "b" * 64, "base", "policy")),
+        key(EvaluatedModel("/models/base", "b" * 64, "base", "policy")),
         key(sampling={"temperature": 0.6}),
         key(serve={"backend": "transformers", "dtype": "float32"}),
         key(serve={"backend": "transformers", "max_model_len": 4096}),
@@ -58,7 +58,7 @@ def test_versions_come_from_the_environments() -> None:
 
 def test_chat_template_is_part_of_what_must_agree(tmp_path: Path) -> None:
     section = EvaluationSection.model_validate({"serve": {"backend": "transformers"}})
-    weights = Weights(str(tmp_path), "a" * 64, "m", "policy")
+    weights = EvaluatedModel(str(tmp_path), "a" * 64, "m", "policy")
     envs = ROOT / ".venvs" / "bfcl", ROOT / ".venvs" / "trl"
     found = []
     for template in ("{{ a }}", "{{ b }}"):

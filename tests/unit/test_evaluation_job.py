@@ -114,7 +114,7 @@ def test_an_evaluation_counts_every_job_that_worked_on_it(
     def attempt(job_id: str, canary: Any) -> None:
         monkeypatch.setenv("SLURM_JOB_ID", job_id)
         monkeypatch.setattr(evaluate, "ask_canary", canary)
-        evaluate.run(
+        evaluate.evaluate_model(
             out,
             endpoint="http://h/v1",
             model_name="m",

@@ -6,10 +6,10 @@ from evaluation_folders import outcome
 
 from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.evaluation.canary import Canary
-from toolgain.evaluation.validity import Limits, Validity, judge
+from toolgain.evaluation.validity import Validity, ValidityLimits, judge
 
 GOOD = Canary(answered=True, parsed_call=True, call_as_text=False, text=True)
-LIMITS = Limits(errors=0.005, overflows=0.02)
+LIMITS = ValidityLimits(errors=0.005, overflows=0.02)
 WANTED = {"temperature": 0.0, "top_p": 1.0}
 
 

@@ -121,7 +121,9 @@ def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     write_json(tmp_path / "best.json", {"path": str(checkpoint), "step": 5})
     write_json(tmp_path / "model.json", {"path": str(tmp_path), "digest": "0"})
     with pytest.raises(UserError, match=r"step_5 cannot be read: training_info.json"):
-        export.run(tmp_path / "best.json", tmp_path / "model.json", tmp_path / "out.json", tmp_path)
+        export.export_checkpoint(
+            tmp_path / "best.json", tmp_path / "model.json", tmp_path / "out.json", tmp_path
+        )
     assert not (tmp_path / "out.json").exists()
 
 
@@ -142,7 +144,7 @@ def test_an_export_counts_the_jobs_of_its_failed_attempts(
 
         monkeypatch.setattr(export, "_from_hugging_face", trained)
         monkeypatch.setenv("SLURM_JOB_ID", job_id)
-        export.run(best, origin, out, tmp_path)
+        export.export_checkpoint(best, origin, out, tmp_path)
 
     with pytest.raises(StageError, match="no trained copy"):
         attempt("7", np.nan)

@@ -47,7 +47,7 @@ def exported(
     site = {"converter_python": str(python)} if python else {}
     cluster = made.cluster(root, nemo_rl=site, gpus_per_node=gpus)
     out = folder / "run" / "export.json"
-    export.run(best, origin, out, Path("no-trl-env"), cluster)
+    export.export_checkpoint(best, origin, out, Path("no-trl-env"), cluster)
     found: dict[str, Any] = json.loads(out.read_text())
     return found
 

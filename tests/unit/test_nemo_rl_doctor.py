@@ -53,14 +53,14 @@ def config(folder: Path, **changes: Any) -> dict[str, Any]:
     return values
 
 
-def lines(folder: Path, **changes: Any) -> dict[str, doctor.Line]:
+def lines(folder: Path, **changes: Any) -> dict[str, doctor.CheckLine]:
     """The lines that need no Slurm, by their name without the run's."""
-    by_name: dict[str, doctor.Line] = {}
+    by_name: dict[str, doctor.CheckLine] = {}
     for line in doctor.checks(parse_config(config(folder, **changes))):
         name = line.name.removeprefix("run grpo, ")
         before = by_name.get(name)
         said = f"{before.message} {line.message}" if before else line.message
-        by_name[name] = doctor.Line(name, line.ok, said)
+        by_name[name] = doctor.CheckLine(name, line.ok, said)
     return by_name
 
 
@@ -291,7 +291,7 @@ def test_the_verb_exits_with_2_when_something_is_to_be_done(
     monkeypatch.setenv("PATH", "/nothing")
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(config(tmp_path)))
-    assert doctor.run(file, container_job=False) == 2
+    assert doctor.print_checks(file, container_job=False) == 2
     text = capsys.readouterr().out
     assert "FIX  Slurm: no Slurm here: sbatch is not on the PATH" in text
     assert "ok   run grpo, batch: global batch 24 = 1 x 24" in text

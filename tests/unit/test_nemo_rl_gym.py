@@ -7,20 +7,20 @@ import made
 import pytest
 
 from toolgain.common.errors import StageError, UserError
-from toolgain.config.sections import Tasks, TrainingSection
+from toolgain.config.sections import TasksSection, TrainingSection
 from toolgain.training.nemo_rl import gym
 from toolgain.training.nemo_rl.refs import GYM_DATA, GYM_FOLDER, REFS
 
 
 def section(train: Path | None = None, validation: Path | None = None) -> TrainingSection:
     given = {"train_file": train and str(train), "validation_file": validation and str(validation)}
-    return made.training().model_copy(update={"tasks": Tasks.model_validate(given)})
+    return made.training().model_copy(update={"tasks": TasksSection.model_validate(given)})
 
 
 def test_given_files_are_copied_counted_and_described(tmp_path: Path) -> None:
     train, validation = made.data(tmp_path / "data", train=60, validation=8)
     out = tmp_path / "tasks"
-    gym.run(section(train, validation), made.cluster(tmp_path), out, None)
+    gym.copy_tasks(section(train, validation), made.cluster(tmp_path), out, None)
     found = json.loads((out / "tasks.json").read_text())
     assert (found["train"], found["validation"], found["tools"]) == (60, 8, 2)
     assert found["agents"]["train"] == {"workplace_assistant_simple_agent": 60}
@@ -113,7 +113,7 @@ def test_rows_that_share_a_question_with_bfcl_are_refused(tmp_path: Path) -> Non
         row["responses_create_params"]["input"][1]["content"] += " It is at nine on Friday morning."
     train.write_text("\n".join(map(json.dumps, rows)) + "\n")
     found = section(train, validation)
-    gym.run(found, made.cluster(tmp_path), tmp_path / "out", bfcl)
+    gym.copy_tasks(found, made.cluster(tmp_path), tmp_path / "out", bfcl)
     said = json.loads((tmp_path / "out" / "tasks.json").read_text())["contamination"]
     # The tools have the names of BFCL's: every row offers the same ones, so it is only told.
     assert said["name_overlap"] == 1.0
@@ -121,4 +121,4 @@ def test_rows_that_share_a_question_with_bfcl_are_refused(tmp_path: Path) -> Non
     item["question"][0][0]["content"] = rows[0]["responses_create_params"]["input"][1]["content"]
     (bfcl / "BFCL_v3_simple.json").write_text(json.dumps(item) + "\n")
     with pytest.raises(StageError, match=r"share 8 words in a row with BFCL v3"):
-        gym.run(found, made.cluster(tmp_path), tmp_path / "out", bfcl)
+        gym.copy_tasks(found, made.cluster(tmp_path), tmp_path / "out", bfcl)

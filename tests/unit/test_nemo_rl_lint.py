@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from toolgain.common.errors import UserError
 from toolgain.config.sections import NemoRlSite
 from toolgain.training.nemo_rl import lint
-from toolgain.training.nemo_rl.plan import Numbers
+from toolgain.training.nemo_rl.plan import RunNumbers
 from toolgain.training.nemo_rl.refs import REFS
 
-GOOD = Numbers(
+GOOD = RunNumbers(
     nodes=2,
     gpus_per_node=8,
     prompts=64,
@@ -39,7 +39,7 @@ GOOD = Numbers(
 NEW, OLD = REFS["v0.7.0"], REFS["v0.5.0"]
 
 
-def wrong(numbers: Numbers, ref: str = "v0.7.0") -> dict[str, str]:
+def wrong(numbers: RunNumbers, ref: str = "v0.7.0") -> dict[str, str]:
     """Name and message of every finding that is not ok."""
     return {f.name: f.message for f in lint.findings(numbers, REFS[ref]) if not f.ok}
 
@@ -56,7 +56,7 @@ def test_the_shipped_periods_are_refused_with_the_arithmetic() -> None:
     assert "1255 rows // 64 prompts) = 19 steps" in lint.findings(GOOD, NEW)[1].message
 
 
-def simulated(numbers: Numbers, ref_has_val_at_end: bool) -> list[tuple[int, bool]]:
+def simulated(numbers: RunNumbers, ref_has_val_at_end: bool) -> list[tuple[int, bool]]:
     """Upstream's cadence: (step of a save, whether it carries val:accuracy)."""
     total = numbers.total_steps
     assert total is not None

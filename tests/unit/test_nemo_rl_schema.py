@@ -92,7 +92,7 @@ def complete() -> dict[str, Any]:
 
 
 def test_a_complete_configuration_lacks_nothing(checkout: Path) -> None:
-    found = schema.read(checkout)
+    found = schema.read_schema(checkout)
     assert found.validated
     assert found.missing(complete()) == []
 
@@ -100,7 +100,7 @@ def test_a_complete_configuration_lacks_nothing(checkout: Path) -> None:
 def test_what_is_missing_is_named_with_its_place(checkout: Path) -> None:
     config = complete()
     del config["policy"]["megatron"]["size"], config["name"]
-    found = schema.read(checkout).missing(config)
+    found = schema.read_schema(checkout).missing(config)
     assert [str(item) for item in found] == [
         "`policy.megatron.size` (int; required by nemo_rl/policy.py:11)",
         "`name` (str; required by nemo_rl/algorithms/grpo.py:14)",
@@ -110,20 +110,20 @@ def test_what_is_missing_is_named_with_its_place(checkout: Path) -> None:
 def test_the_alternative_that_is_meant_counts(checkout: Path) -> None:
     config = complete()
     config["policy"]["megatron"] = {"enabled": False}
-    assert schema.read(checkout).missing(config) == []
+    assert schema.read_schema(checkout).missing(config) == []
     config["policy"]["megatron"] = {"enabled": True}
-    found = schema.read(checkout).missing(config)
+    found = schema.read_schema(checkout).missing(config)
     assert [item.key for item in found] == ["policy.megatron.size", "policy.megatron.optimizer"]
 
 
 def test_keys_of_alternatives_parents_and_children_are_known(checkout: Path) -> None:
-    keys = schema.read(checkout).keys()
+    keys = schema.read_schema(checkout).keys()
     expected = {"policy.megatron.enabled", "policy.megatron.fp8", "policy.megatron.optimizer.lr"}
     assert expected | {"policy.extra", "limit", "extra.enabled"} <= keys
 
 
 def test_a_folder_without_the_classes_has_an_empty_schema(tmp_path: Path) -> None:
-    found = schema.read(tmp_path)
+    found = schema.read_schema(tmp_path)
     assert (found.keys(), found.missing({}), found.validated) == (set(), [], False)
 
 

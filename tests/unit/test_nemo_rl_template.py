@@ -56,7 +56,7 @@ def test_the_copy_links_the_weights_and_leaves_the_model_alone(tmp_path: Path) -
     before = base.files_of(source)
     out = tmp_path / "results" / "model.json"
     section = ModelSection(path=str(source), patch="nemotron-nano-v2")
-    base.run(section, out)
+    base.record_base_model(section, out)
     written = json.loads(out.read_text())
     copy = Path(written["path"])
     assert copy != source and copy.is_relative_to(tmp_path / "results" / "work" / "models")
@@ -67,7 +67,7 @@ def test_the_copy_links_the_weights_and_leaves_the_model_alone(tmp_path: Path) -
     assert base.files_of(source) == before
     assert written["digest"] != "" and written["files"]["config.json"] == before["config.json"]
     # A second time gives the same copy.
-    base.run(section, out)
+    base.record_base_model(section, out)
     assert json.loads(out.read_text()) == written
 
 
@@ -75,7 +75,9 @@ def test_a_given_template_takes_the_model_s_place(tmp_path: Path) -> None:
     source = with_template(tmp_path / "base", "old")
     (tmp_path / "mine.jinja").write_text("mine")
     out = tmp_path / "results" / "model.json"
-    base.run(ModelSection(path=str(source), chat_template=str(tmp_path / "mine.jinja")), out)
+    base.record_base_model(
+        ModelSection(path=str(source), chat_template=str(tmp_path / "mine.jinja")), out
+    )
     assert chat_template.template_of(Path(json.loads(out.read_text())["path"])) == "mine"
 
 

@@ -10,7 +10,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from toolgain.training.nemo_rl import watch
 
-LIMITS = watch.Limits(
+LIMITS = watch.WatchLimits(
     zero_reward_steps=3,
     hang_factor=10,
     setup_s=100,

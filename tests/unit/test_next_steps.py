@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from toolgain.config.sections import load
-from toolgain.report.cost import Cost, Stage
+from toolgain.report.cost import CostTable, StageCost
 from toolgain.report.next_steps import next_steps
 
 
@@ -15,11 +15,11 @@ def sources(subset: bool, **manifest: Any) -> Any:
     return SimpleNamespace(runs={"grpo": run}, comparison=comparison)
 
 
-def stage(title: str, run: str, kind: str, hours: float, where: str = "job 7") -> Stage:
-    return Stage(title, run, kind, 3600 * hours, 1, 8, 8 * hours, where, "")
+def stage(title: str, run: str, kind: str, hours: float, where: str = "job 7") -> StageCost:
+    return StageCost(title, run, kind, 3600 * hours, 1, 8, 8 * hours, where, "")
 
 
-COST = Cost(
+COST = CostTable(
     (
         stage("Evaluation before", "", "evaluation", 1),
         stage("Training", "grpo", "training", 10),

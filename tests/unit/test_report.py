@@ -18,7 +18,7 @@ from toolgain.config.sections import ReportSection
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
 from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack
-from toolgain.report.sources import Evaluation, Outcome, Question, Run, Sources
+from toolgain.report.sources import EvaluationFolder, ItemAnswer, Question, RunFolder, Sources
 from toolgain.report.trust import shown
 
 LINE = {
@@ -26,17 +26,17 @@ LINE = {
 }  # fmt: skip
 
 
-def outcome(right: bool, error: str = "", answer: str = "[]", **over: Any) -> Outcome:
+def outcome(right: bool, error: str = "", answer: str = "[]", **over: Any) -> ItemAnswer:
     values: dict[str, Any] = {
         "category": "simple", "id": "simple_0", "occurrence": 0, "valid": float(right),
         "strict": float(right), "error": "" if right else error or "value_error:string",
         "message": "", "answer": answer, "expected": "null", "calls": 0, "flags": (),
         "prompt_tokens": 10.0, "completion_tokens": 5.0, "latency": 0.1, "finish": "stop",
     }  # fmt: skip
-    return Outcome(**{**values, **over})
+    return ItemAnswer(**{**values, **over})
 
 
-def numbered(outcomes: list[Outcome]) -> dict[tuple[str, str, int], Outcome]:
+def numbered(outcomes: list[ItemAnswer]) -> dict[tuple[str, str, int], ItemAnswer]:
     return {("simple", f"simple_{place}", 0): one for place, one in enumerate(outcomes)}
 
 
@@ -45,9 +45,11 @@ def numbered(outcomes: list[Outcome]) -> dict[tuple[str, str, int], Outcome]:
 
 def test_every_stage_on_slurm_shows_its_gpu_hours() -> None:
     used = {"nodes": 1, "gpus": 8, "gpu_hours": 2.0, "jobs": ["7"], "source": "sacct"}
-    run = Run("grpo", Evaluation("grpo"), smoke={"slurm_jobs": ["7"], "cost": used}, export={})
+    run = RunFolder(
+        "grpo", EvaluationFolder("grpo"), smoke={"slurm_jobs": ["7"], "cost": used}, export={}
+    )
     seconds = {"smoke/grpo": 900.0, "export/grpo": 60.0}
-    found = cost(Sources({}, Evaluation("baseline"), {"grpo": run}, {}, {}, (), seconds))
+    found = cost(Sources({}, EvaluationFolder("baseline"), {"grpo": run}, {}, {}, (), seconds))
     smoke, export = found.stages
     assert (smoke.gpu_hours, smoke.where) == (2.0, "job 7")
     assert (export.seconds, export.gpu_hours, export.where) == (60.0, None, "")
@@ -198,7 +200,7 @@ def test_of_many_runs_the_first_are_embedded() -> None:
 
     draw = random.Random(1)
 
-    def side() -> dict[tuple[str, str, int], Outcome]:
+    def side() -> dict[tuple[str, str, int], ItemAnswer]:
         return numbered([outcome(False, answer=f"{draw.random()}" * 12) for _ in range(100)])
 
     sides = {"baseline": side(), **{f"run{number}": side() for number in range(8)}}
@@ -284,7 +286,7 @@ def rendered(folder: Path, value: dict[str, Any]) -> Page:
     results.mkdir(exist_ok=True)
     (results / "comparison.json").write_text(json.dumps(value), encoding="utf-8")
     out = results / "report.html"
-    render.run(results / "comparison.json", results, ReportSection(), out)
+    render.write_report(results / "comparison.json", results, ReportSection(), out)
     return Page(out.read_text(encoding="utf-8"))
 
 
@@ -407,7 +409,9 @@ def test_the_tracker_of_a_training_is_linked(tmp_path: Path, url: str | None, li
 def test_what_is_no_comparison_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="not a comparison"):
-        render.run(tmp_path / "x.json", tmp_path, ReportSection(), tmp_path / "report.html")
+        render.write_report(
+            tmp_path / "x.json", tmp_path, ReportSection(), tmp_path / "report.html"
+        )
     assert not (tmp_path / "report.html").exists()
 
 

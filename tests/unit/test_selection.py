@@ -13,7 +13,7 @@ from toolgain.common.errors import UserError
 
 def chosen(folder: Path) -> dict:
     out = folder / "out" / "best.json"
-    select.run(folder, out)
+    select.select_checkpoint(folder, out)
     return json.loads(out.read_text())
 
 
@@ -70,7 +70,7 @@ def test_a_manifest_says_what_was_there_before_and_how_sure_it_is(tmp_path: Path
         )
     )
     out = tmp_path / "best.json"
-    select.run(manifest, out)
+    select.select_checkpoint(manifest, out)
     best = json.loads(out.read_text())
     assert best["standard_error"] == pytest.approx(math.sqrt(0.55 * 0.45 / 100))
     assert best["initial_accuracy"] == 0.55
@@ -86,14 +86,14 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: str, message: str) -
     path = tmp_path / "manifest.json"
     path.write_text(content)
     with pytest.raises(UserError, match=message):
-        select.run(path, tmp_path / "best.json")
+        select.select_checkpoint(path, tmp_path / "best.json")
 
 
 def test_gone_checkpoints_are_named(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"checkpoint_dir": str(tmp_path / "gone")}))
     with pytest.raises(UserError, match=r"gone is not a folder"):
-        select.run(path, tmp_path / "best.json")
+        select.select_checkpoint(path, tmp_path / "best.json")
 
 
 def manifest_of(folder: Path, accuracies: dict[int, float], initial: float) -> Path:
@@ -117,7 +117,7 @@ def manifest_of(folder: Path, accuracies: dict[int, float], initial: float) -> P
 def test_where_the_best_is_gone_the_next_is_chosen_and_the_loss_is_listed(tmp_path: Path) -> None:
     path = manifest_of(tmp_path, {5: 0.6, 10: 0.8}, initial=0.5)
     make(tmp_path / "checkpoints", 5, 0.6)
-    select.run(path, tmp_path / "best.json")
+    select.select_checkpoint(path, tmp_path / "best.json")
     best = json.loads((tmp_path / "best.json").read_text())
     assert (best["step"], best["beats_initial"]) == (5, True)
     assert best["passed_over"][0]["reason"] == "it was there after the training and is gone"
@@ -129,5 +129,5 @@ def test_what_is_left_is_never_chosen_in_silence_when_it_is_no_better(tmp_path: 
     with pytest.raises(
         UserError, match=r"step 10, val:accuracy 0\.800\) is gone .* Put the folder"
     ):
-        select.run(path, tmp_path / "best.json")
+        select.select_checkpoint(path, tmp_path / "best.json")
     assert not (tmp_path / "best.json").exists()

@@ -15,7 +15,7 @@ from toolgain.config.sections import parse_config
 from toolgain.head import status
 from toolgain.slurm import accounting, launch, resources
 from toolgain.slurm.allocation import Allocation, allocation, parse_job
-from toolgain.slurm.queue import SEPARATOR, Job, parse_jobs, standing
+from toolgain.slurm.queue import SEPARATOR, QueuedJob, parse_jobs, standing
 
 SHOW_JOB = (
     "JobId=7 JobName=toolgain_1 UserId=ada(1000) Account=research JobState=RUNNING Reason=None "
@@ -84,7 +84,7 @@ def test_a_state_says_how_a_job_stands(state: str, expected: str) -> None:
 
 def test_jobs_are_read_from_squeue_and_other_lines_are_not() -> None:
     row = ("8", "toolgain_1", "PENDING", "Resources", "", "1:00:00", "/home/ada/w", "rule_export")
-    assert parse_jobs(SEPARATOR.join(row) + "\nslurm_load_jobs error\n") == [Job(*row)]
+    assert parse_jobs(SEPARATOR.join(row) + "\nslurm_load_jobs error\n") == [QueuedJob(*row)]
 
 
 def test_usage_counts_every_start_of_a_requeued_job() -> None:
@@ -224,8 +224,8 @@ def test_another_duration_is_refused_with_the_ways_to_say_it(given: Any) -> None
     )
 
 
-def job(job_id: str, state: str, comment: str, reason: str = "None", nodes: str = "") -> Job:
-    return Job(job_id, "toolgain_1", state, reason, nodes, "59:10", "/w", comment)
+def job(job_id: str, state: str, comment: str, reason: str = "None", nodes: str = "") -> QueuedJob:
+    return QueuedJob(job_id, "toolgain_1", state, reason, nodes, "59:10", "/w", comment)
 
 
 def write(path: Path, value: object) -> None:
@@ -321,15 +321,17 @@ def test_no_row_of_the_status_vanishes_while_a_plan_is_written_again(tmp_path: P
 
 def test_the_status_fits_80_columns(tmp_path: Path) -> None:
     rows = [
-        status.Row(
+        status.StatusRow(
             "evaluate baseline", "waiting", "8123456 ... 8123499 (9 jobs)",
             message="ReqNodeNotAvail, UnavailableNodes:node[0001-0200]",
         ),
-        status.Row(
+        status.StatusRow(
             "train grpo", "running", "8123457", "node[0101-0116]", "1200 of 4000 steps", "0.500",
             "0.250", "1-23:59:10", "logs/slurm/rule_train_run/grpo/8123457.log",
         ),
-        status.Row("export grpo", "failed", message="a long cause " * 20, log="logs/export/x.log"),
+        status.StatusRow(
+            "export grpo", "failed", message="a long cause " * 20, log="logs/export/x.log"
+        ),
     ]  # fmt: skip
     lines = list(status.table(rows, 80))
     assert max(len(line) for line in lines) <= 80, lines
@@ -340,7 +342,7 @@ def test_the_status_fits_80_columns(tmp_path: Path) -> None:
 
 def test_status_of_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder"):
-        status.run(tmp_path / "results", watch=False)
+        status.show_status(tmp_path / "results", watch=False)
 
 
 def test_gpus_that_are_accounted_by_type_alone_are_counted() -> None:

@@ -13,7 +13,7 @@ NOWHERE = Path("no environment is needed")
 
 
 def measured(folder: Path, answers: list[ItemOutcome]) -> behaviour.Json:
-    return behaviour.measured(evaluations.read(write(folder, answers), NOWHERE).answers)
+    return behaviour.measured(evaluations.read_evaluation(write(folder, answers), NOWHERE).answers)
 
 
 def test_declines_are_told_from_calls_where_no_tool_fits(tmp_path: Path) -> None:

@@ -46,18 +46,20 @@ def test_samples_of_lm_evaluation_harness(tmp_path: Path) -> None:
     for name, right in (("before", 30), ("after", 10)):
         rows = [{"doc_id": n, "exact_match": float(n < right), "arguments": {}} for n in range(60)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    read = [tables.read(tmp_path / f"{name}.jsonl", "exact_match") for name in ("before", "after")]
+    read = [
+        tables.read_table(tmp_path / f"{name}.jsonl", "exact_match") for name in ("before", "after")
+    ]
     found = tables.compare(read[0], read[1], ("before", "after"), 0.05)
     assert found.verdict == "regressed"
     with pytest.raises(UserError, match="name one with --metric: exact_match"):
-        tables.read(tmp_path / "before.jsonl", "acc")
+        tables.read_table(tmp_path / "before.jsonl", "acc")
 
 
 def test_groups_are_corrected_together(tmp_path: Path) -> None:
     groups = [",a"] * 100 + [",b"] * 100
     before = table(tmp_path / "before.csv", [0] * 200, ",group", groups)
     after = table(tmp_path / "after.csv", [1] * 8 + [0] * 192, ",group", groups)
-    found = tables.compare(tables.read(before), tables.read(after), ("b", "a"), 0.05)
+    found = tables.compare(tables.read_table(before), tables.read_table(after), ("b", "a"), 0.05)
     assert set(found.groups) == {"a", "b"}
     assert found.groups["a"].p_holm == pytest.approx(min(1, 2 * found.groups["a"].p))
     assert found.groups["b"].ci95[0] < 0 < found.groups["b"].ci95[1], "no change is no certainty"
@@ -70,7 +72,9 @@ def test_items_of_one_cluster_count_less(tmp_path: Path) -> None:
         clusters = [f",c{of(n)}" for n in range(200)]
         before = table(tmp_path / f"{name}-before.csv", [0] * 200, ",cluster", clusters)
         after = table(tmp_path / f"{name}-after.csv", scores, ",cluster", clusters)
-        found = tables.compare(tables.read(before), tables.read(after), ("b", "a"), 0.05)
+        found = tables.compare(
+            tables.read_table(before), tables.read_table(after), ("b", "a"), 0.05
+        )
         widths.append(found.overall.ci95[1] - found.overall.ci95[0])
     assert widths[1] > 2 * widths[0]
 
@@ -92,12 +96,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: str, message: str
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises(UserError, match=message):
-        tables.read(path)
+        tables.read_table(path)
 
 
 def test_other_items_are_not_comparable(tmp_path: Path) -> None:
-    one = tables.read(table(tmp_path / "a.csv", [1, 0]))
-    other = tables.read(table(tmp_path / "b.csv", [1, 0, 1]))
+    one = tables.read_table(table(tmp_path / "a.csv", [1, 0]))
+    other = tables.read_table(table(tmp_path / "b.csv", [1, 0, 1]))
     with pytest.raises(NotValidError, match="0 items only in a, 1 only in b, such as q2"):
         tables.compare(one, other, ("a", "b"), 0.05)
 
@@ -110,7 +114,7 @@ def test_any_bytes_are_a_table_or_one_line(
         path = tmp_path_factory.getbasetemp() / f"any{suffix}"
         path.write_bytes(raw)
         try:
-            tables.read(path, "acc")
+            tables.read_table(path, "acc")
         except UserError as error:
             assert "\n" not in str(error)
 

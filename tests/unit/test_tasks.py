@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from toolgain.common.errors import StageError, UserError
-from toolgain.config.sections import ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS, Tasks
+from toolgain.config.sections import ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS, TasksSection
 from toolgain.tasks import stage
 from toolgain.tasks.generated import generate as g
 from toolgain.tasks.generated.concepts import CONCEPTS
@@ -113,7 +113,7 @@ def test_every_kind_of_value_can_be_drawn_and_said():
 
 
 def test_the_stage_writes_tasks_and_reports_their_shares(tmp_path: Path):
-    stage.run(Tasks.model_validate(KEYS), tmp_path, None)
+    stage.make_tasks(TasksSection.model_validate(KEYS), tmp_path, None)
     report = json.loads((tmp_path / "tasks.json").read_text())
     lines = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
     assert (report["train"], report["validation"]) == (60, 30) == (len(lines), 30)
@@ -126,7 +126,7 @@ def test_the_stage_writes_tasks_and_reports_their_shares(tmp_path: Path):
 def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):
     data = tmp_path / "data"
     data.mkdir()
-    stage.run(Tasks.model_validate(KEYS), tmp_path / "first", None)
+    stage.make_tasks(TasksSection.model_validate(KEYS), tmp_path / "first", None)
     lines = (tmp_path / "first" / "train.jsonl").read_text().splitlines()
     with (data / "BFCL_v3_simple.json").open("w") as file:
         for line in lines:
@@ -135,7 +135,7 @@ def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):
             json.dump({"id": task["id"], "question": [task["prompt"]], "function": tools}, file)
             file.write("\n")
     with pytest.raises(StageError, match=r"more than the limit of 1\.00%"):
-        stage.run(Tasks.model_validate(KEYS), tmp_path / "second", data)
+        stage.make_tasks(TasksSection.model_validate(KEYS), tmp_path / "second", data)
     assert not (tmp_path / "second" / "tasks.json").exists()
 
 
@@ -155,7 +155,7 @@ def test_tasks_of_ones_own_are_taken_as_they_are(tmp_path: Path):
     own = tmp_path / "own.jsonl"
     own.write_text(json.dumps(OWN) + "\n" + json.dumps({**OWN, "expected": []}) + "\n")
     keys = {**KEYS, "train_file": str(own), "validation_file": str(own)}
-    stage.run(Tasks.model_validate(keys), tmp_path / "out", None)
+    stage.make_tasks(TasksSection.model_validate(keys), tmp_path / "out", None)
     lines = [json.loads(x) for x in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["call", "none"]
     assert lines[0]["expected"] == OWN["expected"]

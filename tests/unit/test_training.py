@@ -13,7 +13,7 @@ from toolgain.records.model import Model
 from toolgain.records.record import write_record
 from toolgain.slurm import accounting
 from toolgain.training import health, train
-from toolgain.training.backend import Job, Outcome
+from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import segments
 from toolgain.training.store.curves import ACCURACY, REWARD
 from toolgain.training.store.lease import Lease
@@ -80,7 +80,7 @@ class TestFingerprint:
 def run(tmp_path: Path, tasks_file: Path, smoke: bool = False) -> None:
     weights = tmp_path / "model.json"
     write_record(weights, BASE)
-    train.run(
+    train.train_run(
         section(),
         weights=weights,
         tasks=tasks_file,
@@ -185,11 +185,11 @@ def test_a_smoke_training_counts_every_job_that_launched_it(
     write_json(described, COUNTS)
     used = "7|900|gres/gpu=8,node=1|FAILED|n1\n8|900|gres/gpu=8,node=1|RUNNING|n1\n"
 
-    def failing(job: Job, launch: Path) -> Outcome:
+    def failing(job: TrainingJob, launch: Path) -> LaunchOutcome:
         raise StageError("a rank was killed")
 
-    def finishing(job: Job, launch: Path) -> Outcome:
-        return Outcome(step=job.steps, planned_steps=job.steps, stopped=None)
+    def finishing(job: TrainingJob, launch: Path) -> LaunchOutcome:
+        return LaunchOutcome(step=job.steps, planned_steps=job.steps, stopped=None)
 
     def attempt(job_id: str, start: Any) -> None:
         monkeypatch.setenv("SLURM_JOB_ID", job_id)
@@ -214,7 +214,7 @@ def test_a_launch_that_never_came_to_its_folder_is_counted(
     for job_id in ("7", "8", "8"):
         monkeypatch.setenv("SLURM_JOB_ID", job_id)
         segments.begin(tmp_path, launch)
-    assert [entry["slurm_job_id"] for entry in segments.read(tmp_path)] == ["8"]
+    assert [entry["slurm_job_id"] for entry in segments.read_segments(tmp_path)] == ["8"]
     assert segments.slurm_jobs(tmp_path) == ["7", "8"]
 
 
@@ -225,7 +225,7 @@ def test_a_launch_without_an_end_was_killed(tmp_path: Path) -> None:
     segments.end(tmp_path, second, "finished", world_size=2)
     with (tmp_path / segments.FILE).open("a") as file:
         file.write('{"event": "beg')
-    killed, finished = segments.read(tmp_path)
+    killed, finished = segments.read_segments(tmp_path)
     assert (killed["end"], finished["end"]) == ("killed", "finished")
     assert finished["world_size"] == 2
     assert segments.seconds(finished) >= 0
@@ -236,7 +236,7 @@ def test_the_hosts_of_a_killed_launch_are_known(tmp_path: Path) -> None:
     segments.begin(tmp_path, launch)
     launch.mkdir(parents=True)
     (launch / segments.PROCESSES).write_text('{"world_size": 2, "hosts": ["n1", "n2"]}')
-    (killed,) = segments.read(tmp_path)
+    (killed,) = segments.read_segments(tmp_path)
     assert (killed["end"], killed["world_size"], killed["hosts"]) == ("killed", 2, ["n1", "n2"])
 
 
@@ -265,7 +265,12 @@ def test_time_lost_runs_from_the_checkpoint_that_the_next_launch_goes_on_from(
             ]
         )
     )
-    assert [entry["lost_s"] for entry in segments.read(tmp_path)] == [300.0, 540.0, 7.0, 0.0]
+    assert [entry["lost_s"] for entry in segments.read_segments(tmp_path)] == [
+        300.0,
+        540.0,
+        7.0,
+        0.0,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +313,7 @@ def test_the_end_of_a_training_is_judged_by_what_it_wrote(
     python.chmod(0o755)
     folder = tmp_path / "training"
     with Lease(folder) as lease:
-        job = Job(
+        job = TrainingJob(
             name="grpo",
             section=section(trl={"processes": 1, "threads": 1}),
             weights=BASE,

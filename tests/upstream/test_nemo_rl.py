@@ -111,7 +111,7 @@ def test_upstream_s_parser_takes_every_override_and_resolves_to_the_same(
         if not ref.has_val_at_end:
             # The lint asks for it: the last step is validated only when it falls on the period.
             section = section.model_copy(update={"max_steps": 55})
-        asked = plan.overrides(section, 3, ref, base, PLACE, 1255, schema=schema.read(root))
+        asked = plan.overrides(section, 3, ref, base, PLACE, 1255, schema=schema.read_schema(root))
         asked.append(ov.Override("checkpointing.checkpoint_must_save_by", "00:03:45:00"))
         theirs = loader.load_config(file)
         assert OmegaConf.to_container(theirs) == OmegaConf.to_container(base)
@@ -143,7 +143,7 @@ def test_upstream_s_own_classes_accept_every_recipe(
 ) -> None:
     for name, section, file in settings(root, ref):
         base = ov.load_yaml(file)
-        classes = schema.read(root)
+        classes = schema.read_schema(root)
         both = [
             [o.render() for o in plan.overrides(section, 3, ref, base, PLACE, 1255, n, classes)]
             for n in (0, 3)
@@ -155,7 +155,7 @@ def test_a_key_is_missing_for_us_where_upstream_s_classes_miss_it(
     root: Path, ref: refs.Ref, tmp_path: Path
 ) -> None:
     """Every key of the YAML is taken out once."""
-    classes = schema.read(root)
+    classes = schema.read_schema(root)
     base = ov.load_yaml(root / refs.WORKPLACE_YAML)
     asked = plan.overrides(recipe(None).training.nemo_rl, 3, ref, base, PLACE, 1255, schema=classes)
     lines = [item.render() for item in asked]

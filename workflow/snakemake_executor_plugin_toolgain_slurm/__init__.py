@@ -39,7 +39,7 @@ from toolgain.common.signals import handling
 from toolgain.head import command_line
 from toolgain.slurm.endings import Ending
 from toolgain.slurm.preflight import NO_SLURM
-from toolgain.slurm.queue import Job, NoAnswerError, ask, jobs, standing, state_of
+from toolgain.slurm.queue import NoAnswerError, QueuedJob, ask, jobs, standing, state_of
 
 # Here, since Snakemake imports its plugins before it reads anything else.
 command_line.check_or_exit()
@@ -136,7 +136,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def _note_second_interrupt(self, *_: object) -> None:
         self.logger.warning("The jobs are being cancelled; that takes at most a minute.")
 
-    async def _state(self, job_id: str, known: dict[str, Job]) -> str | None:
+    async def _state(self, job_id: str, known: dict[str, QueuedJob]) -> str | None:
         """The state in which a job ended, or None while it has not."""
         found = known.get(job_id)
         if found is None:

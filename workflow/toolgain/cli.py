@@ -73,7 +73,7 @@ def model(config: Path, out: Path) -> None:
     from toolgain.config.sections import ModelSection
     from toolgain.models import base as stage
 
-    stage.run(read_section(ModelSection, config), out)
+    stage.record_base_model(read_section(ModelSection, config), out)
 
 
 @cli.command()
@@ -118,7 +118,7 @@ def train(
     from toolgain.config.sections import TrainingSection
     from toolgain.training import train as stage
 
-    stage.run(
+    stage.train_run(
         read_section(TrainingSection, config),
         weights=weights,
         tasks=tasks_file,
@@ -141,7 +141,7 @@ def select(checkpoints: Path, out: Path) -> None:
     """
     from toolgain.checkpoint import select
 
-    select.run(checkpoints, out)
+    select.select_checkpoint(checkpoints, out)
 
 
 @cli.command()
@@ -154,7 +154,7 @@ def export(best: Path, base: Path, out: Path, cluster: Path | None, trl_env: Pat
     """Export the chosen checkpoint to Hugging Face format."""
     from toolgain.checkpoint import export as stage
 
-    stage.run(best, base, out, trl_env, cluster=_cluster(cluster))
+    stage.export_checkpoint(best, base, out, trl_env, cluster=_cluster(cluster))
 
 
 @cli.command()
@@ -179,7 +179,7 @@ def evaluate(out: Path, **options: Any) -> None:
 
     # What an endpoint answers is nobody else's business.
     os.umask(os.umask(0o077) | 0o077)
-    stage.run(out, **options)
+    stage.evaluate_model(out, **options)
 
 
 @cli.command()
@@ -237,10 +237,10 @@ def compare(
 
     section = read_section(ComparisonSection, config) if config else ComparisonSection()
     if len(folders) == 2 and all(map(tables.is_table, folders)):
-        click.echo(tables.run(*folders, metric, section.alpha, out).sentence)
+        click.echo(tables.compare_tables(*folders, metric, section.alpha, out).sentence)
         return
     before, *after = compare.chosen(folders, baseline, trained)
-    compare.run(before, after, section, out, bfcl_env, primary)
+    compare.compare_folders(before, after, section, out, bfcl_env, primary)
 
 
 @cli.command()
@@ -274,7 +274,7 @@ def report(comparison: Path, results: Path, config: Path | None, out: Path) -> N
 
     section = read_section(ReportSection, config) if config else ReportSection()
     with _nothing_is_garbage():
-        render.run(comparison, results, section, out)
+        render.write_report(comparison, results, section, out)
 
 
 @cli.command()
@@ -284,7 +284,7 @@ def status(results: Path, watch: bool) -> None:
     """Show where every stage stands."""
     from toolgain.head import status as stage
 
-    stage.run(results, watch)
+    stage.show_status(results, watch)
 
 
 @cli.command("demo-model")
@@ -309,7 +309,7 @@ def demo_model(
     """Pre-train the demo model from its seed."""
     from toolgain.demo_model import stage
 
-    stage.run(out, seed, trl_env, settings, threads, workers, device)
+    stage.pretrain_demo_model(out, seed, trl_env, settings, threads, workers, device)
 
 
 @cli.command()
@@ -325,7 +325,7 @@ def doctor(config: Path, container_job: bool) -> None:
     """Check everything that a run needs; say what to do."""
     from toolgain.head import doctor as stage
 
-    sys.exit(stage.run(config, container_job))
+    sys.exit(stage.print_checks(config, container_job))
 
 
 @contextmanager

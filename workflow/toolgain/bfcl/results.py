@@ -60,7 +60,7 @@ LONGEST_TEXT, MOST_BRACKETS = 100_000, 2_000
 
 
 @dataclass(frozen=True)
-class Source:
+class PlainFolder:
     """What a plain harness folder is."""
 
     folder: HarnessFolder
@@ -84,7 +84,7 @@ _NO_ABSTENTION = frozenset({EMPTY, UNPARSED_CALL, UNDECODABLE_CALL, TRUNCATED})
 
 
 @dataclass(frozen=True)
-class Seen:
+class ServerSide:
     """What the server's side of an item's answer looked like."""
 
     finish_reason: str = ""
@@ -94,8 +94,8 @@ class Seen:
     """A request of the item failed and was asked again."""
 
 
-UNSEEN = Seen()
-Witness = Mapping[Key, Seen]
+UNKNOWN_SERVER_SIDE = ServerSide()
+RequestLog = Mapping[Key, ServerSide]
 
 
 @dataclass(frozen=True)
@@ -187,25 +187,25 @@ def outcomes(
     items: Items,
     decode: Decode,
     repeat: int = 0,
-    witness: Witness | None = None,
+    requests: RequestLog | None = None,
 ) -> list[ItemOutcome]:
     """The outcome of every item of `items`, from a scored harness folder.
 
     Args:
         decode: the harness's own decoder.
-        witness: what the record of the requests says about each item, where there is one.
+        requests: what the request log says about each item, where there is one.
 
     Raises:
         UserError: rows are missing, doubled or foreign, or scores do not belong to the results.
     """
-    return read_outcomes(one_model(folder), items, repeat, witness, NATIVE, decode)
+    return read_outcomes(one_model(folder), items, repeat, requests, NATIVE, decode)
 
 
 def read_outcomes(
     folder: HarnessFolder,
     items: Items,
     repeat: int = 0,
-    witness: Witness | None = None,
+    requests: RequestLog | None = None,
     mode: CallingMode | None = None,
     decode: Decode | None = None,
 ) -> list[ItemOutcome]:
@@ -227,7 +227,7 @@ def read_outcomes(
         paired = answers(rows, chosen)
         verdicts = _verdicts([row for _, row in paired], category, decode, mode)
         for (item, row), said in zip(paired, verdicts, strict=True):
-            seen = witness.get(item.key, UNSEEN) if witness else UNSEEN
+            seen = requests.get(item.key, UNKNOWN_SERVER_SIDE) if requests else UNKNOWN_SERVER_SIDE
             found.append(_outcome(item, row, said, errors.get(item.key), repeat, seen, mode))
     return found
 
@@ -305,7 +305,7 @@ def _outcome(
     verdicts: list[Verdict],
     error: Row | None,
     repeat: int,
-    seen: Seen,
+    seen: ServerSide,
     mode: CallingMode,
 ) -> ItemOutcome:
     failed = is_error(row)
@@ -465,7 +465,7 @@ def items_of(folder: Path, data: Path) -> Items:
     return source_of(one_model(folder), data).items
 
 
-def source_of(folder: HarnessFolder, data: Path) -> Source:
+def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
     """What a plain harness folder is: its items, and where they and their scores come from.
 
     Categories without a result file were not asked. A folder of ours has its own data beside it.
@@ -492,14 +492,14 @@ def source_of(folder: HarnessFolder, data: Path) -> Source:
         asked = load(own, present)
         chosen = {c: [places.get(item.key, item) for item in items] for c, items in asked.items()}
         known = revisions.Recognised((revisions.NVIDIA,), 0)
-        return Source(folder, chosen, known, calling_mode(folder, chosen))
+        return PlainFolder(folder, chosen, known, calling_mode(folder, chosen))
     ids = {c: [str(row.get("id")) for row in read_rows(folder.result_file(c))] for c in present}
     found = revisions.recognised(
         full, {c: set(names) for c, names in ids.items()}, _evidence(folder, present)
     )
     base = full if not found.names else revisions.items(full, found.names[0])
     chosen = {c: _asked(base[c], ids[c]) for c in present}
-    return Source(folder, chosen, found, calling_mode(folder, chosen))
+    return PlainFolder(folder, chosen, found, calling_mode(folder, chosen))
 
 
 def _asked(items: list[Item], ids: list[str]) -> list[Item]:
@@ -511,12 +511,12 @@ def _asked(items: list[Item], ids: list[str]) -> list[Item]:
     return first if sorted(ids) == sorted(item.id for item in first) else items
 
 
-def _evidence(folder: HarnessFolder, categories: Iterable[str]) -> Iterator[revisions.Evidence]:
+def _evidence(folder: HarnessFolder, categories: Iterable[str]) -> Iterator[revisions.ItemEvidence]:
     for category in categories:
         for row in scored(folder.score_file(category))[1:]:
             asked = row.get("prompt")
             if isinstance(asked, dict) and "question" in asked:
-                yield revisions.Evidence(
+                yield revisions.ItemEvidence(
                     category, str(row.get("id")), asked["question"], row.get("possible_answer")
                 )
 

@@ -26,7 +26,7 @@ SHORT = 12
 """Hex digits kept of a digest."""
 
 
-class Change(NamedTuple):
+class RevisedItem(NamedTuple):
     """An item of a revision that is not the base's."""
 
     id: str
@@ -37,7 +37,7 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ItemEvidence:
     """What a score file repeats of an item."""
 
     category: str
@@ -87,12 +87,12 @@ def changes(base: Sequence[Item], theirs: Sequence[Item]) -> dict[str, list[str]
 
 
 @cache
-def table() -> Mapping[str, Mapping[str, Mapping[int, Change]]]:
+def table() -> Mapping[str, Mapping[str, Mapping[int, RevisedItem]]]:
     """By revision, category and position: the items that differ from the base's."""
     raw = json.loads(TABLE.read_text(encoding="utf-8"))
     return {NVIDIA: {}} | {
         name: {
-            category: {int(place): Change(*change) for place, change in changed.items()}
+            category: {int(place): RevisedItem(*change) for place, change in changed.items()}
             for category, changed in categories.items()
         }
         for name, categories in raw.items()
@@ -114,7 +114,7 @@ def items(base: Items, revision: str) -> Items:
     }
 
 
-def _changed(item: Item, change: Change) -> Item:
+def _changed(item: Item, change: RevisedItem) -> Item:
     entry = {**item.entry, "id": change.id}
     if change.question:
         entry |= {"question": [[]]}
@@ -123,7 +123,9 @@ def _changed(item: Item, change: Change) -> Item:
     return replace(item, id=change.id, occurrence=0, entry=entry, answer=answer)
 
 
-def recognised(base: Items, ids: Mapping[str, set[str]], seen: Iterable[Evidence]) -> Recognised:
+def recognised(
+    base: Items, ids: Mapping[str, set[str]], seen: Iterable[ItemEvidence]
+) -> Recognised:
     """The revisions that fit the ids of a folder's rows and the evidence of its score files.
 
     Args:
@@ -153,7 +155,7 @@ def recognised(base: Items, ids: Mapping[str, set[str]], seen: Iterable[Evidence
     return Recognised(fitting, len(evidence), min(differing.values(), default=len(evidence)))
 
 
-def _fits(item: Item, change: Change | None, seen: Evidence) -> bool:
+def _fits(item: Item, change: RevisedItem | None, seen: ItemEvidence) -> bool:
     if change and change.question:
         if short_digest(seen.question) != change.question:
             return False

@@ -40,7 +40,7 @@ BLOCK = 1 << 26
 """Bytes of a tensor that are looked at together."""
 
 
-def run(
+def export_checkpoint(
     best: Path, base: Path, out: Path, trl_env: Path, cluster: ClusterSection | None = None
 ) -> None:
     """Export the checkpoint of `best` (best.json) to `model` beside `out`, and write `out`.

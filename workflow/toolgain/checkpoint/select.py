@@ -20,7 +20,7 @@ from toolgain.training.store.checkpoints import METRIC, Checkpoint, PassedOver
 
 
 @dataclass(frozen=True)
-class Source:
+class CheckpointFolder:
     """Where the checkpoints lie, and what is known about their validation."""
 
     folder: Path
@@ -31,19 +31,19 @@ class Source:
     """Accuracy of the checkpoints that were there at the end of the training, by step."""
 
 
-def run(source: Path, out: Path) -> None:
+def select_checkpoint(source: Path, out: Path) -> None:
     """Write the choice among the checkpoints of a checkpoint folder or of a run's manifest."""
     write_record(out, choose(read_source(source)))
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> CheckpointFolder:
     """Understand a checkpoint folder, or the manifest of a run.
 
     Raises:
         UserError: there is no such folder, or the manifest names none.
     """
     if path.is_dir():
-        return Source(path.resolve(), _initial(path), None)
+        return CheckpointFolder(path.resolve(), _initial(path), None)
     manifest = read_record(Trained, path, "select: CHECKPOINTS, a folder or a run's manifest")
     folder = Path(manifest.checkpoint_dir)
     if not folder.is_dir():
@@ -53,10 +53,10 @@ def read_source(path: Path) -> Source:
         )
     initial = curves.at(manifest.curves.get(curves.ACCURACY, []), 0)
     kept = {saved.step: saved.accuracy for saved in manifest.checkpoints if saved.kept}
-    return Source(folder, initial, manifest.validation_items, kept)
+    return CheckpointFolder(folder, initial, manifest.validation_items, kept)
 
 
-def choose(source: Source) -> Best:
+def choose(source: CheckpointFolder) -> Best:
     """The content of best.json.
 
     Raises:
@@ -132,7 +132,9 @@ def _accuracy(item: Checkpoint) -> float:
 def _initial(folder: Path) -> float | None:
     """Validation accuracy at step 0 from the logs that lie in a checkpoint folder."""
     logs = folder / "logs"
-    return curves.at(curves.read(logs).get(curves.ACCURACY, []), 0) if logs.is_dir() else None
+    return (
+        curves.at(curves.read_curves(logs).get(curves.ACCURACY, []), 0) if logs.is_dir() else None
+    )
 
 
 def _no_metric(item: Checkpoint) -> str:
@@ -141,7 +143,7 @@ def _no_metric(item: Checkpoint) -> str:
     return f'training_info.json has no "{METRIC}": this step was not validated'
 
 
-def _not_worth_exporting(source: Source, best: Checkpoint, better: list[int]) -> str:
+def _not_worth_exporting(source: CheckpointFolder, best: Checkpoint, better: list[int]) -> str:
     lost = max(better, key=lambda step: (source.kept[step] or 0.0, step))
     return (
         f"select: the best checkpoint (step {lost}, {METRIC} {source.kept[lost]:.3f}) is gone from "

@@ -1,11 +1,11 @@
 """Whether two evaluations may be compared: every reason against it, with both values."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from toolgain.bfcl.outcomes import INFERENCE_ERROR
 from toolgain.bfcl.results import NATIVE, CallingMode
 from toolgain.bfcl.revisions import NVIDIA, Recognised
+from toolgain.comparison.conditions import EqualCondition, Reason
 from toolgain.comparison.evaluations import Evaluation
 
 _ADVICE = {
@@ -45,18 +45,9 @@ IMPOSSIBLE_WITHOUT_RECORD = (
 """What a plain harness folder cannot tell."""
 
 
-@dataclass(frozen=True)
-class Reason:
-    """Why two evaluations cannot be compared."""
-
-    what: str
-    baseline: Any
-    trained: Any
-    message: str
-    advice: str
-
-    def record(self) -> dict[str, Any]:
-        return asdict(self)
+def reason(what: str, baseline: object, trained: object, message: str, advice: str) -> Reason:
+    """A reason against the comparison, with the value of either side."""
+    return Reason(what=what, baseline=baseline, trained=trained, message=message, advice=advice)
 
 
 def reasons(baseline: Evaluation, trained: Evaluation, max_error_share: float) -> list[Reason]:
@@ -70,18 +61,18 @@ def reasons(baseline: Evaluation, trained: Evaluation, max_error_share: float) -
     ]
 
 
-def equal(baseline: Evaluation, trained: Evaluation) -> list[dict[str, Any]]:
+def equal(baseline: Evaluation, trained: Evaluation) -> list[EqualCondition]:
     """Every condition of the two, side by side, with whether it is equal."""
     if baseline.plain or trained.plain:
         return []
     ours, theirs = baseline.comparable, trained.comparable
     return [
-        {
-            "what": what,
-            "baseline": ours.get(what),
-            "trained": theirs.get(what),
-            "equal": ours.get(what) == theirs.get(what),
-        }
+        EqualCondition(
+            what=what,
+            baseline=ours.get(what),
+            trained=theirs.get(what),
+            equal=ours.get(what) == theirs.get(what),
+        )
         for what in dict.fromkeys([*ours, *theirs])
     ]
 
@@ -144,7 +135,7 @@ def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
     found = []
     if not ours.revision.may_equal(theirs.revision):
         found.append(
-            Reason(
+            reason(
                 "data_revision",
                 ours.revision.name,
                 theirs.revision.name,
@@ -155,7 +146,7 @@ def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
         )
     if apart := _repeated_differently(baseline, trained):
         found.append(
-            Reason(
+            reason(
                 "data_revision",
                 "another",
                 "another",
@@ -166,10 +157,10 @@ def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
         )
     if len({ours.scorer, theirs.scorer} - {"unknown"}) > 1:
         message = "the scorers are of two families; only the weights may differ."
-        found.append(Reason("scorer", ours.scorer, theirs.scorer, message, _ADVICE["scorer"]))
+        found.append(reason("scorer", ours.scorer, theirs.scorer, message, _ADVICE["scorer"]))
     if ours.mode != theirs.mode:
         found.append(
-            Reason(
+            reason(
                 "calling_mode",
                 ours.mode,
                 theirs.mode,
@@ -211,7 +202,7 @@ def _items(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
         return []
     only = sorted(ours - theirs) or sorted(theirs - ours)
     return [
-        Reason(
+        reason(
             "items",
             len(ours),
             len(theirs),
@@ -227,7 +218,7 @@ def _errors(baseline: Evaluation, trained: Evaluation, limit: float) -> list[Rea
     if max(shares) <= limit:
         return []
     return [
-        Reason(
+        reason(
             "errors",
             shares[0],
             shares[1],
@@ -257,7 +248,7 @@ def _validity(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
                 if why
             ]
             states = ["failed" if why else "passed" for why in said]
-            found.append(Reason(what, states[0], states[1], " ".join(messages), advice))
+            found.append(reason(what, states[0], states[1], " ".join(messages), advice))
     return found
 
 
@@ -273,13 +264,13 @@ def _has_canary(evaluation: Evaluation) -> bool:
 
 def _conditions(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
     return [
-        Reason(
-            pair["what"],
-            pair["baseline"],
-            pair["trained"],
-            f"{pair['what'].replace('_', ' ')} differs; only the weights may.",
-            _ADVICE.get(pair["what"], "Evaluate both under the same conditions."),
+        reason(
+            pair.what,
+            pair.baseline,
+            pair.trained,
+            f"{pair.what.replace('_', ' ')} differs; only the weights may.",
+            _ADVICE.get(pair.what, "Evaluate both under the same conditions."),
         )
         for pair in equal(baseline, trained)
-        if not pair["equal"]
+        if not pair.equal
     ]

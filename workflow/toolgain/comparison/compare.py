@@ -34,7 +34,7 @@ ALL_RUNS = "all runs"
 """The recipe of runs of which nothing else is known."""
 
 
-def run(
+def compare_folders(
     baseline: Path,
     trained: Sequence[Path],
     section: ComparisonSection,
@@ -55,7 +55,7 @@ def run(
         UserError: a folder is unreadable or foreign; nothing is written.
         NotValidError: the evaluations cannot be compared; comparison.json says why.
     """
-    read = [evaluations.read(folder, bfcl_env) for folder in (baseline, *trained)]
+    read = [evaluations.read_evaluation(folder, bfcl_env) for folder in (baseline, *trained)]
     before, *after = _named(read).values()
     if groups.wanted(read, primary):
         by_group = groups.run((before, *after), primary, section, out)
@@ -66,7 +66,7 @@ def run(
     subjects = {evaluation.subject: evaluation for evaluation in after}
     section = _completed(section, list(subjects))
     result = compare(before, subjects, section)
-    record.write(out, result)
+    record.write_comparison(out, result)
     for warning in result.warnings:
         log.warning(warning)
     log.info(sentence(result))
@@ -191,8 +191,8 @@ def compare(
     for name, after in subjects.items():
         state = {
             "aa": comparability.same_weights(before, after),
-            "reasons": [reason.record() for reason in refusals[name]],
-            "equal": comparability.equal(before, after),
+            "reasons": [reason.model_dump() for reason in refusals[name]],
+            "equal": [pair.model_dump() for pair in comparability.equal(before, after)],
             "trained": _origin(after),
             **_moves(before, after),
         }

@@ -15,7 +15,7 @@ from toolgain.bfcl import outcomes, v4
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.bfcl.data import installed_data, load_full
 from toolgain.bfcl.folders import READ, HarnessFolder, Version, is_harness_folder, one_model
-from toolgain.bfcl.results import Source, native_or_prompt, read_outcomes, source_of
+from toolgain.bfcl.results import PlainFolder, native_or_prompt, read_outcomes, source_of
 from toolgain.bfcl.revisions import Recognised
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_json
@@ -53,7 +53,7 @@ class Evaluation:
     """Empty for a plain harness folder."""
     manifest: Mapping[str, Any]
     """Empty for a plain harness folder."""
-    source: Source | None = None
+    source: PlainFolder | None = None
     """What a plain harness folder is; None for an evaluation of ours."""
 
     @property
@@ -122,7 +122,7 @@ class Evaluation:
         return self.flags[flag] / max(self.rows, 1)
 
 
-def read(folder: Path, bfcl_env: Path) -> Evaluation:
+def read_evaluation(folder: Path, bfcl_env: Path) -> Evaluation:
     """Read an evaluation folder of ours, or a harness folder (result/ and score/).
 
     A harness folder may lack categories, and may be of BFCL v4.
@@ -178,7 +178,7 @@ def _of_v4(folder: Path, harness: HarnessFolder, bfcl_env: Path) -> Evaluation:
         flags=Counter(chain.from_iterable(row.flags for row in rows)),
         summary={},
         manifest={},
-        source=Source(harness, {}, known, mode, v4.repeated(harness)),
+        source=PlainFolder(harness, {}, known, mode, v4.repeated(harness)),
     )
 
 
@@ -202,7 +202,7 @@ _READ = (
 _POSITION = {name: number for number, name in enumerate(CATEGORIES)}
 
 
-def _columns(source: Source) -> Columns:
+def _columns(source: PlainFolder) -> Columns:
     found = read_outcomes(source.folder, source.items, mode=source.mode)
     return dict(zip(outcomes.COLUMNS, zip(*found, strict=True), strict=True))
 
@@ -212,7 +212,7 @@ def _evaluation(
     columns: Columns,
     summary: Mapping[str, Any],
     manifest: Mapping[str, Any],
-    source: Source | None,
+    source: PlainFolder | None,
 ) -> Evaluation:
     keys = list(zip(columns["category"], columns["id"], columns["occurrence"], strict=True))
     first: dict[Key, int] = {}

@@ -23,7 +23,7 @@ from toolgain.common.errors import NotValidError, UserError
 from toolgain.common.files import write_text
 from toolgain.comparison import comparability
 from toolgain.comparison.evaluations import Evaluation
-from toolgain.comparison.tables import Change, change_of, corrected
+from toolgain.comparison.tables import TableChange, change_of, corrected
 from toolgain.config.sections import ComparisonSection
 from toolgain.records.record import Part
 from toolgain.statistics.answer import TITLES
@@ -51,10 +51,10 @@ class GroupComparison(Part):
     sentence: str
     baseline: str = Field(description="The folder before.")
     trained: str = Field(description="The folder after.")
-    overall: Change | None = Field(description="The official v4 Overall; null: `no_overall`.")
+    overall: TableChange | None = Field(description="The official v4 Overall; null: `no_overall`.")
     no_overall: str | None = Field(description="Why there is no Overall.")
-    groups: dict[str, Change] = Field(description="Those of which both hold every category.")
-    categories: dict[str, Change] = Field(description="Those that both hold.")
+    groups: dict[str, TableChange] = Field(description="Those of which both hold every category.")
+    categories: dict[str, TableChange] = Field(description="Those that both hold.")
     warnings: list[str]
     checks_impossible: list[str]
 
@@ -212,7 +212,7 @@ class _Items:
 
     def changes(
         self, scores: Mapping[str, Weights], section: ComparisonSection
-    ) -> dict[str, Change]:
+    ) -> dict[str, TableChange]:
         """The changes of the scores that weigh the categories' accuracies so."""
         if not scores:
             return {}
@@ -229,7 +229,7 @@ class _Items:
             for kept in [own > 0]
         }
 
-    def categories(self, alpha: float) -> dict[str, Change]:
+    def categories(self, alpha: float) -> dict[str, TableChange]:
         """The change of each category, by a score interval."""
         found = {}
         for number, name in enumerate(self.names):
@@ -253,8 +253,8 @@ def _stratum(version: Version, category: str) -> str:
 def _sentence(
     verdict: str | None,
     primary: str | None,
-    asked: Change | None,
-    lines: Mapping[str, Change],
+    asked: TableChange | None,
+    lines: Mapping[str, TableChange],
     names: tuple[str, str],
     lacking: str | None,
 ) -> str:
@@ -265,7 +265,7 @@ def _sentence(
     return f"No verdict. {lacking} {said}.{hint}"
 
 
-def _line(name: str, change: Change) -> str:
+def _line(name: str, change: TableChange) -> str:
     low, high = change.ci95
     return (
         f"{name} went from {change.baseline:.2f} to {change.trained:.2f}, {change.delta:+.2f} "

@@ -4,12 +4,18 @@ All scores are percent points. The JSON schema is workflow/schemas/comparison.sc
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_json, write_json
+from toolgain.comparison.conditions import (
+    ComparisonPart,
+    Condition,
+    EqualCondition,
+    Reason,
+)
 from toolgain.comparison.groups import GroupComparison
 from toolgain.comparison.tables import TableComparison
 from toolgain.records import record as records
@@ -25,17 +31,9 @@ Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Bounds = tuple[Points, Points]
 Word = Literal["improved", "regressed", "no_clear_change"]
 Held = Literal["yes", "no", "cannot tell"]
-Condition = Any
-"""A condition of an evaluation, of whatever form it has in the manifest; shown, never reckoned."""
 
 
-class Part(records.Part):
-    """A part of comparison.json. A key that is not known is refused: the writer would lose it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Change(Part):
+class ScoreChange(ComparisonPart):
     """A score before and after, with the interval and p of its change."""
 
     baseline: Score
@@ -52,7 +50,7 @@ class Change(Part):
         return self
 
 
-class OverallChange(Change):
+class OverallChange(ScoreChange):
     """The Overall's."""
 
     standard_error: Size | None = None
@@ -60,7 +58,7 @@ class OverallChange(Change):
     other_intervals: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
 
 
-class FamilyChange(Change):
+class FamilyChange(ScoreChange):
     """One line of a family of tests; `ci95` and `p` are not adjusted, `word` reads `p_holm`."""
 
     n: Count
@@ -84,7 +82,7 @@ class CategoryChange(FamilyChange):
     small: bool
 
 
-class NonInferiority(Part):
+class NonInferiority(ComparisonPart):
     """Whether the single-turn groups held within the margin."""
 
     margin: Size
@@ -94,14 +92,14 @@ class NonInferiority(Part):
     sentence: str
 
 
-class UnpairedZ(Part):
+class UnpairedZ(ComparisonPart):
     """The two-proportion z test."""
 
     z: float
     p: Probability
 
 
-class Mcnemar(Part):
+class Mcnemar(ComparisonPart):
     """McNemar's test."""
 
     gained: Count
@@ -109,7 +107,7 @@ class Mcnemar(Part):
     p: Probability
 
 
-class PooledItems(Part):
+class PooledItems(ComparisonPart):
     """Common tests on pooled items."""
 
     n: Count
@@ -121,7 +119,7 @@ class PooledItems(Part):
     sign_differs: bool
 
 
-class NoiseFloor(Part):
+class NoiseFloor(ComparisonPart):
     """How far the same weights move between repeats."""
 
     moved: Size
@@ -131,33 +129,14 @@ class NoiseFloor(Part):
     sentence: str
 
 
-class Reason(Part):
-    """Why two evaluations cannot be compared."""
-
-    what: str
-    baseline: Condition
-    trained: Condition
-    message: str
-    advice: str
-
-
-class EqualCondition(Part):
-    """A condition of both sides."""
-
-    what: str
-    baseline: Condition
-    trained: Condition
-    equal: bool
-
-
-class Behaviour(Part):
+class Behaviour(ComparisonPart):
     """How a model behaves, by scope; `calls`: answers with 0, 1, ... calls."""
 
     scopes: dict[str, dict[str, float | None]]
     calls: list[Count]
 
 
-class Origin(Part):
+class Origin(ComparisonPart):
     """Which evaluation this is."""
 
     subject: str
@@ -168,14 +147,14 @@ class Origin(Part):
     behaviour: Behaviour
 
 
-class Flips(Part):
+class Flips(ComparisonPart):
     """Numbers of items."""
 
     gained: Count
     lost: Count
 
 
-class Run(Part):
+class RunComparison(ComparisonPart):
     """One run against the baseline; without numbers where they cannot be compared."""
 
     verdict: Verdict
@@ -195,7 +174,7 @@ class Run(Part):
     error_migration: dict[str, dict[str, Count]]
 
 
-class Recipe(Part):
+class RecipeComparison(ComparisonPart):
     """The mean of a recipe's runs."""
 
     names: list[str]
@@ -208,7 +187,7 @@ class Recipe(Part):
     sentence: str | None = None
 
 
-class Method(Part):
+class Method(ComparisonPart):
     """How the Overall's interval was made, and what was declared before the run."""
 
     interval: str | None
@@ -219,7 +198,7 @@ class Method(Part):
     declared: str
 
 
-class Detectable(Part):
+class Detectable(ComparisonPart):
     """The smallest change that the design detects; known before the run."""
 
     points: Size | None
@@ -251,8 +230,8 @@ class Comparison(records.Record):
     method: Method | None = None
     detectable_change: Detectable | None = None
     noise_floor: NoiseFloor | None = None
-    runs: dict[str, Run]
-    recipes: dict[str, Recipe] = Field(default_factory=dict)
+    runs: dict[str, RunComparison]
+    recipes: dict[str, RecipeComparison] = Field(default_factory=dict)
     baseline: Origin | None = None
     equal: list[EqualCondition] = Field(default_factory=list)
     anchors: list[dict[str, Condition]] = Field(default_factory=list)
@@ -268,12 +247,12 @@ class Comparison(records.Record):
         return self
 
 
-def write(path: Path, comparison: Comparison) -> None:
+def write_comparison(path: Path, comparison: Comparison) -> None:
     """Write comparison.json in one step; what a run does not have is left out."""
     write_json(path, comparison.model_dump(by_alias=True, exclude_unset=True))
 
 
-def read(path: Path) -> Comparison:
+def read_comparison(path: Path) -> Comparison:
     """Read comparison.json.
 
     Raises:
@@ -296,4 +275,4 @@ def read_any(path: Path) -> Comparison | GroupComparison | TableComparison:
         return read_record(TableComparison, path, "comparison")
     if kind == "groups":
         return read_record(GroupComparison, path, "comparison")
-    return read(path)
+    return read_comparison(path)

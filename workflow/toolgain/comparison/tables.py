@@ -37,7 +37,7 @@ LONGEST_LINE = 10_000_000
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One item of one table."""
 
     score: float
@@ -46,7 +46,7 @@ class Row:
     weight: float
 
 
-class Change(Part):
+class TableChange(Part):
     """The change of a mean score, in points."""
 
     model_config = ConfigDict(extra="forbid")
@@ -75,8 +75,8 @@ class TableComparison(Part):
     baseline: str = Field(description="The table before.")
     trained: str = Field(description="The table after.")
     clusters: int
-    overall: Change
-    groups: dict[str, Change] = Field(description="Empty without a column `group`.")
+    overall: TableChange
+    groups: dict[str, TableChange] = Field(description="Empty without a column `group`.")
 
 
 def is_table(path: Path) -> bool:
@@ -84,7 +84,9 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def run(before: Path, after: Path, metric: str | None, alpha: float, out: Path) -> TableComparison:
+def compare_tables(
+    before: Path, after: Path, metric: str | None, alpha: float, out: Path
+) -> TableComparison:
     """Compare two tables and write the result to `out`.
 
     Args:
@@ -95,12 +97,14 @@ def run(before: Path, after: Path, metric: str | None, alpha: float, out: Path) 
         UserError: a table cannot be read.
         NotValidError: they hold different items, clusters, groups or weights.
     """
-    found = compare(read(before, metric), read(after, metric), (before.name, after.name), alpha)
+    found = compare(
+        read_table(before, metric), read_table(after, metric), (before.name, after.name), alpha
+    )
     write_text(out, found.model_dump_json(indent=1, by_alias=True) + "\n")
     return found
 
 
-def read(path: Path, metric: str | None = None) -> dict[str, Row]:
+def read_table(path: Path, metric: str | None = None) -> dict[str, TableRow]:
     """The rows of a table, by id.
 
     Raises:
@@ -111,7 +115,7 @@ def read(path: Path, metric: str | None = None) -> dict[str, Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"table: {path} cannot be read: {error}.") from error
     rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _samples(path, text, metric)
-    found: dict[str, Row] = {}
+    found: dict[str, TableRow] = {}
     for line, values in rows:
         row_id = values.get("id", "")
         if not row_id:
@@ -124,7 +128,7 @@ def read(path: Path, metric: str | None = None) -> dict[str, Row]:
         if values.get("weight"):
             weight = _number(values["weight"], f"{path}, line {line}: weight", 1e-9, 1e9)
         cluster = values.get("cluster") or f"\0{row_id}"
-        found[row_id] = Row(score, cluster, values.get("group") or "", weight)
+        found[row_id] = TableRow(score, cluster, values.get("group") or "", weight)
     if not found:
         raise UserError(f"table: {path} holds no rows.")
     return found
@@ -183,7 +187,10 @@ def _number(text: str, where: str, low: float, high: float) -> float:
 
 
 def compare(
-    before: Mapping[str, Row], after: Mapping[str, Row], names: tuple[str, str], alpha: float
+    before: Mapping[str, TableRow],
+    after: Mapping[str, TableRow],
+    names: tuple[str, str],
+    alpha: float,
 ) -> TableComparison:
     """The comparison of two tables that were read.
 
@@ -219,7 +226,7 @@ def compare(
     return TableComparison(
         schema_=1,
         verdict=verdict,
-        sentence=sentence(verdict, overall, names),
+        sentence=table_sentence(verdict, overall, names),
         baseline=names[0],
         trained=names[1],
         clusters=len({row.cluster for row in before.values()}),
@@ -228,7 +235,7 @@ def compare(
     )
 
 
-def sentence(verdict: str, change: Change, names: tuple[str, str]) -> str:
+def table_sentence(verdict: str, change: TableChange, names: tuple[str, str]) -> str:
     """The verdict in one sentence."""
     low, high = change.ci95
     return (
@@ -239,8 +246,8 @@ def sentence(verdict: str, change: Change, names: tuple[str, str]) -> str:
 
 
 def _change(
-    before: Mapping[str, Row], after: Mapping[str, Row], ids: Sequence[str], alpha: float
-) -> Change:
+    before: Mapping[str, TableRow], after: Mapping[str, TableRow], ids: Sequence[str], alpha: float
+) -> TableChange:
     old = np.array([before[one].score for one in ids])
     new = np.array([after[one].score for one in ids])
     weight = np.array([before[one].weight for one in ids])
@@ -249,11 +256,11 @@ def _change(
     return change_of(old, new, weight, found)
 
 
-def change_of(old: Floats, new: Floats, weight: Floats, found: MeanChange) -> Change:
+def change_of(old: Floats, new: Floats, weight: Floats, found: MeanChange) -> TableChange:
     """The line of n items with their scores before and after, and the change that was found."""
     gained, lost = int((new > old).sum()), int((new < old).sum())
     share = weight / weight.sum()
-    return Change(
+    return TableChange(
         n=len(old),
         baseline=100 * float(share @ old),
         trained=100 * float(share @ new),
@@ -267,7 +274,7 @@ def change_of(old: Floats, new: Floats, weight: Floats, found: MeanChange) -> Ch
     )
 
 
-def corrected(family: Mapping[str, Change]) -> dict[str, Change]:
+def corrected(family: Mapping[str, TableChange]) -> dict[str, TableChange]:
     """A family of changes with its p values corrected together, by Holm."""
     adjusted = holm([line.p for line in family.values()])
     return {

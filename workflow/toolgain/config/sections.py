@@ -257,7 +257,7 @@ class EvaluationSection(Section):
         return alias
 
 
-class Tasks(Section):
+class TasksSection(Section):
     """The training tasks. The generated ones are for the TRL backend."""
 
     seed: int = Field(1, description="Seed of the generated tasks.")
@@ -279,7 +279,7 @@ class Tasks(Section):
     validation_file: str | None = Field(None, description="Prepared validation data (nemo_rl).")
 
     @model_validator(mode="after")
-    def _wordy_tasks_have_room(self) -> "Tasks":
+    def _wordy_tasks_have_room(self) -> "TasksSection":
         if self.wordy_share > 0 and self.max_prompt_chars < ROOM_FOR_WORDY_TOOLS:
             raise ValueError(
                 f"max_prompt_chars {self.max_prompt_chars} is too short for tools described at "
@@ -434,7 +434,7 @@ class TrainingSection(Section):
     smoke_steps: Annotated[int, Field(ge=0)] = Field(
         3, description="Steps of the smoke training that gates the long one; 0 leaves it out."
     )
-    tasks: Tasks = Field(Tasks(), description="The training tasks.")
+    tasks: TasksSection = Field(TasksSection(), description="The training tasks.")
     trl: Trl = Field(Trl(), description="Read with backend `trl`.")
     nemo_rl: NemoRl = Field(NemoRl(), description="Read with backend `nemo_rl`.")
 
@@ -785,7 +785,7 @@ def parse_section(model: type[SectionType], values: Any, where: str) -> SectionT
 
 def load(path: Path) -> Config:
     """Read and check a YAML configuration file."""
-    values = yaml_file.read(path)
+    values = yaml_file.read_yaml(path)
     return parse_config(values, str(path))
 
 

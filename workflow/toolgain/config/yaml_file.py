@@ -8,7 +8,7 @@ import yaml
 from toolgain.common.errors import UserError
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """The keys of a YAML (or JSON) file.
 
     Raises:

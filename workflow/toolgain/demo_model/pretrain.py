@@ -101,7 +101,7 @@ PHASES = (
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PretrainRecipe:
     """Everything that decides what model comes out, besides the seed and the phases."""
 
     tokens: int = 500_000_000
@@ -228,7 +228,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def make_block(
-    tokenizer_dir: Path, recipe: Recipe, seed: int, block: int, progress: float
+    tokenizer_dir: Path, recipe: PretrainRecipe, seed: int, block: int, progress: float
 ) -> list[Batch]:
     """The batches of one block."""
     tokenizer = load_tokenizer(tokenizer_dir)
@@ -282,7 +282,9 @@ def stretched(rng: Random, rows: int, length: int, reach: int) -> Ids:
 # ---------------------------------------------------------------- model
 
 
-def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
+def make_model(
+    recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> Qwen3ForCausalLM:
     """A fresh model of the recipe's size."""
     torch.manual_seed(seed)
     config = Qwen3Config(
@@ -308,7 +310,7 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int) ->
     return model
 
 
-def make_optimizers(model: Qwen3ForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: Qwen3ForCausalLM, recipe: PretrainRecipe) -> list[torch.optim.Optimizer]:
     """Muon for the weight matrices, AdamW for embeddings and norms."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -403,7 +405,7 @@ class Blocks:
     """The blocks in order, made by other processes while the model learns from earlier ones."""
 
     def __init__(
-        self, stack: ExitStack, tokenizer_dir: Path, recipe: Recipe, seed: int, workers: int
+        self, stack: ExitStack, tokenizer_dir: Path, recipe: PretrainRecipe, seed: int, workers: int
     ) -> None:
         self.given = (tokenizer_dir, recipe, seed)
         self.ahead = 2 * workers
@@ -416,7 +418,7 @@ class Blocks:
         if self.pool is not None:
             stack.callback(self.pool.shutdown, wait=False, cancel_futures=True)
 
-    def take(self, block: int, progress: Progress) -> list[Batch]:
+    def take(self, block: int, progress: PretrainProgress) -> list[Batch]:
         """The batches of a block; those of the next ones are begun."""
         if self.pool is None:
             return make_block(*self.given, block, progress.at(block))
@@ -431,10 +433,10 @@ class Blocks:
 
 
 @dataclass
-class Progress:
+class PretrainProgress:
     """How far the pre-training is, in tokens or, with a limit of seconds, in time."""
 
-    recipe: Recipe
+    recipe: PretrainRecipe
     seconds: float | None
     started: float
 
@@ -448,7 +450,7 @@ class Progress:
 
 
 def set_rates(
-    optimizers: list[torch.optim.Optimizer], recipe: Recipe, done: float, step: int
+    optimizers: list[torch.optim.Optimizer], recipe: PretrainRecipe, done: float, step: int
 ) -> None:
     """The learning rates at a part of the phases."""
     phase, inside = phase_at(done)
@@ -460,7 +462,7 @@ def set_rates(
 
 
 def prepare(
-    work: Path, seed: int, recipe: Recipe, start: Path | None, device: str
+    work: Path, seed: int, recipe: PretrainRecipe, start: Path | None, device: str
 ) -> tuple[PreTrainedTokenizerFast, Qwen3ForCausalLM]:
     """Tokenizer and model: fresh ones, or those of the folder `start`."""
     work.mkdir(parents=True, exist_ok=True)
@@ -484,7 +486,7 @@ def pretrain(
     out: Path,
     work: Path,
     seed: int,
-    recipe: Recipe,
+    recipe: PretrainRecipe,
     start: Path | None = None,
     workers: int = 0,
     device: str = "cpu",
@@ -513,7 +515,7 @@ def pretrain(
             optimizer.load_state_dict(values)
         state = content["state"]
     forward = torch.compile(model.model, dynamic=True) if compiled else model.model
-    progress = Progress(recipe, seconds, time.monotonic())
+    progress = PretrainProgress(recipe, seconds, time.monotonic())
     first, last_save, running, seen = state["block"], time.monotonic(), math.nan, 0
     total = math.ceil(recipe.tokens / recipe.block_tokens)
     with ExitStack() as stack:
@@ -554,7 +556,7 @@ def _report(
     state: dict[str, int],
     loss: float,
     seen: int,
-    progress: Progress,
+    progress: PretrainProgress,
     blocks: tuple[int, int],
 ) -> None:
     """A line on standard output and one in the curve."""
@@ -611,7 +613,7 @@ def main() -> None:
     changes = {
         key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)
     }
-    recipe = replace(Recipe(), **changes)
+    recipe = replace(PretrainRecipe(), **changes)
     if options.export_only:
         tokenizer, model = prepare(options.work, options.seed, recipe, options.start, "cpu")
         content = torch.load(options.work / "state.pt", weights_only=False, map_location="cpu")

@@ -30,7 +30,7 @@ ALLOCATOR = {
 }
 
 
-def run(
+def pretrain_demo_model(
     out: Path,
     seed: int,
     trl_env: Path,

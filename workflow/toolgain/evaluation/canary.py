@@ -76,7 +76,7 @@ MUST_NOT_CALL: tuple[str, ...] = (
 )
 
 
-class Seen(TypedDict):
+class CanaryReply(TypedDict):
     """A canary's question and its answer, for summary.json."""
 
     question: str
@@ -110,7 +110,7 @@ class Canary:
     """The tag that proves a call as text."""
     unanswered: int = 0
     """Questions whose response, with status 200, held no answer."""
-    seen: Sequence[Seen] = ()
+    seen: Sequence[CanaryReply] = ()
     """Question and answer of each request."""
 
     def record(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class _Asker:
     ) -> None:
         self._client, self._endpoint, self._sampling = client, endpoint, sampling
         self._decoder, self._sleep, self._max_bytes = decoder, sleep, max_bytes
-        self.seen: list[Seen] = []
+        self.seen: list[CanaryReply] = []
         self.texts: list[str] = []
         """Answers that are text."""
         self.parsed = False
@@ -242,7 +242,7 @@ def ask_canaries(
     )
 
 
-def _failed(reply: Reply, seen: list[Seen]) -> Canary:
+def _failed(reply: Reply, seen: list[CanaryReply]) -> Canary:
     status = f"HTTP {reply.status} " if reply.status else ""
     failure = f"{reply.kind}: {status}{reply.detail}".strip()
     if cure := NO_ANSWER.get(reply.kind):

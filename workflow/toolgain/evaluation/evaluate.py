@@ -22,7 +22,7 @@ from toolgain.common import files, processes
 from toolgain.common.errors import NotValidError
 from toolgain.evaluation import request_log
 from toolgain.evaluation.canary import Canary
-from toolgain.evaluation.job import Job, Ledger, prepare, read_section
+from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
 from toolgain.evaluation.outputs import write
 from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items, goes_on
 from toolgain.slurm.accounting import remember_this_job
@@ -31,7 +31,7 @@ from toolgain.statistics import power
 log = logging.getLogger(__name__)
 
 
-def run(
+def evaluate_model(
     out: Path,
     *,
     config: Path | None = None,
@@ -66,10 +66,10 @@ def run(
 
 
 def _evaluate(
-    job: Job, ledger: Ledger
-) -> tuple[Canary, list[outcomes.ItemOutcome], list[request_log.Evidence]]:
+    job: EvaluationJob, ledger: Ledger
+) -> tuple[Canary, list[outcomes.ItemOutcome], list[request_log.MatchedRequests]]:
     rows: list[outcomes.ItemOutcome] = []
-    seen: list[request_log.Evidence] = []
+    seen: list[request_log.MatchedRequests] = []
     first = job.folders(0).work
     first.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(first / ".lock")

@@ -231,7 +231,7 @@ def harness_program(bfcl_env: Path) -> Path:
     return program
 
 
-def run(
+def run_harness(
     settings: HarnessSettings,
     folders: HarnessFolders,
     endpoint: Endpoint,

@@ -22,7 +22,7 @@ _NOT_IN_KEY = ("machine",)
 
 
 @dataclass(frozen=True)
-class Weights:
+class EvaluatedModel:
     """The model that is evaluated."""
 
     path: str
@@ -43,19 +43,19 @@ class Weights:
         return {"path": self.path, "digest": self.digest, "name": self.name}
 
 
-def read_weights(weights: Path | None, served_name: str, url: str | None) -> Weights:
+def read_weights(weights: Path | None, served_name: str, url: str | None) -> EvaluatedModel:
     """The weights named on the command line: a model folder, or a JSON with path and digest.
 
     Raises:
         UserError: they are missing or incomplete.
     """
     if weights is None:
-        return Weights(url or "", None, served_name, served_name)
+        return EvaluatedModel(url or "", None, served_name, served_name)
     if weights.is_dir():
         from toolgain.models.base import files_of
 
         folder = weights.resolve()
-        return Weights(str(folder), digest(files_of(folder)), folder.name, served_name)
+        return EvaluatedModel(str(folder), digest(files_of(folder)), folder.name, served_name)
     found = read_json(weights, "--weights")
     try:
         path, made_of, name = found["path"], found["digest"], found["name"]
@@ -66,11 +66,11 @@ def read_weights(weights: Path | None, served_name: str, url: str | None) -> Wei
         ) from None
     if not Path(path).is_dir():
         raise UserError(f"--weights: {weights} names the model folder {path}, which is not there.")
-    return Weights(path, made_of, name, served_name)
+    return EvaluatedModel(path, made_of, name, served_name)
 
 
 def comparable(
-    section: EvaluationSection, items: Items, weights: Weights, bfcl_env: Path, trl_env: Path
+    section: EvaluationSection, items: Items, weights: EvaluatedModel, bfcl_env: Path, trl_env: Path
 ) -> dict[str, Any]:
     """What must agree between two evaluations; the weights are the only difference allowed.
 
@@ -102,7 +102,7 @@ def comparable(
     }
 
 
-def work_key(weights: Weights, facts: dict[str, Any]) -> str:
+def work_key(weights: EvaluatedModel, facts: dict[str, Any]) -> str:
     """The name of the work folder: other weights or another way of asking, another folder."""
     asked = {name: value for name, value in facts.items() if name not in _NOT_IN_KEY}
     made_of = weights.digest or digest(["endpoint", weights.path, weights.served_name])

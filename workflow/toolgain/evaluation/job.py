@@ -16,7 +16,7 @@ from toolgain.config.sections import EvaluationSection, parse_section
 from toolgain.evaluation import confinement
 from toolgain.evaluation.harness import NEVER, HarnessFolders, harness_program
 from toolgain.evaluation.identity import (
-    Weights,
+    EvaluatedModel,
     chat_template_text,
     comparable,
     read_weights,
@@ -26,13 +26,13 @@ from toolgain.evaluation.sandbox import Layers
 
 
 @dataclass(frozen=True)
-class Job:
+class EvaluationJob:
     """Everything that one evaluation is made from."""
 
     out: Path
     subject: str
     section: EvaluationSection
-    weights: Weights
+    weights: EvaluatedModel
     items: Items
     source: Path
     """Data folder of the harness."""
@@ -137,7 +137,7 @@ def prepare(
     model_name: str | None,
     bfcl_env: Path,
     trl_env: Path,
-) -> Job:
+) -> EvaluationJob:
     """Check everything before the first process starts.
 
     Raises:
@@ -160,7 +160,7 @@ def prepare(
     found = read_weights(weights, model_name or section.alias, section.serve.url)
     facts = comparable(section, items, found, bfcl_env, trl_env)
     root = _work_root(out)
-    return Job(
+    return EvaluationJob(
         out=out.absolute(),
         subject=subject,
         section=section,

@@ -13,7 +13,7 @@ from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.common import files
 from toolgain.evaluation import harness, request_log, validity
 from toolgain.evaluation.canary import Canary
-from toolgain.evaluation.job import Job, Ledger
+from toolgain.evaluation.job import EvaluationJob, Ledger
 from toolgain.records.training import Cost
 from toolgain.serving import server
 from toolgain.slurm.accounting import of_jobs
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 def write(
-    job: Job,
+    job: EvaluationJob,
     ledger: Ledger,
     canary: Canary,
     rows: list[outcomes.ItemOutcome],
-    seen: list[request_log.Evidence],
+    seen: list[request_log.MatchedRequests],
     started: str,
     wall_s: float,
 ) -> validity.Validity:
@@ -36,7 +36,7 @@ def write(
         rows,
         job.size,
         canary,
-        validity.Limits(section.max_error_share, section.max_overflow_share),
+        validity.ValidityLimits(section.max_error_share, section.max_overflow_share),
         _different([row for one in seen for row in one.sampling]),
         job.sampling,
         stop_at_canary=section.canary == "stop",
@@ -142,7 +142,7 @@ def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return total
 
 
-def _versions(job: Job) -> dict[str, str | None]:
+def _versions(job: EvaluationJob) -> dict[str, str | None]:
     from toolgain import __version__
 
     env, trl = job.bfcl_env, job.trl_env

@@ -14,7 +14,7 @@ from typing import Any
 
 from toolgain.bfcl.categories import group_of
 from toolgain.bfcl.data import Item, Items, Key
-from toolgain.bfcl.results import Row, Seen, answers, is_error
+from toolgain.bfcl.results import Row, ServerSide, answers, is_error
 from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
 
@@ -23,10 +23,10 @@ Step = tuple[int, Any, int, int]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MatchedRequests:
     """The record of the requests, put beside the rows."""
 
-    seen: dict[Key, Seen]
+    seen: dict[Key, ServerSide]
     used: set[str]
     """Numbers of the recorded requests whose answers are in rows."""
     requests: int
@@ -63,7 +63,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def match_requests(
     requests: list[dict[str, Any]], rows: dict[str, list[Row]], items: Items, repaired: set[Key]
-) -> Evidence:
+) -> MatchedRequests:
     """Match recorded `requests` with the `rows` of each category.
 
     Args:
@@ -73,7 +73,7 @@ def match_requests(
     for request in requests:
         if request["kind"] == "ok":
             waiting[_key(request)].append(request)
-    seen: dict[Key, Seen] = {}
+    seen: dict[Key, ServerSide] = {}
     used: set[str] = set()
     unasked: set[Key] = set()
     for category, chosen in items.items():
@@ -94,7 +94,7 @@ def match_requests(
             used.update(request["number"] for request in found)
             reasons = [str(request.get("finish_reason") or "") for request in found]
             retried = any(len(request["attempts"]) > 1 for request in found)
-            seen[item.key] = Seen(
+            seen[item.key] = ServerSide(
                 finish_reason=reasons[-1] if reasons else "",
                 truncated="length" in reasons,
                 repaired=retried or item.key in repaired,
@@ -106,7 +106,7 @@ def match_requests(
         for attempt in request["attempts"]:
             if attempt["kind"] != "ok":
                 failures[attempt["kind"]] += 1
-    return Evidence(
+    return MatchedRequests(
         seen=seen,
         used=used,
         requests=len(asked),
@@ -119,7 +119,7 @@ def match_requests(
     )
 
 
-def forgeries(seen: Iterable[Evidence]) -> list[str]:
+def forgeries(seen: Iterable[MatchedRequests]) -> list[str]:
     """Why results cannot be the server's answers or the harness's scores; empty when they are."""
     unasked = [item_id for one in seen for _, item_id, _ in sorted(one.unasked)]
     rescored = [item_id for one in seen for item_id in one.rescored]

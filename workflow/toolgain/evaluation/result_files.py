@@ -25,7 +25,7 @@ from toolgain.common.files import replacing
 
 
 @dataclass
-class State:
+class ResultState:
     """The result files of one repeat, after healing."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class State:
         return sum(len(rows) for rows in self.rows.values())
 
 
-def heal(folder: Path, items: Items, take_out_failed: bool) -> State:
+def heal(folder: Path, items: Items, take_out_failed: bool) -> ResultState:
     """Heal the result files in a model's result `folder`.
 
     Args:
         take_out_failed: take out the rows of failures that may not come again.
     """
-    state = State()
+    state = ResultState()
     for category, chosen in items.items():
         if chosen:
             _heal_category(state, result_file(folder, category), category, chosen, take_out_failed)
@@ -55,7 +55,7 @@ def heal(folder: Path, items: Items, take_out_failed: bool) -> State:
 
 
 def _heal_category(
-    state: State, path: Path, category: str, chosen: list[Item], take_out_failed: bool
+    state: ResultState, path: Path, category: str, chosen: list[Item], take_out_failed: bool
 ) -> None:
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     lines = [line for line in text.split("\n") if line.strip()]
@@ -72,7 +72,7 @@ def _heal_category(
     state.failed += [item for item in missing if item.id in failed]
 
 
-def unanswered(state: State) -> int:
+def unanswered(state: ResultState) -> int:
     """Items to ask: those without a row, and those whose row stands for a failure that may pass."""
     rows = (row for of_category in state.rows.values() for row in of_category)
     return len(state.missing) + sum(map(_is_repairable, rows))
@@ -119,7 +119,7 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def fill_gaps(folder: Path, state: State, reason: str) -> None:
+def fill_gaps(folder: Path, state: ResultState, reason: str) -> None:
     """Write a failed row for each item without one, so that the harness pairs the others right."""
     by_category: dict[str, list[Item]] = {}
     for item in state.missing:
@@ -136,4 +136,4 @@ def keys_of(items: Iterable[Item]) -> set[Key]:
     return {item.key for item in items}
 
 
-__all__ = ["State", "answers", "fill_gaps", "heal", "keys_of", "unanswered"]
+__all__ = ["ResultState", "answers", "fill_gaps", "heal", "keys_of", "unanswered"]

@@ -15,7 +15,7 @@ from toolgain.common.errors import StageError
 from toolgain.evaluation import harness, request_log, rescoring, result_files
 from toolgain.evaluation.canary import Canary, ask_canaries
 from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
-from toolgain.evaluation.job import Job, Ledger
+from toolgain.evaluation.job import EvaluationJob, Ledger
 from toolgain.evaluation.progress import ItemProgress
 from toolgain.serving import server
 from toolgain.serving.server import Endpoint
@@ -29,7 +29,7 @@ STALL_MARGIN_S = 120.0
 class ModelServer:
     """The model server while it is needed: started at the first call, again after its end."""
 
-    def __init__(self, job: Job, ledger: Ledger) -> None:
+    def __init__(self, job: EvaluationJob, ledger: Ledger) -> None:
         self.job, self.ledger = job, ledger
         self._stack = ExitStack()
         self._endpoint: Endpoint | None = None
@@ -95,7 +95,9 @@ class ModelServer:
         )
 
 
-def ask_canary(job: Job, ledger: Ledger, model_server: ModelServer, decoder: Decoder) -> Canary:
+def ask_canary(
+    job: EvaluationJob, ledger: Ledger, model_server: ModelServer, decoder: Decoder
+) -> Canary:
     """Ask the canaries; the answer is kept while the evaluation goes on."""
     kept = job.folders(0).work / "canary.json"
     if kept.exists():
@@ -116,14 +118,14 @@ def ask_canary(job: Job, ledger: Ledger, model_server: ModelServer, decoder: Dec
     return canary
 
 
-def goes_on(job: Job, canary: Canary) -> bool:
+def goes_on(job: EvaluationJob, canary: Canary) -> bool:
     """Whether the items are asked after these canaries."""
     return canary.answered and not (canary.call_as_text and job.section.canary == "stop")
 
 
 def ask_items(
-    job: Job, ledger: Ledger, model_server: ModelServer, decoder: Decoder, repeat: int
-) -> tuple[list[outcomes.ItemOutcome], request_log.Evidence]:
+    job: EvaluationJob, ledger: Ledger, model_server: ModelServer, decoder: Decoder, repeat: int
+) -> tuple[list[outcomes.ItemOutcome], request_log.MatchedRequests]:
     """Ask all items once: rounds of asking what is missing, until nothing is or they are spent."""
     folders = job.folders(repeat)
     # A harness that outlived its evaluation would go on to write its box and ask the server.
@@ -203,14 +205,14 @@ def ask_items(
 
 
 def _checked(
-    job: Job,
+    job: EvaluationJob,
     settings: HarnessSettings,
     folders: HarnessFolders,
-    state: result_files.State,
+    state: result_files.ResultState,
     decoder: Decoder,
-    evidence: request_log.Evidence,
+    evidence: request_log.MatchedRequests,
     repeat: int,
-) -> tuple[list[outcomes.ItemOutcome], request_log.Evidence]:
+) -> tuple[list[outcomes.ItemOutcome], request_log.MatchedRequests]:
     """The outcomes, without rows that no request stands behind and without scores that the model's
     own code may have changed."""
     found = results.outcomes(folders.output, job.items, decoder.verdicts, repeat, evidence.seen)
@@ -242,11 +244,11 @@ def _checked(
 
 
 def _run_harness(
-    job: Job,
+    job: EvaluationJob,
     settings: HarnessSettings,
     folders: HarnessFolders,
     endpoint: Endpoint,
-    state: result_files.State,
+    state: result_files.ResultState,
     repeat: int,
 ) -> str | None:
     total = job.size
@@ -254,14 +256,14 @@ def _run_harness(
     with ItemProgress(
         job.out, job.subject, job.section.alias, total, folders, before, state.done
     ) as progress:
-        return harness.run(settings, folders, endpoint, _categories(job), progress.update)
+        return harness.run_harness(settings, folders, endpoint, _categories(job), progress.update)
 
 
-def _categories(job: Job) -> list[str]:
+def _categories(job: EvaluationJob) -> list[str]:
     return [category for category, chosen in job.items.items() if chosen]
 
 
-def _is_scored(folders: HarnessFolders, state: result_files.State) -> bool:
+def _is_scored(folders: HarnessFolders, state: result_files.ResultState) -> bool:
     """Whether the scores were made from the result files as they are now."""
     scores = folders.output / "score"
     newest = max(
@@ -280,7 +282,7 @@ def _repaired(folders: HarnessFolders) -> set[data.Key]:
     return {(c, item_id, n) for c, item_id, n in files.read_json(path, "repaired items")}
 
 
-def _prepare_replay(folders: HarnessFolders, items: Items, state: result_files.State) -> None:
+def _prepare_replay(folders: HarnessFolders, items: Items, state: result_files.ResultState) -> None:
     """Keep the answers that were received but are in no row, for the interceptor to replay."""
     received = request_log.read_lines(folders.answers)
     folders.replay.unlink(missing_ok=True)

@@ -182,7 +182,7 @@ def main() -> int:
     if options.probe:
         print(json.dumps(asdict(probe())))
         return 0
-    return run(Spec(**json.loads(options.spec)), options.command)
+    return run_inside(Spec(**json.loads(options.spec)), options.command)
 
 
 # --- what this kernel gives ---------------------------------------------------------------------
@@ -294,7 +294,7 @@ def _in_child(attempt: Callable[[], object]) -> None:
 # --- running ------------------------------------------------------------------------------------
 
 
-def run(spec: Spec, command: list[str]) -> int:
+def run_inside(spec: Spec, command: list[str]) -> int:
     """Run `command` inside; its output comes out through a pipe and goes to standard output."""
     output, inside = os.pipe()
     alive, held = os.pipe()
@@ -695,7 +695,7 @@ def drop_capabilities() -> None:
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
 
-class Comparison(ctypes.Structure):
+class ArgumentComparison(ctypes.Structure):
     """struct scmp_arg_cmp of <seccomp.h>."""
 
     _fields_ = (
@@ -723,12 +723,12 @@ def forbid_system_calls() -> None:
     if not context.value:
         raise OSError("seccomp_init failed")
 
-    def forbid(name: str, error: int = EPERM, *when: Comparison) -> None:
+    def forbid(name: str, error: int = EPERM, *when: ArgumentComparison) -> None:
         number = seccomp.seccomp_syscall_resolve_name(name.encode())
         if number < 0:
             # Not a call of this architecture, or one that the library does not know.
             return
-        each = (Comparison * max(1, len(when)))(*when)
+        each = (ArgumentComparison * max(1, len(when)))(*when)
         action = ctypes.c_uint32(FAIL | error)
         result = seccomp.seccomp_rule_add_array(context, action, number, len(when), each)
         if result < 0:
@@ -737,13 +737,13 @@ def forbid_system_calls() -> None:
     for name in FORBIDDEN.split():
         forbid(name)
     for flag in NAMESPACE_FLAGS:
-        forbid("clone", EPERM, Comparison(0, MASKED_EQUAL, flag, flag))
+        forbid("clone", EPERM, ArgumentComparison(0, MASKED_EQUAL, flag, flag))
     # Its flags lie in memory, where a filter cannot look; C libraries then use `clone`.
     forbid("clone3", ENOSYS)
     # Only IPv4 (2) and IPv6 (10): no unix sockets, no netlink, no packets, no virtual machines.
     for family in (1, 3, 4, 5, 6, 7, 8, 9):
-        forbid("socket", EPERM, Comparison(0, EQUAL, family, 0))
-    forbid("socket", EPERM, Comparison(0, AT_LEAST, 11, 0))
+        forbid("socket", EPERM, ArgumentComparison(0, EQUAL, family, 0))
+    forbid("socket", EPERM, ArgumentComparison(0, AT_LEAST, 11, 0))
     result = seccomp.seccomp_load(context)
     seccomp.seccomp_release(context)
     if result < 0:

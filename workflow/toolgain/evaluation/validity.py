@@ -21,7 +21,7 @@ _FAILED = frozenset({INFERENCE_ERROR, CONTEXT_OVERFLOW, HISTORY_REFUSED})
 
 
 @dataclass(frozen=True)
-class Limits:
+class ValidityLimits:
     """Above these shares of all items, an evaluation is not valid."""
 
     errors: float
@@ -47,7 +47,7 @@ def judge(
     outcomes: Sequence[ItemOutcome],
     asked: int,
     canary: Canary,
-    limits: Limits,
+    limits: ValidityLimits,
     sampling: Sequence[Mapping[str, Any]],
     wanted: Mapping[str, Any],
     stop_at_canary: bool = True,

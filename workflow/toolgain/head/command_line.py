@@ -52,7 +52,7 @@ def check(words: list[str]) -> None:
                 f"--configfile: there is no file {value}. Every word after --configfile is taken "
                 "for a file; targets such as `all` go in front of it."
             )
-        yaml_file.read(Path(value))
+        yaml_file.read_yaml(Path(value))
     for name, values in options(words):
         for value in values if name in ("--config", "-C") else ():
             key, equals, said = value.partition("=")

@@ -51,7 +51,7 @@ print(json.dumps(found))
 
 
 @dataclass(frozen=True)
-class Line:
+class CheckLine:
     """One checked thing."""
 
     name: str
@@ -86,7 +86,7 @@ LARGE = 50_000_000
 Check = Callable[[], str]
 
 
-def run(config_file: Path, container_job: bool) -> int:
+def print_checks(config_file: Path, container_job: bool) -> int:
     """Print a line per check; the exit code is 2 when something is to be done."""
     config = configuration.load(config_file)
     lines = list(checks(config))
@@ -100,7 +100,9 @@ def run(config_file: Path, container_job: bool) -> int:
     return int(ExitCode.BAD_INPUT if wrong else ExitCode.OK)
 
 
-def checks(config: Config, requests: Iterable[preflight.Request] | None = None) -> Iterator[Line]:
+def checks(
+    config: Config, requests: Iterable[preflight.JobRequest] | None = None
+) -> Iterator[CheckLine]:
     """Every check that needs no job.
 
     Args:
@@ -127,7 +129,7 @@ def checks(config: Config, requests: Iterable[preflight.Request] | None = None) 
         yield from slurm_lines(config, requests, nemo_rl)
 
 
-def planned(config: Config) -> list[preflight.Request]:
+def planned(config: Config) -> list[preflight.JobRequest]:
     """What the jobs of a whole run ask Slurm for."""
     stages = {
         "train_run": resources.train(config),
@@ -156,7 +158,7 @@ def _folder() -> str:
     return f"{folder} can be written"
 
 
-def environment_lines(config: Config) -> Iterator[Line]:
+def environment_lines(config: Config) -> Iterator[CheckLine]:
     """The Python environments of the stages that this configuration runs outside of containers."""
     needed = {"bfcl": config.environments.bfcl}
     backends = {config.training_of(run).backend for run in config.runs}
@@ -164,7 +166,7 @@ def environment_lines(config: Config) -> Iterator[Line]:
         needed["trl"] = config.environments.trl
     for name, folder in needed.items():
         there = (Path(folder) / "bin" / "python").exists()
-        yield Line(
+        yield CheckLine(
             f"environment {name}",
             there,
             folder
@@ -173,7 +175,9 @@ def environment_lines(config: Config) -> Iterator[Line]:
         )
 
 
-def slurm_lines(config: Config, requests: list[preflight.Request], nemo_rl: bool) -> Iterator[Line]:
+def slurm_lines(
+    config: Config, requests: list[preflight.JobRequest], nemo_rl: bool
+) -> Iterator[CheckLine]:
     """What Slurm on this host knows, and whether it has what the jobs ask for.
 
     Args:
@@ -184,19 +188,19 @@ def slurm_lines(config: Config, requests: list[preflight.Request], nemo_rl: bool
     needed = ("sbatch", "srun", "scontrol", "sinfo")
     missing = [name for name in needed if not shutil.which(name)]
     if missing:
-        yield Line("Slurm", False, preflight.NO_SLURM)
+        yield CheckLine("Slurm", False, preflight.NO_SLURM)
         return
-    yield Line("Slurm", True, "sbatch, srun, scontrol and sinfo are on the PATH")
+    yield CheckLine("Slurm", True, "sbatch, srun, scontrol and sinfo are on the PATH")
     if nemo_rl:
         yield from _nemo_rl_slurm_lines(requests)
     bad = list(preflight.findings(requests, Path.cwd().resolve(), shortest(config)))
     for message in bad:
-        yield Line("account, partition, GPUs, shared folder", False, message)
+        yield CheckLine("account, partition, GPUs, shared folder", False, message)
     if not bad:
         said = ", ".join(
             f"{one.rule} ({one.nodes} x {one.gpus} GPUs, {one.minutes} min)" for one in requests
         )
-        yield Line(
+        yield CheckLine(
             "account, partition, GPUs, shared folder",
             True,
             f"fit, and the nodes share this folder: {said}",
@@ -208,9 +212,9 @@ def shortest(config: Config) -> int:
     return configuration.minutes(config.cluster.shortest_time)
 
 
-def _nemo_rl_slurm_lines(requests: list[preflight.Request]) -> Iterator[Line]:
+def _nemo_rl_slurm_lines(requests: list[preflight.JobRequest]) -> Iterator[CheckLine]:
     there = "--container-image" in _said("srun", "--help")
-    yield Line(
+    yield CheckLine(
         "container option of srun",
         there,
         "srun knows --container-image"
@@ -218,7 +222,7 @@ def _nemo_rl_slurm_lines(requests: list[preflight.Request]) -> Iterator[Line]:
         else "srun knows no --container-image; ask the administrator for pyxis and enroot.",
     )
     there = "pmix" in _said("srun", "--mpi=list")
-    yield Line(
+    yield CheckLine(
         "PMIx",
         there,
         "srun has pmix"
@@ -226,7 +230,7 @@ def _nemo_rl_slurm_lines(requests: list[preflight.Request]) -> Iterator[Line]:
         else "srun --mpi=list shows no pmix, which ray.sub asks for; ask the administrator.",
     )
     account = next((one.account for one in requests if one.account), None)
-    yield Line(
+    yield CheckLine(
         "account for ray.sub",
         bool(account),
         account or "ray.sub hands an account to srun; set cluster.account or SLURM_ACCOUNT.",
@@ -305,17 +309,19 @@ def _endpoint(serve: Serve) -> str:
     return f"endpoint {serve.url}"
 
 
-def _training_lines(config: Config, run_name: str, training: TrainingSection) -> Iterator[Line]:
+def _training_lines(
+    config: Config, run_name: str, training: TrainingSection
+) -> Iterator[CheckLine]:
     """Checkout, image, YAML, overrides, data and arithmetic of one run."""
     nemo, cluster = training.nemo_rl, refs.located(config.cluster)
     prefix = f"run {run_name}, "
     try:
         ref, root, yaml_file, base, versions = checkout(nemo, cluster)
     except ToolgainError as error:
-        yield Line(prefix + "NeMo RL", False, str(error))
+        yield CheckLine(prefix + "NeMo RL", False, str(error))
         return
     said = ", ".join(f"{name} {value}" for name, value in versions.items())
-    yield Line(prefix + "NeMo RL", True, said)
+    yield CheckLine(prefix + "NeMo RL", True, said)
     yield _line(prefix + "mounts", lambda: _mounts(cluster, root))
     rows: int | None = None
     files: dict[str, Path] | None = None
@@ -326,19 +332,19 @@ def _training_lines(config: Config, run_name: str, training: TrainingSection) ->
             rows = len(found["train"].rows)
             agents = ", ".join(sorted({name for part in found.values() for name in part.agents}))
             text = f"{rows} training and {len(found['validation'].rows)} validation rows ({agents})"
-            yield Line(prefix + "data", True, text)
+            yield CheckLine(prefix + "data", True, text)
         else:
             with files["train"].open(encoding="utf-8") as file:
                 rows = sum(1 for line in file if line.strip())
     except ToolgainError as error:
-        yield Line(prefix + "data", False, str(error))
+        yield CheckLine(prefix + "data", False, str(error))
     try:
         numbers, listed = _arithmetic(config, training, ref, root, base, rows, files)
     except ToolgainError as error:
-        yield Line(prefix + f"settings ({yaml_file.name})", False, str(error))
+        yield CheckLine(prefix + f"settings ({yaml_file.name})", False, str(error))
         return
     for item in listed:
-        yield Line(prefix + item.name, item.ok, item.message)
+        yield CheckLine(prefix + item.name, item.ok, item.message)
     yield _line(prefix + "disk space", lambda: _disk(config, numbers))
 
 
@@ -350,7 +356,7 @@ def _arithmetic(
     base: DictConfig,
     rows: int | None,
     files: Mapping[str, Path] | None,
-) -> tuple[plan.Numbers, list[lint.Finding]]:
+) -> tuple[plan.RunNumbers, list[lint.Finding]]:
     work = Path("results/work/training").resolve()
     place = plan.Place(
         model=Path(config.model.path).resolve(),
@@ -361,7 +367,7 @@ def _arithmetic(
         gpus_per_node=config.cluster.gpus_per_node,
         run="run",
     )
-    classes = schema.read(root)
+    classes = schema.read_schema(root)
     asked = plan.overrides(section.nemo_rl, section.seed, ref, base, place, rows, schema=classes)
     used = ov.apply(base, asked)
     numbers = plan.numbers(used, rows)
@@ -381,7 +387,7 @@ def _mounts(cluster: ClusterSection, root: Path) -> str:
     return ",".join(found)
 
 
-def _disk(config: Config, numbers: plan.Numbers) -> str:
+def _disk(config: Config, numbers: plan.RunNumbers) -> str:
     weights = sum(p.stat().st_size for p in Path(config.model.path).glob("*.safetensors"))
     if not weights:
         raise UserError("not known: model.path holds no *.safetensors to take the size from.")
@@ -405,11 +411,11 @@ def _caches(config: Config) -> str:
     return home
 
 
-def container_lines(config: Config) -> Iterator[Line]:
+def container_lines(config: Config) -> Iterator[CheckLine]:
     """A small job: does the image start, what is in it, and does the tool parser import there?"""
     cluster = refs.located(config.cluster)
     if not config.cluster.container:
-        yield Line("container job", False, "cluster.container names no image.")
+        yield CheckLine("container job", False, "cluster.container names no image.")
         return
     for run_name in config.runs:
         training = config.training_of(run_name)
@@ -461,13 +467,13 @@ def _probe(training: TrainingSection, cluster: ClusterSection) -> str:
     return ", ".join(f"{name} {value}" for name, value in said.items() if value)
 
 
-def _line(name: str, check: Check) -> Line:
+def _line(name: str, check: Check) -> CheckLine:
     try:
-        return Line(name, True, check())
+        return CheckLine(name, True, check())
     except ToolgainError as error:
-        return Line(name, False, str(error))
+        return CheckLine(name, False, str(error))
     except (OSError, ValueError, KeyError) as error:
-        return Line(name, False, f"cannot be checked: {error!r}")
+        return CheckLine(name, False, f"cannot be checked: {error!r}")
 
 
 def _said(*command: str) -> str:

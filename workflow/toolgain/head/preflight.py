@@ -19,7 +19,7 @@ from toolgain.slurm import preflight as slurm
 def readable_or_exit(path: str) -> None:
     """End Snakemake with a clear line where a configuration file is missing or is not YAML."""
     try:
-        yaml_file.read(Path(path))
+        yaml_file.read_yaml(Path(path))
     except UserError as error:
         print(f"toolgain: {error}", file=sys.stderr)
         sys.exit(ExitCode.BAD_INPUT)
@@ -67,7 +67,7 @@ def findings(config: Config, workflow: Any) -> Iterator[str]:
     lines = list(doctor.checks(config, requests))
     if not workflow.touch:
         lines += [
-            doctor.Line("finished run", False, message)
+            doctor.CheckLine("finished run", False, message)
             for message in retrain_guard.findings(workflow, config)
         ]
     for line in lines:

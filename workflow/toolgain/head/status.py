@@ -22,7 +22,7 @@ from toolgain.common.files import parse_json
 from toolgain.common.progress import clock
 from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.endings import MEANINGS, Ending
-from toolgain.slurm.queue import Job, NoAnswerError, jobs
+from toolgain.slurm.queue import NoAnswerError, QueuedJob, jobs
 
 REFRESH_SECONDS = 5
 SILENT_SECONDS = 180
@@ -42,7 +42,7 @@ STAGES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class StatusRow:
     """One stage's line, and the lines below it."""
 
     stage: str
@@ -59,7 +59,7 @@ class Row:
     """Why it failed, in the stage's own words."""
 
 
-HEADER = Row("stage", "state", "job", "where", "progress", "reward", "accuracy", "left")
+HEADER = StatusRow("stage", "state", "job", "where", "progress", "reward", "accuracy", "left")
 COLUMNS = ("stage", "state", "job", "place", "progress", "reward", "accuracy", "left")
 SHORT = 12
 """Characters of a reason to wait that stand in the row itself."""
@@ -67,7 +67,7 @@ BELOW = {"place": "on ", "job": "job "}
 """Columns that move below their row, in this order, where the screen is too narrow for all."""
 
 
-def run(results: Path, watch: bool) -> None:
+def show_status(results: Path, watch: bool) -> None:
     """Print the state of every stage; with `watch`, again and again until Ctrl-C.
 
     Raises:
@@ -96,7 +96,7 @@ def report(results: Path, columns: int) -> Iterator[str]:
         yield from textwrap.wrap(note, columns)
 
 
-def table(rows: list[Row], columns: int) -> Iterator[str]:
+def table(rows: list[StatusRow], columns: int) -> Iterator[str]:
     """Rows as lines that fit into `columns` characters."""
     shown = [name for name in COLUMNS if any(getattr(row, name) for row in rows)]
     moved: list[str] = []
@@ -122,11 +122,11 @@ def table(rows: list[Row], columns: int) -> Iterator[str]:
             )
 
 
-def _widths(rows: list[Row], names: list[str]) -> dict[str, int]:
+def _widths(rows: list[StatusRow], names: list[str]) -> dict[str, int]:
     return {name: max(len(getattr(row, name)) for row in (HEADER, *rows)) for name in names}
 
 
-def stages(results: Path, queue: list[Job], now: float) -> Iterator[Row]:
+def stages(results: Path, queue: list[QueuedJob], now: float) -> Iterator[StatusRow]:
     """A row per stage in the order of the chain.
 
     Args:
@@ -177,16 +177,16 @@ def _runs(results: Path) -> list[str]:
     return sorted(planned | begun)
 
 
-def _row(results: Path, stage: Stage, job: Job | None, now: float) -> Row:
+def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> StatusRow:
     progress = _progress(results, stage)
     title = stage.title
     standing = job.standing if job is not None else None
     if stage.done.exists() and standing not in ("waiting", "running"):
-        return Row(title, "done", _jobs(stage.kind, stage.done), **_numbers(progress))
+        return StatusRow(title, "done", _jobs(stage.kind, stage.done), **_numbers(progress))
     if job is not None and standing == "waiting":
         reason = job.reason if job.reason != "None" else ""
         short = 0 < len(reason) <= SHORT
-        return Row(
+        return StatusRow(
             title,
             f"waiting ({reason})" if short else "waiting",
             job.job_id,
@@ -196,7 +196,7 @@ def _row(results: Path, stage: Stage, job: Job | None, now: float) -> Row:
     if job is not None and standing == "running":
         own = str(progress.get("log") or "") or _slurm_log(results, job)
         shown = {**_numbers(progress), "log": _from_here(own)}
-        return Row(title, "running", job.job_id, job.nodes, left=job.time_left, **shown)
+        return StatusRow(title, "running", job.job_id, job.nodes, left=job.time_left, **shown)
     log = _log(results, stage)
     message = said_in(log) or ""
     if progress.get("state") == "running" and not message and standing != "ended_badly":
@@ -204,18 +204,20 @@ def _row(results: Path, stage: Stage, job: Job | None, now: float) -> Row:
         place = str(progress.get("host") or "")
         shown = {**_numbers(progress), "log": _from_here(str(progress.get("log") or ""))}
         if silent > SILENT_SECONDS or _gone(progress):
-            return Row(title, f"silent for {clock(silent)}", place=place, **shown)
-        return Row(title, "running", place=place, **shown)
+            return StatusRow(title, f"silent for {clock(silent)}", place=place, **shown)
+        return StatusRow(title, "running", place=place, **shown)
     if job is not None and standing == "ended_badly":
         ending = Ending(job.job_id, job.state, Path(_slurm_log(results, job)), None)
         message = MEANINGS.get(ending.word) or message
         shown_log = str(log) if log.exists() else str(ending.log)
-        return Row(title, job.state.lower(), job.job_id, message=message, log=_from_here(shown_log))
+        return StatusRow(
+            title, job.state.lower(), job.job_id, message=message, log=_from_here(shown_log)
+        )
     if message or progress.get("state") == "failed":
         message = message or str(progress.get("message") or "")
         shown_log = str(log) if log.exists() else str(progress.get("log") or "")
-        return Row(title, "failed", message=message, log=_from_here(shown_log))
-    return Row(title, "to do", **_numbers(progress))
+        return StatusRow(title, "failed", message=message, log=_from_here(shown_log))
+    return StatusRow(title, "to do", **_numbers(progress))
 
 
 def _progress(results: Path, stage: Stage) -> dict[str, Any]:
@@ -274,7 +276,7 @@ def _numbers(progress: dict[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _queue(results: Path) -> tuple[list[Job], str | None]:
+def _queue(results: Path) -> tuple[list[QueuedJob], str | None]:
     """The jobs submitted from the folder that holds `results`, and why none are shown."""
     if not shutil.which("squeue"):
         return [], None
@@ -286,7 +288,7 @@ def _queue(results: Path) -> tuple[list[Job], str | None]:
     return [job for job in mine if job.work_dir == folder and job.comment.startswith("rule_")], None
 
 
-def _slurm_log(results: Path, job: Job) -> str:
+def _slurm_log(results: Path, job: QueuedJob) -> str:
     rule, _, wildcards = job.comment.partition("_wildcards_")
     path = results.parent / "logs" / "slurm" / rule / wildcards / f"{job.job_id}.log"
     return str(path) if path.exists() else ""

@@ -59,7 +59,7 @@ def files_of(folder: Path) -> dict[str, str]:
     return {path.name: file_digest(path) for path in names}
 
 
-def run(section: ModelSection, out: Path) -> None:
+def record_base_model(section: ModelSection, out: Path) -> None:
     """Write `out`: path, digest and name of the model that is evaluated and trained from.
 
     With `patch` or `chat_template` that is a private copy by links, made beside the other work.

@@ -57,7 +57,7 @@ class Smoke(Record):
     cost: Cost | None = Field(None, description="What they used; null: no accounting answered.")
 
 
-class Weights(Part):
+class BaseWeights(Part):
     """The weights that the training began with."""
 
     path: str = Field(description="Folder.")
@@ -149,7 +149,7 @@ class Manifest(Trained):
     backend: Literal["trl", "nemo_rl"] = Field(description="The trainer.")
     seed: int = Field(description="Seed of the training.")
     config_digest: str = Field(description="Digest of the training section.")
-    weights: Weights = Field(description="The base model.")
+    weights: BaseWeights = Field(description="The base model.")
     planned_steps: Count = Field(description="Steps planned.")
     total_steps: Count = Field(description="Step of the last whole checkpoint.")
     segments: list[Segment] = Field(description="Launches, first to last.")

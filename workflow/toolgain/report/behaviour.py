@@ -26,7 +26,7 @@ MEASURES = (
 
 
 @dataclass(frozen=True)
-class Line:
+class BehaviourLine:
     """One measure before and after."""
 
     label: str
@@ -38,15 +38,15 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class BehaviourTables:
     """The measures by group, and how many calls the single-turn answers hold."""
 
-    tables: tuple[tuple[str, tuple[Line, ...]], ...]
+    tables: tuple[tuple[str, tuple[BehaviourLine, ...]], ...]
     calls: tuple[tuple[str, int, int], ...]
     """(number of calls, answers before, answers after) of the single-turn items."""
 
 
-def behaviour(before: Json, after: Json) -> Behaviour | None:
+def behaviour(before: Json, after: Json) -> BehaviourTables | None:
     """The two models' behaviour side by side; None where one of them is not recorded."""
     old, new = as_dict(before.get("scopes")), as_dict(after.get("scopes"))
     tables = tuple(
@@ -54,18 +54,20 @@ def behaviour(before: Json, after: Json) -> Behaviour | None:
         for scope in old
         if scope in new
     )
-    return Behaviour(tables, _calls(before.get("calls"), after.get("calls"))) if tables else None
+    return (
+        BehaviourTables(tables, _calls(before.get("calls"), after.get("calls"))) if tables else None
+    )
 
 
 def _title(scope: str) -> str:
     return "All items" if scope == "all" else group(scope)
 
 
-def _lines(before: Json, after: Json) -> Iterable[Line]:
+def _lines(before: Json, after: Json) -> Iterable[BehaviourLine]:
     for key, label, term, digits in MEASURES:
         old, new = number(before.get(key)), number(after.get(key))
         if old is not None or new is not None:
-            yield Line(
+            yield BehaviourLine(
                 label, term, _shown(old, digits), _shown(new, digits), _change(old, new, digits)
             )
 

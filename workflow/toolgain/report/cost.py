@@ -11,7 +11,7 @@ ACCOUNTING = "Slurm's accounting"
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageCost:
     """One stage of the chain."""
 
     title: str
@@ -30,21 +30,21 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostTable:
     """All stages, their sums, and the price of a point by run."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[StageCost, ...]
     seconds: float | None
     gpu_hours: float | None
     points_per_gpu_hour: tuple[tuple[str, float], ...]
 
 
-def cost(sources: Sources) -> Cost:
+def cost(sources: Sources) -> CostTable:
     """The cost of every stage that left a record."""
     stages = tuple(_stages(sources))
     times = [stage.seconds for stage in stages if stage.seconds is not None]
     hours = [stage.gpu_hours for stage in stages if stage.gpu_hours is not None]
-    return Cost(
+    return CostTable(
         stages,
         sum(times) if times else None,
         sum(hours) if hours else None,
@@ -52,7 +52,7 @@ def cost(sources: Sources) -> Cost:
     )
 
 
-def _stages(sources: Sources) -> Iterable[Stage]:
+def _stages(sources: Sources) -> Iterable[StageCost]:
     several = len(sources.runs) > 1
     yield from _stage("Evaluation before", "", "evaluation", sources.baseline.manifest)
     for name, run in sources.runs.items():
@@ -67,14 +67,14 @@ def _stages(sources: Sources) -> Iterable[Stage]:
         yield from _stage(f"Evaluation after{of}", name, "evaluation", run.evaluation.manifest)
 
 
-def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
+def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[StageCost]:
     times, spent = as_dict(manifest.get("times")), as_dict(manifest.get("cost"))
     if not times and not spent:
         return
     hosts = manifest.get("hosts") or [manifest.get("host")]
     where = _jobs(manifest) or ", ".join(filter(None, hosts))
     measured = {"sacct": ACCOUNTING}.get(str(spent.get("source")), spent.get("source"))
-    yield Stage(
+    yield StageCost(
         title,
         run,
         kind,
@@ -87,10 +87,10 @@ def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[Stage]:
     )
 
 
-def _measured(title: str, run: str, kind: str, seconds: float, record: Json) -> Stage:
+def _measured(title: str, run: str, kind: str, seconds: float, record: Json) -> StageCost:
     """A stage whose time Snakemake took; what it used is in its record, if Slurm counts that."""
     spent = as_dict(record.get("cost"))
-    return Stage(
+    return StageCost(
         title,
         run,
         kind,
@@ -108,7 +108,7 @@ def _jobs(record: Json) -> str:
     return f"job {', '.join(ids)}" if ids else ""
 
 
-def _prices(sources: Sources, stages: tuple[Stage, ...]) -> Iterable[tuple[str, float]]:
+def _prices(sources: Sources, stages: tuple[StageCost, ...]) -> Iterable[tuple[str, float]]:
     for name in sources.runs:
         entry = as_dict(as_dict(sources.comparison.get("runs")).get(name))
         delta = number(as_dict(entry.get("overall")).get("delta"))

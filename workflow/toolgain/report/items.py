@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES
-from toolgain.report.sources import Key, Outcome, Question
+from toolgain.report.sources import ItemAnswer, Key, Question
 from toolgain.report.wording import number
 
 CORRECT = "correct"
@@ -56,7 +56,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Flips:
+class ItemFlips:
     """How many of the paired items changed."""
 
     gained: int
@@ -75,14 +75,14 @@ class ItemData:
     """What was cut so that the page stays small."""
 
 
-def flips(entry: Mapping[str, Any]) -> Flips | None:
+def flips(entry: Mapping[str, Any]) -> ItemFlips | None:
     """The gains and losses that the comparison counted for a run."""
     counted = entry.get("flips")
     if not isinstance(counted, dict):
         return None
     found = (counted.get("gained"), counted.get("lost"), entry.get("n"))
     gained, lost, items = (round(number(value) or 0) for value in found)
-    return Flips(gained, lost, items)
+    return ItemFlips(gained, lost, items)
 
 
 def migration(table: object) -> Matrix | None:
@@ -112,7 +112,7 @@ def migration(table: object) -> Matrix | None:
 
 
 def pack(
-    sides: Mapping[str, Mapping[Key, Outcome]],
+    sides: Mapping[str, Mapping[Key, ItemAnswer]],
     questions: Mapping[Key, Question],
     limit: int,
     runs: int,
@@ -147,7 +147,7 @@ def pack(
 
 
 def _packed(
-    sides: Mapping[str, Mapping[Key, Outcome]], questions: Mapping[Key, Question], limit: int
+    sides: Mapping[str, Mapping[Key, ItemAnswer]], questions: Mapping[Key, Question], limit: int
 ) -> ItemData | None:
     keys = _ordered(set().union(*sides.values()))
     everything = [outcome for outcomes in sides.values() for outcome in outcomes.values()]
@@ -189,7 +189,7 @@ def _natural(identity: str) -> list[tuple[int, str]]:
 
 def _encoded(
     keys: list[Key],
-    sides: Mapping[str, Mapping[Key, Outcome]],
+    sides: Mapping[str, Mapping[Key, ItemAnswer]],
     questions: Mapping[Key, Question],
     longest: int | None,
     tools: bool,
@@ -248,7 +248,9 @@ def _question(question: Question | None, tables: _Tables, tools: bool) -> list[A
     return [_plain(question.turns), listed]
 
 
-def _side(outcome: Outcome | None, tables: _Tables, longest: int | None) -> tuple[Any, ...] | None:
+def _side(
+    outcome: ItemAnswer | None, tables: _Tables, longest: int | None
+) -> tuple[Any, ...] | None:
     if outcome is None:
         return None
     answer = outcome.answer

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from toolgain.report.model import Change, Page, RunPage
+from toolgain.report.model import ChangeRow, Page, RunPage
 from toolgain.report.wording import (
     NO_VALUE,
     count,
@@ -72,7 +72,7 @@ def _runs(page: Page) -> Iterable[str]:
     yield from table(["Run", "Before", "After", "Change", "95 % interval", "p"], rows)
 
 
-def _overall(name: str, change: Change) -> list[str]:
+def _overall(name: str, change: ChangeRow) -> list[str]:
     return [
         name,
         percent(change.baseline),
@@ -126,7 +126,7 @@ def _run(page: Page, run: RunPage) -> Iterable[str]:
             )
 
 
-def _change(change: Change) -> list[str]:
+def _change(change: ChangeRow) -> list[str]:
     title = escaped(change.title)
     if change.kind != "category":
         title = f"**{title}**"

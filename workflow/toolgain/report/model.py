@@ -10,12 +10,12 @@ from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
 from toolgain.report import origin, wording
-from toolgain.report.behaviour import Behaviour, behaviour
-from toolgain.report.cost import Cost, cost
-from toolgain.report.items import Flips, Matrix, flips, migration
+from toolgain.report.behaviour import BehaviourTables, behaviour
+from toolgain.report.cost import CostTable, cost
+from toolgain.report.items import ItemFlips, Matrix, flips, migration
 from toolgain.report.next_steps import NextStep, next_steps
 from toolgain.report.provenance import Provenance, provenance
-from toolgain.report.sources import Json, Run, Sources, as_dict
+from toolgain.report.sources import Json, Sources, as_dict
 from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
 from toolgain.report.wording import limits, number
@@ -26,7 +26,7 @@ TONES = {"improved": "good", "regressed": "bad", "not_comparable": "stop"}
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangeRow:
     """One row of the table: the Overall, a group or a category."""
 
     kind: str
@@ -50,7 +50,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Reason:
+class ReasonRow:
     """Why the two sides cannot be compared."""
 
     message: str
@@ -67,15 +67,15 @@ class RunPage:
     verdict: str
     tone: str
     sentence: str
-    overall: Change
-    changes: tuple[Change, ...]
+    overall: ChangeRow
+    changes: tuple[ChangeRow, ...]
     """Overall, then each group followed by its categories."""
-    flips: Flips | None
+    flips: ItemFlips | None
     matrix: Matrix | None
     training: Training | None
     beside: tuple[Measure, ...]
     """Reward and validation accuracy beside the benchmark."""
-    behaviour: Behaviour | None
+    behaviour: BehaviourTables | None
     origin: str
     """Where the change comes from, when it comes from few categories."""
     joined: str
@@ -89,7 +89,7 @@ class RunPage:
 class Mean:
     """The mean over the runs of a recipe."""
 
-    overall: Change
+    overall: ChangeRow
     verdict: str
     tone: str
 
@@ -105,7 +105,7 @@ class Page:
     sentence: str
     notes: tuple[str, ...]
     """Sentences below the answer: noise floor, detectable change."""
-    reasons: tuple[Reason, ...]
+    reasons: tuple[ReasonRow, ...]
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
     stamp: str | None
@@ -120,7 +120,7 @@ class Page:
     """Of each recipe with several runs."""
     means_note: str
     noise_floor: float | None
-    cost: Cost
+    cost: CostTable
     next_steps: tuple[NextStep, ...]
     trust: Trust
     provenance: Provenance
@@ -189,8 +189,8 @@ def _warnings(comparison: Json) -> Iterable[str]:
             yield warning
 
 
-def _reason(part: Json) -> Reason:
-    return Reason(
+def _reason(part: Json) -> ReasonRow:
+    return ReasonRow(
         _text(part.get("message") or part.get("what")) or "No reason is recorded.",
         shown(part.get("baseline")),
         shown(part.get("trained")),
@@ -253,7 +253,7 @@ def _run(name: str, sources: Sources) -> RunPage:
     )
 
 
-def _sides(verdict: str, overall: Change) -> tuple[float, float] | None:
+def _sides(verdict: str, overall: ChangeRow) -> tuple[float, float] | None:
     if verdict == "not_comparable" or overall.baseline is None or overall.trained is None:
         return None
     return overall.baseline, overall.trained
@@ -267,7 +267,7 @@ def _overall(entry: Mapping[str, Any]) -> Json:
     return as_dict(entry.get("overall"))
 
 
-def _changes(entry: Json, overall: Change) -> Iterable[Change]:
+def _changes(entry: Json, overall: ChangeRow) -> Iterable[ChangeRow]:
     groups, categories = as_dict(entry.get("groups")), as_dict(entry.get("categories"))
     if overall.delta is not None or overall.baseline is not None:
         yield overall
@@ -281,13 +281,13 @@ def _changes(entry: Json, overall: Change) -> Iterable[Change]:
         yield _change("category", name, name, as_dict(categories[name]))
 
 
-def _change(kind: str, name: str, title: str, entry: Json) -> Change:
+def _change(kind: str, name: str, title: str, entry: Json) -> ChangeRow:
     bounds = limits(entry.get("ci95"))
     adjusted = number(entry.get("p_holm"))
     # What the exact test is this sure of is no longer a matter of few items.
     sure = adjusted is not None and adjusted < SURE and _leaves_zero_out(bounds)
     small = bool(entry.get("small")) and not sure
-    return Change(
+    return ChangeRow(
         kind=kind,
         name=name,
         title=title,
@@ -386,7 +386,7 @@ def chart_data(page: Page) -> Json:
     }
 
 
-def _dot(change: Change) -> Json:
+def _dot(change: ChangeRow) -> Json:
     return {
         "kind": change.kind,
         "name": change.name,
@@ -414,4 +414,4 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-__all__ = ["Change", "Page", "Run", "RunPage", "chart_data", "page"]
+__all__ = ["ChangeRow", "Page", "RunPage", "chart_data", "page"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from toolgain.report.cost import Cost, Stage
+from toolgain.report.cost import CostTable, StageCost
 from toolgain.report.sources import Sources
 from toolgain.report.wording import count, duration, percent
 
@@ -21,12 +21,12 @@ class NextStep:
     """Where in the configuration, when the edit does not say so itself."""
 
 
-def next_steps(sources: Sources, cost: Cost, population: int) -> tuple[NextStep, ...]:
+def next_steps(sources: Sources, cost: CostTable, population: int) -> tuple[NextStep, ...]:
     """More seeds, more items, more steps; each with the cost of this run as the measure."""
     return tuple(_steps(sources, cost, population))
 
 
-def _steps(sources: Sources, cost: Cost, population: int) -> Iterable[NextStep]:
+def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextStep]:
     runs = list(sources.runs)
     if not runs:
         return
@@ -71,11 +71,11 @@ def _steps(sources: Sources, cost: Cost, population: int) -> Iterable[NextStep]:
     )
 
 
-def _is_after(stage: Stage) -> bool:
+def _is_after(stage: StageCost) -> bool:
     return stage.kind == "evaluation" and stage.title.startswith("Evaluation after")
 
 
-def _amount(stages: list[Stage], times: float, basis: str) -> str:
+def _amount(stages: list[StageCost], times: float, basis: str) -> str:
     """The stages' time and GPU-hours, so many times."""
     seconds = sum(stage.seconds or 0.0 for stage in stages)
     hours = sum(stage.gpu_hours or 0.0 for stage in stages)

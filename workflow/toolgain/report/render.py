@@ -19,7 +19,7 @@ from toolgain.config.sections import ReportSection
 from toolgain.report import glossary, markdown, wording
 from toolgain.report.items import ItemData, pack
 from toolgain.report.model import Page, chart_data, page
-from toolgain.report.sources import RUNS_WITH_ITEMS, Sources, read
+from toolgain.report.sources import RUNS_WITH_ITEMS, Sources, read_sources
 from toolgain.report.training import contamination
 from toolgain.report.trust import shown
 
@@ -39,7 +39,7 @@ _HIDDEN = re.compile(
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def run(comparison: Path, results: Path, section: ReportSection, out: Path) -> None:
+def write_report(comparison: Path, results: Path, section: ReportSection, out: Path) -> None:
     """Write the report of `comparison` to `out` (.html) and beside it as Markdown.
 
     The same inputs give the same bytes.
@@ -47,7 +47,7 @@ def run(comparison: Path, results: Path, section: ReportSection, out: Path) -> N
     Raises:
         UserError: `comparison` is not a comparison. Whatever else is missing is said in the page.
     """
-    sources = read(comparison, results)
+    sources = read_sources(comparison, results)
     content = page(sources, section.title, section.anchors)
     text = markdown.text(content)
     html = _html(content, sources, comparison.read_bytes(), text, section.max_megabytes)

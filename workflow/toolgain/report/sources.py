@@ -31,7 +31,7 @@ Json = dict[str, Any]
 Key = tuple[str, str, int]
 
 
-class Outcome(NamedTuple):
+class ItemAnswer(NamedTuple):
     """One item's answer by one model; with repeats, the first answer and the mean score.
 
     A tuple, because there are 90,000 of them with twenty runs, and making one takes a third of the
@@ -72,22 +72,22 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationFolder:
     """One evaluation folder, as far as it is there."""
 
     subject: str
     summary: Json = field(default_factory=dict)
     manifest: Json = field(default_factory=dict)
-    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+    outcomes: dict[Key, ItemAnswer] = field(default_factory=dict)
     questions: dict[Key, Question] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """One training run, as far as it is there."""
 
     name: str
-    evaluation: Evaluation
+    evaluation: EvaluationFolder
     manifest: Json = field(default_factory=dict)
     smoke: Json = field(default_factory=dict)
     """Empty without a smoke training."""
@@ -101,8 +101,8 @@ class Sources:
     """All that the report is made of."""
 
     comparison: Json
-    baseline: Evaluation
-    runs: dict[str, Run]
+    baseline: EvaluationFolder
+    runs: dict[str, RunFolder]
     """The primary run first, or those of the primary recipe."""
     configs: dict[str, Any]
     model: Json
@@ -110,7 +110,7 @@ class Sources:
     benchmarks: dict[str, float] = field(default_factory=dict)
 
 
-def read(comparison_file: Path, results: Path) -> Sources:
+def read_sources(comparison_file: Path, results: Path) -> Sources:
     """Read comparison.json and what lies around it.
 
     Raises:
@@ -122,7 +122,7 @@ def read(comparison_file: Path, results: Path) -> Sources:
             f"comparison: {comparison_file} has no `runs`: it is not a comparison that "
             "`toolgain compare` wrote."
         )
-    reader = _Reader()
+    reader = _FolderReader()
     schema = comparison.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         reader.missing.append(
@@ -155,7 +155,7 @@ def read(comparison_file: Path, results: Path) -> Sources:
     )
 
 
-class _Reader:
+class _FolderReader:
     """Reads files that may not be there, and remembers which were not."""
 
     def __init__(self) -> None:
@@ -177,7 +177,7 @@ class _Reader:
         side: object,
         items: bool = True,
         questions: bool = False,
-    ) -> Evaluation:
+    ) -> EvaluationFolder:
         folder = results / "evaluations" / subject
         recorded = as_dict(side).get("path")
         if not folder.is_dir() and isinstance(recorded, str) and Path(recorded).is_dir():
@@ -187,8 +187,8 @@ class _Reader:
                 f"The evaluation folder of {subject} is missing: its items, behaviour and validity "
                 "record are not shown."
             )
-            return Evaluation(subject)
-        return Evaluation(
+            return EvaluationFolder(subject)
+        return EvaluationFolder(
             subject,
             self.json(folder / "summary.json"),
             self.json(folder / "manifest.json"),
@@ -196,7 +196,7 @@ class _Reader:
             self._questions(folder / "questions.jsonl.gz") if questions else {},
         )
 
-    def run(self, name: str, results: Path, entry: Json, items: bool) -> Run:
+    def run(self, name: str, results: Path, entry: Json, items: bool) -> RunFolder:
         evaluation = self.evaluation(name, results, entry.get("trained"), items)
         folder = results / "runs" / name
         if not folder.is_dir():
@@ -204,14 +204,14 @@ class _Reader:
                 f"No training of {name} is recorded ({_shown(folder)} is missing): curves, "
                 "checkpoints and training cost are not shown."
             )
-            return Run(name, evaluation)
+            return RunFolder(name, evaluation)
         manifest = self.json(folder / "manifest.json")
         tasks_file = results / "tasks" / name / "tasks.json"
         tasks = as_dict(manifest.get("tasks"))
         if not tasks and tasks_file.exists():
             tasks = self.json(tasks_file)
         smoke = folder / "smoke.json"
-        return Run(
+        return RunFolder(
             name,
             evaluation,
             manifest,
@@ -221,7 +221,7 @@ class _Reader:
             tasks,
         )
 
-    def _outcomes(self, path: Path) -> dict[Key, Outcome]:
+    def _outcomes(self, path: Path) -> dict[Key, ItemAnswer]:
         csv.field_size_limit(LONGEST_FIELD)
         rows: list[list[str]] = []
         try:
@@ -255,7 +255,7 @@ class _Reader:
         return found
 
 
-def _by_item(rows: list[list[str]]) -> dict[Key, Outcome]:
+def _by_item(rows: list[list[str]]) -> dict[Key, ItemAnswer]:
     """The outcomes in a table whose first row names the columns.
 
     Made column by column: row by row takes half as long again.
@@ -276,7 +276,7 @@ def _by_item(rows: list[list[str]]) -> dict[Key, Outcome]:
     strict = [value == 1 for value in numbers("strict_valid")] if "strict_valid" in table else valid
     answers = list(
         map(
-            Outcome,
+            ItemAnswer,
             table["category"],
             table["id"],
             [int(number or 0) for number in text("occurrence")],
@@ -301,8 +301,8 @@ def _by_item(rows: list[list[str]]) -> dict[Key, Outcome]:
     return found if len(found) == len(answers) else _over_repeats(answers)
 
 
-def _over_repeats(answers: Iterable[Outcome]) -> dict[Key, Outcome]:
-    grouped: dict[Key, list[Outcome]] = {}
+def _over_repeats(answers: Iterable[ItemAnswer]) -> dict[Key, ItemAnswer]:
+    grouped: dict[Key, list[ItemAnswer]] = {}
     for answer in answers:
         grouped.setdefault(answer.key, []).append(answer)
     return {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from toolgain.report.sources import Json, Run, as_dict
+from toolgain.report.sources import Json, RunFolder, as_dict
 from toolgain.report.wording import (
     NO_VALUE,
     count,
@@ -26,7 +26,7 @@ Curve = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
-class Sign:
+class HealthLine:
     """One sign of a good run."""
 
     title: str
@@ -36,7 +36,7 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointLine:
     """A candidate for the evaluation."""
 
     step: int
@@ -61,7 +61,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentLine:
     """One launch of the training."""
 
     steps: str
@@ -81,9 +81,9 @@ class Training:
     accuracy: Curve
     resumes: tuple[int, ...]
     """First step of each segment after the first."""
-    segments: tuple[Segment, ...]
-    signs: tuple[Sign, ...]
-    checkpoints: tuple[Checkpoint, ...]
+    segments: tuple[SegmentLine, ...]
+    signs: tuple[HealthLine, ...]
+    checkpoints: tuple[CheckpointLine, ...]
     passed_over: tuple[tuple[str, str], ...]
     """(path, reason)"""
     chosen_step: int | None
@@ -110,7 +110,7 @@ class Training:
         }
 
 
-def training(run: Run) -> Training | None:
+def training(run: RunFolder) -> Training | None:
     """The training of `run`; None when nothing of it is recorded."""
     manifest, best = run.manifest, run.best
     if not manifest and not best:
@@ -193,9 +193,9 @@ def beside(training: Training, overall: tuple[float, float] | None) -> tuple[Mea
     return (*found, Measure("BFCL Overall, %", "overall", "the benchmark", *sides))
 
 
-def _segment(part: Json) -> Segment:
+def _segment(part: Json) -> SegmentLine:
     where = [str(part[key]) for key in ("host", "slurm_job_id") if part.get(key)]
-    return Segment(
+    return SegmentLine(
         f"{count(part.get('first_step'))} to {count(part.get('last_step'))}",
         moment(part.get("started")),
         ", ".join(where) or NO_VALUE,
@@ -223,11 +223,11 @@ def _curve(points: Any) -> Curve:
     return tuple(sorted(found))
 
 
-def _signs(manifest: Json) -> Iterable[Sign]:
+def _signs(manifest: Json) -> Iterable[HealthLine]:
     for part in _list(manifest.get("health")):
         if isinstance(part, dict):
             passed = part.get("passed")
-            yield Sign(
+            yield HealthLine(
                 str(part.get("title") or part.get("name") or ""),
                 passed if isinstance(passed, bool) else None,
                 typeset(str(part.get("evidence") or "")),
@@ -236,7 +236,7 @@ def _signs(manifest: Json) -> Iterable[Sign]:
 
 def _checkpoints(
     manifest: Json, best: Json, items: int | None, chosen: int | None
-) -> Iterable[Checkpoint]:
+) -> Iterable[CheckpointLine]:
     candidates = _list(best.get("candidates")) or _list(manifest.get("checkpoints"))
     found = []
     for part in candidates:
@@ -248,7 +248,7 @@ def _checkpoints(
         if error is None and accuracy is not None and items:
             error = math.sqrt(max(0.0, accuracy * (1 - accuracy)) / items)
         found.append(
-            Checkpoint(
+            CheckpointLine(
                 step,
                 None if accuracy is None else 100 * accuracy,
                 None if error is None else 100 * error,
@@ -259,7 +259,11 @@ def _checkpoints(
 
 
 def _notes(
-    manifest: Json, best: Json, checkpoints: tuple[Checkpoint, ...], reward: bool, accuracy: bool
+    manifest: Json,
+    best: Json,
+    checkpoints: tuple[CheckpointLine, ...],
+    reward: bool,
+    accuracy: bool,
 ) -> Iterable[str]:
     if not manifest:
         yield "The training's manifest is missing: the training may have failed half-way."

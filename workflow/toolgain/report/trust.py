@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from toolgain.report.sources import Evaluation, Json, Sources, as_dict
+from toolgain.report.sources import EvaluationFolder, Json, Sources, as_dict
 from toolgain.report.wording import (
     NO_VALUE,
     change_sentence,
@@ -138,7 +138,7 @@ def _anchor(entry: Json) -> Anchor:
     )
 
 
-def _facts(evaluations: list[Evaluation]) -> Iterable[Fact]:
+def _facts(evaluations: list[EvaluationFolder]) -> Iterable[Fact]:
     summaries = [evaluation.summary for evaluation in evaluations]
     if not any(summaries):
         return

@@ -41,7 +41,7 @@ KeysAndValues = list[tuple[Tensor, Tensor]]
 
 
 @dataclass
-class Row:
+class ActiveRequest:
     """One request while it is worked on."""
 
     prompt: list[int]
@@ -89,7 +89,7 @@ def _attend(
     Shapes: query (rows, query heads, tokens, width), key and value (rows, heads, tokens, width);
     returns (rows, tokens, query heads, width).
     """
-    rows: Sequence[Row | None] | None = getattr(_step, "rows", None)
+    rows: Sequence[ActiveRequest | None] | None = getattr(_step, "rows", None)
     if rows is None:
         # Not a step of the engine: the model's own generation, one sequence without padding.
         out: tuple[Tensor, None] = sdpa_attention_forward(
@@ -171,12 +171,12 @@ class Engine(threading.Thread):
         super().__init__(daemon=True, name="engine")
         self.model, self.rows = model, rows
         self.blocks = PromptBlocks(cache_bytes)
-        self._waiting: queue.SimpleQueue[Row] = queue.SimpleQueue()
-        self._active: list[Row] = []
+        self._waiting: queue.SimpleQueue[ActiveRequest] = queue.SimpleQueue()
+        self._active: list[ActiveRequest] = []
 
     def submit(self, prompt: list[int], limit: int, ends: frozenset[int]) -> "Future[list[int]]":
         """Ask for up to `limit` tokens after `prompt`; the result includes the ending token."""
-        row = Row(prompt, limit, ends, Future())
+        row = ActiveRequest(prompt, limit, ends, Future())
         self._waiting.put(row)
         return row.result
 
@@ -211,7 +211,7 @@ class Engine(threading.Thread):
             row.memory = []
             row.result.set_result(row.generated)
 
-    def _prefill(self, row: Row) -> None:
+    def _prefill(self, row: ActiveRequest) -> None:
         """Compute the prompt, block by block, and choose the first token."""
         while row.length < len(row.prompt):
             end = min(row.length + BLOCK, len(row.prompt))
@@ -235,13 +235,16 @@ class Engine(threading.Thread):
         """One token for every active row."""
         if not self._active:
             return
-        rows: list[Row | None] = [*self._active, *[None] * (self.rows - len(self._active))]
+        rows: list[ActiveRequest | None] = [
+            *self._active,
+            *[None] * (self.rows - len(self._active)),
+        ]
         logits = self._forward([[row.generated[-1] if row else 0] for row in rows], rows)
         for row, choice in zip(self._active, logits[:, -1].argmax(-1).tolist(), strict=False):
             row.length += 1
             row.generated.append(choice)
 
-    def _forward(self, tokens: list[list[int]], rows: Sequence[Row | None]) -> Tensor:
+    def _forward(self, tokens: list[list[int]], rows: Sequence[ActiveRequest | None]) -> Tensor:
         """Logits of the last position, of shape (rows, 1, vocabulary)."""
         starts = [row.length if row else 0 for row in rows]
         positions = [list(range(s, s + len(t))) for s, t in zip(starts, tokens, strict=True)]
@@ -266,7 +269,7 @@ class Engine(threading.Thread):
         tokens = torch.randint(
             self.model.config.vocab_size, (length,), generator=torch.Generator().manual_seed(0)
         ).tolist()
-        row = Row(tokens, steps, frozenset(), Future())
+        row = ActiveRequest(tokens, steps, frozenset(), Future())
         self._prefill(row)
         self._active = [row]
         for _ in range(steps - 1):

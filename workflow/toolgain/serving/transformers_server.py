@@ -88,7 +88,7 @@ def _ends(gen_config: Any) -> frozenset[int]:
     return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
-class State(GenerationState):  # type: ignore[misc]
+class ServerState(GenerationState):  # type: ignore[misc]
     """Hands out our manager."""
 
     def __init__(self, manager: Manager) -> None:
@@ -133,7 +133,7 @@ def build_app(options: argparse.Namespace, key: str | None) -> Any:
     )
     model, _ = models.load_model_and_processor(models.process_model_name(options.model))
     context = options.max_model_len or getattr(model.config, "max_position_embeddings", None)
-    state = State(Manager(None if options.plain else _engine(model, options.rows), context))
+    state = ServerState(Manager(None if options.plain else _engine(model, options.rows), context))
     chat_completion.parse_assistant_message = parse_or_text(chat_completion.parse_assistant_message)
     app = build_server(
         models,

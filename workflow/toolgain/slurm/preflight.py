@@ -26,7 +26,7 @@ USED = ("results", "logs", ".snakemake")
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """What one rule's jobs ask Slurm for."""
 
     rule: str
@@ -63,17 +63,17 @@ class Partition:
     refused_accounts: frozenset[str] = frozenset()
 
 
-def request_of(job: Any) -> Request:
+def request_of(job: Any) -> JobRequest:
     """The request of a Snakemake job."""
     names = job.resources.keys()
     return request_for(job.rule.name, {name: job.resources.get(name) for name in names})
 
 
-def request_for(rule: str, asked: Mapping[str, Any]) -> Request:
+def request_for(rule: str, asked: Mapping[str, Any]) -> JobRequest:
     """What the `resources` of a rule ask Slurm for."""
     gres = re.search(r"gpu:(?:[^:]+:)?(\d+)", str(asked.get("gres") or ""))
     tasks = int(asked.get("tasks_per_node") or 1)
-    return Request(
+    return JobRequest(
         rule=rule,
         account=asked.get("slurm_account"),
         partition=asked.get("slurm_partition"),
@@ -86,7 +86,7 @@ def request_for(rule: str, asked: Mapping[str, Any]) -> Request:
     )
 
 
-def findings(requests: Iterable[Request], folder: Path, shortest: int) -> Iterator[str]:
+def findings(requests: Iterable[JobRequest], folder: Path, shortest: int) -> Iterator[str]:
     """What is wrong with `requests` on this cluster, as lines for their user."""
     if not shutil.which("sbatch"):
         yield NO_SLURM
@@ -124,7 +124,9 @@ NO_SLURM = (
 )
 
 
-def mismatches(request: Request, partitions: dict[str, Partition], shortest: int) -> Iterator[str]:
+def mismatches(
+    request: JobRequest, partitions: dict[str, Partition], shortest: int
+) -> Iterator[str]:
     """Where a request asks for more than its partition has, or for under `shortest` minutes."""
     name = request.partition or next((p.name for p in partitions.values() if p.default), None)
     if name is None:
@@ -209,7 +211,7 @@ def write_findings(folder: Path) -> Iterator[str]:
             )
 
 
-def folder_findings(request: Request, folder: Path) -> Iterator[str]:
+def folder_findings(request: JobRequest, folder: Path) -> Iterator[str]:
     """Whether the nodes share the folders of a run with this host, by a job of a second.
 
     A node has to find in each what this host wrote, and this host what the node wrote. The answer
@@ -300,7 +302,7 @@ def describe(comment: str) -> str:
     return f"{rule} {wildcards}".strip()
 
 
-def _account_findings(requests: list[Request]) -> Iterator[str]:
+def _account_findings(requests: list[JobRequest]) -> Iterator[str]:
     user = getpass.getuser()
     try:
         text = ask("sacctmgr", "-n", "-P", "show", "assoc", f"user={user}", "format=Account")
@@ -324,7 +326,7 @@ def is_slurm(workflow: Any) -> bool:
     return str(getattr(plugin, "name", "")).endswith("slurm")
 
 
-def requests_of(workflow: Any) -> list[Request]:
+def requests_of(workflow: Any) -> list[JobRequest]:
     """What the plan of a Snakemake workflow asks Slurm for; nothing where it runs elsewhere."""
     if not is_slurm(workflow):
         return []

@@ -33,7 +33,7 @@ class NoAnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedJob:
     """A job as squeue shows it."""
 
     job_id: str
@@ -67,13 +67,13 @@ def standing(state: str) -> Standing:
     return "ended_well" if first == ENDED_WELL else "ended_badly"
 
 
-def parse_jobs(text: str) -> list[Job]:
+def parse_jobs(text: str) -> list[QueuedJob]:
     """The jobs of squeue's output in the format of `FIELDS`."""
     rows = (line.split(SEPARATOR) for line in text.splitlines() if line.strip())
-    return [Job(*(value.strip() for value in row)) for row in rows if len(row) == len(FIELDS)]
+    return [QueuedJob(*(value.strip() for value in row)) for row in rows if len(row) == len(FIELDS)]
 
 
-def jobs(*filters: str, timeout: float = 60) -> list[Job]:
+def jobs(*filters: str, timeout: float = 60) -> list[QueuedJob]:
     """The jobs that squeue knows, ended ones of the last minutes included.
 
     Args:
@@ -88,7 +88,7 @@ def jobs(*filters: str, timeout: float = 60) -> list[Job]:
     )
 
 
-def of_folder(folder: str) -> list[Job]:
+def of_folder(folder: str) -> list[QueuedJob]:
     """This user's toolgain jobs that were submitted from `folder` and have not ended.
 
     Raises:

@@ -58,7 +58,7 @@ def resample(design: Design, draws: int, seed: int) -> Resampling:
 
 
 @dataclass(frozen=True)
-class Change:
+class BootstrapChange:
     """Changes of the Overall and the groups, as fractions. R: number of pairs, mostly 1."""
 
     estimate: Floats
@@ -73,10 +73,10 @@ class Change:
     """(4, R) acceleration of the BCa interval."""
     strata: tuple["Stratum", ...]
 
-    def of(self, pair: int) -> "Change":
+    def of(self, pair: int) -> "BootstrapChange":
         """The change of one pair alone: R is 1."""
         chosen = slice(pair, pair + 1)
-        return Change(
+        return BootstrapChange(
             self.estimate[:, chosen],
             self.error[:, chosen],
             np.ascontiguousarray(self.draws[:, :, chosen]),
@@ -100,7 +100,7 @@ class Stratum:
 
 def bootstrap(
     design: Design, change: Floats, resampling: Resampling, weights: Floats | None = None
-) -> Change:
+) -> BootstrapChange:
     """The distribution of the change of Overall and groups.
 
     Args:
@@ -167,7 +167,7 @@ def bootstrap(
     draws += estimate[:, None, :].astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
         skew = np.where(variance > 0, cubes / (6 * variance**1.5), 0.0)
-    return Change(
+    return BootstrapChange(
         estimate,
         np.sqrt(variance),
         draws,

@@ -18,7 +18,7 @@ from scipy.special import ndtr, ndtri
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, group_of
 from toolgain.statistics import score
-from toolgain.statistics.bootstrap import Change
+from toolgain.statistics.bootstrap import BootstrapChange
 from toolgain.statistics.pairs import Design
 from toolgain.statistics.score import Interval
 
@@ -34,7 +34,7 @@ in the simulations."""
 
 
 def read(
-    design: Design, change: Floats, boot: Change, row: int, alpha: float
+    design: Design, change: Floats, boot: BootstrapChange, row: int, alpha: float
 ) -> tuple[Interval, NDArray[np.bool_]]:
     """The interval that the verdict reads.
 
@@ -102,7 +102,7 @@ def changed_clusters(design: Design, change: Floats, row: int) -> NDArray[np.int
     return counts
 
 
-def studentised(change: Change, row: int, alpha: float) -> Interval:
+def studentised(change: BootstrapChange, row: int, alpha: float) -> Interval:
     """The symmetric studentised interval of row `row` (0: Overall, 1 to 3: groups)."""
     estimate, error = change.estimate[row], change.error[row]
     moved = np.abs(change.draws[row] - estimate.astype(np.float32))
@@ -124,7 +124,7 @@ def studentised(change: Change, row: int, alpha: float) -> Interval:
     return Interval(estimate - reach, estimate + reach, np.where(error > 0, p, 1.0))
 
 
-def percentile(change: Change, row: int, alpha: float) -> Interval:
+def percentile(change: BootstrapChange, row: int, alpha: float) -> Interval:
     """The percentile interval: the draws' own quantiles."""
     draws = change.draws[row]
     low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2], axis=0)
@@ -132,7 +132,7 @@ def percentile(change: Change, row: int, alpha: float) -> Interval:
     return Interval(low, high, np.minimum(1.0, 2 * (tail + 1) / (len(draws) + 1)))
 
 
-def bca(change: Change, row: int, alpha: float) -> Interval:
+def bca(change: BootstrapChange, row: int, alpha: float) -> Interval:
     """The bias-corrected and accelerated interval (Efron 1987); without a p value."""
     draws, estimate, skew = change.draws[row], change.estimate[row], change.skew[row]
     centre = estimate.astype(np.float32)

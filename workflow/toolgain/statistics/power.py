@@ -44,7 +44,7 @@ class Placed(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class PowerPlan:
     """What a comparison will be able to see, from its design and what is assumed of the change."""
 
     error: float
@@ -88,7 +88,7 @@ def planned(
     alpha: float = 0.05,
     discordance: Mapping[str, float] = ASSUMED_DISCORDANCE,
     correlation: float = ASSUMED_CORRELATION,
-) -> Plan:
+) -> PowerPlan:
     """What a comparison on `items` can detect, before anything has been run."""
     placed = design([item.category for item in items], [item.cluster for item in items])
     return plan(placed, alpha, discordance, correlation)
@@ -99,12 +99,12 @@ def plan(
     alpha: float = 0.05,
     discordance: Mapping[str, float] = ASSUMED_DISCORDANCE,
     correlation: float = ASSUMED_CORRELATION,
-) -> Plan:
+) -> PowerPlan:
     """As `planned`, for a design."""
     shares = np.array([discordance[group_of(category)] for category in CATEGORIES])
     error = design_error(placed, shares, correlation)
     found = detectable(placed, shares, correlation, alpha)
-    return Plan(error, found, alpha, len(placed.category), dict(discordance), correlation)
+    return PowerPlan(error, found, alpha, len(placed.category), dict(discordance), correlation)
 
 
 def design_error(placed: Design, variance: Floats, correlation: float | Floats) -> float:

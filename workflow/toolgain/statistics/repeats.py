@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, group_of
 from toolgain.bfcl.overall import weight_matrix
 from toolgain.statistics import bootstrap as clusters
-from toolgain.statistics.bootstrap import ROWS, Change, Resampling
+from toolgain.statistics.bootstrap import ROWS, BootstrapChange, Resampling
 from toolgain.statistics.pairs import Design, Pair, accuracies
 
 Floats = NDArray[np.float64]
@@ -18,7 +18,9 @@ TOGETHER = 16
 """Pairs whose bootstrap is one multiplication: a quarter of the time of one pair after another."""
 
 
-def bootstrap(pairs: Sequence[Pair], resampling: Resampling, seed: int) -> Iterator[Change]:
+def bootstrap(
+    pairs: Sequence[Pair], resampling: Resampling, seed: int
+) -> Iterator[BootstrapChange]:
     """The bootstrap of the item means: clusters are drawn, then repeats of each item drawn.
 
     Args:
@@ -34,7 +36,9 @@ def bootstrap(pairs: Sequence[Pair], resampling: Resampling, seed: int) -> Itera
             yield _with_repeats(pair, together.of(number), resampling, seed)
 
 
-def _with_repeats(pair: Pair, change: Change, resampling: Resampling, seed: int) -> Change:
+def _with_repeats(
+    pair: Pair, change: BootstrapChange, resampling: Resampling, seed: int
+) -> BootstrapChange:
     """Add the noise of repeats drawn anew to the bootstrap of clusters.
 
     Drawing at both levels counts the repeats' noise nearly twice, in the draws and in their
@@ -78,7 +82,7 @@ def _with_repeats(pair: Pair, change: Change, resampling: Resampling, seed: int)
             added = 2 * cross + square - (2 * first * noise + noise**2) / size
             draws[row, :, 0] += noise
             draw_variance[row, :, 0] += correction * added
-    return Change(
+    return BootstrapChange(
         change.estimate,
         change.error,
         draws,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
 from toolgain.bfcl.overall import weight_matrix
 from toolgain.statistics import bootstrap, intervals, paired_tests, repeats, score
-from toolgain.statistics.bootstrap import Change, Resampling
+from toolgain.statistics.bootstrap import BootstrapChange, Resampling
 from toolgain.statistics.pairs import Design, Pair, accuracies
 from toolgain.statistics.score import Interval
 
@@ -42,7 +42,7 @@ class Judged:
 
     pair: Pair
     settings: Settings
-    change: Change
+    change: BootstrapChange
 
     @cached_property
     def read(self) -> list[tuple[Interval, NDArray[np.bool_]]]:

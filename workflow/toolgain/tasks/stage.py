@@ -13,7 +13,7 @@ from pathlib import Path
 
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import file_digest, write_text
-from toolgain.config.sections import Tasks
+from toolgain.config.sections import TasksSection
 from toolgain.records import tasks as records
 from toolgain.records.record import write_record
 from toolgain.records.tasks import Contamination
@@ -22,7 +22,7 @@ from toolgain.tasks.generated.generate import generate
 from toolgain.tasks.generated.task import Split, Task, TaskKind, prompt_chars
 
 
-def run(keys: Tasks, out: Path, bfcl_data: Path | None) -> None:
+def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
     """Generate the tasks of a training section into `out`.
 
     Args:
@@ -62,7 +62,7 @@ def run(keys: Tasks, out: Path, bfcl_data: Path | None) -> None:
     write_record(out / "tasks.json", described)
 
 
-def _generated(keys: Tasks, split: Split, count: int) -> list[Task]:
+def _generated(keys: TasksSection, split: Split, count: int) -> list[Task]:
     return generate(
         keys.seed, count, split, keys.no_tool_share, keys.max_prompt_chars, keys.wordy_share
     )

@@ -16,7 +16,7 @@ from toolgain.training.store.lease import Lease
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One training, as a backend sees it."""
 
     name: str
@@ -53,7 +53,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LaunchOutcome:
     """How a launch ended."""
 
     step: int
@@ -89,10 +89,10 @@ class Trainer(Protocol):
     def planned_steps(self, section: TrainingSection, train: Path) -> int:
         """Steps of the training that the section asks for on the tasks in `train`."""
 
-    def check_disk(self, job: Job) -> None:
+    def check_disk(self, job: TrainingJob) -> None:
         """Raise UserError where the checkpoints will not fit on the disk."""
 
-    def start(self, job: Job, launch: Path) -> Outcome:
+    def start(self, job: TrainingJob, launch: Path) -> LaunchOutcome:
         """Train in `job.folder` from its latest usable checkpoint on.
 
         Leaves NeMo RL's checkpoint layout, and TensorBoard files below `job.logs`.

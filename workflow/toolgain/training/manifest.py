@@ -6,6 +6,7 @@ from toolgain.common.files import commit, digest, now
 from toolgain.common.logs import out_of_memory, tail
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import (
+    BaseWeights,
     Cost,
     Manifest,
     Periods,
@@ -14,11 +15,10 @@ from toolgain.records.training import (
     SlurmJob,
     StageTimes,
     Times,
-    Weights,
 )
 from toolgain.slurm.accounting import of_jobs
 from toolgain.training import health
-from toolgain.training.backend import Job
+from toolgain.training.backend import TrainingJob
 from toolgain.training.store import checkpoints, curves, segments
 from toolgain.training.store.saves import read_saves, validation_items
 
@@ -26,10 +26,10 @@ SEGMENT = tuple(Segment.model_fields)
 """What the manifest says about each launch."""
 
 
-def build(job: Job, key: str, tasks: Tasks, slurm: SlurmJob | None) -> Manifest:
+def build(job: TrainingJob, key: str, tasks: Tasks, slurm: SlurmJob | None) -> Manifest:
     """The content of manifest.json."""
-    found = curves.read(job.logs)
-    launches = segments.read(job.folder)
+    found = curves.read_curves(job.logs)
+    launches = segments.read_segments(job.folder)
     whole, _ = checkpoints.scan(job.folder)
     saves = read_saves(job.folder)
     kept = {item.step: item.accuracy for item in whole}
@@ -48,7 +48,9 @@ def build(job: Job, key: str, tasks: Tasks, slurm: SlurmJob | None) -> Manifest:
         seed=job.section.seed,
         checkpoint_dir=str(job.folder),
         config_digest=digest(job.section.frozen()),
-        weights=Weights(path=job.weights.path, digest=job.weights.digest, name=job.weights.name),
+        weights=BaseWeights(
+            path=job.weights.path, digest=job.weights.digest, name=job.weights.name
+        ),
         planned_steps=job.steps,
         total_steps=max(kept, default=0),
         segments=[

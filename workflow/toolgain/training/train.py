@@ -25,7 +25,7 @@ from toolgain.records.record import read_record, write_record
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, SlurmJob, Smoke
 from toolgain.training import manifest
-from toolgain.training.backend import Job, trainer
+from toolgain.training.backend import TrainingJob, trainer
 from toolgain.training.store import checkpoints, curves, segments
 from toolgain.training.store.lease import Lease
 
@@ -36,7 +36,7 @@ SAVE_MARGIN_SECONDS = 60.0
 """Kept free before a time limit, for the last checkpoint and the end."""
 
 
-def run(
+def train_run(
     section: TrainingSection,
     *,
     weights: Path,
@@ -78,7 +78,7 @@ def run(
         _same_fingerprint(folder, key)
         periods = section.settings.val_period, section.settings.save_period
         val_period, save_period = (steps, steps) if smoke else periods
-        job = Job(
+        job = TrainingJob(
             name=name,
             section=section,
             weights=base,
@@ -128,7 +128,7 @@ def fingerprint(section: TrainingSection, base: Model, train: Path, validation: 
     )
 
 
-def verify(job: Job) -> None:
+def verify(job: TrainingJob) -> None:
     """Check by content that the training is finished.
 
     Raises:
@@ -149,7 +149,7 @@ def verify(job: Job) -> None:
             f"training: no checkpoint in {job.folder} carries {checkpoints.METRIC}. "
             f"Logs: {job.logs}."
         )
-    reward = dict(curves.read(job.logs).get(curves.REWARD, []))
+    reward = dict(curves.read_curves(job.logs).get(curves.REWARD, []))
     missing = [step for step in range(1, job.steps + 1) if step not in reward]
     if missing:
         raise StageError(
@@ -173,13 +173,17 @@ def summary(result: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _train(job: Job) -> Job:
+def _train(job: TrainingJob) -> TrainingJob:
     """Bring the training to its end, or raise; the job with the steps that it turned out to have.
 
     Raises:
         GoOnLaterError: stopped in time with everything saved.
     """
-    known = [entry["planned_steps"] for entry in segments.read(job.folder) if entry["end"] == DONE]
+    known = [
+        entry["planned_steps"]
+        for entry in segments.read_segments(job.folder)
+        if entry["end"] == DONE
+    ]
     if known:
         job = replace(job, steps=known[-1])
     done = checkpoints.latest_step(job.folder)
@@ -247,10 +251,10 @@ def _earlier_smoke(folder: Path, key: str) -> Smoke | None:
     return record if record.fingerprint == key and record.passed else None
 
 
-def _smoke_record(job: Job, key: str) -> Smoke:
+def _smoke_record(job: TrainingJob, key: str) -> Smoke:
     from toolgain.slurm.accounting import of_jobs
 
-    found = curves.read(job.logs)
+    found = curves.read_curves(job.logs)
     times = [value for _, value in found.get("train/step_time", [])]
     # The smoke training proved that a checkpoint can be written; it is not kept.
     for item in checkpoints.scan(job.folder)[0]:
@@ -273,7 +277,7 @@ def _smoke_record(job: Job, key: str) -> Smoke:
     )
 
 
-def _note(job: Job, state: str, message: str | None) -> None:
+def _note(job: TrainingJob, state: str, message: str | None) -> None:
     """Write the end into the progress files, over what the program wrote last."""
     path = job.progress[0]
     fields = read_json(path, "progress") if path.is_file() else {}

@@ -6,7 +6,7 @@ import click
 
 from toolgain.common.progress import Progress
 from toolgain.config.sections import ClusterSection, TrainingSection
-from toolgain.training.backend import Job, Outcome
+from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import saves
 
 NEEDS_TRL_ENVIRONMENT = False
@@ -18,7 +18,7 @@ def make_tasks(
     """Copy the data that NeMo Gym prepared into `out`, checked and described."""
     from toolgain.training.nemo_rl import gym
 
-    gym.run(section, cluster, out, bfcl_data)
+    gym.copy_tasks(section, cluster, out, bfcl_data)
 
 
 def planned_steps(section: TrainingSection, train: Path) -> int:
@@ -28,11 +28,11 @@ def planned_steps(section: TrainingSection, train: Path) -> int:
     return plan.planned_steps(section.nemo_rl, saves.validation_items(train))
 
 
-def check_disk(job: Job) -> None:
+def check_disk(job: TrainingJob) -> None:
     """Nothing: it is checked with everything else that NeMo RL needs, before the launch."""
 
 
-def start(job: Job, _: Path) -> Outcome:
+def start(job: TrainingJob, _: Path) -> LaunchOutcome:
     """Train up to the steps planned; NeMo RL goes on from the newest checkpoint by itself."""
     from toolgain.training.nemo_rl import launch
 

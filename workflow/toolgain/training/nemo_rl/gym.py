@@ -14,7 +14,7 @@ from typing import Any
 
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import file_digest, write_text
-from toolgain.config.sections import ClusterSection, Tasks, TrainingSection
+from toolgain.config.sections import ClusterSection, TasksSection, TrainingSection
 from toolgain.records import tasks as records
 from toolgain.records.record import write_record
 from toolgain.records.tasks import Contamination
@@ -70,7 +70,7 @@ def prepare_command(ref: Ref, root: Path, download: bool) -> str:
     )
 
 
-def find(ref: Ref, root: Path | None, tasks: Tasks) -> dict[str, Path]:
+def find(ref: Ref, root: Path | None, tasks: TasksSection) -> dict[str, Path]:
     """The prepared files: those configured, else where Gym's preparation writes them.
 
     Raises:
@@ -177,7 +177,7 @@ def _text(content: Any) -> str:
     return " ".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
 
 
-def run(
+def copy_tasks(
     section: TrainingSection, cluster: ClusterSection, out: Path, bfcl_data: Path | None
 ) -> None:
     """The tasks stage of the nemo_rl backend: copy the prepared files into `out` and describe them.

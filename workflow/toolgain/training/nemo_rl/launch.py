@@ -25,7 +25,7 @@ from toolgain.config.sections import ClusterSection, NemoRl, TrainingSection
 from toolgain.serving import tool_parser
 from toolgain.slurm import allocation, containers
 from toolgain.slurm.containers import mounts
-from toolgain.training.backend import Outcome
+from toolgain.training.backend import LaunchOutcome
 from toolgain.training.nemo_rl import lint, plan, refs, schema, watch
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.raysub import RaySub, command, environment, wandb_key_file
@@ -43,14 +43,14 @@ class Prepared:
     root: Path
     config: Path
     overrides: list[ov.Override]
-    numbers: plan.Numbers
+    numbers: plan.RunNumbers
     planned: int
     findings: list[lint.Finding]
     versions: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Request:
+class LaunchRequest:
     """The arguments of `train`, once they are paths."""
 
     section: TrainingSection
@@ -81,7 +81,7 @@ def train(
     smoke: bool,
     cluster: ClusterSection,
     report: Report | None = None,
-) -> Outcome:
+) -> LaunchOutcome:
     """Run one segment of a training in the present Slurm job.
 
     Args:
@@ -102,7 +102,7 @@ def train(
         UserError: something would fail after the GPUs were taken; nothing was started.
         StageError: the training failed.
     """
-    request = Request(
+    request = LaunchRequest(
         section=section,
         weights=weights,
         train=tasks.resolve().parent / "train.jsonl",
@@ -139,7 +139,7 @@ def train(
 
 
 def _variables(
-    request: Request,
+    request: LaunchRequest,
     prepared: Prepared,
     found: allocation.Allocation,
     hosts: tuple[str, ...],
@@ -180,7 +180,7 @@ def _variables(
     return variables
 
 
-def prepare(request: Request, seconds_left: float | None) -> Prepared:
+def prepare(request: LaunchRequest, seconds_left: float | None) -> Prepared:
     """Check everything that can be known before the start and build the overrides.
 
     Args:
@@ -203,7 +203,7 @@ def prepare(request: Request, seconds_left: float | None) -> Prepared:
         run=request.name,
     )
     smoke_steps = request.section.smoke_steps if request.smoke else 0
-    classes = schema.read(root)
+    classes = schema.read_schema(root)
     asked = plan.overrides(nemo, request.section.seed, ref, base, place, rows, smoke_steps, classes)
     findings = [lint.log_folder(folder), lint.required_keys(classes, ov.apply(base, asked))]
     if seconds_left is not None:
@@ -254,16 +254,16 @@ def checkout(
 
 
 def _segment(
-    request: Request,
+    request: LaunchRequest,
     prepared: Prepared,
     variables: Mapping[str, str],
     log_folder: Path,
     hosts: tuple[str, ...],
-) -> Outcome:
+) -> LaunchOutcome:
     nemo, site, folder = request.section.nemo_rl, request.cluster.nemo_rl, request.folder
     started = time.time()
     logs, curves = watch.Logs(), watch.Curves(request.logs)
-    limits = watch.Limits(
+    limits = watch.WatchLimits(
         zero_reward_steps=nemo.zero_reward_steps,
         hang_factor=nemo.hang_factor,
         setup_s=site.setup_minutes * 60,
@@ -368,17 +368,17 @@ def _judge(
 
 
 def _outcome(
-    request: Request,
+    request: LaunchRequest,
     prepared: Prepared,
     hosts: tuple[str, ...],
     stopped: str | None,
     alarms: list[watch.Alarm],
     url: str | None,
     lost_s: float,
-) -> Outcome:
+) -> LaunchOutcome:
     folder = request.folder
     _remember_url(folder, url)
-    return Outcome(
+    return LaunchOutcome(
         step=checkpoints.latest_step(folder),
         planned_steps=prepared.planned,
         stopped=stopped,
@@ -428,7 +428,7 @@ def _note_saves(folder: Path) -> None:
                 file.write(json.dumps(line) + "\n")
 
 
-def _disk(numbers: plan.Numbers, model: Path, directory: Path) -> lint.Finding:
+def _disk(numbers: plan.RunNumbers, model: Path, directory: Path) -> lint.Finding:
     existing = directory
     while not existing.exists():
         existing = existing.parent

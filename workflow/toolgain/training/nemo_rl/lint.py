@@ -11,7 +11,7 @@ from typing import Any
 
 from toolgain.common.errors import UserError
 from toolgain.config.sections import NemoRlSite
-from toolgain.training.nemo_rl.plan import Numbers
+from toolgain.training.nemo_rl.plan import RunNumbers
 from toolgain.training.nemo_rl.refs import Ref
 from toolgain.training.nemo_rl.schema import Schema
 
@@ -30,7 +30,7 @@ class Finding:
     """The arithmetic where it is ok; what is wrong and what to do where it is not."""
 
 
-def findings(numbers: Numbers, ref: Ref) -> list[Finding]:
+def findings(numbers: RunNumbers, ref: Ref) -> list[Finding]:
     """All findings that need no machine."""
     return [
         *cadence(numbers, ref),
@@ -44,7 +44,7 @@ def findings(numbers: Numbers, ref: Ref) -> list[Finding]:
     ]
 
 
-def cadence(numbers: Numbers, ref: Ref) -> list[Finding]:
+def cadence(numbers: RunNumbers, ref: Ref) -> list[Finding]:
     """Whether every checkpoint falls on a validation, and whether there is one at all."""
     save, val, total = numbers.save_period, numbers.val_period, numbers.total_steps
     found = []
@@ -115,7 +115,7 @@ def required_keys(schema: Schema, used: Mapping[str, Any]) -> Finding:
     )
 
 
-def batch(numbers: Numbers) -> Finding:
+def batch(numbers: RunNumbers) -> Finding:
     """Whether the rollouts of a step divide into global batches, and those over the ranks."""
     rollouts = numbers.prompts * numbers.generations
     size = numbers.global_batch
@@ -145,7 +145,7 @@ def batch(numbers: Numbers) -> Finding:
     )
 
 
-def _near_prompts(numbers: Numbers, share: int) -> list[int]:
+def _near_prompts(numbers: RunNumbers, share: int) -> list[int]:
     fits = [
         n for n in range(1, numbers.prompts * 2 + share + 1) if n * numbers.generations % share == 0
     ]
@@ -154,7 +154,7 @@ def _near_prompts(numbers: Numbers, share: int) -> list[int]:
     return [*below[-1:], *above[:1]]
 
 
-def parallel(numbers: Numbers) -> Finding:
+def parallel(numbers: RunNumbers) -> Finding:
     """Whether whole copies of the policy fit the GPUs."""
     product = (
         f"tensor {numbers.tensor_parallel} x pipeline {numbers.pipeline_parallel} x context "
@@ -171,7 +171,7 @@ def parallel(numbers: Numbers) -> Finding:
     )
 
 
-def tensor_parallel_batches(numbers: Numbers) -> Finding:
+def tensor_parallel_batches(numbers: RunNumbers) -> Finding:
     """Tensor parallel 4 and above wants equal micro batches."""
     text = (
         f"tensor parallel {numbers.tensor_parallel}, train micro batch {numbers.micro_batch}, log "
@@ -182,7 +182,7 @@ def tensor_parallel_batches(numbers: Numbers) -> Finding:
     return Finding("micro batches", ok, text + advice)
 
 
-def keep_top_k(numbers: Numbers) -> Finding:
+def keep_top_k(numbers: RunNumbers) -> Finding:
     """keep_top_k must be a number: null is refused from v0.7.0 on and keeps all before."""
     kept = numbers.keep_top_k
     ok = isinstance(kept, int) and not isinstance(kept, bool) and kept >= 1
@@ -195,7 +195,7 @@ def keep_top_k(numbers: Numbers) -> Finding:
     )
 
 
-def async_save(numbers: Numbers) -> Finding:
+def async_save(numbers: RunNumbers) -> Finding:
     """Asynchronous Megatron saves wrote stale weights (NeMo RL issue 3312)."""
     ok = not (numbers.async_save and numbers.backend == "megatron")
     return Finding(
@@ -208,7 +208,7 @@ def async_save(numbers: Numbers) -> Finding:
     )
 
 
-def save_format(numbers: Numbers) -> Finding:
+def save_format(numbers: RunNumbers) -> Finding:
     """model_save_format is for DTensor v2 alone; others fail at the first save."""
     chosen = numbers.model_save_format
     ok = chosen is None or numbers.backend == "dtensor_v2"
@@ -222,7 +222,7 @@ def save_format(numbers: Numbers) -> Finding:
     )
 
 
-def validation_samples(numbers: Numbers) -> Finding:
+def validation_samples(numbers: RunNumbers) -> Finding:
     """NeMo Gym runs validate on the whole file; a limit is refused at start."""
     limit = numbers.max_val_samples
     ok = limit is None
@@ -288,7 +288,11 @@ def duration(seconds: float) -> str:
 
 
 def disk(
-    numbers: Numbers, weights_bytes: int, free_bytes: int, present: int, measured: int | None = None
+    numbers: RunNumbers,
+    weights_bytes: int,
+    free_bytes: int,
+    present: int,
+    measured: int | None = None,
 ) -> Finding:
     """Whether keep_top_k + 2 checkpoints fit: the best, the latest, and the one being written.
 

@@ -66,7 +66,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class RunNumbers:
     """What the arithmetic of a training needs, as upstream will read it."""
 
     nodes: int
@@ -334,7 +334,7 @@ def planned_steps(section: NemoRl, rows: int) -> int:
     return min(section.max_steps or steps, steps)
 
 
-def numbers(used: Mapping[str, Any], rows: int | None) -> Numbers:
+def numbers(used: Mapping[str, Any], rows: int | None) -> RunNumbers:
     """The numbers of a resolved upstream configuration.
 
     Raises:
@@ -350,7 +350,7 @@ def numbers(used: Mapping[str, Any], rows: int | None) -> Numbers:
     backend = backend_of(used)
     folder = "policy.megatron_cfg" if backend == "megatron" else "policy.dtensor_cfg"
     word = "tensor_model_parallel_size" if backend == "megatron" else "tensor_parallel_size"
-    return Numbers(
+    return RunNumbers(
         nodes=need("cluster.num_nodes"),
         gpus_per_node=need("cluster.gpus_per_node"),
         prompts=need("grpo.num_prompts_per_step"),

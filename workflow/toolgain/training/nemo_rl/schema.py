@@ -127,17 +127,17 @@ class Schema:
         return other, found
 
 
-def read(root: Path) -> Schema:
+def read_schema(root: Path) -> Schema:
     """The classes of the checkout at `root`; an empty schema where it has no such file."""
     if not (root / MASTER[0]).is_file():
         return Schema()
-    reader = _Reader(root)
+    reader = _ClassReader(root)
     reader.take(*MASTER)
     reader.take_subclasses()
     return Schema(reader.classes)
 
 
-class _Reader:
+class _ClassReader:
     """Follows annotations from class to class over the files of a checkout."""
 
     def __init__(self, root: Path) -> None:

@@ -196,7 +196,7 @@ def _launch_number(name: str) -> int:
 
 
 @dataclass(frozen=True)
-class Limits:
+class WatchLimits:
     """When a watched training is ended."""
 
     zero_reward_steps: int
@@ -225,7 +225,7 @@ class Alarm:
 
 
 def alarms(
-    curves: Curves, logs: Logs, limits: Limits, started: float, now: float | None = None
+    curves: Curves, logs: Logs, limits: WatchLimits, started: float, now: float | None = None
 ) -> list[Alarm]:
     """What is wrong with a running training. Only what this launch wrote counts.
 
@@ -266,7 +266,7 @@ def alarms(
     return found
 
 
-def _hang(curves: Curves, limits: Limits, started: float, now: float) -> list[Alarm]:
+def _hang(curves: Curves, limits: WatchLimits, started: float, now: float) -> list[Alarm]:
     times = curves.step_times()
     latest = max(
         (point.wall for tag in (REWARD, ACCURACY) for point in curves.curve(tag)), default=0.0

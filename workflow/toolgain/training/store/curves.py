@@ -35,7 +35,7 @@ def next_launch(logs: Path) -> Path:
     return logs / f"exp_{number:03d}"
 
 
-def read(logs: Path) -> dict[str, Curve]:
+def read_curves(logs: Path) -> dict[str, Curve]:
     """All curves below `logs` by name, each by rising step; only finite values.
 
     `logs` holds launch folders; without any, its own event files are one launch. A file that was

@@ -78,14 +78,14 @@ class Lease:
         lock = self._locked()
         self._lock = lock
         try:
-            before = read(self.path)
+            before = read_holder(self.path)
             if before is not None:
                 alive = self._alive(before)
                 if alive:
                     raise StageError(self._refusal(before, alive))
                 self.taken_from = before
             write_json(self.path, asdict(self.holder))
-            if (found := read(self.path)) != self.holder:
+            if (found := read_holder(self.path)) != self.holder:
                 raise StageError(self._refusal(found, "it took the lease at the same moment"))
         except BaseException:
             lock.close()
@@ -102,7 +102,7 @@ class Lease:
                 return lock
             except BlockingIOError:
                 # The programs of a stage that was killed a moment ago are still being ended.
-                holder = read(self.path)
+                holder = read_holder(self.path)
                 ending = holder is not None and self._alive(holder) is None
                 if ending and time.monotonic() < deadline:
                     time.sleep(0.2)
@@ -133,7 +133,7 @@ class Lease:
 
     def is_held(self) -> bool:
         """Whether the lease file still names this process."""
-        found = read(self.path)
+        found = read_holder(self.path)
         return found is not None and found.token == self.token
 
     def _beat(self) -> None:
@@ -178,7 +178,7 @@ class Lease:
         )
 
 
-def read(path: Path) -> Holder | None:
+def read_holder(path: Path) -> Holder | None:
     """Who holds the lease in `path`, or None where there is none that can be read."""
     try:
         return Holder(**json.loads(path.read_text(encoding="utf-8")))

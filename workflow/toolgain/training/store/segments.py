@@ -42,7 +42,7 @@ def end(folder: Path, launch: Path, how: str, **facts: Any) -> None:
     _append(folder, {"event": "end", "launch": launch.name, "time": now(), "end": how, **facts})
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read_segments(folder: Path) -> list[dict[str, Any]]:
     """One entry per launch, first to last: started, finished, host, slurm_job_id, first_step,
     last_step, end, lost_s, what its processes were, and what was noted with the end."""
     saved: dict[str, str | None] = {}
@@ -68,7 +68,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
             there = json.loads((folder / "logs" / name / PROCESSES).read_text(encoding="utf-8"))
             entry.update(there | entry)
         steps = [
-            step for step, _ in curves.read(folder / "logs" / name).get(curves.REWARD, []) if step
+            step
+            for step, _ in curves.read_curves(folder / "logs" / name).get(curves.REWARD, [])
+            if step
         ]
         if steps:
             entry["first_step"], entry["last_step"] = min(steps), max(steps)

@@ -25,9 +25,9 @@ from toolgain.common.signals import STOP_SIGNALS, end_with_parent, handling
 from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.models.weights import read_safetensors_header
 from toolgain.records.record import read_record, write_record
-from toolgain.training.backend import Job, Outcome
+from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import checkpoints, segments
-from toolgain.training.trl.plan import Ended, Plan, Processes
+from toolgain.training.trl.plan import Ended, LaunchPlan, Processes
 
 NEEDS_TRL_ENVIRONMENT = True
 
@@ -47,7 +47,7 @@ def make_tasks(
     """Generate the tasks, or check those of the files that `training.tasks` names."""
     from toolgain.tasks import stage
 
-    stage.run(section.tasks, out, bfcl_data)
+    stage.make_tasks(section.tasks, out, bfcl_data)
 
 
 def planned_steps(section: TrainingSection, _: Path) -> int:
@@ -55,7 +55,7 @@ def planned_steps(section: TrainingSection, _: Path) -> int:
     return section.trl.steps
 
 
-def check_disk(job: Job) -> None:
+def check_disk(job: TrainingJob) -> None:
     """Refuse a training whose checkpoints will not fit.
 
     Raises:
@@ -80,7 +80,7 @@ def _parameters(path: Path) -> int:
     )
 
 
-def start(job: Job, launch: Path) -> Outcome:
+def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
     """Train up to `job.steps` from the latest checkpoint that training can go on from."""
     latest, unusable = checkpoints.latest_resumable(job.folder)
     for item in unusable:
@@ -92,7 +92,7 @@ def start(job: Job, launch: Path) -> Outcome:
     launch.mkdir(parents=True)
     log = launch / LOG
     stop_file = launch / "stop"
-    plan = Plan(
+    plan = LaunchPlan(
         section=job.section,
         steps=job.steps,
         val_period=job.val_period,
@@ -123,7 +123,7 @@ def start(job: Job, launch: Path) -> Outcome:
         click.echo(f"exit code {code} after the end of the training; see {log}")
     result = read_record(Ended, ended, "training")
     processes = read_record(Processes, launch / segments.PROCESSES, "training")
-    return Outcome(
+    return LaunchOutcome(
         step=result.step,
         planned_steps=job.steps,
         stopped=result.stopped,
@@ -135,14 +135,14 @@ def start(job: Job, launch: Path) -> Outcome:
     )
 
 
-def _stopped_line(job: Job, step: int, why: str) -> str:
+def _stopped_line(job: TrainingJob, step: int, why: str) -> str:
     return (
         f"training: stopped after step {step} of {job.steps} ({why}) with everything saved; run "
         "the same command again to go on."
     )
 
 
-def command(job: Job, plan: Path) -> list[str]:
+def command(job: TrainingJob, plan: Path) -> list[str]:
     """The program's command line: one process, torchrun, or srun and torchrun on every node."""
     from toolgain.slurm import launch
 
@@ -155,7 +155,7 @@ def command(job: Job, plan: Path) -> list[str]:
     return launch.command(program, job.nodes, job.section.trl.processes)
 
 
-def environment(job: Job) -> dict[str, str]:
+def environment(job: TrainingJob) -> dict[str, str]:
     """The program's environment: offline, without telemetry, with the package on its path."""
     threads = job.section.trl.threads
     return {
@@ -170,7 +170,7 @@ def environment(job: Job) -> dict[str, str]:
     } | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
 
 
-def _run(arguments: list[str], job: Job, log: Path, stop_file: Path) -> int:
+def _run(arguments: list[str], job: TrainingJob, log: Path, stop_file: Path) -> int:
     with log.open("ab", buffering=0) as file:
         child = subprocess.Popen(
             arguments,

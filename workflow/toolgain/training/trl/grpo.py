@@ -55,7 +55,7 @@ from toolgain.records.record import read_record, write_record
 from toolgain.tasks.reward import Score, score
 from toolgain.training.store import checkpoints
 from toolgain.training.trl.packing import largest_difference, pack, unpack
-from toolgain.training.trl.plan import Ended, Plan, Processes
+from toolgain.training.trl.plan import Ended, LaunchPlan, Processes
 from toolgain.training.trl.sampling import complete
 
 PROGRESS = "progress:"
@@ -153,14 +153,14 @@ class Judge:
         return score({"expected": expected}, text, finished=ids[-1] in self.endings)
 
 
-class Trainer(GRPOTrainer):
+class ToolTrainer(GRPOTrainer):
     """GRPOTrainer with NeMo RL's checkpoint layout and a greedy validation by exact success."""
 
     control: TrainerControl
 
     def __init__(
         self,
-        plan: Plan,
+        plan: LaunchPlan,
         validation: list[dict[str, Any]],
         judge: "Judge",
         train_tasks: int,
@@ -375,11 +375,11 @@ class Trainer(GRPOTrainer):
 class Course(TrainerCallback):
     """Validates, saves, reports and stops at the right steps."""
 
-    def __init__(self, plan: Plan, stop: "Stop") -> None:
+    def __init__(self, plan: LaunchPlan, stop: "Stop") -> None:
         self.plan = plan
         self.settings = plan.section.trl
         self.stop = stop
-        self.trainer: Trainer
+        self.trainer: ToolTrainer
         self.resumed_at = 0
         self.started = time.monotonic()
         self.step_started = self.started
@@ -468,7 +468,7 @@ class Course(TrainerCallback):
 class Stop:
     """Whether the run should save and end: asked for by a signal, or by the time that is left."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LaunchPlan) -> None:
         self.stop_at: float | None = plan.stop_at
         self.file = Path(plan.stop_file)
         self.lease = Path(plan.lease)
@@ -540,7 +540,7 @@ def endings_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return sorted(found)
 
 
-def arguments(plan: Plan, world: int) -> GRPOConfig:
+def arguments(plan: LaunchPlan, world: int) -> GRPOConfig:
     """TRL's settings for the plan."""
     settings = plan.section.trl
     size, passes = batches(settings, world)
@@ -582,7 +582,7 @@ def arguments(plan: Plan, world: int) -> GRPOConfig:
 def main(plan_file: Path) -> None:
     """Run the plan to its last step, or to the step at which it is asked to stop."""
     end_with_parent()
-    plan = read_record(Plan, plan_file, "training plan")
+    plan = read_record(LaunchPlan, plan_file, "training plan")
     settings = plan.section.trl
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if settings.threads:
@@ -611,7 +611,7 @@ def main(plan_file: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(plan.weights, dtype=torch.float32)
     course = Course(plan, stop)
     judge = Judge(tokenizer, endings_of(model, tokenizer))
-    trainer = Trainer(
+    trainer = ToolTrainer(
         plan,
         validation,
         judge,
@@ -662,7 +662,7 @@ def _write_processes(log_dir: Path, hosts: list[str]) -> None:
     write_record(log_dir / "processes.json", processes)
 
 
-def _gather_hosts(trainer: Trainer) -> list[str]:
+def _gather_hosts(trainer: ToolTrainer) -> list[str]:
     name = socket.gethostname()
     if trainer.accelerator.num_processes == 1:
         return [name]

@@ -11,7 +11,7 @@ from toolgain.config.sections import TrainingSection
 from toolgain.records.record import Count, Part
 
 
-class Plan(Part):
+class LaunchPlan(Part):
     """plan.json: one launch of `toolgain.training.trl.grpo`."""
 
     section: TrainingSection

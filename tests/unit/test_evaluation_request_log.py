@@ -7,7 +7,7 @@ from harness_folders import answered, failed, item
 
 from toolgain.bfcl.toolcalls import opening
 from toolgain.common.files import digest
-from toolgain.evaluation.request_log import Evidence, match_requests, read_lines
+from toolgain.evaluation.request_log import MatchedRequests, match_requests, read_lines
 
 
 def request(
@@ -30,7 +30,7 @@ def request(
     }
 
 
-def see(requests: list[dict[str, Any]], rows: list[Any], items: list[Any]) -> Evidence:
+def see(requests: list[dict[str, Any]], rows: list[Any], items: list[Any]) -> MatchedRequests:
     return match_requests(requests, {items[0].category: rows}, {items[0].category: items}, set())
 
 
