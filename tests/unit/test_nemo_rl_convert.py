@@ -209,12 +209,12 @@ import sys, pathlib, torch
 from transformers import AutoModelForCausalLM
 from toolgain.checkpoint.parity import main
 base, other = map(pathlib.Path, sys.argv[1:])
-print(main(base, base, "cpu"))
+print(main(base, base, "cpu", False))
 model = AutoModelForCausalLM.from_pretrained(base)
 with torch.no_grad():
     model.get_output_embeddings().weight.neg_()
 model.save_pretrained(other)
-print(main(other, base, "cpu"))
+print(main(other, base, "cpu", False))
 """
     done = subprocess.run(
         [TORCH, "-c", text, ROOT / "resources/demo-model", tmp_path / "other"],

@@ -19,9 +19,9 @@ def folder(tmp_path: Path) -> Path:
     return made.model(tmp_path / "model")
 
 
-def command(folder: Path, **serve: Any) -> list[str]:
+def command(folder: Path, trust_remote_code: bool = False, **serve: Any) -> list[str]:
     section = Serve.model_validate({"backend": "vllm", **serve})
-    return vllm.command(folder, "policy", 8001, section, folder.parent)
+    return vllm.command(folder, "policy", 8001, section, folder.parent, trust_remote_code)
 
 
 def value(words: list[str], flag: str) -> str:
@@ -55,7 +55,9 @@ def test_nemotron_gets_its_plugin_and_its_flags(folder: Path) -> None:
     assert value(words, "--tool-parser-plugin") == str(PLUGIN)
     assert value(words, "--mamba-ssm-cache-dtype") == "float32"
     assert value(words, "--chat-template") == str(folder / "chat_template.jinja")
-    assert "--trust-remote-code" in words
+    # Not by its kind: only `model.trust_remote_code` lets the model's own code run.
+    assert "--trust-remote-code" not in words
+    assert "--trust-remote-code" in command(folder, trust_remote_code=True)
 
 
 def test_every_flag_is_one_that_the_versions_were_checked_for(folder: Path) -> None:
@@ -66,6 +68,7 @@ def test_every_flag_is_one_that_the_versions_were_checked_for(folder: Path) -> N
         tool_parser="nemotron_json",
         tool_parser_plugin="nemotron-nano-v2",
         data_parallel_size=8,
+        trust_remote_code=True,
     )
     assert set(vllm.flags_in(words)) == set(vllm.FLAGS)
 

@@ -92,7 +92,8 @@ def line_for(recipe: str, folder: Path, **values: Any) -> list[str]:
             (model / "chat_template.jinja").write_text("{{ messages }}")
     shipped = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())["evaluation"]["serve"]
     serve = Serve.model_validate(shipped | values)
-    return vllm.command(model, "policy", 8001, serve, folder)
+    trusted = recipe.startswith("nemotron")
+    return vllm.command(model, "policy", 8001, serve, folder, trusted)
 
 
 @pytest.mark.skipif(not PYTHONS, reason="VLLM_PYTHON names no Python with vLLM")

@@ -164,6 +164,9 @@ def export(best: Path, base: Path, out: Path, cluster: Path | None, trl_env: Pat
 @click.option("--model", "model_name", help="Model name at the endpoint.")
 @click.option("--api-key-env", help="Environment variable that holds the endpoint's key.")
 @click.option("--subset", type=int, help="Items per category; default: all.")
+@click.option(
+    "--trust-remote-code", is_flag=True, help="Let vLLM run the model folder's own Python code."
+)
 @click.option("--out", type=FOLDER, required=True)
 @click.option("--allow-invalid", is_flag=True, help="Exit 0 though the evaluation is not valid.")
 @bfcl_env

@@ -73,7 +73,12 @@ def export_checkpoint(
         from toolgain.checkpoint import export_nemo_rl
 
         checks = export_nemo_rl.export(
-            checkpoint, source, temporary, kind=kind, cluster=cluster or ClusterSection()
+            checkpoint,
+            source,
+            temporary,
+            kind=kind,
+            cluster=cluster or ClusterSection(),
+            trust_remote_code=origin.trust_remote_code,
         )
     checks |= compare_tensors(source, temporary)
     failed = [name for name, passed in checks.items() if passed is False]
@@ -93,6 +98,7 @@ def export_checkpoint(
         digest=digest(files),
         name=f"{origin.name or source.name} after step {chosen.step}",
         files=files,
+        trust_remote_code=origin.trust_remote_code,
         base_digest=origin.digest,
         checkpoint=str(checkpoint),
         step=chosen.step,

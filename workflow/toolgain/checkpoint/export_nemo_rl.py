@@ -39,6 +39,7 @@ def export(
     *,
     kind: str,
     cluster: ClusterSection,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Convert `checkpoint` into the Hugging Face folder `temporary`.
 
@@ -48,6 +49,7 @@ def export(
         temporary: Where the result goes; made here.
         kind: megatron, dcp or consolidated, told from the content.
         cluster: The cluster section.
+        trust_remote_code: `model.trust_remote_code`.
 
     Returns:
         Checks by name: architecture, shards_complete, rounded_exactly (where numbers were
@@ -88,7 +90,7 @@ def export(
             shutil.copyfile(path, temporary / path.name)
     checks["shards_complete"] = shards_complete(temporary)
     copy_identity(source, temporary)
-    checks |= _parity(converted, temporary, source, cluster, log)
+    checks |= _parity(converted, temporary, source, cluster, log, trust_remote_code)
     shutil.rmtree(work, ignore_errors=True)
     return checks
 
@@ -194,7 +196,12 @@ def _json_of(
 
 
 def _parity(
-    converted: Path, temporary: Path, source: Path, cluster: ClusterSection, log: Path
+    converted: Path,
+    temporary: Path,
+    source: Path,
+    cluster: ClusterSection,
+    log: Path,
+    trust_remote_code: bool,
 ) -> dict[str, Any]:
     """Whether what will be served answers as the converter's own folder does.
 
@@ -204,6 +211,7 @@ def _parity(
     if not cluster.gpus_per_node:
         return {"parity": "not checked, no GPU"}
     arguments = ["-m", PARITY, str(converted), str(temporary)]
+    arguments += ["--trust-remote-code"] * trust_remote_code
     try:
         code, said = _json_of(arguments, cluster, [converted, source, temporary], 1, log)
     except OSError as error:

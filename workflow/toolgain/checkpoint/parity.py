@@ -2,7 +2,7 @@
 
 A program of its own, run with the container's Python: it needs torch and transformers alone.
 
-    python -m toolgain.checkpoint.parity CONVERTED EXPORTED
+    python -m toolgain.checkpoint.parity CONVERTED EXPORTED [--trust-remote-code]
 
 CONVERTED is what upstream's converter wrote, with its own configuration; EXPORTED is what will be
 served. Prints one line of JSON.
@@ -19,14 +19,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from toolgain.checkpoint.export_trl import answers
 
 
-def main(converted: Path, exported: Path, device: str) -> dict[str, Any]:
+def main(converted: Path, exported: Path, device: str, trust: bool) -> dict[str, Any]:
     """Compare the greedy answers to the same tokens; kernels that give no answer twice say so."""
     config = json.loads((exported / "config.json").read_text())
     dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
-    tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=True)
+    tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=trust)
     found = []
     for folder in (converted, exported):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=True)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust)
         model = model.eval().to(device)
         found += [answers(model, tokenizer) for _ in range(2)]
         # Two models may not fit one GPU.
@@ -40,6 +40,7 @@ def main(converted: Path, exported: Path, device: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if torch.cuda.is_available():
-        print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), "cuda")))
+        trusted = "--trust-remote-code" in sys.argv[3:]
+        print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), "cuda", trusted)))
     else:
         print(json.dumps({"parity": "not checked, no GPU"}))

@@ -74,6 +74,12 @@ class ModelSection(Section):
         "none",
         description="An exact, checked replacement in a private copy of the model's chat template.",
     )
+    trust_remote_code: bool = Field(
+        False,
+        description="Run the Python code that the model brings along (`auto_map` in its "
+        "config.json), with all your rights and outside of the sandbox. NeMo RL and vLLM then load "
+        "it; a model that needs it is refused without.",
+    )
 
 
 class Subset(Section):

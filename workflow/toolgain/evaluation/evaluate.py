@@ -41,6 +41,7 @@ def evaluate_model(
     api_key_env: str | None = None,
     subset: int | None = None,
     allow_invalid: bool = False,
+    trust_remote_code: bool = False,
     bfcl_env: Path,
     trl_env: Path,
 ) -> None:
@@ -54,7 +55,7 @@ def evaluate_model(
         GoOnLaterError: stopped by SIGTERM; the same command goes on.
     """
     section = read_section(config, endpoint, api_key_env, subset)
-    job = prepare(out, section, weights, endpoint, model_name, bfcl_env, trl_env)
+    job = prepare(out, section, weights, endpoint, model_name, bfcl_env, trl_env, trust_remote_code)
     started, clock = files.now(), time.monotonic()
     ledger = Ledger()
     log.info("evaluate: %s", power.planned(data.flat(job.items)).sentence())

@@ -33,6 +33,8 @@ class EvaluatedModel:
     """Name to show."""
     served_name: str
     """Name in the requests."""
+    trust_remote_code: bool = False
+    """Whether the model's own Python code may run."""
 
     @property
     def folder(self) -> Path:
@@ -43,8 +45,13 @@ class EvaluatedModel:
         return {"path": self.path, "digest": self.digest, "name": self.name}
 
 
-def read_weights(weights: Path | None, served_name: str, url: str | None) -> EvaluatedModel:
+def read_weights(
+    weights: Path | None, served_name: str, url: str | None, trust_remote_code: bool = False
+) -> EvaluatedModel:
     """The weights named on the command line: a model folder, or a JSON with path and digest.
+
+    Args:
+        trust_remote_code: what --trust-remote-code says of a model folder; a JSON says it itself.
 
     Raises:
         UserError: they are missing or incomplete.
@@ -53,9 +60,12 @@ def read_weights(weights: Path | None, served_name: str, url: str | None) -> Eva
         return EvaluatedModel(url or "", None, served_name, served_name)
     if weights.is_dir():
         from toolgain.models.base import files_of
+        from toolgain.models.remote_code import check_remote_code
 
         folder = weights.resolve()
-        return EvaluatedModel(str(folder), digest(files_of(folder)), folder.name, served_name)
+        made_of = digest(files_of(folder))
+        check_remote_code(folder, trust_remote_code, "--trust-remote-code")
+        return EvaluatedModel(str(folder), made_of, folder.name, served_name, trust_remote_code)
     found = read_json(weights, "--weights")
     try:
         path, made_of, name = found["path"], found["digest"], found["name"]
@@ -66,7 +76,8 @@ def read_weights(weights: Path | None, served_name: str, url: str | None) -> Eva
         ) from None
     if not Path(path).is_dir():
         raise UserError(f"--weights: {weights} names the model folder {path}, which is not there.")
-    return EvaluatedModel(path, made_of, name, served_name)
+    trusted = trust_remote_code or found.get("trust_remote_code") is True
+    return EvaluatedModel(path, made_of, name, served_name, trusted)
 
 
 def comparable(

@@ -137,6 +137,7 @@ def prepare(
     model_name: str | None,
     bfcl_env: Path,
     trl_env: Path,
+    trust_remote_code: bool = False,
 ) -> EvaluationJob:
     """Check everything before the first process starts.
 
@@ -157,7 +158,7 @@ def prepare(
     if section.subset is not None:
         subset = section.subset.model_dump()
         items = data.draw(items, data.sizes_of(subset), section.subset.seed)
-    found = read_weights(weights, model_name or section.alias, section.serve.url)
+    found = read_weights(weights, model_name or section.alias, section.serve.url, trust_remote_code)
     facts = comparable(section, items, found, bfcl_env, trl_env)
     root = _work_root(out)
     return EvaluationJob(

@@ -90,7 +90,13 @@ class ModelServer:
         folder = job.folders(0).work / "server"
         return self._stack.enter_context(
             server.serving(
-                serve, job.weights.folder, job.section.alias, folder, job.trl_env, self.log_file
+                serve,
+                job.weights.folder,
+                job.section.alias,
+                folder,
+                job.trl_env,
+                self.log_file,
+                job.weights.trust_remote_code,
             )
         )
 

@@ -22,6 +22,7 @@ from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
 from toolgain.models import chat_template
 from toolgain.models.base import check_files
+from toolgain.models.remote_code import check_remote_code
 from toolgain.serving import tool_parser
 from toolgain.serving.vllm import arguments, family_of
 from toolgain.slurm import preflight, resources
@@ -245,6 +246,7 @@ def _model(config: Config) -> str:
             f"`hf download <repository> --local-dir {folder}`."
         )
     check_files(folder)
+    check_remote_code(folder, config.model.trust_remote_code, "model.trust_remote_code")
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
     return f"{folder}: {len(sizes)} weight files, {sum(sizes) / 2**30:.1f} GiB, on this disk"
 
@@ -280,7 +282,8 @@ def _serving(config: Config) -> str:
         return f"backend {serve.backend}"
     model = Path(config.model.path)
     family = family_of(model) if (model / "config.json").is_file() else None
-    values = arguments(model, config.evaluation.alias, 8000, serve, family)
+    trusted = config.model.trust_remote_code
+    values = arguments(model, config.evaluation.alias, 8000, serve, family, trusted)
     image = config.serving_image
     key = "evaluation.serve.container" if serve.container else "cluster.container"
     if image and is_file_image(image) and not Path(image).is_file():

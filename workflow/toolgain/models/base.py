@@ -6,6 +6,7 @@ from pathlib import Path
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest, file_digest
 from toolgain.config.sections import ModelSection
+from toolgain.models.remote_code import check_remote_code
 from toolgain.models.weights import folder_problem
 from toolgain.records.model import Model
 from toolgain.records.record import write_record
@@ -66,11 +67,21 @@ def record_base_model(section: ModelSection, out: Path) -> None:
     """
     folder = Path(section.path).resolve()
     files = files_of(folder)
+    check_remote_code(folder, section.trust_remote_code, "model.trust_remote_code")
     if section.patch != "none" or section.chat_template:
         folder = _private_copy(section, folder, files, out.resolve().parent / "work" / "models")
         files = files_of(folder)
     name = section.name or Path(section.path).resolve().name
-    write_record(out, Model(path=str(folder), digest=digest(files), name=name, files=files))
+    write_record(
+        out,
+        Model(
+            path=str(folder),
+            digest=digest(files),
+            name=name,
+            files=files,
+            trust_remote_code=section.trust_remote_code,
+        ),
+    )
 
 
 def _private_copy(section: ModelSection, folder: Path, files: dict[str, str], work: Path) -> Path:

@@ -16,3 +16,7 @@ class Model(Record):
     files: dict[str, str] = Field(
         {}, description="SHA-256 of each file that decides what the model answers, by file name."
     )
+    trust_remote_code: bool = Field(
+        False,
+        description="Whether the model's own Python code may run (`model.trust_remote_code`).",
+    )

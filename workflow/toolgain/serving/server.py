@@ -67,6 +67,8 @@ class ServerRequest:
     folder: Path
     """A folder of this evaluation for links and caches."""
     trl_env: Path
+    trust_remote_code: bool = False
+    """Whether the model's own Python code may run."""
 
 
 CommandBuilder = Callable[[ServerRequest], Command]
@@ -103,7 +105,14 @@ def vllm_command(request: ServerRequest) -> Command:
     """`vllm serve`, from PATH or in its container."""
     from toolgain.serving import vllm
 
-    argv = vllm.command(request.weights, request.alias, request.port, request.serve, request.folder)
+    argv = vllm.command(
+        request.weights,
+        request.alias,
+        request.port,
+        request.serve,
+        request.folder,
+        request.trust_remote_code,
+    )
     env = request.serve.env | vllm.environment(request.key)
     return Command(argv, env, request.folder)
 
@@ -123,7 +132,13 @@ def _python(env: Path) -> Path:
 
 @contextmanager
 def serving(
-    serve: Serve, weights: Path, alias: str, folder: Path, trl_env: Path, log_file: Path
+    serve: Serve,
+    weights: Path,
+    alias: str,
+    folder: Path,
+    trl_env: Path,
+    log_file: Path,
+    trust_remote_code: bool = False,
 ) -> Iterator[Endpoint]:
     """Serve the model in `weights` while the block runs.
 
@@ -134,7 +149,9 @@ def serving(
     claim = folder.with_name(f"{folder.name}.processes.json")
     processes.end_leftovers(claim)
     port, key = free_port(), secrets.token_urlsafe(32)
-    request = ServerRequest(serve, weights.absolute(), alias, port, key, folder, trl_env)
+    request = ServerRequest(
+        serve, weights.absolute(), alias, port, key, folder, trl_env, trust_remote_code
+    )
     command = BACKENDS[serve.backend](request)
     env = processes.scrubbed_environment(None, folder, with_slurm=True)
     log.info("evaluate: starting the model server (%s), log %s", serve.backend, log_file)

@@ -40,11 +40,18 @@ FLAGS = (
 # Flags of a model family, as its card and NeMo RL's recipe set them.
 FAMILIES: dict[str, tuple[str, ...]] = {
     # The state of its Mamba layers loses accuracy in 16 bits.
-    "nemotron_h": ("--trust-remote-code", "--mamba-ssm-cache-dtype", "float32"),
+    "nemotron_h": ("--mamba-ssm-cache-dtype", "float32"),
 }
 
 
-def command(model: Path, alias: str, port: int, serve: Serve, folder: Path) -> list[str]:
+def command(
+    model: Path,
+    alias: str,
+    port: int,
+    serve: Serve,
+    folder: Path,
+    trust_remote_code: bool = False,
+) -> list[str]:
     """The whole command line of the server, in its container where one is named.
 
     Args:
@@ -53,12 +60,14 @@ def command(model: Path, alias: str, port: int, serve: Serve, folder: Path) -> l
         port: Loopback port.
         serve: `evaluation.serve`.
         folder: A folder of this evaluation, which the container sees too.
+        trust_remote_code: `model.trust_remote_code`.
 
     Raises:
         UserError: a container is named outside of a Slurm job, or a flag cannot be right.
     """
     words = shlex.split(serve.program)
-    line = [*words, "serve", *arguments(model, alias, port, serve, family_of(model))]
+    family = family_of(model)
+    line = [*words, "serve", *arguments(model, alias, port, serve, family, trust_remote_code)]
     if not serve.container:
         return line
     if not os.environ.get("SLURM_JOB_ID"):
@@ -78,6 +87,7 @@ def arguments(
     port: int,
     serve: Serve,
     family: str | None = None,
+    trust_remote_code: bool = False,
 ) -> list[str]:
     """The arguments after `vllm serve`. The key goes by the environment (VLLM_API_KEY).
 
@@ -87,6 +97,7 @@ def arguments(
         port: Loopback port.
         serve: `evaluation.serve`.
         family: `model_type` of the model's config.json.
+        trust_remote_code: `model.trust_remote_code`.
 
     Raises:
         UserError: a plugin or flag cannot be right.
@@ -114,6 +125,8 @@ def arguments(
     template = model / "chat_template.jinja"
     if template.is_file():
         values += ["--chat-template", str(template)]
+    if trust_remote_code:
+        values += ["--trust-remote-code"]
     values += FAMILIES.get(family or "", ())
     return [*values, *serve.extra_args]
 
