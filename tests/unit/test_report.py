@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.common.errors import UserError
@@ -454,8 +455,23 @@ def test_embedded_json_comes_back_and_cannot_close_its_script(text: str) -> None
     assert json.loads(embedded) == {"a": text}
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8")))
+SIGNS = st.sampled_from([*"`|<>*_[]()#!&@\\~ \n\u202e\x1b", "http://", "www.", "a@b.com", "&lt;"])
+
+
+@given(st.lists(SIGNS | st.text(st.characters(codec="utf-8"), max_size=3)).map("".join))
 def test_markdown_takes_text_literally(text: str) -> None:
-    line = markdown.escaped(text)
-    assert "\n" not in line
-    assert not re.search(r"(?<!\\)[<>|`*_\[\]]", re.sub(r"\\\\", "", line))
+    """A parser finds the text again, with nothing in it but words and code; hidden signs shown."""
+    shown = " ".join(wording.visible(text).split())
+    tokens = MarkdownIt("commonmark").parse(f"x{markdown.escaped(text)}x")
+    (inline,) = (token for token in tokens if token.type == "inline")
+    assert {one.type for one in inline.children or []} <= {"text", "code_inline"}
+    assert "".join(one.content for one in inline.children or []) == f"x{shown}x"
+    # What GitHub makes links of is code, where it makes none.
+    words = [one.content for one in inline.children or [] if one.type == "text"]
+    assert not re.search(r"://|www\.|@", "".join(words), re.IGNORECASE)
+
+
+def test_markdown_shows_hidden_signs_and_links_nothing() -> None:
+    assert markdown.escaped("a\u202eb") == r"a\\u\{202E\}b"
+    assert markdown.escaped("see https://x.example/a_b now") == "see `https://x.example/a_b` now"
+    assert markdown.escaped("by me@x.example|<b>") == r"by `me@x.example`\|\<b\>"

@@ -12,10 +12,13 @@ from toolgain.report.wording import (
     p_value,
     percent,
     points,
+    visible,
 )
 
 # Backslash escapes work for every ASCII punctuation character of CommonMark.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&@])")
+# What GitHub makes a link or a mention of, whether escaped or not, unless it is code.
+_ADDRESS = re.compile(r"://|www\.|mailto:|xmpp:|@", re.IGNORECASE)
 
 
 def text(page: Page) -> str:
@@ -24,8 +27,12 @@ def text(page: Page) -> str:
 
 
 def escaped(value: object) -> str:
-    """Text that Markdown takes literally, in one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+    """Text that Markdown takes literally, in one line; an address in it is code, not a link."""
+    line = " ".join(visible(str(value)).split())
+    return "".join(
+        f"`{word}`" if _ADDRESS.search(word) else _SPECIAL.sub(r"\\\1", word)
+        for word in re.split(r"([\s`|]+)", line)
+    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int = 1) -> list[str]:

@@ -32,10 +32,6 @@ LIBRARIES = (
 )
 SCRIPTS = ("core.js", "charts.js", "calls.js", "items.js")
 
-# Characters that change how text around them is read: controls, and overrides of direction.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
-)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -117,9 +113,9 @@ def _environment() -> Environment:
 
 
 def visible(value: Any) -> Any:
-    """Text with control and direction characters shown as `\\u{202E}`; other values as they are."""
+    """Text with `wording.visible` controls; other values, and markup of ours, as they are."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return _HIDDEN.sub(lambda match: f"\\u{{{ord(match[0]):04X}}}", value)
+        return wording.visible(value)
     return value
 
 
