@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_without_a_word_of_the_user_the_model_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        base.run(ModelSection(path=str(folder)), tmp_path / "model.json")
+        base.record_base_model(ModelSection(path=str(folder)), tmp_path / "model.json")
     said = str(caught.value)
     assert "model.trust_remote_code is false" in said and str(folder) in said
     assert "configuration_nemotron_h.NemotronHConfig and 1 more" in said
@@ -48,7 +48,7 @@ def test_without_a_word_of_the_user_the_model_is_refused(folder: Path, tmp_path:
 
 def test_with_it_the_record_hands_it_to_the_server(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.json"
-    base.run(ModelSection(path=str(folder), trust_remote_code=True), out)
+    base.record_base_model(ModelSection(path=str(folder), trust_remote_code=True), out)
     assert read_record(Model, out, "model").trust_remote_code
     assert read_weights(out, "policy", None).trust_remote_code
 
