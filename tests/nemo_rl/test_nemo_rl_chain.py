@@ -4,6 +4,8 @@ The training runs over three hosts in a checkout of our own making; the harness,
 demo model, Slurm and Snakemake are real.
 """
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 
 from slurm import cluster as machine
 from slurm.conftest import MODEL, Site, tiny
+from toolgain.config.sections import parse_config
+from toolgain.head import handovers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -48,6 +52,7 @@ def test_the_whole_chain_with_nemo_rl(cluster: None, tmp_path: Path) -> None:
     assert manifest["backend"] == "nemo_rl"
     assert len(manifest["hosts"]) == 3
     assert manifest["cost"]["gpus"] == 3 * machine.GPUS
+    assert_shown_beforehand_is_what_the_job_handed_over(site, manifest["handover"])
     best = site.read("results/runs/grpo/best.json")
     assert best["step"] == 10
     export = site.read("results/runs/grpo/export.json")
@@ -62,3 +67,32 @@ def test_the_whole_chain_with_nemo_rl(cluster: None, tmp_path: Path) -> None:
     # Nothing to do a second time.
     assert site.run("-n", "all") == 0
     assert "Nothing to be done" in site.log
+
+
+def assert_shown_beforehand_is_what_the_job_handed_over(site: Site, handed: dict[str, Any]) -> None:
+    """`toolgain train --show-command` says what the job did, but for what only a job knows."""
+    here = Path.cwd()
+    os.chdir(site.folder)
+    try:
+        shown = handovers.show(parse_config(site.config), "grpo", None, smoke=False)
+    finally:
+        os.chdir(here)
+    assert shown.notes == ()
+    known = {"JOBID": handed["environment"]["SLURM_JOB_ID"]}
+    hosts = handed["environment"]["SLURM_JOB_NODELIST"].split(",")
+    known |= {f"NODE{number}": host for number, host in enumerate(hosts, start=1)}
+
+    def told(text: str) -> str:
+        for word, value in known.items():
+            text = text.replace(word, value)
+        # The time that has passed since the job began, in seconds.
+        return re.sub(r"\d\d:\d\d:\d\d:\d\d", "TIME", text)
+
+    said = shown.handover.model_dump()
+    assert [told(line) for line in said["overrides"]] == [told(n) for n in handed["overrides"]]
+    assert told(said["command"]) == told(handed["command"])
+    for part in ("nodes", "gpus_per_node", "program", "mounts"):
+        assert said[part] == handed[part]
+    assert {name: told(value) for name, value in said["environment"].items()} == {
+        name: told(value) for name, value in handed["environment"].items()
+    }

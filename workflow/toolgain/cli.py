@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 PATH = click.Path(path_type=Path)
+CONFIG = Path("config/config.yaml")
 
 bfcl_env = click.option(
     "--bfcl-env",
@@ -93,38 +94,58 @@ def tasks(config: Path, out: Path, cluster: Path | None, bfcl_env: Path) -> None
 
 
 @cli.command()
-@click.option("--config", type=FILE, required=True, help="Frozen training section.")
-@click.option("--weights", type=FILE, required=True, help="JSON with path and digest of the base.")
-@click.option("--tasks", "tasks_file", type=FILE, required=True, help="tasks.json of the tasks.")
-@click.option("--run", "name", required=True, help="Name of the run.")
-@click.option("--out", type=FILE, required=True, help="Manifest, written last.")
-@click.option("--nodes", type=int, default=1, show_default=True, help="Nodes of the allocation.")
+@click.option(
+    "--config",
+    type=FILE,
+    help="Frozen training section; with --show-command a workflow configuration, by default "
+    "config/config.yaml.",
+)
+@click.option("--weights", type=FILE, help="JSON with path and digest of the base.")
+@click.option("--tasks", "tasks_file", type=FILE, help="tasks.json of the tasks.")
+@click.option("--run", "name", help="Name of the run.")
+@click.option("--out", type=FILE, help="Manifest, written last.")
+@click.option("--nodes", type=click.IntRange(1), help="Nodes of the allocation; default: 1.")
 @click.option("--smoke", is_flag=True, help="Only the few steps that gate the long training.")
+@click.option(
+    "--show-command",
+    is_flag=True,
+    help="Train nothing: print what the job of a NeMo RL run hands to ray.sub (command, "
+    "environment, mounts, overrides, time budget).",
+)
 @cluster_file
 @trl_env
 def train(
-    config: Path,
+    config: Path | None,
     cluster: Path | None,
-    weights: Path,
-    tasks_file: Path,
-    name: str,
-    out: Path,
-    nodes: int,
+    weights: Path | None,
+    tasks_file: Path | None,
+    name: str | None,
+    out: Path | None,
+    nodes: int | None,
     smoke: bool,
+    show_command: bool,
     trl_env: Path,
 ) -> None:
-    """Train with GRPO; resumes from the last complete checkpoint."""
+    """Train with GRPO; resumes from the last complete checkpoint.
+
+    --config, --weights, --tasks, --run and --out are needed, save with --show-command.
+    """
     from toolgain.config.freeze import read_section
-    from toolgain.config.sections import TrainingSection
+    from toolgain.config.sections import TrainingSection, load
     from toolgain.training import train as stage
 
+    if show_command:
+        from toolgain.head import handovers
+
+        handovers.print_all(load(config or CONFIG), name, nodes, smoke)
+        return
     stage.train_run(
-        read_section(TrainingSection, config),
-        weights=weights,
-        tasks=tasks_file,
-        name=name,
-        out=out,
-        nodes=nodes,
+        read_section(TrainingSection, _given(config, "--config")),
+        weights=_given(weights, "--weights"),
+        tasks=_given(tasks_file, "--tasks"),
+        name=_given(name, "--run"),
+        out=_given(out, "--out"),
+        nodes=nodes or 1,
         smoke=smoke,
         trl_env=trl_env,
         cluster=_cluster(cluster),
@@ -319,7 +340,7 @@ def demo_model(
 @click.option(
     "--config",
     type=FILE,
-    default=Path("config/config.yaml"),
+    default=CONFIG,
     show_default=True,
     help="The workflow configuration.",
 )
@@ -344,6 +365,16 @@ def _nothing_is_garbage() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+Value = TypeVar("Value")
+
+
+def _given(value: Value | None, option: str) -> Value:
+    """The value of an option that is needed here."""
+    if value is None:
+        raise click.UsageError(f"Missing option '{option}'.")
+    return value
 
 
 def _cluster(path: Path | None) -> "ClusterSection":

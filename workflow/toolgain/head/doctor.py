@@ -29,7 +29,7 @@ from toolgain.slurm import preflight, resources
 from toolgain.slurm.containers import host_environment, in_container, is_file_image, mounts
 from toolgain.training.nemo_rl import gym, lint, plan, refs, schema
 from toolgain.training.nemo_rl import overrides as ov
-from toolgain.training.nemo_rl.launch import checkout
+from toolgain.training.nemo_rl.preparation import checkout
 
 PROBE = """
 import importlib.metadata, json, sys

@@ -1,5 +1,7 @@
 """manifest.json and smoke.json of a run: what a training came to."""
 
+import shlex
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -118,6 +120,41 @@ class SlurmJob(Part):
     log: str | None = Field(None, description="Its log file.")
 
 
+class Handover(Part):
+    """What one training job hands to NeMo RL's ray.sub."""
+
+    nodes: Count = Field(description="Nodes of the training.")
+    gpus_per_node: int = Field(description="GPUs of each.")
+    program: list[str] = Field(description="Command line that is started.")
+    command: str = Field(description="COMMAND: the shell text of the driver; holds no secret.")
+    environment: dict[str, str] = Field(
+        description="Variables that toolgain sets, without COMMAND, MOUNTS and secrets."
+    )
+    inherited: list[str] = Field(
+        description="Names of the variables that are taken over from the shell as they are."
+    )
+    mounts: list[str] = Field(description="MOUNTS: `source:target` in the container.")
+    overrides: list[str] = Field(description="Overrides of the upstream YAML, in Hydra's grammar.")
+    time_budget: str = Field(
+        description="How `checkpoint_must_save_by` follows from the time limit."
+    )
+
+    def lines(self) -> Iterator[str]:
+        """All of it as text, for a reader and his shell."""
+        yield f"nodes: {self.nodes} x {self.gpus_per_node} GPUs"
+        yield f"time budget: {self.time_budget}"
+        yield f"program: {shlex.join(self.program)}"
+        yield "environment:"
+        yield from (f"  {name}={shlex.quote(value)}" for name, value in self.environment.items())
+        yield "taken over as they are here: " + " ".join(self.inherited)
+        yield "mounts:"
+        yield from (f"  {mount}" for mount in self.mounts)
+        yield f"overrides ({len(self.overrides)}):"
+        yield from (f"  {override}" for override in self.overrides)
+        yield "COMMAND:"
+        yield from (f"  {line}" for line in self.command.splitlines())
+
+
 class Saved(Part):
     """One checkpoint that was written."""
 
@@ -164,4 +201,7 @@ class Manifest(Trained):
     slurm: SlurmJob | None = Field(description="The last Slurm job; null: outside of Slurm.")
     slurm_jobs: list[str] = Field(description="Every Slurm job that worked on it.")
     wandb_url: str | None = Field(None, description="Run at Weights & Biases; null: none.")
+    handover: Handover | None = Field(
+        None, description="What the last job handed to ray.sub; null: trained without NeMo RL."
+    )
     commit: str | None = Field(None, description="Commit of toolgain; null: no git checkout.")

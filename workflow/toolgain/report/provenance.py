@@ -1,11 +1,15 @@
 """Where the numbers come from: versions, commits, configs, digests, jobs, commands."""
 
+import contextlib
 import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from toolgain import __version__
+from toolgain.records.training import Handover
 from toolgain.report.sources import Json, Sources, as_dict
 from toolgain.report.wording import moment, percent
 from toolgain.slurm.accounting import jobs_of
@@ -24,6 +28,8 @@ class Provenance:
     configs: tuple[tuple[str, str], ...]
     """(name, JSON text) of the frozen sections."""
     commands: tuple[str, ...]
+    handovers: tuple[tuple[str, str], ...]
+    """(run, what its last job handed to NeMo RL's ray.sub)."""
     harness: tuple[tuple[str, str], ...]
     """(subject, the harness's own Overall)."""
 
@@ -42,6 +48,7 @@ def provenance(sources: Sources) -> Provenance:
             if value
         ),
         commands=tuple(_commands(sources)),
+        handovers=tuple(_handovers(sources)),
         harness=tuple(
             (subject, percent(own, 2))
             for subject, summary in _summaries(sources)
@@ -106,6 +113,12 @@ def _jobs(sources: Sources) -> Iterable[tuple[str, str]]:
     for title, manifest in _stages(sources):
         if jobs := jobs_of(manifest):
             yield title, ", ".join(jobs)
+
+
+def _handovers(sources: Sources) -> Iterable[tuple[str, str]]:
+    for name, run in sources.runs.items():
+        with contextlib.suppress(ValidationError):
+            yield name, "\n".join(Handover.model_validate(run.manifest.get("handover")).lines())
 
 
 def _commands(sources: Sources) -> Iterable[str]:

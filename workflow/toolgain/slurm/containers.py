@@ -43,7 +43,8 @@ HOST_ONLY = frozenset(
 )  # fmt: skip
 
 
-_STRIPPED = re.compile(r"^(SLURM|SRUN|SBATCH|SANDBOX|PMI|PMIX|OMPI)_")
+# UV_*: the host's index, Python and environment are not the image's.
+_STRIPPED = re.compile(r"^(SLURM|SRUN|SBATCH|SANDBOX|PMI|PMIX|OMPI|UV)_")
 
 
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|APIKEY|CREDENTIAL|PRIVATE_KEY)", re.I)
@@ -52,10 +53,16 @@ _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|APIKEY|CREDENTIAL|P
 UNSAFE = re.compile(r"[\s,:$\"'`\\;&|<>*?(){}\[\]!#]")
 
 
+def is_secret(name: str) -> bool:
+    """Whether an environment variable of this name is one that no log may show."""
+    return bool(_SECRET.search(name))
+
+
 def host_environment(base: Mapping[str, str]) -> dict[str, str]:
     """`base` without secrets, without what ray.sub takes by chance, and without old SLURM_*.
 
-    The job's id stays: srun needs it.
+    The job's id stays: srun needs it. What uv or anything else needs inside the container goes into
+    `cluster.nemo_rl.env`.
     """
     return {
         name: value
@@ -65,7 +72,7 @@ def host_environment(base: Mapping[str, str]) -> dict[str, str]:
             name not in TAKEN_BY_CHANCE
             and name not in HOST_ONLY
             and not _STRIPPED.match(name)
-            and not _SECRET.search(name)
+            and not is_secret(name)
         )
     }
 

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.records.model import Model
-from toolgain.records.training import Sign
+from toolgain.records.training import Handover, Sign
 from toolgain.training.store.lease import Lease
 
 
@@ -71,6 +71,8 @@ class LaunchOutcome:
     health: tuple[Sign, ...] = ()
     """Further signs of health that the backend watched."""
     wandb_url: str | None = None
+    handover: Handover | None = None
+    """What was handed to an upstream launcher, for the manifest."""
     lost_s: float = 0.0
     """Seconds of training after the last save, which the next launch does again."""
 

@@ -101,5 +101,6 @@ def build(job: TrainingJob, key: str, tasks: Tasks, slurm: SlurmJob | None) -> M
         slurm=slurm,
         slurm_jobs=jobs,
         wandb_url=last.get("wandb_url"),
+        handover=last.get("handover"),
         commit=commit(Path(__file__).parent),
     )

@@ -204,6 +204,7 @@ def _train(job: TrainingJob) -> TrainingJob:
             segments.end(job.folder, launch, "failed")
         raise
     facts = {k: v for k, v in asdict(outcome).items() if k not in ("step", "stopped", "message")}
+    facts["handover"] = outcome.handover and outcome.handover.model_dump()
     segments.end(job.folder, launch, outcome.stopped or DONE, **facts)
     if outcome.stopped:
         raise GoOnLaterError(outcome.message or outcome.stopped)

@@ -8,66 +8,27 @@ the planned steps are reached.
 import contextlib
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig
 
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import now, write_json, write_text
 from toolgain.common.signals import STOP_SIGNALS, handling
-from toolgain.config.sections import ClusterSection, NemoRl, TrainingSection
-from toolgain.serving import tool_parser
-from toolgain.slurm import allocation, containers
-from toolgain.slurm.containers import mounts
+from toolgain.config.sections import ClusterSection, TrainingSection
+from toolgain.records.record import write_record
+from toolgain.slurm import allocation
 from toolgain.training.backend import LaunchOutcome
-from toolgain.training.nemo_rl import lint, plan, refs, schema, watch
 from toolgain.training.nemo_rl import overrides as ov
-from toolgain.training.nemo_rl.raysub import RaySub, command, environment, wandb_key_file
+from toolgain.training.nemo_rl import refs, watch
+from toolgain.training.nemo_rl.handover import handover, of_nodes, variables
+from toolgain.training.nemo_rl.preparation import LaunchRequest, Prepared, Report, prepare
+from toolgain.training.nemo_rl.raysub import RaySub
 from toolgain.training.store import checkpoints, saves
-
-Report = Callable[[int, int, float | None, float | None], None]
-"""Called with step, planned steps, last reward and last accuracy."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A training that was found fit to start."""
-
-    ref: refs.Ref
-    root: Path
-    config: Path
-    overrides: list[ov.Override]
-    numbers: plan.RunNumbers
-    planned: int
-    findings: list[lint.Finding]
-    versions: dict[str, str]
-
-
-@dataclass(frozen=True)
-class LaunchRequest:
-    """The arguments of `train`, once they are paths."""
-
-    section: TrainingSection
-    weights: Path
-    train: Path
-    validation: Path
-    name: str
-    folder: Path
-    nodes: int
-    smoke: bool
-    cluster: ClusterSection
-    report: Report
-
-    @property
-    def logs(self) -> Path:
-        """Where NeMo RL makes a folder `exp_NNN` for each launch."""
-        return self.folder / "logs"
 
 
 def train(
@@ -132,125 +93,12 @@ def train(
         return _outcome(request, prepared, hosts, None, [], None, 0.0)
     checkpoints.discard_unfinished(request.folder)
     log_folder = _new_log_folder(request.folder, found.job_id)
-    variables = _variables(request, prepared, found, hosts, log_folder)
-    _write_private(log_folder / "command.sh", variables["COMMAND"])
+    given = variables(request, prepared, of_nodes(found, hosts), log_folder, os.environ)
+    _write_private(log_folder / "command.sh", given["COMMAND"])
     write_json(log_folder / "findings.json", [asdict(item) for item in prepared.findings])
-    return _segment(request, prepared, variables, log_folder, hosts)
-
-
-def _variables(
-    request: LaunchRequest,
-    prepared: Prepared,
-    found: allocation.Allocation,
-    hosts: tuple[str, ...],
-    log_folder: Path,
-) -> dict[str, str]:
-    """The environment of ray.sub."""
-    site = request.cluster.nemo_rl
-    wandb = "off" if request.smoke else request.section.nemo_rl.wandb
-    key_file = wandb_key_file(os.environ, prepared.ref, wandb)
-    text = command(
-        prepared.ref, prepared.root, prepared.config, prepared.overrides, site, wandb, key_file
-    )
-    needed = [
-        prepared.root,
-        Path.cwd(),
-        request.folder,
-        request.train.parent,
-        *containers.folders_behind(request.weights),
-        tool_parser.PLUGIN.parent,
-        prepared.config.parent,
-        *([Path(site.hf_home)] if site.hf_home else []),
-        *([Path(key_file).parent] if key_file else []),
-    ]
-    variables = environment(
-        os.environ,
-        replace(found, nodes=hosts, cpus=found.cpus_per_node * len(hosts)),
-        prepared.root,
-        str(request.cluster.container),
-        mounts(site.mounts, needed),
-        text,
-        log_folder,
-        request.cluster.gpus_per_node,
-        site,
-        account=request.cluster.account or os.environ.get("SLURM_ACCOUNT"),
-    )
-    if wandb == "online" and not key_file:
-        variables["WANDB_API_KEY"] = os.environ["WANDB_API_KEY"]
-    return variables
-
-
-def prepare(request: LaunchRequest, seconds_left: float | None) -> Prepared:
-    """Check everything that can be known before the start and build the overrides.
-
-    Args:
-        request: The training.
-        seconds_left: Seconds until the time limit; None without one.
-
-    Raises:
-        UserError: lists every finding, with its arithmetic.
-    """
-    nemo, folder = request.section.nemo_rl, request.folder
-    ref, root, config, base, versions = checkout(nemo, request.cluster)
-    rows = saves.validation_items(request.train)
-    place = plan.Place(
-        model=request.weights,
-        train_file=request.train,
-        validation_file=request.validation,
-        checkpoints=folder,
-        nodes=request.nodes,
-        gpus_per_node=request.cluster.gpus_per_node,
-        run=request.name,
-    )
-    smoke_steps = request.section.smoke_steps if request.smoke else 0
-    classes = schema.read_schema(root)
-    asked = plan.overrides(nemo, request.section.seed, ref, base, place, rows, smoke_steps, classes)
-    findings = [lint.log_folder(folder), lint.required_keys(classes, ov.apply(base, asked))]
-    if seconds_left is not None:
-        value, finding = lint.must_save_by(
-            seconds_left, request.cluster.nemo_rl, _longest_step(folder)
-        )
-        findings.append(finding)
-        asked.append(ov.Override("checkpointing.checkpoint_must_save_by", value))
-    numbers = plan.numbers(ov.apply(base, asked), rows)
-    findings += lint.findings(numbers, ref)
-    findings.append(_disk(numbers, request.weights, folder))
-    lint.refuse(findings)
-    assert numbers.total_steps is not None
-    return Prepared(ref, root, config, asked, numbers, numbers.total_steps, findings, versions)
-
-
-def checkout(
-    nemo: NemoRl, cluster: ClusterSection
-) -> tuple[refs.Ref, Path, Path, DictConfig, dict[str, str]]:
-    """The NeMo RL version, its checkout, the YAML and its content, and the versions found.
-
-    Raises:
-        UserError: checkout, image, Gym or YAML is missing or of another version.
-    """
-    ref = refs.REFS[nemo.ref]
-    named = cluster.nemo_rl.root
-    if not named:
-        raise UserError(
-            "cluster.nemo_rl.root names no NeMo RL checkout; clone it on the shared file system "
-            f"with `git clone --recursive --branch {ref.name} https://github.com/NVIDIA-NeMo/RL`."
-        )
-    root = Path(named).resolve()
-    commit = refs.check_checkout(ref, root)
-    gym = refs.check_gym(ref, root)
-    refs.check_image(ref, cluster.container)
-    config = Path(nemo.config)
-    config = config if config.is_absolute() else root / config
-    versions = {
-        "nemo_rl": ref.name,
-        "nemo_rl_commit": commit or "no git history",
-        "nemo_gym_commit": gym or "no git history",
-        "container": str(cluster.container),
-    }
-    changed = refs.changes(root)
-    if changed:
-        versions["nemo_rl_uncommitted_changes"] = f"sha256 {changed}"
-    return ref, root, config, ov.load_yaml(config), versions
+    handed = handover(request, prepared, given, os.environ)
+    write_record(log_folder / "handover.json", handed)
+    return replace(_segment(request, prepared, given, log_folder, hosts), handover=handed)
 
 
 def _segment(
@@ -426,24 +274,6 @@ def _note_saves(folder: Path) -> None:
             for item in new:
                 line = {"step": item.step, "accuracy": item.accuracy, "seconds": 0.0}
                 file.write(json.dumps(line) + "\n")
-
-
-def _disk(numbers: plan.RunNumbers, model: Path, directory: Path) -> lint.Finding:
-    existing = directory
-    while not existing.exists():
-        existing = existing.parent
-    present = sorted(directory.glob("step_*")) if directory.is_dir() else []
-    measured = checkpoints.size_of(present[-1]) if present else None
-    weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
-    free = shutil.disk_usage(existing).free
-    return lint.disk(numbers, weights, free, len(present), measured or None)
-
-
-def _longest_step(folder: Path) -> float | None:
-    """The longest step of the launches so far, in seconds; None before two steps were done."""
-    curves = watch.Curves(folder / "logs")
-    curves.read()
-    return max(curves.step_times(), default=None)
 
 
 def _lost_seconds(directory: Path, started: float) -> float:
