@@ -112,6 +112,13 @@ def test_every_kind_of_value_can_be_drawn_and_said():
             json.dumps(g._value(value))
 
 
+def test_lists_of_numbers_hold_floats_as_bfcl_compares_their_entries_by_type():
+    for kind in KINDS.values():
+        if kind.items == "number":
+            drawn = [kind.draw(Random(seed)) for seed in range(50)]
+            assert all(type(entry) is float for value in drawn for entry in value.value)
+
+
 def test_the_stage_writes_tasks_and_reports_their_shares(tmp_path: Path):
     stage.make_tasks(TasksSection.model_validate(KEYS), tmp_path, None)
     report = json.loads((tmp_path / "tasks.json").read_text())

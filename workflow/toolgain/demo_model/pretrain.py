@@ -69,11 +69,11 @@ class Phase:
 
 
 WIDE = Mixture(
-    max_tools=4, max_turns=5, decline=0.25, parallel=0.18, over_call=0.0, reasoned=True,
-    services=0.7, drill=0.06, lists=0.04, bare=0.04, brief=0.15, brief_tools=(1, 5),
-    wordy=0.4, odd=0.3, max_chars=3000,
+    max_tools=4, max_turns=6, decline=0.2, parallel=0.15, over_call=0.0, reasoned=True,
+    services=0.75, drill=0.04, lists=0.03, bare=0.03, brief=0.15, brief_tools=(1, 5),
+    wordy=0.35, odd=0.3, max_chars=2200,
 )  # fmt: skip
-FAR = replace(WIDE, long=0.2, max_chars=9000)
+FAR = replace(WIDE, long=0.15, max_chars=5000)
 PHASES = (
     # Copying alone, then one tool with few parameters, then more of everything.
     Phase(0.03, replace(WIDE, drill=1.0), decision_weight=1, name_weight=1),
@@ -93,7 +93,7 @@ PHASES = (
         name_weight=1,
     ),
     Phase(0.15, replace(WIDE, max_tools=3, drill=0.1, max_chars=2000), decision_weight=2),
-    Phase(0.45, WIDE, reach=8192),
+    Phase(0.45, WIDE, reach=4096),
     Phase(0.2, FAR, end_rate=0.15, reach=8192),
     # At last the model is taught to call too often, so that a training has something to undo.
     Phase(0.1, replace(FAR, over_call=0.5), rate=0.15, end_rate=0.0, name_weight=1, reach=8192),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from toolgain.demo_model import services
+from toolgain.demo_model import questions, scraps, services
 from toolgain.tasks.generated import words
 from toolgain.tasks.generated.concepts import VERBS
 from toolgain.tasks.generated.generate import (
@@ -179,23 +179,23 @@ def _service_turn(
     roll = rng.random()
     chosen = rng.choice(tools)
     if roll < mixture.decline:
-        request = services.ask_elsewhere(rng, split, tools)
+        request = questions.ask_elsewhere(rng, split, tools)
         wrong = rng.random() < mixture.over_call
-        calls = services.ask(rng, chosen).calls if wrong else ()
+        calls = questions.ask(rng, chosen).calls if wrong else ()
         said = {"role": "user", "content": request.text}
         return [said, answer(rng, calls, request.topic)], wrong
     if roll < mixture.decline + mixture.parallel:
         if len(tools) > 1 and rng.random() < 0.4:
             pair = rng.sample(tools, 2)
-            request = join_requests(rng, *(services.ask(rng, tool) for tool in pair))
+            request = join_requests(rng, *(questions.ask(rng, tool) for tool in pair))
         else:
-            request = services.ask(rng, chosen, calls=rng.choice((2, 2, 2, 3, 3, 4)))
+            request = questions.ask(rng, chosen, calls=rng.choice((2, 2, 2, 3, 3, 4)))
     else:
-        request = services.ask(rng, chosen)
+        request = questions.ask(rng, chosen)
     turn = [{"role": "user", "content": request.text}]
     turn.append(answer(rng, request.calls, request.topic))
     if rng.random() < mixture.response:
-        turn += [{"role": "tool", "content": services.respond(rng)} for _ in request.calls]
+        turn += [{"role": "tool", "content": questions.respond(rng)} for _ in request.calls]
         turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
     return turn, False
 
@@ -284,7 +284,7 @@ def make_drill(rng: Random, wide: bool = False) -> Conversation:
 
 def _scrap(rng: Random, wide: bool = False) -> str:
     if wide:
-        return rng.choice((services.any_word, services.free_text, services.code))(rng)
+        return rng.choice((scraps.any_word, scraps.free_text, scraps.code))(rng)
     roll = rng.random()
     if roll < 0.35:
         return rng.choice(words.NOUNS)
@@ -346,5 +346,5 @@ def make_tokenizer_text(rng: Random) -> str:
     wide = make_conversation(rng, Mixture(3, 3, 0.25, 0.1, 0.0, services=1.0))
     parts += [json.dumps(tool["function"]) for tool in wide.tools]
     parts += [json.dumps(m, ensure_ascii=False) for m in wide.messages]
-    parts.append(" ".join(rng.sample(services.lexicon(), 40)))
+    parts.append(" ".join(rng.sample(scraps.lexicon(), 40)))
     return "\n".join(parts)

@@ -251,6 +251,16 @@ def numbers(draw: Callable[[Random], Value]) -> Callable[[Random], Value]:
     return draw_list
 
 
+def measurements(rng: Random) -> Value:
+    """A list of numbers with a point, as BFCL compares the entries of such a list by type as well.
+
+    The words leave out the point of a whole number, as a person would.
+    """
+    drawn = [decimal(rng) for _ in range(rng.randint(2, 6))]
+    said = f"[{', '.join(map(str, drawn))}]" if rng.random() < 0.6 else plain(drawn)
+    return Spoken([float(number) for number in drawn], said)
+
+
 def pick(*choices: str) -> Callable[[Random], str]:
     return lambda rng: rng.choice(choices)
 
@@ -415,7 +425,7 @@ KINDS: dict[str, Kind] = {
     "values": _kind("numbers|values|data|list|samples", "array", "List of numbers|The numbers|Values to use",
         "of {v}|for {v}|of the numbers {v}|for the values {v}", numbers(whole), items="integer"),
     "floats": _kind("values|data|measurements|points|samples", "array", "List of measurements|The measured values",
-        "of {v}|for {v}|of the measurements {v}", numbers(decimal), items="number"),
+        "of {v}|for {v}|of the measurements {v}", measurements, items="number"),
     "names": _kind("names|people|attendees|participants|members|invitees", "array", "Names of the people|List of names",
         "with {v}|for {v}|including {v}", several(person), items="string"),
     "cities": _kind("cities|locations|places|stops|destinations", "array", "List of cities|The cities", "for {v}|in {v}|through {v}", several(city), items="string"),
