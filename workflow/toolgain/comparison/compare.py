@@ -58,7 +58,7 @@ def compare_folders(
     read = [evaluations.read_evaluation(folder, bfcl_env) for folder in (baseline, *trained)]
     before, *after = _named(read).values()
     if groups.wanted(read, primary):
-        by_group = groups.run((before, *after), primary, section, out)
+        by_group = groups.compare_groups((before, *after), primary, section, out)
         for warning in by_group.warnings:
             log.warning(warning)
         log.info(by_group.sentence)

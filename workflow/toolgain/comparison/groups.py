@@ -75,7 +75,7 @@ def wanted(read: Sequence[Evaluation], primary: str | None) -> bool:
     return primary is not None or partial or "v4" in versions
 
 
-def run(
+def compare_groups(
     read: Sequence[Evaluation],
     primary: str | None,
     section: ComparisonSection,
@@ -103,7 +103,7 @@ def compare(
     primary: str | None,
     section: ComparisonSection,
 ) -> GroupComparison:
-    """The comparison of two evaluations that were read; errors as in `run`."""
+    """The comparison of two evaluations that were read; errors as in `compare_groups`."""
     version = before.version
     names = before.subject, after.subject
     present = [dict.fromkeys(category for category, _, _ in one.keys) for one in (before, after)]

@@ -7,9 +7,10 @@ the nearest valid one.
 
 import difflib
 import re
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
@@ -39,12 +40,7 @@ ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS = 500, 1200
 described at length one in twenty; with less, drawing them would take for ever."""
 
 WITHOUT_EFFECT = ("smoke_steps",)
-"""Keys of a training section that do not change what is trained,"""
-WITHOUT_EFFECT_HERE = {
-    "trl": ("threads", "processes"),
-    "nemo_rl": ("wandb", "wandb_project", "zero_reward_steps", "hang_factor"),
-}
-"""and of its backend."""
+"""Keys of a training section that do not change what is trained; its backend's section has more."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -58,6 +54,10 @@ class Section(BaseModel):
     OF_THE_USER: ClassVar[tuple[str, ...] | None] = None
     """In a section about the place, the keys that its user decides; the others are its
     administrator's. None: a section that is the user's altogether."""
+    WITHOUT_EFFECT: ClassVar[tuple[str, ...]] = ()
+    """In a trainer's section, the keys that do not change what is trained."""
+    EXPORT_GPUS: ClassVar[int] = 0
+    """In a trainer's section, the GPUs that the export of its checkpoints needs."""
 
 
 class ModelSection(Section):
@@ -108,6 +108,26 @@ class Sampling(Section):
     seed: int | None = Field(None, description="Seed sent with each request.")
 
 
+@dataclass(frozen=True)
+class Server:
+    """What follows from the choice of a model server; `toolgain.serving.server` starts it."""
+
+    ours: bool
+    """Whether the evaluate stage starts and stops it."""
+    on_gpus: bool = False
+    """Whether it takes GPUs, and runs in the container of the cluster where one is named."""
+    package: str | None = None
+    """The package of the trl environment that serves; None: none of that environment."""
+
+
+SERVERS = {
+    "transformers": Server(ours=True, package="transformers"),
+    "vllm": Server(ours=True, on_gpus=True),
+    "endpoint": Server(ours=False),
+}
+"""The values of `evaluation.serve.backend`."""
+
+
 class Serve(Section):
     """The model server that the evaluate stage starts and stops."""
 
@@ -156,6 +176,11 @@ class Serve(Section):
     program: str = Field("vllm", description="How vLLM is started, here or in the container.")
     ready_timeout_s: Positive = Field(1800, description="Longest wait for the server, in seconds.")
     threads: Positive | None = Field(None, description="CPU threads of the server.")
+
+    @property
+    def server(self) -> Server:
+        """What follows from `backend`."""
+        return SERVERS[self.backend]
 
 
 def has_credentials(url: str) -> bool:
@@ -297,6 +322,9 @@ class TasksSection(Section):
 class Trl(Section):
     """GRPO with TRL's GRPOTrainer."""
 
+    WITHOUT_EFFECT = ("threads", "processes")
+    EXPORT_GPUS = 0
+
     steps: Positive = Field(40, description="Optimizer steps.")
     prompts_per_step: Positive = Field(8, description="Prompts in one step, over all processes.")
     generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt.")
@@ -362,6 +390,9 @@ class NemoRl(Section):
 
     What is left out keeps the value of the upstream YAML. docs/nemo-rl.md says more.
     """
+
+    WITHOUT_EFFECT = ("wandb", "wandb_project", "zero_reward_steps", "hang_factor")
+    EXPORT_GPUS = 1
 
     ref: Literal["v0.5.0", "v0.6.0", "v0.7.0", "v0.8.0", "main"] = Field(
         "v0.7.0",
@@ -452,8 +483,11 @@ class TrainingSection(Section):
 
     def frozen(self) -> dict[str, object]:
         """What a training may see: everything but the other backend's section."""
-        others = {"trl", "nemo_rl"} - {self.backend}
-        return self.model_dump(exclude=others)
+        return self.model_dump(exclude=TRAINERS - {self.backend})
+
+
+TRAINERS: set[str] = set(get_args(TrainingSection.model_fields["backend"].annotation))
+"""The values of `training.backend`; a trainer's own section has its name."""
 
 
 class RunSection(Section):
@@ -708,7 +742,7 @@ class Config(Section):
     def serving_image(self) -> str | None:
         """The container image that vLLM serves in; None where it runs without one."""
         serve = self.evaluation.serve
-        if serve.container is None and serve.backend == "vllm":
+        if serve.container is None and serve.server.on_gpus:
             return self.cluster.container or None
         return serve.container or None
 
@@ -754,10 +788,10 @@ class Config(Section):
 
 def deciding(training: TrainingSection) -> dict[str, object]:
     """What of a training section decides what comes of the training."""
-    backend = training.backend
-    left_out = {*WITHOUT_EFFECT, *WITHOUT_EFFECT_HERE}
-    settings = training.settings.model_dump(exclude=set(WITHOUT_EFFECT_HERE[backend]))
-    return {**training.model_dump(exclude=left_out), backend: settings}
+    settings = training.settings
+    decides = settings.model_dump(exclude=set(settings.WITHOUT_EFFECT))
+    shared = training.model_dump(exclude={*WITHOUT_EFFECT, *TRAINERS})
+    return {**shared, training.backend: decides}
 
 
 def parse_config(values: dict[str, Any], where: str = "config") -> Config:

@@ -88,8 +88,7 @@ def comparable(
     A value that cannot be known is null: two nulls agree, and the comparison says so.
     """
     serve = section.serve
-    own = serve.backend != "endpoint"
-    by_transformers = serve.backend == "transformers"
+    own, package = serve.server.ours, serve.server.package
     return {
         "items": items_digest(items),
         "scorer": f"nvidia-bfcl {python_version_of(bfcl_env, 'nvidia-bfcl')}",
@@ -104,7 +103,7 @@ def comparable(
         "context": serve.max_model_len if own else None,
         "dtype": serve.dtype if own else None,
         "server": serve.backend,
-        "server_version": python_version_of(trl_env, "transformers") if by_transformers else None,
+        "server_version": python_version_of(trl_env, package) if package else None,
         "server_arguments": [
             *serve.extra_args,
             *(f"{name}={value}" for name, value in sorted(serve.env.items())),

@@ -145,7 +145,7 @@ def prepare(
         UserError: an input is missing or cannot be right.
     """
     subject = out.name
-    if section.serve.backend != "endpoint" and weights is None:
+    if section.serve.server.ours and weights is None:
         raise UserError(
             "evaluate: name what to evaluate, with --weights FILE (a model folder, or the JSON "
             "that `toolgain model` or `toolgain export` writes) or --endpoint URL --model NAME."

@@ -65,15 +65,15 @@ class ModelServer:
             if wait:
                 # Kept, because an evaluation that goes on may need no server any more.
                 facts = server.server_facts(self._endpoint)
-                own = self.job.section.serve.backend != "endpoint"
-                if own and (routes := server.open_routes(self._endpoint)):
+                ours = self.job.section.serve.server.ours
+                if ours and (routes := server.open_routes(self._endpoint)):
                     log.warning(
                         "evaluate: the model server answers other users of this machine without "
                         "its key at %s",
                         ", ".join(routes),
                     )
                 files.write_json(self.job.folders(0).server_facts, facts)
-        elif self.job.section.serve.backend == "endpoint":
+        elif not self.job.section.serve.server.ours:
             log.warning("evaluate: the server is not ready: %s", last)
         else:
             raise StageError(
@@ -84,7 +84,7 @@ class ModelServer:
 
     def _start(self) -> Endpoint:
         job, serve = self.job, self.job.section.serve
-        if serve.backend == "endpoint":
+        if not serve.server.ours:
             wait_s = serve.ready_timeout_s if "ready_timeout_s" in serve.model_fields_set else None
             return server.existing(serve, job.subject, job.weights.served_name, wait_s)
         folder = job.folders(0).work / "server"

@@ -27,6 +27,7 @@ from toolgain.serving import tool_parser
 from toolgain.serving.vllm import arguments, family_of
 from toolgain.slurm import preflight, resources
 from toolgain.slurm.containers import host_environment, in_container, is_file_image, mounts
+from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym, lint, plan, refs, schema
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.preparation import checkout
@@ -111,7 +112,7 @@ def checks(
         requests: what the plan's jobs ask Slurm for; empty on a machine without Slurm. None: what
             a whole run would ask for, where it needs Slurm or Slurm is here.
     """
-    nemo_rl = any(config.training_of(run).backend == "nemo_rl" for run in config.runs)
+    nemo_rl = any(trainer(config.training_of(run)).NEEDS_CLUSTER for run in config.runs)
     if requests is None:
         requests = planned(config) if nemo_rl or shutil.which("sbatch") else []
     requests = list(requests)
@@ -122,7 +123,7 @@ def checks(
     yield _line("serving flags", lambda: _serving(config))
     for run_name in config.runs:
         training = config.training_of(run_name)
-        if training.backend == "nemo_rl":
+        if trainer(training).NEEDS_CLUSTER:
             yield from _training_lines(config, run_name, training)
     if nemo_rl:
         yield _line("shared caches", lambda: _caches(config))
@@ -162,8 +163,9 @@ def _folder() -> str:
 def environment_lines(config: Config) -> Iterator[CheckLine]:
     """The Python environments of the stages that this configuration runs outside of containers."""
     needed = {"bfcl": config.environments.bfcl}
-    backends = {config.training_of(run).backend for run in config.runs}
-    if "trl" in backends or config.evaluation.serve.backend == "transformers":
+    trainers = [trainer(config.training_of(run)) for run in config.runs]
+    serves = config.evaluation.serve.server.package is not None
+    if serves or any(one.NEEDS_TRL_ENVIRONMENT for one in trainers):
         needed["trl"] = config.environments.trl
     for name, folder in needed.items():
         there = (Path(folder) / "bin" / "python").exists()
@@ -276,9 +278,9 @@ def _template(config: Config) -> str:
 
 def _serving(config: Config) -> str:
     serve = config.evaluation.serve
-    if serve.backend == "endpoint":
+    if not serve.server.ours:
         return _endpoint(serve)
-    if serve.backend != "vllm":
+    if not serve.server.on_gpus:
         return f"backend {serve.backend}"
     model = Path(config.model.path)
     family = family_of(model) if (model / "config.json").is_file() else None
@@ -422,7 +424,7 @@ def container_lines(config: Config) -> Iterator[CheckLine]:
         return
     for run_name in config.runs:
         training = config.training_of(run_name)
-        if training.backend != "nemo_rl":
+        if not trainer(training).NEEDS_CLUSTER:
             continue
         yield _line(
             f"run {run_name}, container job",

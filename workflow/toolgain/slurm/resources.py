@@ -26,12 +26,12 @@ def smoke(config: Config) -> dict[str, Any]:
 
 
 def export(config: Config) -> dict[str, Any]:
-    """The export: one node; one GPU for NeMo RL's converter, which asks for it on loading."""
+    """The export: one node, with the GPUs that a trainer's converter asks for on loading."""
     cluster = config.cluster
-    converts = any(config.training_of(run).backend == "nemo_rl" for run in config.runs)
+    gpus = max(config.training_of(run).settings.EXPORT_GPUS for run in config.runs)
     return {
         **_place(cluster),
-        **_gpus(min(1, cluster.gpus_per_node) if converts else 0),
+        **_gpus(min(gpus, cluster.gpus_per_node)),
         "mem_mb": cluster.export_memory_gb * 1000,
         "runtime": minutes(cluster.export_time),
     }
@@ -54,9 +54,7 @@ def evaluation_gpus(config: Config) -> int:
     if config.cluster.evaluate_gpus is not None:
         return config.cluster.evaluate_gpus
     serve = config.evaluation.serve
-    if serve.backend != "vllm":
-        return 0
-    return serve.tensor_parallel_size * serve.data_parallel_size
+    return serve.tensor_parallel_size * serve.data_parallel_size if serve.server.on_gpus else 0
 
 
 def _whole_node(cluster: ClusterSection) -> dict[str, Any]:

@@ -82,6 +82,9 @@ class Trainer(Protocol):
 
     NEEDS_TRL_ENVIRONMENT: bool
     """Whether it trains in the environment of `environments.trl`."""
+    NEEDS_CLUSTER: bool
+    """Whether it trains on a Slurm cluster alone: from a checkout, in a container, on prepared
+    data, all of which `toolgain doctor` looks at."""
 
     def make_tasks(
         self, section: TrainingSection, cluster: ClusterSection, out: Path, bfcl_data: Path | None

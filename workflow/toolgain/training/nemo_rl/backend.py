@@ -10,6 +10,7 @@ from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import saves
 
 NEEDS_TRL_ENVIRONMENT = False
+NEEDS_CLUSTER = True
 
 
 def make_tasks(

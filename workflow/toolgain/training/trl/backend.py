@@ -30,6 +30,7 @@ from toolgain.training.store import checkpoints, segments
 from toolgain.training.trl.plan import Ended, LaunchPlan, Processes
 
 NEEDS_TRL_ENVIRONMENT = True
+NEEDS_CLUSTER = False
 
 OPTIMIZER_COPIES = 3
 """Numbers kept per weight in a checkpoint: the weight and two of Adam's."""
