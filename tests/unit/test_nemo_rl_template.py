@@ -9,6 +9,7 @@ import pytest
 from toolgain.common.errors import UserError
 from toolgain.config.sections import ModelSection
 from toolgain.models import base, chat_template
+from toolgain.models.rendering import template_of
 
 # The tags of the model's template that the patch is about, in a template of our own.
 CUT = (
@@ -18,7 +19,7 @@ CUT = (
     "{%- endif -%}"
 )
 BEFORE = "{%- set ns = namespace(enable_thinking=true) -%}A"
-AFTER = "{%- for message in messages -%}{{ message.content }}{%- endfor -%}"
+AFTER = "{{ tools | tojson }}{%- for message in messages -%}{{ message.content }}{%- endfor -%}"
 
 
 def with_template(folder: Path, text: str) -> Path:
@@ -62,7 +63,7 @@ def test_the_copy_links_the_weights_and_leaves_the_model_alone(tmp_path: Path) -
     assert copy != source and copy.is_relative_to(tmp_path / "results" / "work" / "models")
     assert written["name"] == "base"
     assert all(path.is_symlink() for path in copy.glob("*.safetensors"))
-    assert chat_template.template_of(copy) == BEFORE.replace("true", "false") + AFTER
+    assert template_of(copy) == BEFORE.replace("true", "false") + AFTER
     assert json.loads((copy / "tokenizer_config.json").read_text())["x"] == 1
     assert base.files_of(source) == before
     assert written["digest"] != "" and written["files"]["config.json"] == before["config.json"]
@@ -73,16 +74,16 @@ def test_the_copy_links_the_weights_and_leaves_the_model_alone(tmp_path: Path) -
 
 def test_a_given_template_takes_the_model_s_place(tmp_path: Path) -> None:
     source = with_template(tmp_path / "base", "old")
-    (tmp_path / "mine.jinja").write_text("mine")
+    (tmp_path / "mine.jinja").write_text("mine {{ tools }}")
     out = tmp_path / "results" / "model.json"
     base.record_base_model(
         ModelSection(path=str(source), chat_template=str(tmp_path / "mine.jinja")), out
     )
-    assert chat_template.template_of(Path(json.loads(out.read_text())["path"])) == "mine"
+    assert template_of(Path(json.loads(out.read_text())["path"])) == "mine {{ tools }}"
 
 
 def test_a_model_without_a_template_is_named(tmp_path: Path) -> None:
     made.model(tmp_path / "m")
     (tmp_path / "m" / "tokenizer_config.json").write_text("{}")
     with pytest.raises(UserError, match="has no chat template"):
-        chat_template.template_of(tmp_path / "m")
+        template_of(tmp_path / "m")

@@ -20,7 +20,8 @@ from toolgain.training.store.lease import Lease
 from toolgain.training.trl import backend
 
 COUNTS = {"train": 1, "validation": 1}
-BASE = Model(path="/model", digest="abc")
+DEMO_MODEL = Path(__file__).parents[2] / "resources" / "demo-model"
+BASE = Model(path=str(DEMO_MODEL), digest="abc")
 
 
 def section(**changes: Any) -> TrainingSection:

@@ -80,6 +80,13 @@ class ModelSection(Section):
         "config.json), with all your rights and outside of the sandbox. NeMo RL and vLLM then load "
         "it; a model that needs it is refused without.",
     )
+    response_template: str | None = Field(
+        None,
+        description="What reads the model's tool calls in the TRL reward and in `transformers "
+        "serve`: `hermes`, `qwen3_xml`, `llama3_json`, `mistral`, `mistral_args`, `nemotron_json`, "
+        "or a JSON file with a `response_template` of transformers; null: the tokenizer's own, "
+        "else the one of these that reads a call which the model's chat template writes.",
+    )
 
 
 class Subset(Section):
@@ -118,11 +125,13 @@ class Server:
     """Whether it takes GPUs, and runs in the container of the cluster where one is named."""
     package: str | None = None
     """The package of the trl environment that serves; None: none of that environment."""
+    parser_key: str = "its own settings"
+    """The key that decides how it reads tool calls."""
 
 
 SERVERS = {
-    "transformers": Server(ours=True, package="transformers"),
-    "vllm": Server(ours=True, on_gpus=True),
+    "transformers": Server(ours=True, package="transformers", parser_key="model.response_template"),
+    "vllm": Server(ours=True, on_gpus=True, parser_key="evaluation.serve.tool_parser"),
     "endpoint": Server(ours=False),
 }
 """The values of `evaluation.serve.backend`."""
@@ -181,6 +190,17 @@ class Serve(Section):
     def server(self) -> Server:
         """What follows from `backend`."""
         return SERVERS[self.backend]
+
+    @model_validator(mode="after")
+    def _parser_is_of_this_server(self) -> "Serve":
+        for name in ("tool_parser", "tool_parser_plugin"):
+            # An endpoint's parser can be named, for the canary to know the markup of a call.
+            if self.server.package and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} is vLLM's and has no effect with backend {self.backend}; what reads "
+                    f"the model's tool calls there is {self.server.parser_key}"
+                )
+        return self
 
 
 def has_credentials(url: str) -> bool:

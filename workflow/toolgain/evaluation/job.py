@@ -23,6 +23,7 @@ from toolgain.evaluation.identity import (
     work_key,
 )
 from toolgain.evaluation.sandbox import Layers
+from toolgain.models.response_templates import reader_of_folder
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,8 @@ def prepare(
         subset = section.subset.model_dump()
         items = data.draw(items, data.sizes_of(subset), section.subset.seed)
     found = read_weights(weights, model_name or section.alias, section.serve.url, trust_remote_code)
+    if section.serve.server.package:
+        reader_of_folder(found.folder)
     facts = comparable(section, items, found, bfcl_env, trl_env)
     root = _work_root(out)
     return EvaluationJob(

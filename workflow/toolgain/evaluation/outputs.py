@@ -40,6 +40,7 @@ def write(
         _different([row for one in seen for row in one.sampling]),
         job.sampling,
         stop_at_canary=section.canary == "stop",
+        parser_key=section.serve.server.parser_key,
     )
     if forged := request_log.forgeries(seen):
         verdict = replace(verdict, valid=False, reasons=[*verdict.reasons, *forged])

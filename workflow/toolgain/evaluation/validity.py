@@ -15,6 +15,7 @@ from toolgain.bfcl.outcomes import (
 )
 from toolgain.bfcl.responses import NO_ANSWER
 from toolgain.bfcl.results import error_kind
+from toolgain.config.sections import SERVERS
 from toolgain.evaluation.canary import Canary
 
 _FAILED = frozenset({INFERENCE_ERROR, CONTEXT_OVERFLOW, HISTORY_REFUSED})
@@ -51,6 +52,7 @@ def judge(
     sampling: Sequence[Mapping[str, Any]],
     wanted: Mapping[str, Any],
     stop_at_canary: bool = True,
+    parser_key: str = SERVERS["vllm"].parser_key,
 ) -> Validity:
     """Judge an evaluation.
 
@@ -60,12 +62,13 @@ def judge(
         sampling: the different samplings that the server received.
         wanted: the sampling of the configuration.
         stop_at_canary: what the canary shows is a reason; else a warning.
+        parser_key: the key that decides how this server reads tool calls.
     """
     errors = count_errors(outcomes)
     if len(outcomes) < asked:
         errors["not_asked"] = asked - len(outcomes)
     flags = Counter(flag for outcome in outcomes for flag in outcome.flags)
-    doubts = canary_reasons(canary, outcomes)
+    doubts = canary_reasons(canary, outcomes, parser_key)
     reasons = doubts if stop_at_canary or not canary.answered else []
     reasons += _answer_reasons(outcomes)
     failed = sum(errors.values()) - errors.get(CONTEXT_OVERFLOW, 0)
@@ -109,7 +112,9 @@ def count_errors(outcomes: Iterable[ItemOutcome]) -> Counter[str]:
     return kinds
 
 
-def canary_reasons(canary: Canary, outcomes: Sequence[ItemOutcome]) -> list[str]:
+def canary_reasons(
+    canary: Canary, outcomes: Sequence[ItemOutcome], parser_key: str = SERVERS["vllm"].parser_key
+) -> list[str]:
     """What the canary says against the server; answers of the evaluation can stand in for it."""
     if not canary.answered:
         return [f"canary: the server did not answer a plain question ({canary.failure})"]
@@ -118,7 +123,7 @@ def canary_reasons(canary: Canary, outcomes: Sequence[ItemOutcome]) -> list[str]
         reasons.append(
             f"canary: tool calls come back as text: a whole call after {canary.markup}, and no "
             "answer was parsed; the server's tool parser is missing or does not fit the model "
-            "(evaluation.serve.tool_parser); `evaluation.canary: warn` evaluates all the same"
+            f"({parser_key}); `evaluation.canary: warn` evaluates all the same"
         )
     elif outcomes and not canary.parsed_call and not any(row.calls for row in outcomes):
         reasons.append(

@@ -20,9 +20,9 @@ from toolgain.common.errors import ExitCode, ToolgainError, UserError
 from toolgain.common.files import shell_signs
 from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
-from toolgain.models import chat_template
-from toolgain.models.base import check_files
+from toolgain.models.base import check_files, check_template, given_template
 from toolgain.models.remote_code import check_remote_code
+from toolgain.models.rendering import template_of
 from toolgain.serving import tool_parser
 from toolgain.serving.vllm import arguments, family_of
 from toolgain.slurm import preflight, resources
@@ -255,25 +255,18 @@ def _model(config: Config) -> str:
 
 def _template(config: Config) -> str:
     section = config.model
-    folder = Path(section.path).resolve()
-    if section.chat_template:
-        path = Path(section.chat_template)
-        if not path.is_file():
-            raise UserError(f"model.chat_template: {path} does not exist.")
-        text, where = path.read_text(encoding="utf-8"), str(path)
-    else:
-        text, where = chat_template.template_of(folder), str(folder)
-    if section.patch == "none":
-        if "enable_thinking=true" in text.replace(" ", "") and "<TOOLCALL>" in text:
-            raise UserError(
-                f"{where} is the template of Nemotron Nano v2 with reasoning on; NeMo RL's recipe "
-                "trains with reasoning off: set model.patch to nemotron-nano-v2."
-            )
-        return f"{where}: taken as it is"
-    changed = chat_template.patched(text, section.patch, where)
-    return f"{where}: " + (
-        "every replacement is found once" if changed != text else "it is patched already"
-    )
+    backends = {config.training_of(run).backend for run in config.runs}
+    read_here = "trl" in backends or bool(config.evaluation.serve.server.package)
+    text = given_template(section) or template_of(Path(section.path).resolve())
+    if section.patch == "none" and (
+        "enable_thinking=true" in text.replace(" ", "") and "<TOOLCALL>" in text
+    ):
+        raise UserError(
+            f"{section.chat_template or section.path} is the template of Nemotron Nano v2 with "
+            "reasoning on; NeMo RL's recipe trains with reasoning off: set model.patch to "
+            "nemotron-nano-v2."
+        )
+    return check_template(section, read_here)
 
 
 def _serving(config: Config) -> str:

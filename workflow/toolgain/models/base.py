@@ -6,7 +6,14 @@ from pathlib import Path
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest, file_digest
 from toolgain.config.sections import ModelSection
+from toolgain.models.chat_template import patched, private_copy
 from toolgain.models.remote_code import check_remote_code
+from toolgain.models.rendering import special_tokens, template_of
+from toolgain.models.response_templates import (
+    check_tools_are_written,
+    named_or_file,
+    reader_of,
+)
 from toolgain.models.weights import folder_problem
 from toolgain.records.model import Model
 from toolgain.records.record import write_record
@@ -63,12 +70,17 @@ def files_of(folder: Path) -> dict[str, str]:
 def record_base_model(section: ModelSection, out: Path) -> None:
     """Write `out`: path, digest and name of the model that is evaluated and trained from.
 
-    With `patch` or `chat_template` that is a private copy by links, made beside the other work.
+    With `patch`, `chat_template` or `response_template` that is a private copy by links, made
+    beside the other work.
+
+    Raises:
+        UserError: no Hugging Face model, or its chat template writes no tools.
     """
     folder = Path(section.path).resolve()
     files = files_of(folder)
     check_remote_code(folder, section.trust_remote_code, "model.trust_remote_code")
-    if section.patch != "none" or section.chat_template:
+    check_template(section)
+    if section.patch != "none" or section.chat_template or section.response_template:
         folder = _private_copy(section, folder, files, out.resolve().parent / "work" / "models")
         files = files_of(folder)
     name = section.name or Path(section.path).resolve().name
@@ -84,15 +96,66 @@ def record_base_model(section: ModelSection, out: Path) -> None:
     )
 
 
-def _private_copy(section: ModelSection, folder: Path, files: dict[str, str], work: Path) -> Path:
-    from toolgain.models.chat_template import private_copy
+def check_template(section: ModelSection, read_here: bool = False) -> str:
+    """Refuse a chat template that writes no tools, or calls that nothing reads.
 
-    text = None
-    if section.chat_template:
-        path = Path(section.chat_template)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"model.chat_template: {path} cannot be read: {error}.") from error
-    key = digest({"files": files, "patch": section.patch, "template": text})
-    return private_copy(folder, work / f"{folder.name}-{key[:12]}", section.patch, text)
+    Args:
+        section: the model.
+        read_here: whether the TRL reward or `transformers serve` reads its calls.
+
+    Returns:
+        What was found, in words.
+
+    Raises:
+        UserError: names the key to set.
+    """
+    folder = Path(section.path).resolve()
+    given = given_template(section)
+    text = template_of(folder) if given is None else given
+    where = section.chat_template or str(folder)
+    changed = text if section.patch == "none" else patched(text, section.patch, where)
+    tokens = special_tokens(folder)
+    check_tools_are_written(changed, tokens, where)
+    found = f"{where}: it writes tools"
+    if section.patch != "none":
+        found += (
+            ", every replacement is found once" if changed != text else ", it is patched already"
+        )
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    reader = (
+        named_or_file(section.response_template)
+        if section.response_template
+        else settings.get("response_template")
+    )
+    if read_here or section.response_template:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = str(config.get("model_type"))
+        found += f", calls are read by {reader_of(changed, tokens, reader, kind, where)}"
+    return found
+
+
+def given_template(section: ModelSection) -> str | None:
+    """The text of `chat_template`; None where the model's own is used.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not section.chat_template:
+        return None
+    path = Path(section.chat_template)
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"model.chat_template: {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"model.chat_template: {path} cannot be read: {error}.") from error
+
+
+def _private_copy(section: ModelSection, folder: Path, files: dict[str, str], work: Path) -> Path:
+    text = given_template(section)
+    reader = named_or_file(section.response_template) if section.response_template else None
+    decides: dict[str, object] = {"files": files, "patch": section.patch, "template": text}
+    if reader is not None:
+        decides["response_template"] = reader
+    target = work / f"{folder.name}-{digest(decides)[:12]}"
+    return private_copy(folder, target, section.patch, text, reader)

@@ -1,4 +1,4 @@
-"""A private copy of a model whose chat template is patched by an exact, counted replacement.
+"""A private copy of a model, with its chat template patched by an exact, counted replacement.
 
 The weights are links, so the copy costs no space; the model's own folder (often a cache that
 others use) is not touched. The copy is used for training, export and serving alike.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from toolgain.common.errors import UserError
 from toolgain.common.files import write_text
+from toolgain.models.rendering import template_of
+from toolgain.models.response_templates import ResponseTemplate
 
 
 @dataclass(frozen=True)
@@ -81,30 +83,13 @@ def _is_patched(template: str, patch: str) -> bool:
     return all(not step.pattern.search(template) for step in PATCHES[patch])
 
 
-def template_of(folder: Path) -> str:
-    """The chat template that the model in `folder` uses.
-
-    Raises:
-        UserError: it has none.
-    """
-    separate = folder / "chat_template.jinja"
-    if separate.is_file():
-        return separate.read_text(encoding="utf-8")
-    config = folder / "tokenizer_config.json"
-    if not config.is_file():
-        raise UserError(f"model.path: {folder} has no tokenizer_config.json.")
-    found = json.loads(config.read_text("utf-8")).get("chat_template")
-    if isinstance(found, list):
-        found = next((item["template"] for item in found if item.get("name") == "default"), None)
-    if not isinstance(found, str):
-        raise UserError(
-            f"model.path: {folder} has no chat template, neither in tokenizer_config.json nor as "
-            "chat_template.jinja; give model.chat_template."
-        )
-    return found
-
-
-def private_copy(model: Path, target: Path, patch: str, template: str | None = None) -> Path:
+def private_copy(
+    model: Path,
+    target: Path,
+    patch: str,
+    template: str | None = None,
+    response_template: ResponseTemplate | None = None,
+) -> Path:
     """Make `target`: links to every file of `model`, with the chat template changed.
 
     Args:
@@ -112,6 +97,7 @@ def private_copy(model: Path, target: Path, patch: str, template: str | None = N
         target: The copy; made beside and renamed, so it is whole or absent.
         patch: A key of `PATCHES`, or `none`.
         template: A template in place of the model's own.
+        response_template: What reads the model's calls, in place of the tokenizer's own.
 
     Returns:
         `target`.
@@ -131,6 +117,8 @@ def private_copy(model: Path, target: Path, patch: str, template: str | None = N
             (temporary / path.name).symlink_to(path.resolve())
     config = json.loads((model / "tokenizer_config.json").read_text("utf-8"))
     config["chat_template"] = text
+    if response_template is not None:
+        config["response_template"] = response_template
     write_text(
         temporary / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     )

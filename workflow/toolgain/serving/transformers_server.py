@@ -8,7 +8,8 @@ TOOLGAIN_SERVER_KEY; a request without it gets 401. What differs from plain `tra
 - greedy requests go through `toolgain.serving.transformers_engine`, if it agrees with the model;
   others are answered one by one as usual;
 - a prompt that does not fit into the context gets 400, as with vLLM, not a cut answer;
-- a tool call that is not valid JSON comes back as text, as with vLLM, not as an error 500.
+- tool calls are read as the TRL reward reads them (`toolgain.serving.answers`), in the form that
+  the model's chat template writes; one that cannot be read comes back as text, as with vLLM.
 """
 
 import argparse
@@ -32,8 +33,15 @@ from transformers.cli.serving.response import ResponseHandler
 from transformers.cli.serving.server import build_server
 from transformers.cli.serving.systemone import SystemOneHandler
 from transformers.cli.serving.transcription import TranscriptionHandler
-from transformers.cli.serving.utils import BaseGenerateManager, GenerateManager, GenerationState
+from transformers.cli.serving.utils import (
+    BaseGenerateManager,
+    GenerateManager,
+    GenerationState,
+    ToolCall,
+)
 
+from toolgain.serving import answers
+from toolgain.serving.answers import AnswerReader
 from toolgain.serving.transformers_engine import ATTENTION, Engine
 
 log = logging.getLogger(__name__)
@@ -99,8 +107,9 @@ class ServerState(GenerationState):  # type: ignore[misc]
         return self._manager
 
 
-def parse_or_text(parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Transformers' parser of answers; what it cannot read as calls with arguments stays text."""
+def parser(reader: AnswerReader) -> Callable[..., Any]:
+    """What takes the place of transformers' `parse_assistant_message`: the reader that the TRL
+    reward uses too; what it cannot read as calls with arguments stays text."""
 
     def parsed(
         processor: Any,
@@ -110,15 +119,14 @@ def parse_or_text(parse: Callable[..., Any]) -> Callable[..., Any]:
         cleaned_content: str = "",
         tools: Any = None,
     ) -> tuple[str, str | None, list[Any] | None]:
-        try:
-            content, reasoning, calls = parse(
-                processor, model, generated_ids, input_ids, cleaned_content, tools
-            )
-            if all(isinstance(json.loads(call.arguments), dict) for call in calls or []):
-                return content, reasoning, calls
-        except Exception as error:
-            log.info("serve: an answer could not be parsed: %s", error)
-        return cleaned_content, None, None
+        ids = generated_ids.tolist() if hasattr(generated_ids, "tolist") else generated_ids
+        prompt = processor.decode(input_ids[0] if input_ids.ndim > 1 else input_ids)
+        found = reader.read(ids, prompt, tools)
+        if found is None:
+            log.info("serve: the calls of an answer could not be read; it stays text")
+            return cleaned_content, None, None
+        calls = [ToolCall(call.name, json.dumps(call.arguments)) for call in found.calls]
+        return found.text, found.thought, calls or None
 
     return parsed
 
@@ -131,10 +139,13 @@ def build_app(options: argparse.Namespace, key: str | None) -> Any:
         attn_implementation=options.attn_implementation,
         force_model=options.model,
     )
-    model, _ = models.load_model_and_processor(models.process_model_name(options.model))
+    model, processor = models.load_model_and_processor(models.process_model_name(options.model))
+    tokenizer = getattr(processor, "tokenizer", processor)
+    endings = {*_ends(model.generation_config), tokenizer.eos_token_id} - {None}
+    reader = answers.reader(tokenizer, model.config.model_type, endings)
     context = options.max_model_len or getattr(model.config, "max_position_embeddings", None)
     state = ServerState(Manager(None if options.plain else _engine(model, options.rows), context))
-    chat_completion.parse_assistant_message = parse_or_text(chat_completion.parse_assistant_message)
+    chat_completion.parse_assistant_message = parser(reader)
     app = build_server(
         models,
         ChatCompletionHandler(model_manager=models, generation_state=state),

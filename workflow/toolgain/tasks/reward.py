@@ -118,12 +118,16 @@ def call_credit(given: dict[str, Any], expected: dict[str, Any]) -> float:
 
 
 def score(task: Mapping[str, Any], completion: str, finished: bool = True) -> Score:
-    """Score one completion of a task (a line of train.jsonl, or anything with "expected").
+    """Score one completion in Hermes markup of a task (a line of train.jsonl, or anything with
+    "expected").
 
     `finished` is false if the completion was cut at the length limit.
     """
-    expected: Sequence[dict[str, Any]] = task["expected"]
-    answer = parse(completion)
+    return score_answer(task["expected"], parse(completion), finished)
+
+
+def score_answer(expected: Sequence[dict[str, Any]], answer: Answer, finished: bool) -> Score:
+    """Score an answer that was read, in whatever markup, against the expected calls."""
     called = bool(answer.calls)
     if answer.unreadable or not finished or (not called and not answer.text):
         return Score(UNREADABLE, False, called)

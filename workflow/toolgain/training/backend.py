@@ -94,8 +94,8 @@ class Trainer(Protocol):
     def planned_steps(self, section: TrainingSection, train: Path) -> int:
         """Steps of the training that the section asks for on the tasks in `train`."""
 
-    def check_disk(self, job: TrainingJob) -> None:
-        """Raise UserError where the checkpoints will not fit on the disk."""
+    def check(self, job: TrainingJob) -> None:
+        """Raise UserError where the training could not succeed, such as for lack of disk space."""
 
     def start(self, job: TrainingJob, launch: Path) -> LaunchOutcome:
         """Train in `job.folder` from its latest usable checkpoint on.

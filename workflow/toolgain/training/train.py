@@ -191,7 +191,7 @@ def _train(job: TrainingJob) -> TrainingJob:
         click.echo(f"all {job.steps} steps are done in {job.folder}")
         return job
     backend = trainer(job.section)
-    backend.check_disk(job)
+    backend.check(job)
     launch = curves.next_launch(job.logs)
     segments.begin(job.folder, launch, _saved_at(job.folder, done))
     if done:

@@ -29,7 +29,7 @@ def planned_steps(section: TrainingSection, train: Path) -> int:
     return plan.planned_steps(section.nemo_rl, saves.validation_items(train))
 
 
-def check_disk(job: TrainingJob) -> None:
+def check(job: TrainingJob) -> None:
     """Nothing: it is checked with everything else that NeMo RL needs, before the launch."""
 
 

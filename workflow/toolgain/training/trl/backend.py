@@ -23,6 +23,7 @@ from toolgain.common.errors import StageError, UserError
 from toolgain.common.logs import out_of_memory, tail
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent, handling
 from toolgain.config.sections import ClusterSection, TrainingSection
+from toolgain.models.response_templates import reader_of_folder
 from toolgain.models.weights import read_safetensors_header
 from toolgain.records.record import read_record, write_record
 from toolgain.training.backend import LaunchOutcome, TrainingJob
@@ -56,12 +57,14 @@ def planned_steps(section: TrainingSection, _: Path) -> int:
     return section.trl.steps
 
 
-def check_disk(job: TrainingJob) -> None:
-    """Refuse a training whose checkpoints will not fit.
+def check(job: TrainingJob) -> None:
+    """Refuse a training whose checkpoints will not fit, or that could not read the model's calls.
 
     Raises:
-        UserError: names the space needed and what is free.
+        UserError: names the space needed and what is free, or the key to set.
     """
+    # Else a right call in the model's own form would earn what a refusal earns.
+    reader_of_folder(Path(job.weights.path))
     size = sum(_parameters(path) for path in Path(job.weights.path).glob("*.safetensors"))
     copies = 2 if job.smoke else job.section.trl.keep_top_k + 2
     needed = copies * OPTIMIZER_COPIES * 4 * size

@@ -26,7 +26,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,9 @@ from toolgain.common.progress import Progress, clock
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent
 from toolgain.config.sections import Trl
 from toolgain.records.record import read_record, write_record
-from toolgain.tasks.reward import Score, score
+from toolgain.serving import answers
+from toolgain.serving.answers import AnswerReader
+from toolgain.tasks.reward import Answer, Score, score_answer
 from toolgain.training.store import checkpoints
 from toolgain.training.trl.packing import largest_difference, pack, unpack
 from toolgain.training.trl.plan import Ended, LaunchPlan, Processes
@@ -124,15 +126,15 @@ class Reward:
 
     __name__ = "task"
 
-    def __init__(self, judge: "Judge") -> None:
-        self.judge = judge
+    def __init__(self, judge: "Judge", tasks: Mapping[int, dict[str, Any]]) -> None:
+        self.judge, self.tasks = judge, tasks
 
     def __call__(
-        self, completion_ids: list[list[int]], expected: list[str], **others: Any
+        self, completion_ids: list[list[int]], index: list[int], prompts: list[str], **others: Any
     ) -> list[float]:
         scores = [
-            self.judge(ids, json.loads(calls))
-            for ids, calls in zip(completion_ids, expected, strict=True)
+            self.judge(ids, prompt, self.tasks[number])
+            for ids, prompt, number in zip(completion_ids, prompts, index, strict=True)
         ]
         for name in ("exact", "called"):
             others["log_metric"](name, sum(getattr(score, name) for score in scores) / len(scores))
@@ -140,17 +142,20 @@ class Reward:
 
 
 class Judge:
-    """Scores a completion, given as token ids, against the expected calls."""
+    """Scores a completion, given as token ids: read as its server would read it."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, endings: Collection[int]) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, reader: AnswerReader, endings: Collection[int]) -> None:
+        self.reader = reader
         self.endings = frozenset(endings)
 
-    def __call__(self, ids: list[int], expected: list[dict[str, Any]]) -> Score:
-        # Markers such as `<tool_call>` stay, whether the tokenizer calls them special or not.
-        kept = [token for token in ids if token not in self.endings]
-        text = str(self.tokenizer.decode(kept, skip_special_tokens=False))
-        return score({"expected": expected}, text, finished=ids[-1] in self.endings)
+    def __call__(self, ids: list[int], prompt: str, task: dict[str, Any]) -> Score:
+        found = self.reader.read(ids, prompt, task["tools"])
+        if found is None:
+            answer = Answer((), "", unreadable=1)
+        else:
+            calls = tuple({"name": one.name, "arguments": one.arguments} for one in found.calls)
+            answer = Answer(calls, found.text.strip(), int(self.reader.half_a_call(found.text)))
+        return score_answer(task["expected"], answer, finished=ids[-1] in self.endings)
 
 
 class ToolTrainer(GRPOTrainer):
@@ -270,7 +275,7 @@ class ToolTrainer(GRPOTrainer):
             texts = [task["text"] for task in batch]
             prompts = self._tokenizer(text=texts, add_special_tokens=False)["input_ids"]
             for task, ids in zip(batch, self._sample(prompts, 0.0), strict=True):
-                judged = self.judge(ids, task["expected"])
+                judged = self.judge(ids, task["text"], task)
                 none = not task["expected"]
                 found = (
                     (1, judged.exact), (1, judged.reward), (1, len(ids)),
@@ -602,22 +607,20 @@ def main(plan_file: Path) -> None:
     validation.sort(key=lambda task: len(task["text"]))
     order = prompt_order(len(train), plan.steps * settings.prompts_per_step, plan.section.seed)
     rendered = {index: render(tokenizer, train[index]) for index in set(order)}
-    # As text: the calls of different tasks have no columns in common.
-    expected = {index: json.dumps(train[index]["expected"]) for index in rendered}
-    dataset = Dataset.from_dict(
-        {"prompt": [rendered[i] for i in order], "expected": [expected[i] for i in order]}
-    )
+    # By number: the calls of different tasks have no columns in common.
+    dataset = Dataset.from_dict({"prompt": [rendered[i] for i in order], "index": order})
 
     model = AutoModelForCausalLM.from_pretrained(plan.weights, dtype=torch.float32)
     course = Course(plan, stop)
-    judge = Judge(tokenizer, endings_of(model, tokenizer))
+    endings = endings_of(model, tokenizer)
+    judge = Judge(answers.reader(tokenizer, model.config.model_type, endings), endings)
     trainer = ToolTrainer(
         plan,
         validation,
         judge,
         len(train),
         model=model,
-        reward_funcs=Reward(judge),
+        reward_funcs=Reward(judge, dict(enumerate(train))),
         args=arguments(plan, world),
         train_dataset=dataset,
         processing_class=tokenizer,
