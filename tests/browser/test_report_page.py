@@ -49,7 +49,7 @@ def test_the_answer_is_one_sentence_with_number_interval_and_p(
     comparison = opened.comparison
     line = comparison["headline"]
     sentence = opened.text("#sentence")
-    assert sentence == wording.headline(comparison["verdict"], line)
+    assert sentence == wording.typeset(comparison["sentence"])
     shown = [number(text) for text in re.findall(r"[+\u2212]?\d+\.\d+", sentence)]
     expected = [line["baseline"], line["trained"], line["delta"], *line["ci95"], line["p"]]
     for value, wanted in zip(shown, expected, strict=True):
@@ -190,7 +190,7 @@ def test_each_recipe_has_a_row_and_the_declared_one_is_the_answer(
         assert cells[4] == wording.points(recipe["overall"]["delta"])
     assert opened.comparison["headline"] == recipes["high rate"]["overall"]
     assert "The answer above is the mean of high rate." in opened.text("#answer")
-    answer = wording.headline(opened.comparison["verdict"], opened.comparison["headline"])
+    answer = wording.typeset(opened.comparison["sentence"])
     assert answer in opened.text("#answer").replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -457,7 +457,7 @@ def test_damaged_or_unreadable_items_are_said(report: Report, open_page: Open) -
     )
     old = open_page(path, java_script_enabled=False)
     assert "The items need JavaScript" in old.page.locator("#items noscript").inner_text()
-    assert old.text("#sentence").startswith("Overall ")
+    assert old.text("#sentence").startswith("Improved: ")
 
 
 # -- for everyone

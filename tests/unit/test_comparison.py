@@ -1,6 +1,8 @@
 """`toolgain compare` and `toolgain verdict` on evaluation folders."""
 
+import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ from toolgain.bfcl.categories import CATEGORIES, POPULATION, group_of
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.comparison import compare as comparing
 from toolgain.comparison import record
-from toolgain.comparison.record import Comparison
-from toolgain.config.sections import ComparisonSection
+from toolgain.config.sections import ComparisonSection, ReportSection
+from toolgain.report import markdown, render, wording
 
 BFCL_ENV = Path(__file__).parents[2] / ".venvs" / "bfcl"
 SUBSET = {category: 3 if group_of(category) == "multi_turn" else 10 for category in CATEGORIES}
@@ -150,9 +152,7 @@ def test_a_subset_says_so_and_uses_the_small_sample_interval(
     assert result["subset"]
     assert "not comparable with published scores" in result["warnings"][0]
     assert result["method"]["interval"] == "score interval with a prior per stratum"
-    assert "on a subset of 142 items" in comparing.sentence(
-        Comparison.model_validate(result, strict=False)
-    )
+    assert "on a subset of 142 items" in result["sentence"]
 
 
 def test_the_same_weights_twice_is_said(tmp_path: Path, compare: Compare) -> None:
@@ -161,7 +161,7 @@ def test_the_same_weights_twice_is_said(tmp_path: Path, compare: Compare) -> Non
     result = compare(baseline, again)
     assert result["aa"]
     assert result["verdict"] == "no_clear_change"
-    assert "A/A comparison" in comparing.sentence(Comparison.model_validate(result, strict=False))
+    assert "A/A comparison" in result["sentence"]
     assert compare(baseline, baseline)["aa"]
 
 
@@ -447,6 +447,7 @@ def test_verdict_is_a_sentence_and_an_exit_code(
             {
                 "schema": 1,
                 "verdict": found,
+                "sentence": "It is so.",
                 "primary": "grpo",
                 "runs": {},
                 "headline": None if refused else line,
@@ -459,13 +460,58 @@ def test_verdict_is_a_sentence_and_an_exit_code(
     )
     assert comparing.require_verdict(file, require) == code
     said = capsys.readouterr().out
-    assert said.count("\n") == 1
-    assert ("51.90, +1.90 points [+0.60, +3.20], p = 0.004" in said) != refused
+    assert said == "It is so." + (" items: differ. (1 / 2)" if refused else "") + "\n"
+
+
+@pytest.mark.parametrize(
+    ("shares", "runs", "subject"),
+    [
+        ((0.3, 0.9), 1, {}),
+        ((0.9, 0.3), 1, {"digest": "same"}),
+        ((0.5, 0.5), 1, {}),
+        ((0.3, 0.9), 2, {}),
+        ((0.5, 0.5), 1, {"comparable": {"chat_template": "another"}}),
+    ],
+)
+def test_command_line_report_and_markdown_say_the_verdict_in_the_same_sentence(
+    tmp_path: Path,
+    compare: Compare,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    shares: tuple[float, float],
+    runs: int,
+    subject: Json,
+) -> None:
+    before = random_rows(shares[0], 1, sizes=SUBSET)
+    baseline = write(tmp_path / "evaluations" / "baseline", before, **subject)
+    same = {} if "comparable" in subject else subject
+    trained = [
+        write(
+            tmp_path / "evaluations" / f"run{number}",
+            random_rows(shares[1], number, sizes=SUBSET),
+            **same,
+        )
+        for number in range(2, 2 + runs)
+    ]
+    caplog.set_level("INFO")
+    sentence = compare(baseline, *trained)["sentence"]
+    assert sentence in caplog.text
+    capsys.readouterr()
+    comparing.require_verdict(tmp_path / "comparison.json", "improved")
+    assert capsys.readouterr().out.startswith(sentence)
+    out = tmp_path / "report.html"
+    render.write_report(tmp_path / "comparison.json", tmp_path, ReportSection(), out)
+    shown = wording.typeset(sentence)
+    assert shown in capsys.readouterr().out
+    page = html.unescape(re.sub("<[^>]*>", "", out.read_text(encoding="utf-8")))
+    assert shown in page.replace("\N{NO-BREAK SPACE}", " ")
+    text = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert text.splitlines()[2] == f"**{markdown.escaped(shown)}**"
 
 
 GOOD = {
-    "schema": 1, "verdict": "improved", "primary": "grpo", "aa": False, "reasons": [], "n": 4441,
-    "subset": None, "runs": {},
+    "schema": 1, "verdict": "improved", "sentence": "Improved.", "primary": "grpo", "aa": False,
+    "reasons": [], "n": 4441, "subset": None, "runs": {},
     "headline": {"baseline": 50.0, "trained": 52.0, "delta": 2.0, "ci95": [1.0, 3.0], "p": 0.01},
 }  # fmt: skip
 

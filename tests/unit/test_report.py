@@ -21,6 +21,7 @@ from toolgain.report.cost import cost
 from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack
 from toolgain.report.sources import EvaluationFolder, ItemAnswer, Question, RunFolder, Sources
 from toolgain.report.trust import shown
+from toolgain.statistics import answer
 
 LINE = {
     "baseline": 56.94, "trained": 63.77, "delta": 6.83, "ci95": [5.61, 8.05], "p": 0.0002,
@@ -60,14 +61,27 @@ def test_every_stage_on_slurm_shows_its_gpu_hours() -> None:
 # -- words
 
 
+SENTENCE = answer.sentence(
+    "improved", "the official Overall on BFCL v3", (56.94, 63.77), 6.83, (5.61, 8.05), 0.0002
+)
+
+
 def test_the_answer_is_a_sentence() -> None:
-    assert wording.headline("improved", LINE) == (
-        "Overall 56.9 → 63.8: +6.8 points (95 % interval +5.6 to +8.1, p < 0.001). Improved."
+    assert SENTENCE == (
+        "Improved: the official Overall on BFCL v3 went from 56.94 to 63.77, +6.83 points "
+        "(95 % interval +5.61 to +8.05, p < 0.001)."
+    )
+
+
+def test_an_interval_tells_in_the_sentence_on_which_side_of_zero_it_ends() -> None:
+    said = answer.moved("it", (40.0, 41.0), 1.0, (0.0004, 2.0), 0.0496)
+    assert said == (
+        "it went from 40.00 to 41.00, +1.00 points (95 % interval +0.0004 to +2.00, p = 0.050)"
     )
 
 
 def test_no_numbers_where_nothing_can_be_compared() -> None:
-    assert not re.search(r"\d", wording.headline("not_comparable", LINE))
+    assert not re.search(r"\d", answer.REFUSAL)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +126,7 @@ def test_conditions_are_shown_short() -> None:
 
 
 def test_the_words_of_the_answer_are_explained() -> None:
-    sentence = wording.headline("improved", LINE)
+    sentence = wording.typeset(SENTENCE)
     pieces = glossary.parts(wording.kept_together(sentence))
     assert "".join(piece for piece, _ in pieces) == wording.kept_together(sentence)
     explained = {key: piece.replace("\N{NO-BREAK SPACE}", " ") for piece, key in pieces if key}
@@ -269,6 +283,7 @@ class Page(HTMLParser):
 def comparison(**over: Any) -> dict[str, Any]:
     run = {
         "verdict": "improved",
+        "sentence": SENTENCE,
         "overall": LINE,
         "groups": {"live": {**LINE, "p_holm": 0.01, "n": 10, "gained": 2, "lost": 1,
                             "word": "improved"}},
@@ -277,8 +292,9 @@ def comparison(**over: Any) -> dict[str, Any]:
         "flips": {"gained": 2, "lost": 1},
     }  # fmt: skip
     return {
-        "schema": 1, "verdict": "improved", "headline": LINE, "primary": "grpo", "reasons": [],
-        "warnings": [], "subset": None, "n": 4441, "runs": {"grpo": run}, **over,
+        "schema": 1, "verdict": "improved", "sentence": SENTENCE, "headline": LINE,
+        "primary": "grpo", "reasons": [], "warnings": [], "subset": None, "n": 4441,
+        "runs": {"grpo": run}, **over,
     }  # fmt: skip
 
 
@@ -293,13 +309,13 @@ def rendered(folder: Path, value: dict[str, Any]) -> Page:
 
 def test_a_comparison_alone_gives_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
     page = rendered(tmp_path, comparison())
-    assert "+6.8 points" in page.text
+    assert "went from 56.94 to 63.77" in page.text
     assert "evaluation folder of baseline is missing" in page.text
     assert "No training of grpo is recorded" in page.text
     assert "There are no single items to show" in page.text
     text = (tmp_path / "results/report.md").read_text(encoding="utf-8")
     assert text.startswith("## Did the training help?")
-    assert "+6.8 points" in text
+    assert "+6.83 points" in text
 
 
 def training_folder(folder: Path) -> None:
@@ -337,7 +353,7 @@ def test_the_strict_score_is_told_from_the_official_one(tmp_path: Path) -> None:
     value["runs"]["grpo"]["strict_overall"] = dict(LINE)
     assert "The same as the Overall" in rendered(tmp_path, value).text
     value["runs"]["grpo"]["strict_overall"]["baseline"] = 40.0
-    assert "Strict Overall 40.0 → 63.8" in rendered(tmp_path, value).text
+    assert "The strict Overall went from 40.00 to 63.77" in rendered(tmp_path, value).text
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:

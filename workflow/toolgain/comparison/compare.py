@@ -69,9 +69,9 @@ def compare_folders(
     record.write_comparison(out, result)
     for warning in result.warnings:
         log.warning(warning)
-    log.info(sentence(result))
+    log.info(said(result))
     if result.verdict == "not_comparable":
-        raise NotValidError(f"{sentence(result)} See {out}.")
+        raise NotValidError(f"{said(result)} See {out}.")
 
 
 def chosen(folders: Sequence[Path], baseline: str | None, trained: Sequence[str]) -> list[Path]:
@@ -136,7 +136,7 @@ def require_verdict(path: Path, require: str) -> int:
         UserError: `path` is not a comparison; one line says what is wrong with it.
     """
     result = record.read_any(path)
-    print(sentence(result) if isinstance(result, Comparison) else result.sentence)
+    print(said(result) if isinstance(result, Comparison) else result.sentence)
     found = result.verdict
     if found is None:
         raise UserError(
@@ -150,23 +150,32 @@ def require_verdict(path: Path, require: str) -> int:
     return int(ExitCode.OK if met else ExitCode.NOT_MET)
 
 
-def sentence(result: Comparison) -> str:
-    """The verdict of a comparison in one sentence."""
-    line = result.headline
-    if result.verdict == "not_comparable" or line is None:
-        return answer.refusal(
-            " ".join(
-                f"{reason.what}: {reason.message} ({reason.baseline} / {reason.trained})"
-                for reason in result.reasons
-            )
-        )
-    scope = f"on a subset of {result.n} items" if result.subset else "on BFCL v3"
-    said = answer.sentence(
-        result.verdict, scope, line.baseline, line.trained, line.delta, line.ci95, line.p
+def said(result: Comparison) -> str:
+    """The sentence of a comparison, and the reasons where it cannot be made."""
+    reasons = [
+        f"{reason.what}: {reason.message} ({reason.baseline} / {reason.trained})"
+        for reason in result.reasons
+    ]
+    return " ".join([result.sentence, *reasons])
+
+
+def _sentence(head: Json, before: Evaluation, alpha: float) -> str:
+    """The verdict of a run or a recipe in one sentence."""
+    if head["verdict"] == "not_comparable":
+        return answer.REFUSAL
+    line = head["overall"]
+    scope = f"a subset of {len(before.keys)} items" if before.subset else "BFCL v3"
+    found = answer.sentence(
+        head["verdict"],
+        f"the official Overall on {scope}",
+        (line["baseline"], line["trained"]),
+        line["delta"],
+        line["ci95"],
+        line["p"],
+        level=1 - alpha,
     )
-    if result.aa:
-        said += " Both are the same weights: this is an A/A comparison."
-    return said
+    same = " Both are the same weights: this is an A/A comparison."
+    return found + (same if head.get("aa") else "")
 
 
 def compare(
@@ -200,11 +209,14 @@ def compare(
             runs[name] = {**_numbers(judged[name], strictly[name]), **state}
         else:
             runs[name] = {"verdict": "not_comparable", **state}
+        runs[name]["sentence"] = _sentence(runs[name], before, section.alpha)
     recipes = {
         name: {"names": members, **_recipe([pairs.get(run) for run in members], settings, draws)}
         for name, members in section.recipes.items()
         if len(members) > 1
     }
+    for recipe in recipes.values():
+        recipe["sentence"] = _sentence(recipe, before, section.alpha)
     primary = section.primary or ""
     alone = primary in runs
     head = runs[primary] if alone else recipes[primary]
@@ -214,6 +226,7 @@ def compare(
         {
             "schema": 1,
             "verdict": head["verdict"],
+            "sentence": head["sentence"],
             "primary": primary,
             "headline": head.get("overall"),
             "aa": any(entry["aa"] for entry in runs.values()),

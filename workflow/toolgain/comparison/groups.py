@@ -26,7 +26,7 @@ from toolgain.comparison.evaluations import Evaluation
 from toolgain.comparison.tables import TableChange, change_of, corrected
 from toolgain.config.sections import ComparisonSection
 from toolgain.records.record import Part
-from toolgain.statistics.answer import TITLES
+from toolgain.statistics import answer
 from toolgain.statistics.intervals import FEW_CHANGED
 from toolgain.statistics.pairs import Design
 from toolgain.statistics.verdict import word
@@ -259,18 +259,15 @@ def _sentence(
     lacking: str | None,
 ) -> str:
     if verdict is not None and asked is not None:
-        return f"{TITLES[verdict]}: {_line(primary or '', asked)}, {names[0]} against {names[1]}."
-    said = "; ".join(_line(name, line) for name, line in lines.items()) or "no group is complete"
+        return f"{answer.TITLES[verdict]}: {_moved(primary or '', asked, names)}."
+    said = "; ".join(_moved(name, line) for name, line in lines.items()) or "no group is complete"
     hint = " A verdict on one group: --primary GROUP." if lines else ""
     return f"No verdict. {lacking} {said}.{hint}"
 
 
-def _line(name: str, change: TableChange) -> str:
-    low, high = change.ci95
-    return (
-        f"{name} went from {change.baseline:.2f} to {change.trained:.2f}, {change.delta:+.2f} "
-        f"points [{low:+.2f}, {high:+.2f}], p = {change.p:.3g}"
-    )
+def _moved(name: str, change: TableChange, names: tuple[str, str] | None = None) -> str:
+    sides = change.baseline, change.trained
+    return answer.moved(name, sides, change.delta, change.ci95, change.p, names)
 
 
 def _warnings(

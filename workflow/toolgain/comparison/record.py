@@ -158,6 +158,7 @@ class RunComparison(ComparisonPart):
     """One run against the baseline; without numbers where they cannot be compared."""
 
     verdict: Verdict
+    sentence: str
     overall: OverallChange | None = None
     groups: dict[str, GroupChange] = Field(default_factory=dict)
     categories: dict[str, CategoryChange] = Field(default_factory=dict)
@@ -184,7 +185,8 @@ class RecipeComparison(ComparisonPart):
     ci95_these_runs: Bounds | None = None
     changes: list[Points] = Field(default_factory=list)
     standard_deviation_of_runs: Size | None = None
-    sentence: str | None = None
+    sentence: str
+    note: str | None = None
 
 
 class Method(ComparisonPart):
@@ -217,6 +219,7 @@ class Comparison(records.Record):
     model_config = ConfigDict(extra="forbid")
 
     verdict: Verdict
+    sentence: str
     primary: str
     headline: OverallChange | None
     aa: bool

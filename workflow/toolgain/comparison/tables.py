@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.common.files import write_text
 from toolgain.records.record import Part
-from toolgain.statistics.answer import TITLES
+from toolgain.statistics import answer
 from toolgain.statistics.paired_tests import holm, mcnemar
 from toolgain.statistics.verdict import word
 from toolgain.statistics.weighted import Floats, MeanChange, mean_change
@@ -237,11 +237,14 @@ def compare(
 
 def table_sentence(verdict: str, change: TableChange, names: tuple[str, str]) -> str:
     """The verdict in one sentence."""
-    low, high = change.ci95
-    return (
-        f"{TITLES[verdict]}: the mean score on {change.n} items went from "
-        f"{change.baseline:.2f} ({names[0]}) to {change.trained:.2f} ({names[1]}), "
-        f"{change.delta:+.2f} points [{low:+.2f}, {high:+.2f}], p = {change.p:.3g}."
+    return answer.sentence(
+        verdict,
+        f"the mean score on {change.n} items",
+        (change.baseline, change.trained),
+        change.delta,
+        change.ci95,
+        change.p,
+        names,
     )
 
 

@@ -7,15 +7,16 @@ from typing import Any
 from toolgain.report.sources import EvaluationFolder, Json, Sources, as_dict
 from toolgain.report.wording import (
     NO_VALUE,
-    change_sentence,
     count,
     interval,
+    limits,
     number,
     p_equals,
     percent,
     points,
+    typeset,
 )
-from toolgain.statistics import intervals
+from toolgain.statistics import answer, intervals
 
 _OTHER = {"percentile": "percentiles", "bca": "BCa"}
 MARK = {True: "yes", False: "no"}
@@ -125,7 +126,12 @@ def _strict(entry: Json) -> str:
     strict, official = as_dict(entry.get("strict_overall")), as_dict(entry.get("overall"))
     if all(strict.get(side) == official.get(side) for side in ("baseline", "trained")):
         return "The same as the Overall: no unparsed, empty or cut answer was counted as right."
-    return change_sentence(strict, "Strict Overall")
+    old, new = number(strict.get("baseline")), number(strict.get("trained"))
+    delta, p = number(strict.get("delta")), number(strict.get("p"))
+    bounds = limits(strict.get("ci95"))
+    if old is None or new is None or delta is None or p is None or bounds is None:
+        return NO_VALUE
+    return typeset(f"{answer.moved('The strict Overall', (old, new), delta, bounds, p)}.")
 
 
 def _anchor(entry: Json) -> Anchor:

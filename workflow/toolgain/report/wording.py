@@ -2,11 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from toolgain.statistics.answer import TITLES
+from toolgain.statistics import answer
 
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "\N{EN DASH}"
@@ -127,7 +125,7 @@ def p_value(value: object) -> str:
     p = number(value)
     if p is None:
         return NO_VALUE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+    return answer.p_equals(p).removeprefix("p ").removeprefix("= ")
 
 
 def p_equals(value: object) -> str:
@@ -217,23 +215,4 @@ def error(kind: str) -> str:
 
 def verdict(name: object) -> str:
     """The verdict as a title."""
-    return TITLES.get(str(name), str(name).replace("_", " ").capitalize())
-
-
-def headline(verdict_name: str, overall: Mapping[str, Any]) -> str:
-    """The answer in one sentence, with number, interval and p.
-
-    A comparison that is not possible has no numbers.
-    """
-    if verdict_name == "not_comparable":
-        return "Not comparable: the two evaluations cannot tell whether the training helped."
-    return f"{change_sentence(overall)} {verdict(verdict_name)}."
-
-
-def change_sentence(overall: Mapping[str, Any], name: str = "Overall") -> str:
-    """`Overall 56.9 → 63.8: +6.8 points (95 % interval +5.6 to +8.1, p < 0.001).`"""
-    return (
-        f"{name} {percent(overall.get('baseline'))} → {percent(overall.get('trained'))}: "
-        f"{points(overall.get('delta'))} points "
-        f"(95 % interval {interval(overall.get('ci95'))}, {p_equals(overall.get('p'))})."
-    )
+    return answer.TITLES.get(str(name), str(name).replace("_", " ").capitalize())

@@ -107,7 +107,7 @@ def pooled(pairs: Sequence[Pair], settings: Settings, draws: Resampling | None =
         "ci95_these_runs": line["ci95"],
         "changes": [float(value) for value in changes],
         "standard_deviation_of_runs": float(np.sqrt(between)),
-        "sentence": (
+        "note": (
             f"mean of {runs} runs, taken as one recipe: the interval speaks of a further run of "
             "it, ci95_these_runs of these runs alone"
         ),
