@@ -56,6 +56,7 @@ from toolgain.serving import answers
 from toolgain.serving.answers import AnswerReader
 from toolgain.tasks.reward import Answer, Score, score_answer
 from toolgain.training.store import checkpoints
+from toolgain.training.trl.order import prompt_order
 from toolgain.training.trl.packing import largest_difference, pack, unpack
 from toolgain.training.trl.plan import Ended, LaunchPlan, Processes
 from toolgain.training.trl.sampling import complete
@@ -103,17 +104,6 @@ def render(tokenizer: PreTrainedTokenizerBase, task: dict[str, Any]) -> str:
             task["prompt"], tools=task["tools"] or None, add_generation_prompt=True, tokenize=False
         )
     )
-
-
-def prompt_order(tasks: int, wanted: int, seed: int) -> list[int]:
-    """Indices of the tasks in the order of training: whole shuffles, one after another."""
-    rng = random.Random(f"order-{seed}")
-    order: list[int] = []
-    while len(order) < wanted:
-        epoch = list(range(tasks))
-        rng.shuffle(epoch)
-        order.extend(epoch)
-    return order[:wanted]
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -605,7 +595,11 @@ def main(plan_file: Path) -> None:
         task["text"] = render(tokenizer, task)
     # Alike lengths together, so that little is computed on padding.
     validation.sort(key=lambda task: len(task["text"]))
-    order = prompt_order(len(train), plan.steps * settings.prompts_per_step, plan.section.seed)
+    order = prompt_order(
+        [str(task.get("kind")) for task in train],
+        plan.steps * settings.prompts_per_step,
+        plan.section.seed,
+    )
     rendered = {index: render(tokenizer, train[index]) for index in set(order)}
     # By number: the calls of different tasks have no columns in common.
     dataset = Dataset.from_dict({"prompt": [rendered[i] for i in order], "index": order})
