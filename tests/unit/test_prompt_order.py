@@ -43,7 +43,5 @@ def test_another_seed_gives_another_order():
 def test_steps_of_eight_differ_by_two_refusals_at_most():
     kinds = ["none"] * 70 + ["call"] * 80 + ["parallel"] * 50
     order = prompt_order(kinds, 200, 1)
-    shares = [
-        sum(kinds[i] == "none" for i in order[step : step + 8]) for step in range(0, 200, 8)
-    ]
+    shares = [sum(kinds[i] == "none" for i in order[step : step + 8]) for step in range(0, 200, 8)]
     assert max(shares) - min(shares) <= 2
