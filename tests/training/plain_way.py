@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.utils import add_fused_lm_head
 
+from toolgain.training.trl.grpo import rounded
 from toolgain.training.trl.packing import pack, unpack
 from toolgain.training.trl.sampling import complete
 
@@ -79,6 +80,19 @@ def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -
     return {"log_probs": difference, "gradient": slope, "rows": float(len(rows.input_ids))}
 
 
+def rounded_and_back(model: Any) -> bool:
+    """Whether the weights are those of bfloat16 inside of `rounded`, and the exact ones after."""
+    weight = next(model.parameters())
+    with torch.no_grad():
+        weight += 1e-4
+    exact = weight.detach().clone()
+    with rounded(model, torch.bfloat16):
+        inside = torch.equal(weight.detach(), exact.to(torch.bfloat16).float())
+    return (
+        inside and torch.equal(weight, exact) and not torch.equal(exact, exact.bfloat16().float())
+    )
+
+
 def main(folder: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -86,6 +100,7 @@ def main(folder: str) -> None:
     prompts = [tokenizer(text)["input_ids"] for text in texts]
     result: dict[str, Any] = {
         "greedy_equal": greedy(model, tokenizer, [*prompts, prompts[0]]),
+        "rounded_and_back": rounded_and_back(model),
         "sampling_errors": sampled(model, prompts[0]),
     }
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))

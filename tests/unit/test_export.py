@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from test_checkpoints import make
 
 from toolgain.checkpoint import export
+from toolgain.checkpoint.tensors import changed_and_kept, numbers, tensors
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import read_json, write_json
 from toolgain.slurm import accounting
@@ -154,3 +157,53 @@ def test_an_export_counts_the_jobs_of_its_failed_attempts(
     assert record["cost"]["gpu_hours"] == 1.5
     attempt("9", 0.25)
     assert read_json(out, "export")["slurm_jobs"] == ["9"], "a new model costs what it costs"
+
+
+def stored(folder: Path, values: np.ndarray, dtype: str) -> Path:
+    """A model folder of one tensor, in single precision or rounded to bfloat16."""
+    bits = np.ascontiguousarray(values, dtype="<f4").view("<u4")
+    if dtype == "BF16":
+        # To the nearest, ties to even.
+        data = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
+    else:
+        data = bits.tobytes()
+    header = {"w": {"dtype": dtype, "shape": [len(values)], "data_offsets": [0, len(data)]}}
+    text = json.dumps(header).encode()
+    folder.mkdir(parents=True)
+    content = len(text).to_bytes(8, "little") + text + data
+    (folder / "model.safetensors").write_bytes(content)
+    return folder
+
+
+@given(size=st.floats(1e-8, 10), seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=30)
+def test_what_survives_the_rounding_is_a_share_and_all_where_nothing_is_rounded(
+    tmp_path_factory: pytest.TempPathFactory, size: float, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("models")
+    rng = np.random.default_rng(seed)
+    start = stored(folder / "base", rng.normal(size=300), "BF16")
+    exact = numbers(tensors(start)["w"], 0, 300)
+    assert exact is not None
+    moved = exact + size * rng.normal(size=300)
+    trained = stored(folder / "trained", moved, "F32")
+    _, all_of_it = changed_and_kept(start, trained, trained)
+    changed, kept = changed_and_kept(start, stored(folder / "out", moved, "BF16"), trained)
+    if size > 1e-6:
+        assert all_of_it == 1
+    assert 0 <= changed <= 1
+    assert kept is None or 0 <= kept <= 1
+
+
+def test_an_update_below_the_steps_of_bfloat16_is_lost_and_a_large_one_is_not(
+    tmp_path: Path,
+) -> None:
+    start = stored(tmp_path / "base", np.full(100, 1.0), "BF16")
+    for name, step, wanted in (("lost", 1e-4, (0, 0)), ("kept", 0.25, (1, 1))):
+        moved = np.full(100, 1.0 + step)
+        trained = stored(tmp_path / name / "trained", moved, "F32")
+        out = stored(tmp_path / name / "out", moved, "BF16")
+        assert changed_and_kept(start, out, trained) == pytest.approx(wanted, abs=1e-3)
+    # A checkpoint that is rounded already says nothing.
+    assert changed_and_kept(start, out, out) == (1, None)
+    assert changed_and_kept(start, out, None) == (1, None)

@@ -15,13 +15,13 @@ from typing import Any, Literal
 import click
 import numpy as np
 
+from toolgain.checkpoint.tensors import BLOCK, Tensor, changed_and_kept, tensors
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import digest, now, read_json
 from toolgain.config.sections import ClusterSection
 from toolgain.models.base import files_of
-from toolgain.models.weights import read_safetensors_header
-from toolgain.records.checkpoint import Choice, Export
+from toolgain.records.checkpoint import ENOUGH_KEPT, Choice, Export
 from toolgain.records.model import Model
 from toolgain.records.record import read_record, write_record
 from toolgain.slurm.accounting import of_jobs, remember_this_job
@@ -36,8 +36,6 @@ EXPONENTS = {
     "F16": ("<u2", 0x7C00),
     "BF16": ("<u2", 0x7F80),
 }
-BLOCK = 1 << 26
-"""Bytes of a tensor that are looked at together."""
 
 
 def export_checkpoint(
@@ -89,6 +87,8 @@ def export_checkpoint(
             + (f" ({detail})" if detail else "")
             + "."
         )
+    trained = _trained_weights(checkpoint, kind)
+    weights_changed, update_kept = changed_and_kept(source, temporary, trained)
     files = files_of(temporary)
     _to_disk(temporary)
     shutil.rmtree(final, ignore_errors=True)
@@ -106,6 +106,8 @@ def export_checkpoint(
         dtype=checks.pop("dtype", None),
         tensors=checks.pop("tensors", None),
         tensors_changed=checks.pop("tensors_changed", None),
+        weights_changed=weights_changed,
+        update_kept=update_kept,
         bytes=checkpoints.size_of(final),
         checks=checks,
         exported=now(),
@@ -115,7 +117,22 @@ def export_checkpoint(
     write_record(out, record)
     # The next export makes another model.
     remembered.unlink(missing_ok=True)
-    click.echo(f"exported step {chosen.step} to {final}")
+    click.echo(
+        f"exported step {chosen.step} to {final}; {weights_changed:.1%} of the weights changed"
+    )
+    if update_kept is not None and update_kept < ENOUGH_KEPT:
+        click.echo(
+            f"WARNING: {update_kept:.0%} of the update survives the rounding to {record.dtype}: "
+            "most of what the training changed is lost in the exported model. Train with a higher "
+            "learning rate or for more steps, or from a copy of the base in float32 (model.path)."
+        )
+
+
+def _trained_weights(checkpoint: Path, kind: Kind) -> Path | None:
+    """The folder with the weights as they were trained, in safetensors; None: another form."""
+    weights = checkpoint / "policy" / "weights"
+    folders = {"hugging_face": weights, "consolidated": weights / "model" / "consolidated"}
+    return folders.get(kind)
 
 
 def kind_of(checkpoint: Path) -> Kind:
@@ -220,36 +237,6 @@ def compare_tensors(base: Path, exported: Path) -> dict[str, Any]:
         "tensors_changed": len(changed),
         "detail": detail,
     }
-
-
-class Tensor:
-    """A tensor in a safetensors file, read only when looked at."""
-
-    def __init__(self, path: Path, header: dict[str, Any], begin: int) -> None:
-        self.dtype: str = header["dtype"]
-        self.shape: tuple[int, ...] = tuple(header["shape"])
-        first, last = header["data_offsets"]
-        self._place = (path, begin + first, last - first)
-
-    def __len__(self) -> int:
-        return int(self._place[2])
-
-    def blocks(self, kind: str = "u1") -> "np.memmap[Any, Any]":
-        """The bytes as an array of `kind`, mapped, not read."""
-        path, offset, size = self._place
-        count = size // np.dtype(kind).itemsize
-        return np.memmap(path, dtype=kind, mode="r", offset=offset, shape=(count,))
-
-
-def tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors of all safetensors files of a folder, by name."""
-    found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        header, begin = read_safetensors_header(path)
-        for name, entry in header.items():
-            if name != "__metadata__":
-                found[name] = Tensor(path, entry, begin)
-    return found
 
 
 def _finite(tensor: Tensor) -> bool:

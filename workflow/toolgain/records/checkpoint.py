@@ -5,8 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from toolgain.records.model import Model
-from toolgain.records.record import Count, Part, Record
+from toolgain.records.record import Count, Part, Record, Share
 from toolgain.records.training import Cost
+
+ENOUGH_KEPT = 0.5
+"""Below this part of the update, the exported model is not the one that was trained."""
 
 Check = bool | int | str | None
 """What a check of the exported model came to."""
@@ -69,6 +72,15 @@ class Export(Model):
     )
     tensors: Count | None = Field(None, description="Tensors of the model.")
     tensors_changed: Count | None = Field(None, description="Those that differ from the base's.")
+    weights_changed: Share | None = Field(
+        None, description="Share of the weights, single numbers, that differ from the base's."
+    )
+    update_kept: Share | None = Field(
+        None,
+        description="Part of the update that survives the rounding to the number type: "
+        "1 - |exported - trained| / |trained - base|; null: the checkpoint holds no weights in "
+        "full precision.",
+    )
     bytes: Count = Field(description="Size of the folder in bytes.")
     checks: dict[str, Check] = Field(
         description="What was checked: true, false, a count, or in words why it was not; null: "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from toolgain.records.checkpoint import ENOUGH_KEPT
 from toolgain.report.sources import Json, RunFolder, as_dict
 from toolgain.report.wording import (
     NO_VALUE,
@@ -133,7 +134,7 @@ def training(run: RunFolder) -> Training | None:
             step for part in segments[1:] if (step := _int(part.get("first_step"))) is not None
         ),
         segments=tuple(_segment(part) for part in segments),
-        signs=tuple(_signs(manifest)),
+        signs=(*_signs(manifest), *_kept_sign(run.export)),
         checkpoints=checkpoints,
         passed_over=tuple(
             (str(part.get("path", "")), str(part.get("reason", "")))
@@ -232,6 +233,22 @@ def _signs(manifest: Json) -> Iterable[HealthLine]:
                 passed if isinstance(passed, bool) else None,
                 typeset(str(part.get("evidence") or "")),
             )
+
+
+def _kept_sign(export: Json) -> Iterable[HealthLine]:
+    """Whether the exported model is the one that was trained, where its number type is shorter."""
+    changed, kept = number(export.get("weights_changed")), number(export.get("update_kept"))
+    if changed is None or kept is None:
+        return
+    dtype = str(export.get("dtype") or "the base's number type")
+    yield HealthLine(
+        "The exported model keeps what was learned",
+        kept >= ENOUGH_KEPT,
+        typeset(
+            f"{100 * kept:.0f}% of the update survives the rounding to {dtype}; "
+            f"{100 * changed:.1f}% of the weights differ from the base's."
+        ),
+    )
 
 
 def _checkpoints(

@@ -26,7 +26,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,26 @@ def render(tokenizer: PreTrainedTokenizerBase, task: dict[str, Any]) -> str:
     )
 
 
+def dtype_of(base: Path) -> torch.dtype:
+    """The number type of the base model, and so of the model that is exported."""
+    config = json.loads((base / "config.json").read_text())
+    return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
+
+
+@contextmanager
+def rounded(model: Any, dtype: torch.dtype) -> Iterator[None]:
+    """The model with its weights rounded to `dtype` while the block runs."""
+    exact = {parameter: parameter.data for parameter in model.parameters()}
+    if dtype != torch.float32:
+        for parameter, data in exact.items():
+            parameter.data = data.to(dtype).to(data.dtype)
+    try:
+        yield
+    finally:
+        for parameter, data in exact.items():
+            parameter.data = data
+
+
 def step_seed(seed: int, step: int, rank: int) -> int:
     """The seed of the random numbers of one step on one process."""
     return random.Random(f"step-{seed}-{step}-{rank}").getrandbits(63)
@@ -170,6 +191,7 @@ class ToolTrainer(GRPOTrainer):
         self.val_reward = 0.0
         self.writer: SummaryWriter | None = None
         super().__init__(rollout_func=self.rollout, **arguments)
+        self.exported_dtype = dtype_of(Path(plan.weights))
         self.shares_prompts = plan.section.trl.share_prompts and self._can_share_prompts()
 
     def rollout(self, prompts: list[str], _: Any) -> dict[str, Any]:
@@ -255,7 +277,15 @@ class ToolTrainer(GRPOTrainer):
         return difference <= PACKING_TOLERANCE
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Greedy answers to all validation tasks, shared out over the processes."""
+        """Greedy answers to all validation tasks, shared out over the processes.
+
+        By the weights as they will be exported, so that the choice of a checkpoint, and whether it
+        is better than the untrained model, speak of what is served.
+        """
+        with rounded(self.accelerator.unwrap_model(self.model), self.exported_dtype):
+            return self._validate()
+
+    def _validate(self) -> dict[str, float]:
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         mine = self.validation[rank::world]
         size = self.plan.section.trl.validation_batch
