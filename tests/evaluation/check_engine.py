@@ -9,8 +9,9 @@ import sys
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from toolgain.serving import answers
 from toolgain.serving.transformers_engine import ATTENTION, BLOCK, Engine, PromptBlocks
-from toolgain.serving.transformers_server import parse_or_text
+from toolgain.serving.transformers_server import parser
 
 torch.set_num_threads(1)
 LONG = 24
@@ -85,11 +86,10 @@ def check_budget() -> None:
 
 def check_parsing(folder: str) -> None:
     """What is not a call with arguments stays text, and is not an error."""
-    from transformers.cli.serving.utils import parse_assistant_message
-
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
-    parse = parse_or_text(parse_assistant_message)
+    parse = parser(answers.reader(tokenizer, model.config.model_type, {tokenizer.eos_token_id}))
+    prompt = tokenizer("Call.", return_tensors="pt")["input_ids"]
     for text, called in (
         ('<tool_call>{"name": "a", "arguments": {"x": 1}}</tool_call>', True),
         ('<tool_call>{"name": "a", "arguments": {"x": </tool_call>', False),
@@ -99,7 +99,7 @@ def check_parsing(folder: str) -> None:
         ("I cannot.", False),
     ):
         tokens = tokenizer(text)["input_ids"]
-        content, _, calls = parse(tokenizer, model, tokens, [], tokenizer.decode(tokens))
+        content, _, calls = parse(tokenizer, model, tokens, prompt, tokenizer.decode(tokens))
         assert bool(calls) == called, (text, calls)
         assert called or content, text
 

@@ -165,13 +165,20 @@ def _size(block: KeysAndValues) -> int:
 
 
 class Engine(threading.Thread):
-    """Works on up to `rows` requests at once, in a thread of its own."""
+    """Works on up to `rows` requests at once.
 
-    def __init__(self, model: Any, rows: int = 8, cache_bytes: int = 512 * 2**20) -> None:
+    One thread computes prompts, another decodes, so that a long prompt does not hold up the
+    answers that are under way, and a second core is of use.
+    """
+
+    def __init__(self, model: Any, rows: int = 8, cache_bytes: int = 2**30) -> None:
         super().__init__(daemon=True, name="engine")
         self.model, self.rows = model, rows
         self.blocks = PromptBlocks(cache_bytes)
         self._waiting: queue.SimpleQueue[ActiveRequest] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[ActiveRequest] = queue.SimpleQueue()
+        self._places = threading.Semaphore(rows)
+        """One for each request between the start of its prompt and its answer."""
         self._active: list[ActiveRequest] = []
 
     def submit(self, prompt: list[int], limit: int, ends: frozenset[int]) -> "Future[list[int]]":
@@ -181,34 +188,47 @@ class Engine(threading.Thread):
         return row.result
 
     def run(self) -> None:
+        threading.Thread(target=self._compute_prompts, daemon=True, name="prompts").start()
         while True:
             self._admit()
             try:
                 self._decode()
             except Exception as error:
                 for row in self._active:
-                    row.result.set_exception(error)
+                    self._leave(row, error)
                 self._active = []
-            self._hand_out()
+            for row in [row for row in self._active if row.finished]:
+                self._active.remove(row)
+                self._leave(row)
 
-    def _admit(self) -> None:
-        while len(self._active) < self.rows:
-            try:
-                row = self._waiting.get(block=not self._active)
-            except queue.Empty:
-                return
+    def _compute_prompts(self) -> None:
+        while True:
+            row = self._waiting.get()
+            self._places.acquire()
             try:
                 self._prefill(row)
             except Exception as error:
-                row.result.set_exception(error)
+                self._leave(row, error)
             else:
-                self._active.append(row)
-                self._hand_out()
+                if row.finished:
+                    self._leave(row)
+                else:
+                    self._ready.put(row)
 
-    def _hand_out(self) -> None:
-        for row in [row for row in self._active if row.finished]:
-            self._active.remove(row)
-            row.memory = []
+    def _admit(self) -> None:
+        """Take what is ready; wait for it if there is nothing to do."""
+        while len(self._active) < self.rows:
+            try:
+                self._active.append(self._ready.get(block=not self._active))
+            except queue.Empty:
+                return
+
+    def _leave(self, row: ActiveRequest, error: Exception | None = None) -> None:
+        self._places.release()
+        row.memory = []
+        if error is not None:
+            row.result.set_exception(error)
+        else:
             row.result.set_result(row.generated)
 
     def _prefill(self, row: ActiveRequest) -> None:
