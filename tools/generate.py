@@ -5,6 +5,7 @@ workflow/schemas/config.schema.json     from the typed configuration
 workflow/schemas/<file>.schema.json     from the records that the stages leave (toolgain.records)
 docs/results.md (the tables)            from the same
 workflow/schemas/comparison.schema.json from the record that `toolgain compare` writes
+workflow/schemas/task.schema.json       from the form of a task file's line
 config/README.md (the key tables)       from the typed configuration
 """
 
@@ -25,6 +26,7 @@ from toolgain.config.sections import Config, Section
 from toolgain.records.checkpoint import Best, Export
 from toolgain.records.model import Model
 from toolgain.records.record import Part, Record
+from toolgain.records.task import TaskLine
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, Smoke
 
@@ -56,6 +58,11 @@ def schema() -> str:
 def comparison_schema() -> str:
     """The JSON schema of comparison.json, for programs that read it."""
     return json.dumps(Comparison.model_json_schema(), indent=2) + "\n"
+
+
+def task_schema() -> str:
+    """The JSON schema of a line of a task file of one's own."""
+    return json.dumps(TaskLine.model_json_schema(), indent=2) + "\n"
 
 
 def readme() -> str:
@@ -210,6 +217,7 @@ FILES = {
     "environment.yml": environment,
     "workflow/schemas/config.schema.json": schema,
     "workflow/schemas/comparison.schema.json": comparison_schema,
+    "workflow/schemas/task.schema.json": task_schema,
     "config/README.md": readme,
     "docs/results.md": results,
     **{

@@ -196,6 +196,18 @@ def test_a_failing_program_is_named_with_its_cause_and_log(place: Place) -> None
     assert progress["state"] == "failed"
 
 
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_named(place: Place) -> None:
+    rows = place.folder / "results" / "tasks" / "grpo"
+    line = {"id": "long-1", "prompt": [{"role": "user", "content": "word " * 2000}]}
+    for split in ("train", "validation"):
+        (rows / f"{split}.jsonl").write_text(json.dumps({**line, "tools": [], "expected": []}))
+    (rows / "tasks.json").write_text('{"train": 1, "validation": 1}')
+    done = place.train()
+    assert done.returncode == 1
+    assert "the prompt of task long-1 has" in done.stderr
+    assert "the model's context is 2048" in done.stderr
+
+
 def test_two_processes_share_one_step(place: Place) -> None:
     place.configure(steps=2, processes=2, val_period=2, save_period=2, micro_batch=4, beta=0.1)
     done = place.train()

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from toolgain.common.errors import StageError, UserError
+from toolgain.common.errors import StageError
 from toolgain.config.sections import ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS, TasksSection
 from toolgain.tasks import stage
 from toolgain.tasks.generated import generate as g
@@ -149,36 +149,3 @@ def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):
 def test_the_least_room_that_the_configuration_allows_is_enough():
     assert len(g.generate(1, 60, "train", 0.35, ROOM_FOR_TOOLS)) == 60
     assert len(g.generate(1, 60, "train", 0.35, ROOM_FOR_WORDY_TOOLS, 1.0)) == 60
-
-
-OWN = {
-    "prompt": [{"role": "user", "content": "Ring the bell twice"}],
-    "tools": [{"type": "function", "function": {"name": "ring", "parameters": {}}}],
-    "expected": [{"name": "ring", "arguments": {"times": 2}}],
-}
-
-
-def test_tasks_of_ones_own_are_taken_as_they_are(tmp_path: Path):
-    own = tmp_path / "own.jsonl"
-    own.write_text(json.dumps(OWN) + "\n" + json.dumps({**OWN, "expected": []}) + "\n")
-    keys = {**KEYS, "train_file": str(own), "validation_file": str(own)}
-    stage.make_tasks(TasksSection.model_validate(keys), tmp_path / "out", None)
-    lines = [json.loads(x) for x in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
-    assert [line["kind"] for line in lines] == ["call", "none"]
-    assert lines[0]["expected"] == OWN["expected"]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "line 1: not a task"),
-        (json.dumps({**OWN, "prompt": []}), "line 1: not a task"),
-        (json.dumps({**OWN, "expected": [{"name": "sing", "arguments": {}}]}), "of no tool"),
-        ("", "no tasks in it"),
-    ],
-)
-def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: str, message: str):
-    own = tmp_path / "own.jsonl"
-    own.write_text(line + "\n")
-    with pytest.raises(UserError, match=message):
-        stage.read_tasks(own)

@@ -168,7 +168,8 @@ def read_jsonl(path: Path, what: str) -> list[Any]:
         UserError: the file is missing, or a line is not JSON (named by its number).
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`: JSON text may hold other signs that end a line, such as U+2028.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise UserError(f"{what}: {path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -326,8 +326,14 @@ class TasksSection(Section):
     max_ngram_overlap: Share = Field(
         0.01, description="Largest share of tasks with a word 8-gram or function name of BFCL."
     )
-    train_file: str | None = Field(None, description="Prepared training data (nemo_rl).")
-    validation_file: str | None = Field(None, description="Prepared validation data (nemo_rl).")
+    train_file: str | None = Field(
+        None,
+        description="Training tasks of your own in place of the generated ones: for trl in the "
+        "form of workflow/schemas/task.schema.json, for nemo_rl prepared rows of NeMo Gym.",
+    )
+    validation_file: str | None = Field(
+        None, description="The same for validation; both files are given, or none."
+    )
 
     @model_validator(mode="after")
     def _wordy_tasks_have_room(self) -> "TasksSection":
@@ -494,6 +500,19 @@ class TrainingSection(Section):
     tasks: TasksSection = Field(TasksSection(), description="The training tasks.")
     trl: Trl = Field(Trl(), description="Read with backend `trl`.")
     nemo_rl: NemoRl = Field(NemoRl(), description="Read with backend `nemo_rl`.")
+
+    @model_validator(mode="after")
+    def _both_task_files_or_none(self) -> "TrainingSection":
+        tasks = self.tasks
+        if self.backend == "trl" and (tasks.train_file is None) != (tasks.validation_file is None):
+            given, missing = "train_file", "validation_file"
+            if tasks.train_file is None:
+                given, missing = missing, given
+            raise ValueError(
+                f"tasks.{given} is given without tasks.{missing}; give both, or none for the "
+                "generated tasks"
+            )
+        return self
 
     @property
     def settings(self) -> Trl | NemoRl:

@@ -11,15 +11,16 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from toolgain.common.errors import StageError, UserError
+from toolgain.common.errors import StageError
 from toolgain.common.files import file_digest, write_text
 from toolgain.config.sections import TasksSection
 from toolgain.records import tasks as records
 from toolgain.records.record import write_record
 from toolgain.records.tasks import Contamination
 from toolgain.tasks import contamination
+from toolgain.tasks.files import read_pair, same_prompts
 from toolgain.tasks.generated.generate import generate
-from toolgain.tasks.generated.task import Split, Task, TaskKind, prompt_chars
+from toolgain.tasks.generated.task import Split, Task, prompt_chars
 
 
 def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
@@ -31,17 +32,17 @@ def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
         bfcl_data: BFCL's data folder; None leaves the comparison out, and tasks.json says so.
 
     Raises:
-        UserError: a file of one's own is missing or holds something else than tasks.
+        UserError: a file of one's own is missing or holds something else than tasks, or both hold
+            the same ones.
         StageError: more of the tasks than `max_ngram_overlap` share a name or text with BFCL.
     """
-    asked: tuple[tuple[Split, int, str | None], ...] = (
-        ("train", keys.train, keys.train_file),
-        ("validation", keys.validation, keys.validation_file),
-    )
-    sets = {
-        split: read_tasks(Path(file)) if file else _generated(keys, split, count)
-        for split, count, file in asked
-    }
+    own = keys.train_file and keys.validation_file
+    if own:
+        train, validation = read_pair(Path(keys.train_file or ""), Path(keys.validation_file or ""))
+    else:
+        train = _generated(keys, "train", keys.train)
+        validation = _generated(keys, "validation", keys.validation)
+    sets = {"train": train, "validation": validation}
     out.mkdir(parents=True, exist_ok=True)
     for name, tasks in sets.items():
         lines = (json.dumps(task.as_json(), ensure_ascii=False) for task in tasks)
@@ -55,7 +56,8 @@ def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
         functions={name: len(_functions(tasks)) for name, tasks in sets.items()},
         shared_functions=len(_functions(sets["train"]) & _functions(sets["validation"])),
         longest_prompt_chars=max(map(prompt_chars, every), default=0),
-        seed=keys.seed,
+        seed=None if own else keys.seed,
+        same_prompt_in_both=same_prompts(train, validation) if own else None,
         sha256={name: file_digest(out / f"{name}.jsonl") for name in sets},
         contamination=_compare(every, bfcl_data, keys.max_ngram_overlap),
     )
@@ -66,46 +68,6 @@ def _generated(keys: TasksSection, split: Split, count: int) -> list[Task]:
     return generate(
         keys.seed, count, split, keys.no_tool_share, keys.max_prompt_chars, keys.wordy_share
     )
-
-
-def read_tasks(file: Path) -> list[Task]:
-    """Tasks of one's own: JSON lines with `prompt`, `tools` and `expected` (see docs/demo.md).
-
-    Raises:
-        UserError: the file is missing, empty, or a line is not a task; names file and line.
-    """
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; training.tasks names it for the tasks")
-    tasks = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            item = json.loads(line)
-            (message,) = item["prompt"]
-            expected = tuple(
-                {"name": call["name"], "arguments": dict(call["arguments"])}
-                for call in item["expected"]
-            )
-            tools = tuple(item["tools"])
-            known = {tool["function"]["name"] for tool in tools}
-            kind: TaskKind = item.get("kind") or ("call" if expected else "none")
-            task = Task(str(item.get("id", number)), kind, str(message["content"]), tools, expected)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{file}, line {number}: not a task ({type(error).__name__}: {error}); give "
-                "prompt (one user message), tools (OpenAI functions) and expected (calls or none)"
-            ) from None
-        unknown = {call["name"] for call in expected} - known
-        if unknown:
-            raise UserError(
-                f"{file}, line {number}: the expected call of {min(unknown)!r} is of no tool of "
-                f"this task; its tools are {', '.join(sorted(known))}"
-            )
-        tasks.append(task)
-    if not tasks:
-        raise UserError(f"{file}: no tasks in it")
-    return tasks
 
 
 def _functions(tasks: list[Task]) -> set[str]:

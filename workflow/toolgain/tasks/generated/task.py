@@ -53,17 +53,20 @@ class Task:
     tools: tuple[dict[str, Any], ...]
     expected: tuple[dict[str, Any], ...]
     topic: str = ""
+    messages: tuple[dict[str, Any], ...] = ()
+    """The conversation; empty: the question alone."""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "kind": self.kind,
-            "prompt": [{"role": "user", "content": self.question}],
+            "prompt": list(self.messages) or [{"role": "user", "content": self.question}],
             "tools": list(self.tools),
             "expected": list(self.expected),
         }
 
 
 def prompt_chars(task: Task) -> int:
-    """Length of a task's prompt: its question and its tools as JSON, without the chat's marks."""
-    return len(task.question) + sum(len(json.dumps(tool["function"])) for tool in task.tools)
+    """Length of a task's prompt: its messages and its tools as JSON, without the chat's marks."""
+    said = sum(len(message["content"]) for message in task.as_json()["prompt"])
+    return said + sum(len(json.dumps(tool["function"])) for tool in task.tools)

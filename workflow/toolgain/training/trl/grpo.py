@@ -47,7 +47,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from toolgain.common.errors import ExitCode
+from toolgain.common.errors import ExitCode, UserError
 from toolgain.common.files import read_jsonl
 from toolgain.common.progress import Progress, clock
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent
@@ -635,6 +635,9 @@ def main(plan_file: Path) -> None:
     dataset = Dataset.from_dict({"prompt": [rendered[i] for i in order], "index": order})
 
     model = AutoModelForCausalLM.from_pretrained(plan.weights, dtype=torch.float32)
+    prompts = [(train[index]["id"], text) for index, text in rendered.items()]
+    prompts += [(task["id"], task["text"]) for task in validation]
+    check_lengths(tokenizer, prompts, model.config, settings.max_completion_tokens)
     course = Course(plan, stop)
     endings = endings_of(model, tokenizer)
     judge = Judge(answers.reader(tokenizer, model.config.model_type, endings), endings)
@@ -674,6 +677,31 @@ def main(plan_file: Path) -> None:
     if rank == 0:
         ended = Ended(step=done, stopped=None if done >= plan.steps else stop.reason)
         write_record(Path(plan.log_dir) / "ended.json", ended)
+
+
+def check_lengths(
+    tokenizer: PreTrainedTokenizerBase, prompts: list[tuple[str, str]], config: Any, answer: int
+) -> None:
+    """Refuse prompts that leave no room for an answer in the model's context.
+
+    Args:
+        tokenizer: the model's.
+        prompts: id and rendered prompt of each task.
+        config: the model's.
+        answer: tokens of the longest answer.
+
+    Raises:
+        UserError: names the longest.
+    """
+    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    ids = tokenizer([text for _, text in prompts], add_special_tokens=False)["input_ids"]
+    length, task = max((len(one), name) for one, (name, _) in zip(ids, prompts, strict=True))
+    if context and length + answer > context:
+        raise UserError(
+            f"training.tasks: the prompt of task {task} has {length} tokens, with the longest "
+            f"answer (training.trl.max_completion_tokens) {length + answer}; the model's context "
+            f"is {context}. Shorten the task or the answer"
+        )
 
 
 def _write_processes(log_dir: Path, hosts: list[str]) -> None:
