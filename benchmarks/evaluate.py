@@ -26,8 +26,8 @@ import yaml
 
 from toolgain.bfcl import data, results
 from toolgain.evaluation import request_log, result_files, validity
-from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.harness import EVAL_TYPE
+from toolgain.records.summary import Canary
 
 BFCL_ENV = Path(".venvs/bfcl")
 ANSWER = json.dumps(
@@ -165,7 +165,7 @@ def judging(folder: Path, items: data.Items) -> float:
     requests = request_log.read_lines(work / "requests.jsonl")
     evidence = request_log.match_requests(requests, state.rows, items, set())
     outcomes = results.outcomes(work / "harness", items, 0, evidence.seen)
-    canary = Canary(True, True, False, True)
+    canary = Canary(answered=True, parsed_call=True, text=True)
     limits = validity.ValidityLimits(0.005, 0.02)
     validity.judge(outcomes, len(outcomes), canary, limits, evidence.sampling, {})
     return time.perf_counter() - started

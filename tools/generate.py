@@ -24,8 +24,10 @@ from pydantic_core import PydanticUndefined
 from toolgain.comparison.record import Comparison
 from toolgain.config.sections import Config, Section
 from toolgain.records.checkpoint import Best, Export
+from toolgain.records.evaluation import EvaluationManifest
 from toolgain.records.model import Model
 from toolgain.records.record import Part, Record
+from toolgain.records.summary import Summary
 from toolgain.records.task import TaskLine
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, Smoke
@@ -151,6 +153,11 @@ RECORDS: dict[str, tuple[str, type[Record]]] = {
     "training_manifest": ("results/runs/<run>/manifest.json", Manifest),
     "best": ("results/runs/<run>/best.json", Best),
     "export": ("results/runs/<run>/export.json", Export),
+    "summary": ("results/evaluations/<subject>/summary.json", Summary),
+    "evaluation_manifest": (
+        "results/evaluations/<subject>/manifest.json",
+        EvaluationManifest,
+    ),
 }
 """The records by the name of their schema: where they lie, and their type."""
 

@@ -8,7 +8,8 @@ from fault_server import Fault, FaultServer, Handler, Request, completion, hones
 
 from toolgain.bfcl.decoder import decoding
 from toolgain.bfcl.toolcalls import TAGS
-from toolgain.evaluation.canary import MUST_CALL, MUST_NOT_CALL, Canary, ask_canaries
+from toolgain.evaluation.canary import MUST_CALL, MUST_NOT_CALL, ask_canaries
+from toolgain.records.summary import Canary
 from toolgain.serving.server import Endpoint
 
 

@@ -349,7 +349,13 @@ def test_a_recipe_with_a_refused_run_has_no_mean(tmp_path: Path, compare: Compar
             "repeats that are none: 9999999",
         ),
         (lambda folder: (folder / "summary.json").write_text("{"), "cannot be read as JSON"),
-        (lambda folder: (folder / "manifest.json").write_text('{"schema": 7}'), "schema 1"),
+        (
+            lambda folder: (folder / "manifest.json").write_text(
+                (folder / "manifest.json").read_text().replace('"schema": 1', '"schema": 7')
+            ),
+            "schema 1",
+        ),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "`subject` is missing"),
         (
             lambda folder: (folder / "items.csv").write_text(
                 (folder / "items.csv").read_text().replace("simple,simple_", "simple_python,s_")

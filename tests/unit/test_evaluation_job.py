@@ -9,10 +9,10 @@ import pytest
 from toolgain.cli import cli, main
 from toolgain.common.errors import GoOnLaterError, UserError
 from toolgain.evaluation import evaluate
-from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.harness import HarnessFolders
 from toolgain.evaluation.job import prepare, read_section
 from toolgain.evaluation.progress import ItemProgress
+from toolgain.records.summary import Canary
 from toolgain.slurm import accounting
 
 ROOT = Path(__file__).parents[2]

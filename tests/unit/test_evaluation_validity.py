@@ -1,12 +1,10 @@
 """When an evaluation counts, and what is said when it does not."""
 
-from dataclasses import replace
-
 from evaluation_folders import outcome
 
 from toolgain.bfcl.outcomes import ItemOutcome
-from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.validity import Validity, ValidityLimits, judge
+from toolgain.records.summary import Canary
 
 GOOD = Canary(answered=True, parsed_call=True, call_as_text=False, text=True)
 LIMITS = ValidityLimits(errors=0.005, overflows=0.02)
@@ -58,7 +56,9 @@ def test_items_that_were_not_asked_are_errors() -> None:
 
 
 def test_unanswered_canary() -> None:
-    canary = Canary(False, False, False, False, "http_5xx: HTTP 503 overloaded", "http_5xx")
+    canary = Canary(
+        answered=False, failure="http_5xx: HTTP 503 overloaded", failure_kind="http_5xx"
+    )
     found = verdict([], canary)
     assert not found.valid
     assert found.reasons[0] == (
@@ -67,26 +67,26 @@ def test_unanswered_canary() -> None:
 
 
 def test_call_as_text_proves_that_the_parser_is_wrong() -> None:
-    found = verdict(rows(), replace(GOOD, parsed_call=False, call_as_text=True))
+    found = verdict(rows(), GOOD.model_copy(update={"parsed_call": False, "call_as_text": True}))
     assert "tool calls come back as text" in found.reasons[0]
 
 
 def test_weak_model_is_not_the_servers_fault() -> None:
     """No call to the canary's question, but a parsed one in the evaluation: the parser works."""
-    found = verdict(rows(), replace(GOOD, parsed_call=False))
+    found = verdict(rows(), GOOD.model_copy(update={"parsed_call": False}))
     assert found.valid
     assert "the model made no tool call where it should" in found.warnings[0]
 
 
 def test_no_parsed_call_anywhere_proves_nothing() -> None:
     silent = [row._replace(calls=0) for row in rows()]
-    found = verdict(silent, replace(GOOD, parsed_call=False))
+    found = verdict(silent, GOOD.model_copy(update={"parsed_call": False}))
     assert not found.valid and "no tool call in any answer" in found.reasons[0]
 
 
 def test_model_that_calls_too_often_is_valid_if_it_ever_speaks() -> None:
     always = rows()
-    forced = replace(GOOD, text=False)
+    forced = GOOD.model_copy(update={"text": False})
     assert "force a tool call" in verdict(always, forced).reasons[0]
     once = [always[0]._replace(calls=0), *always[1:]]
     assert verdict(once, forced).valid

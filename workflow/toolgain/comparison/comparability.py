@@ -83,9 +83,9 @@ def different_normalisations(*evaluations: Evaluation) -> list[str]:
     The answers are comparable, since each was read as what it says; that it was needed is said.
     """
     kinds = {
-        one.subject: ", ".join(sorted(set(one.summary.get("normalised") or ()) - _BY_THE_MODEL))
+        one.subject: ", ".join(sorted(set(one.summary.normalised) - _BY_THE_MODEL))
         for one in evaluations
-        if not one.plain
+        if one.summary is not None
     }
     if len(set(kinds.values())) < 2:
         return []
@@ -109,7 +109,7 @@ def impossible(*evaluations: Evaluation) -> list[str]:
     found += [
         f"{evaluation.subject}: which weights were evaluated"
         for evaluation in evaluations
-        if not evaluation.plain and evaluation.weights.get("digest") is None
+        if not evaluation.plain and evaluation.digest is None
     ]
     records = [evaluation for evaluation in evaluations if not evaluation.plain]
     unknown = [
@@ -125,8 +125,8 @@ def same_weights(baseline: Evaluation, trained: Evaluation) -> bool:
     """Whether the same weights were evaluated twice: an A/A comparison."""
     if baseline.folder.resolve() == trained.folder.resolve():
         return True
-    digest = baseline.weights.get("digest")
-    return digest is not None and digest == trained.weights.get("digest")
+    digest = baseline.digest
+    return digest is not None and digest == trained.digest
 
 
 def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
@@ -253,13 +253,13 @@ def _validity(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
 
 
 def _own_reasons(evaluation: Evaluation) -> list[str]:
-    if evaluation.valid:
+    if evaluation.valid or evaluation.summary is None:
         return []
-    return [str(why) for why in evaluation.summary.get("reasons", ())] or ["no reason is given"]
+    return evaluation.summary.reasons or ["no reason is given"]
 
 
 def _has_canary(evaluation: Evaluation) -> bool:
-    return bool(evaluation.summary.get("canary"))
+    return evaluation.summary is not None and evaluation.summary.canary is not None
 
 
 def _conditions(baseline: Evaluation, trained: Evaluation) -> list[Reason]:

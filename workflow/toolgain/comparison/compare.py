@@ -351,8 +351,8 @@ def _origin(evaluation: Evaluation) -> Json:
     return {
         "subject": evaluation.subject,
         "path": str(evaluation.folder),
-        "digest": evaluation.weights.get("digest"),
-        "name": evaluation.weights.get("name"),
+        "digest": evaluation.digest,
+        "name": evaluation.weights.name if evaluation.weights else None,
         "plain": evaluation.plain,
         "behaviour": behaviour.measured(evaluation.answers),
     }

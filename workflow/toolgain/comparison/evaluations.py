@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from toolgain.bfcl import outcomes, v4
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
@@ -18,13 +19,16 @@ from toolgain.bfcl.folders import READ, HarnessFolder, Version, is_harness_folde
 from toolgain.bfcl.results import PlainFolder, native_or_prompt, read_outcomes, source_of
 from toolgain.bfcl.revisions import Recognised
 from toolgain.common.errors import UserError
-from toolgain.common.files import read_json
 from toolgain.comparison.behaviour import NO_ANSWERS, Answers
+from toolgain.records.evaluation import EvaluatedWeights, EvaluationManifest
+from toolgain.records.record import Record, read_record
+from toolgain.records.summary import Summary
 from toolgain.statistics.pairs import Design, design
 
 Key = tuple[str, str, int]
 Columns = Mapping[str, Sequence[Any]]
 Floats = NDArray[np.float64]
+RecordType = TypeVar("RecordType", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,17 @@ class Evaluation:
     """n times repeats, unless the evaluation was cut short."""
     flags: Counter[str]
     """How many of the rows carry a flag."""
-    summary: Mapping[str, Any]
-    """Empty for a plain harness folder."""
-    manifest: Mapping[str, Any]
-    """Empty for a plain harness folder."""
+    summary: Summary | None
+    """None for a plain harness folder."""
+    manifest: EvaluationManifest | None
+    """None for a plain harness folder."""
     source: PlainFolder | None = None
     """What a plain harness folder is; None for an evaluation of ours."""
 
     @property
     def plain(self) -> bool:
         """Whether this is a harness folder without a record of ours."""
-        return not self.manifest
+        return self.manifest is None
 
     @property
     def version(self) -> Version:
@@ -93,21 +97,29 @@ class Evaluation:
     @property
     def valid(self) -> bool:
         """Whether the evaluation calls itself valid; a plain harness folder does not know."""
-        return bool(self.summary.get("valid", True))
+        return self.summary is None or self.summary.valid
 
     @property
-    def weights(self) -> Mapping[str, Any]:
-        """Path, digest and name of the model evaluated; empty when unknown."""
-        return self.manifest.get("weights") or {}
+    def weights(self) -> EvaluatedWeights | None:
+        """The model evaluated; None where it is unknown."""
+        return self.manifest.weights if self.manifest else None
 
     @property
-    def comparable(self) -> Mapping[str, Any]:
-        return self.manifest.get("comparable") or {}
+    def digest(self) -> str | None:
+        """Digest of the weights; None where it is unknown."""
+        return self.weights.digest if self.weights else None
 
     @property
-    def subset(self) -> Mapping[str, Any] | None:
+    def comparable(self) -> Mapping[str, JsonValue]:
+        """What must be equal to compare, by name."""
+        return self.manifest.comparable if self.manifest else {}
+
+    @property
+    def subset(self) -> Mapping[str, JsonValue] | None:
         """The subset's description; None for the full set."""
-        drawn: Mapping[str, Any] | None = self.summary.get("subset")
+        drawn: dict[str, JsonValue] | None = None
+        if self.summary is not None and self.summary.subset is not None:
+            drawn = self.summary.subset.model_dump()
         if drawn is None and self.plain and len(self.keys) < sum(POPULATION.values()):
             drawn = {"items": dict(Counter(category for category, _, _ in self.keys))}
         return drawn
@@ -132,23 +144,17 @@ def read_evaluation(folder: Path, bfcl_env: Path) -> Evaluation:
     """
     if not folder.is_dir():
         raise UserError(f"evaluation: {folder} is not a folder.")
-    source = None
+    source, summary, manifest = None, None, None
     if (folder / outcomes.ITEMS).exists():
         columns: Columns = outcomes.read_columns(folder, _READ)
-        summary = read_json(folder / outcomes.SUMMARY, "evaluation")
-        manifest = read_json(folder / outcomes.MANIFEST, "evaluation")
-        for name, value in ((outcomes.SUMMARY, summary), (outcomes.MANIFEST, manifest)):
-            if not isinstance(value, dict) or value.get("schema") != 1:
-                raise UserError(
-                    f"evaluation: {folder / name} is not a record of this version of toolgain "
-                    "(schema 1)."
-                )
+        summary = _ours(Summary, folder / outcomes.SUMMARY)
+        manifest = _ours(EvaluationManifest, folder / outcomes.MANIFEST)
     elif is_harness_folder(folder):
         harness = one_model(folder)
         if harness.version == "v4":
             return _of_v4(folder, harness, bfcl_env)
         source = source_of(harness, installed_data(bfcl_env))
-        columns, summary, manifest = _columns(source), {}, {}
+        columns = _columns(source)
     else:
         raise UserError(
             f"evaluation: {folder} is neither an evaluation of toolgain (items.csv, summary.json, "
@@ -176,10 +182,19 @@ def _of_v4(folder: Path, harness: HarnessFolder, bfcl_env: Path) -> Evaluation:
         answers=NO_ANSWERS,
         rows=len(rows),
         flags=Counter(chain.from_iterable(row.flags for row in rows)),
-        summary={},
-        manifest={},
+        summary=None,
+        manifest=None,
         source=PlainFolder(harness, {}, known, mode, v4.repeated(harness)),
     )
+
+
+def _ours(kind: type[RecordType], path: Path) -> RecordType:
+    found = read_record(kind, path, "evaluation")
+    if found.version != 1:
+        raise UserError(
+            f"evaluation: {path} is not a record of this version of toolgain (schema 1)."
+        )
+    return found
 
 
 _READ = (
@@ -210,8 +225,8 @@ def _columns(source: PlainFolder) -> Columns:
 def _evaluation(
     folder: Path,
     columns: Columns,
-    summary: Mapping[str, Any],
-    manifest: Mapping[str, Any],
+    summary: Summary | None,
+    manifest: EvaluationManifest | None,
     source: PlainFolder | None,
 ) -> Evaluation:
     keys = list(zip(columns["category"], columns["id"], columns["occurrence"], strict=True))
@@ -251,7 +266,7 @@ def _evaluation(
 
     return Evaluation(
         folder=folder,
-        subject=str(manifest.get("subject") or folder.resolve().name),
+        subject=(manifest and manifest.subject) or folder.resolve().name,
         keys=list(first),
         clusters=firsts("cluster"),
         right=right,
@@ -276,9 +291,10 @@ def _evaluation(
 
 def _check(evaluation: Evaluation) -> None:
     folder = evaluation.folder
-    for category, known in evaluation.summary.get("categories", {}).items():
-        population = known.get("population", POPULATION.get(category))
-        if population != POPULATION.get(category):
+    stated = evaluation.summary.categories if evaluation.summary else {}
+    for category, known in stated.items():
+        population = known.population
+        if population not in (None, POPULATION.get(category)):
             raise UserError(
                 f"evaluation: {folder} is of a BFCL with {population} items of {category}; "
                 f"v3 has {POPULATION.get(category)}. Another version cannot be compared."
@@ -288,9 +304,9 @@ def _check(evaluation: Evaluation) -> None:
         return
     if evaluation.rows != len(evaluation.keys) * evaluation.repeats:
         raise UserError(f"evaluation: {folder} is cut short: not every item is in every repeat.")
-    stated = evaluation.summary.get("n", len(evaluation.keys))
-    if stated != len(evaluation.keys):
+    counted = evaluation.summary.n if evaluation.summary else None
+    if counted not in (None, len(evaluation.keys)):
         raise UserError(
             f"evaluation: {folder} is cut short: {len(evaluation.keys)} items in items.csv, "
-            f"{stated} in summary.json."
+            f"{counted} in summary.json."
         )

@@ -10,10 +10,10 @@ without proof is decided by the answers of the evaluation itself.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from typing import Any, cast
 
 import httpx
+from pydantic import JsonValue
 
 from toolgain.bfcl.decoder import Answer, Decoder, Verdict
 from toolgain.bfcl.responses import (
@@ -24,6 +24,7 @@ from toolgain.bfcl.responses import (
     too_large,
 )
 from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call
+from toolgain.records.summary import Canary, CanaryReply
 from toolgain.serving.server import Endpoint
 
 ATTEMPTS = 3
@@ -76,48 +77,6 @@ MUST_NOT_CALL: tuple[str, ...] = (
 )
 
 
-class CanaryReply(TypedDict):
-    """A canary's question and its answer, for summary.json."""
-
-    question: str
-    tools: list[str]
-    answer: Answer
-    verdict: str | None
-    """What the harness's decoder makes of the answer; None without one."""
-    kind: str
-    status: int | None
-    model: str | None
-    normalised: list[str]
-
-
-@dataclass(frozen=True)
-class Canary:
-    """What the canary requests showed."""
-
-    answered: bool
-    """The server answers: not every response was a failure."""
-    parsed_call: bool
-    """The harness decoded a tool call: the parser works."""
-    call_as_text: bool
-    """A whole call in the model's own markup came back as text, and none parsed: the parser is
-    missing or the wrong one."""
-    text: bool
-    """A text without a call came back: the server does not force calls."""
-    failure: str = ""
-    """Where there was no answer: what happened, and the cure where one is known."""
-    failure_kind: str = ""
-    markup: str = ""
-    """The tag that proves a call as text."""
-    unanswered: int = 0
-    """Questions whose response, with status 200, held no answer."""
-    seen: Sequence[CanaryReply] = ()
-    """Question and answer of each request."""
-
-    def record(self) -> dict[str, Any]:
-        """For summary.json."""
-        return {**asdict(self), "seen": list(self.seen)}
-
-
 class _Asker:
     """Asks one question after the other, and keeps what came back."""
 
@@ -156,16 +115,16 @@ class _Asker:
         answer, verdict = self._decoder.read(done.body()) if done else (None, None)
         self._note(answer, verdict)
         self.seen.append(
-            {
-                "question": question,
-                "tools": [tool["function"]["name"] for tool in tools],
-                "answer": answer,
-                "verdict": verdict.kind if verdict else None,
-                "kind": reply.kind,
-                "status": reply.status,
-                "model": done.model if done else None,
-                "normalised": list(done.normalised) if done else [],
-            }
+            CanaryReply(
+                question=question,
+                tools=[tool["function"]["name"] for tool in tools],
+                answer=cast(JsonValue, answer),
+                verdict=verdict.kind if verdict else None,
+                kind=reply.kind,
+                status=reply.status,
+                model=done.model if done else None,
+                normalised=list(done.normalised) if done else [],
+            )
         )
         if done:
             return None
@@ -247,4 +206,4 @@ def _failed(reply: Reply, seen: list[CanaryReply]) -> Canary:
     failure = f"{reply.kind}: {status}{reply.detail}".strip()
     if cure := NO_ANSWER.get(reply.kind):
         failure += f"; {cure}"
-    return Canary(False, False, False, False, failure, reply.kind, seen=seen)
+    return Canary(answered=False, failure=failure, failure_kind=reply.kind, seen=seen)

@@ -21,10 +21,10 @@ from toolgain.bfcl.decoder import decoding
 from toolgain.common import files, processes
 from toolgain.common.errors import NotValidError
 from toolgain.evaluation import request_log
-from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
 from toolgain.evaluation.outputs import write
 from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items, goes_on
+from toolgain.records.summary import Canary
 from toolgain.slurm.accounting import remember_this_job
 from toolgain.statistics import power
 

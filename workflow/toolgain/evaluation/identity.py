@@ -6,12 +6,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from toolgain.bfcl.data import Items, items_digest
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest, file_digest, read_json
 from toolgain.config.sections import EvaluationSection
+from toolgain.records.evaluation import EvaluatedWeights
 from toolgain.serving.server import python_version_of
 
 FORMULA = "bfcl-v3-official"
@@ -40,9 +42,9 @@ class EvaluatedModel:
     def folder(self) -> Path:
         return Path(self.path)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> EvaluatedWeights:
         """For manifest.json."""
-        return {"path": self.path, "digest": self.digest, "name": self.name}
+        return EvaluatedWeights(path=self.path, digest=self.digest, name=self.name)
 
 
 def read_weights(
@@ -82,7 +84,7 @@ def read_weights(
 
 def comparable(
     section: EvaluationSection, items: Items, weights: EvaluatedModel, bfcl_env: Path, trl_env: Path
-) -> dict[str, Any]:
+) -> dict[str, JsonValue]:
     """What must agree between two evaluations; the weights are the only difference allowed.
 
     A value that cannot be known is null: two nulls agree, and the comparison says so.
@@ -112,7 +114,7 @@ def comparable(
     }
 
 
-def work_key(weights: EvaluatedModel, facts: dict[str, Any]) -> str:
+def work_key(weights: EvaluatedModel, facts: dict[str, JsonValue]) -> str:
     """The name of the work folder: other weights or another way of asking, another folder."""
     asked = {name: value for name, value in facts.items() if name not in _NOT_IN_KEY}
     made_of = weights.digest or digest(["endpoint", weights.path, weights.served_name])

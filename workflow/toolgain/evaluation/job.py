@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import JsonValue
 
 from toolgain.bfcl import data
 from toolgain.bfcl.data import Items
@@ -39,14 +40,14 @@ class EvaluationJob:
     """Data folder of the harness."""
     bfcl_env: Path
     trl_env: Path
-    comparable: dict[str, Any]
+    comparable: dict[str, JsonValue]
     work: Path
     """Work folder without the number of the repeat."""
     layers: Layers
     """What this kernel gives to the sandbox."""
 
     @property
-    def sampling(self) -> dict[str, Any]:
+    def sampling(self) -> dict[str, JsonValue]:
         """The sampling put into every request."""
         wanted = self.section.sampling.model_dump()
         return {name: value for name, value in wanted.items() if value is not None}

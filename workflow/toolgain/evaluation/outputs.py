@@ -6,14 +6,17 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from toolgain.bfcl import data, outcomes, results
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.common import files
 from toolgain.evaluation import harness, request_log, validity
-from toolgain.evaluation.canary import Canary
 from toolgain.evaluation.job import EvaluationJob, Ledger
+from toolgain.records.evaluation import EvaluationManifest, EvaluationTimes
+from toolgain.records.record import write_record
+from toolgain.records.summary import Canary, CategoryScore, SandboxState, StrictScore, Summary
 from toolgain.records.training import Cost
 from toolgain.serving import server
 from toolgain.slurm.accounting import of_jobs
@@ -46,32 +49,31 @@ def write(
         verdict = replace(verdict, valid=False, reasons=[*verdict.reasons, *forged])
     scores = results.scores(outcomes.accuracies(rows))
     strict = results.scores(outcomes.accuracies(rows, strict=True))
-    summary = {
-        "schema": 1,
-        "subject": job.subject,
-        "n": job.size // section.repeats,
-        "overall": scores["overall"],
-        "groups": scores["groups"],
-        "categories": _categories(rows, scores["categories"]),
-        "strict": {"overall": strict["overall"], "groups": strict["groups"]},
-        "subset": section.subset.model_dump() if section.subset else None,
-        "valid": verdict.valid,
-        "reasons": verdict.reasons,
-        "warnings": verdict.warnings,
-        "errors": verdict.errors,
-        "flags": verdict.flags,
-        "repaired": verdict.flags.get(outcomes.REPAIRED, 0),
-        "rounds": ledger.rounds,
-        "requests": sum(one.requests for one in seen),
-        "retried_requests": sum(one.retried for one in seen),
-        "failed_attempts": _summed(one.failures for one in seen),
-        "normalised": _summed(one.normalised for one in seen),
-        "sampling_seen": _different([row for one in seen for row in one.sampling]),
-        "repeats": section.repeats,
-        "sandbox": {"open": job.layers.open, "missing": list(job.layers.missing)},
-        "canary": canary.record(),
-        "harness_overall": harness.reported_overall(job.folders(0).output),
-    }
+    summary = Summary(
+        subject=job.subject,
+        n=job.size // section.repeats,
+        overall=scores["overall"],
+        groups=scores["groups"],
+        categories=_categories(rows, scores["categories"]),
+        strict=StrictScore(overall=strict["overall"], groups=strict["groups"]),
+        subset=section.subset,
+        valid=verdict.valid,
+        reasons=verdict.reasons,
+        warnings=verdict.warnings,
+        errors=verdict.errors,
+        flags=verdict.flags,
+        repaired=verdict.flags.get(outcomes.REPAIRED, 0),
+        rounds=ledger.rounds,
+        requests=sum(one.requests for one in seen),
+        retried_requests=sum(one.retried for one in seen),
+        failed_attempts=_summed(one.failures for one in seen),
+        normalised=_summed(one.normalised for one in seen),
+        sampling_seen=_different([row for one in seen for row in one.sampling]),
+        repeats=section.repeats,
+        sandbox=SandboxState(open=job.layers.open, missing=list(job.layers.missing)),
+        canary=canary,
+        harness_overall=harness.reported_overall(job.folders(0).output),
+    )
     said = job.folders(0).server_facts
     server_said = files.read_json(said, "server facts") if said.exists() else {}
     facts = {
@@ -80,31 +82,27 @@ def write(
         "context": job.comparable["context"] or server_said.get("max_model_len"),
     }
     gpus = _gpus()
-    manifest = {
-        "schema": 1,
-        "subject": job.subject,
-        "weights": job.weights.record(),
-        "config_digest": files.digest(section.model_dump(mode="json")),
-        "comparable": facts,
-        "versions": _versions(job),
-        "times": {
-            "started": started,
-            "finished": files.now(),
-            "wall_s": round(wall_s, 2),
-            "stages": ledger.times,
-        },
-        "cost": (of_jobs(ledger.slurm_jobs) or _own_cost(gpus, wall_s)).model_dump(),
-        "slurm": _slurm(),
-        "slurm_jobs": ledger.slurm_jobs,
-        "host": platform.node(),
-        "work_dir": str(job.folders(0).work),
-        "commit": files.commit(Path(__file__).parent),
-    }
+    manifest = EvaluationManifest(
+        subject=job.subject,
+        weights=job.weights.record(),
+        config_digest=files.digest(section.model_dump(mode="json")),
+        comparable=facts,
+        versions=_versions(job),
+        times=EvaluationTimes(
+            started=started, finished=files.now(), wall_s=round(wall_s, 2), stages=ledger.times
+        ),
+        cost=of_jobs(ledger.slurm_jobs) or _own_cost(gpus, wall_s),
+        slurm=_slurm(),
+        slurm_jobs=ledger.slurm_jobs,
+        host=platform.node(),
+        work_dir=str(job.folders(0).work),
+        commit=files.commit(Path(__file__).parent),
+    )
     job.out.mkdir(parents=True, exist_ok=True)
     outcomes.write_items(job.out, rows)
     outcomes.write_questions(job.out, data.question_rows(job.items))
-    files.write_json(job.out / outcomes.SUMMARY, summary)
-    files.write_json(job.out / outcomes.MANIFEST, manifest)
+    write_record(job.out / outcomes.SUMMARY, summary)
+    write_record(job.out / outcomes.MANIFEST, manifest)
     overall = scores["overall"]
     log.info(
         "evaluate: %s: Overall %s on %d items, %s",
@@ -118,20 +116,20 @@ def write(
 
 def _categories(
     rows: list[outcomes.ItemOutcome], accuracy: Mapping[str, float]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, CategoryScore]:
     return {
-        category: {
-            "accuracy": accuracy[category],
-            "correct": sum(row.valid for row in rows if row.category == category),
-            "n": sum(row.category == category for row in rows),
-            "population": POPULATION[category],
-        }
+        category: CategoryScore(
+            accuracy=accuracy[category],
+            correct=sum(row.valid for row in rows if row.category == category),
+            n=sum(row.category == category for row in rows),
+            population=POPULATION[category],
+        )
         for category in CATEGORIES
         if category in accuracy
     }
 
 
-def _different(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _different(rows: list[dict[str, JsonValue]]) -> list[dict[str, JsonValue]]:
     return [row for place, row in enumerate(rows) if row not in rows[:place]]
 
 

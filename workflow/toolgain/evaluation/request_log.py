@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from toolgain.bfcl.categories import group_of
 from toolgain.bfcl.data import Item, Items, Key
 from toolgain.bfcl.results import Row, ServerSide, answers, is_error
@@ -42,7 +44,7 @@ class MatchedRequests:
     """Every answer was text or calls of offered functions; see `rescoring`."""
     rescored: list[str] = field(default_factory=list)
     """Items whose second score is another one."""
-    sampling: list[dict[str, Any]] = field(default_factory=list)
+    sampling: list[dict[str, JsonValue]] = field(default_factory=list)
     """The different samplings that the server received; more than one is a mistake."""
 
 
@@ -154,6 +156,6 @@ def _steps(item: Item, row: Row) -> Iterable[Step]:
     ]
 
 
-def _different(samplings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _different(samplings: Iterable[dict[str, JsonValue]]) -> list[dict[str, JsonValue]]:
     unique = {json.dumps(sampling, sort_keys=True): sampling for sampling in samplings}
     return [unique[key] for key in sorted(unique)]

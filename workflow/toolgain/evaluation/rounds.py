@@ -13,10 +13,12 @@ from toolgain.bfcl.toolcalls import own_tags
 from toolgain.common import files, processes
 from toolgain.common.errors import StageError
 from toolgain.evaluation import harness, request_log, rescoring, result_files
-from toolgain.evaluation.canary import Canary, ask_canaries
+from toolgain.evaluation.canary import ask_canaries
 from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
 from toolgain.evaluation.job import EvaluationJob, Ledger
 from toolgain.evaluation.progress import ItemProgress
+from toolgain.records.record import read_record, write_record
+from toolgain.records.summary import Canary
 from toolgain.serving import server
 from toolgain.serving.server import Endpoint
 
@@ -107,7 +109,7 @@ def ask_canary(
     """Ask the canaries; the answer is kept while the evaluation goes on."""
     kept = job.folders(0).work / "canary.json"
     if kept.exists():
-        return Canary(**files.read_json(kept, "canary"))
+        return read_record(Canary, kept, "canary")
     endpoint = model_server.endpoint()
     section = job.section
     with ledger.timing("canary"):
@@ -120,7 +122,7 @@ def ask_canary(
             section.max_response_bytes,
         )
     if goes_on(job, canary):
-        files.write_json(kept, canary.record())
+        write_record(kept, canary)
     return canary
 
 

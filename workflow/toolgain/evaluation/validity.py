@@ -16,7 +16,7 @@ from toolgain.bfcl.outcomes import (
 from toolgain.bfcl.responses import NO_ANSWER
 from toolgain.bfcl.results import error_kind
 from toolgain.config.sections import SERVERS
-from toolgain.evaluation.canary import Canary
+from toolgain.records.summary import Canary
 
 _FAILED = frozenset({INFERENCE_ERROR, CONTEXT_OVERFLOW, HISTORY_REFUSED})
 

@@ -11,6 +11,7 @@ from toolgain.config.sections import Config
 from toolgain.records.model import Model
 from toolgain.records.record import read_record
 from toolgain.records.training import Handover
+from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym, handover, refs
 from toolgain.training.nemo_rl.preparation import LaunchRequest
 from toolgain.training.store import saves
@@ -42,7 +43,7 @@ def show(config: Config, run: str, nodes: int | None, smoke: bool) -> Shown:
         UserError: the run is not trained with NeMo RL, or what would refuse the job at its start.
     """
     section = config.training_of(run)
-    if section.backend != "nemo_rl":
+    if not trainer(section).NEEDS_CLUSTER:
         raise UserError(
             f"--show-command: run {run} trains with training.backend {section.backend}; only "
             "nemo_rl hands a command to ray.sub."

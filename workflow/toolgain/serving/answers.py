@@ -24,7 +24,7 @@ from toolgain.models.response_templates import (
 
 
 @dataclass(frozen=True)
-class Call:
+class ReadCall:
     """A tool call whose arguments are a JSON object."""
 
     name: str
@@ -37,7 +37,7 @@ class Reading:
 
     text: str
     thought: str | None
-    calls: tuple[Call, ...]
+    calls: tuple[ReadCall, ...]
 
 
 class AnswerReader:
@@ -118,7 +118,7 @@ def reader(tokenizer: Any, model_type: str, endings: Collection[int]) -> AnswerR
     found = AnswerReader(tokenizer, template, endings)
     if written is not None:
         reading = found.read_text(_without_endings(tokenizer, written, endings), "", [PROBE_TOOL])
-        if reading is None or reading.calls != (Call(PROBE_NAME, PROBE_ARGUMENTS),):
+        if reading is None or reading.calls != (ReadCall(PROBE_NAME, PROBE_ARGUMENTS),):
             raise UserError(
                 "the model's response_template does not read the call that its chat template "
                 f"writes, {written[:200]!r} (read: {reading}); set model.response_template"
@@ -147,7 +147,7 @@ def _flat(entries: Sequence[Any]) -> list[Any]:
     return [entry for part in parts for entry in part]
 
 
-def _call(entry: Any) -> Call:
+def _call(entry: Any) -> ReadCall:
     """A call in transformers' form.
 
     Raises:
@@ -159,7 +159,7 @@ def _call(entry: Any) -> Call:
         arguments = json.loads(arguments)
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ValueError("no name with an object of arguments")
-    return Call(name, arguments)
+    return ReadCall(name, arguments)
 
 
 def _mark(calls: dict[str, Any], which: str) -> str:
