@@ -36,6 +36,17 @@ test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: under t
 test-upstream: setup .venv/.dev .venvs/ray/.ready ## Test against a NeMo RL checkout: NEMO_RL_ROOT=...
 	.venv/bin/python -m pytest tests/upstream $(TESTS)
 
+# The version that the default ref of NeMo RL pins; any of 0.11.2 to 0.32.0 can be had.
+VERSION ?= 0.20.0
+
+test-vllm: setup .venv/.dev .venvs/vllm-$(VERSION)/.ready ## Test against a real vLLM on the CPU: VERSION=...
+	TOOLGAIN_VLLM=$(CURDIR)/.venvs/vllm-$(VERSION) VLLM_PYTHON=$(CURDIR)/.venvs/vllm-$(VERSION)/bin/python \
+	    .venv/bin/python -m pytest tests/vllm tests/upstream/test_vllm.py $(TESTS)
+
+.venvs/vllm-%/.ready: tests/vllm/make_environment.py
+	$(PYTHON) tests/vllm/make_environment.py .venvs/vllm-$* $*
+	@touch $@
+
 lint: .venv/.dev ## Run the checks that pre-commit runs
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check

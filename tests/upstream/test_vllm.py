@@ -37,10 +37,9 @@ KINDS = {"nemotron-nano-9b-v2": "nemotron_h", "qwen3-4b-instruct": "qwen3"}
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 def test_every_flag_is_defined(source: Path) -> None:
     package = source / "vllm"
-    text = "".join(
-        (package / name).read_text()
-        for name in ("entrypoints/openai/cli_args.py", "engine/arg_utils.py")
-    )
+    # The first of them has moved.
+    files = [*package.rglob("cli_args.py"), package / "engine/arg_utils.py"]
+    text = "".join(path.read_text() for path in files)
     # A flag is an argument of add_argument, or a field of a class of arguments.
     defined = set(re.findall(r'"(--[a-z][a-z-]*)"', text))
     defined |= {f"--{n.replace('_', '-')}" for n in re.findall(r"^    (\w+)\s*:", text, re.M)}
@@ -50,29 +49,41 @@ def test_every_flag_is_defined(source: Path) -> None:
 @pytest.mark.skipif(not SOURCES, reason="VLLM_SOURCES names no vLLM")
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 def test_the_parser_s_imports_are_there(source: Path) -> None:
+    found = {
+        name: [module for module in modules if name in names_of(source, module)]
+        for name, modules in imports_of_the_parser()
+    }
+    assert [name for name, modules in found.items() if not modules] == []
+
+
+def imports_of_the_parser() -> list[tuple[str, list[str]]]:
+    """(name, modules that it is looked for in) of what the plugin takes from vLLM."""
     tree = ast.parse(PLUGIN.read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.Try))
-    layouts = [block.body, block.handlers[0].body]
-    complete = []
-    for layout in layouts:
-        wanted = [n for n in layout if isinstance(n, ast.ImportFrom)]
-        complete.append(all(has(source, node) for node in wanted))
-    assert any(complete)
+    tables: dict[str, list[str]] = {}
+    wanted = []
+    for node in tree.body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            continue
+        if isinstance(node.value, ast.Tuple):
+            values = [one.value for one in node.value.elts if isinstance(one, ast.Constant)]
+            tables[node.targets[0].id] = [str(value) for value in values]
+        elif isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "_found":
+            name, table = node.value.args
+            wanted.append((ast.literal_eval(name), tables[ast.unparse(table)]))
+    assert wanted
+    return wanted
 
 
-def has(source: Path, node: ast.ImportFrom) -> bool:
-    """Whether a module of vLLM defines or imports all names of an import statement."""
-    assert node.module
-    path = source / (node.module.replace(".", "/") + ".py")
-    if not path.is_file():
-        return False
+def names_of(source: Path, module: str) -> set[str]:
+    """What a module of vLLM defines or imports."""
+    path = source / (module.replace(".", "/") + ".py")
     names: set[str] = set()
-    for item in ast.walk(ast.parse(path.read_text())):
+    for item in ast.walk(ast.parse(path.read_text())) if path.is_file() else ():
         if isinstance(item, ast.ClassDef):
             names.add(item.name)
         elif isinstance(item, ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in item.names}
-    return {alias.name for alias in node.names} <= names
+    return names
 
 
 MISSPELT = {

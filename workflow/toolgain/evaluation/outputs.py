@@ -144,14 +144,18 @@ def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def _versions(job: EvaluationJob) -> dict[str, str | None]:
     from toolgain import __version__
 
-    env, trl = job.bfcl_env, job.trl_env
+    env = job.bfcl_env
+    serving = server.serving_environment(job.section.serve, job.trl_env)
     return {
         "toolgain": __version__,
         "python": server.this_python(),
         "nemo-evaluator": server.python_version_of(env, "nemo-evaluator"),
         "nvidia-bfcl": server.python_version_of(env, "nvidia-bfcl"),
-        "transformers": server.python_version_of(trl, "transformers"),
-        "torch": server.python_version_of(trl, "torch"),
+    } | {
+        name: version
+        for name in ("vllm", "transformers", "torch")
+        # Of what served, where it can be seen from here.
+        if serving and (version := server.python_version_of(serving, name))
     }
 
 

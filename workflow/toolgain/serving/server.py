@@ -4,6 +4,8 @@ import contextlib
 import logging
 import os
 import secrets
+import shlex
+import shutil
 import socket
 import sys
 import time
@@ -279,6 +281,21 @@ def python_version_of(env: Path, package: str) -> str | None:
     for info in env.glob(f"lib/python3*/site-packages/{name}-*.dist-info"):
         return info.name.removeprefix(f"{name}-").removesuffix(".dist-info")
     return None
+
+
+def serving_environment(serve: Serve, trl_env: Path) -> Path | None:
+    """The Python environment of the server's program; None where it is in a container or foreign.
+
+    Args:
+        serve: `evaluation.serve`.
+        trl_env: Environment of `transformers serve`.
+    """
+    if serve.backend == "transformers":
+        return trl_env
+    if serve.backend == "endpoint" or serve.container:
+        return None
+    program = shutil.which(shlex.split(serve.program)[0])
+    return Path(program).absolute().parent.parent if program else None
 
 
 def this_python() -> str:
