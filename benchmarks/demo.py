@@ -1,9 +1,10 @@
-"""Where the time of the demo goes: wall time and memory of each stage, against the whole.
+"""Where the time of the demo goes: wall time, processor time and memory of each stage.
 
     make demo && .venv/bin/python benchmarks/demo.py
 
-Reads what Snakemake measured for each job (results/benchmarks) and the manifests. Machines differ
-by a factor, so the whole is also given as a multiple of a yardstick that one core works off here.
+Reads what Snakemake measured for each job (results/benchmarks). Machines differ by a factor, so
+the whole is also given as a multiple of a yardstick that one core works off here, and the
+processor time of all stages as a share of what two cores had to give: the rest was waited.
 """
 
 import csv
@@ -12,16 +13,22 @@ import json
 import time
 from pathlib import Path
 
+CORES = 2
+"""Cores of profiles/local."""
 
-def rows(folder: Path) -> list[tuple[str, float, float]]:
-    """Stage, wall seconds and peak resident MiB of each benchmarked job."""
+
+def rows(folder: Path) -> list[tuple[str, float, float, float]]:
+    """Stage, wall seconds, processor seconds and peak resident MiB of each benchmarked job."""
     found = []
     for path in sorted(folder.rglob("*.tsv")):
         with path.open() as file:
             row = next(csv.DictReader(file, delimiter="\t"))
         stage = str(path.relative_to(folder).with_suffix(""))
-        memory = float(row["max_rss"]) if row["max_rss"] not in ("-", "NA") else 0.0
-        found.append((stage, float(row["s"]), memory))
+        processor, memory = (
+            float(row[key]) if row[key] not in ("-", "NA") else 0.0
+            for key in ("cpu_time", "max_rss")
+        )
+        found.append((stage, float(row["s"]), processor, memory))
     return found
 
 
@@ -49,11 +56,12 @@ def main() -> None:
     table = rows(Path("results/benchmarks"))
     times = [path.stat().st_mtime for path in Path("results").glob("config/*.json")]
     wall = Path("results/report.html").stat().st_mtime - min(times)
-    total = sum(seconds for _, seconds, _ in table)
-    print(f"{'stage':<24} {'wall s':>8} {'share':>7} {'peak MiB':>9}")
-    for stage, seconds, memory in sorted(table, key=lambda row: -row[1]):
-        print(f"{stage:<24} {seconds:8.1f} {seconds / wall:7.0%} {memory:9.0f}")
-    print(f"{'sum over stages':<24} {total:8.1f} {total / wall:7.0%}")
+    print(f"{'stage':<24} {'wall s':>8} {'share':>7} {'cpu s':>8} {'peak MiB':>9}")
+    for stage, seconds, processor, memory in sorted(table, key=lambda row: -row[1]):
+        print(f"{stage:<24} {seconds:8.1f} {seconds / wall:7.0%} {processor:8.1f} {memory:9.0f}")
+    total, used = (sum(row[place] for row in table) for place in (1, 2))
+    print(f"{'sum over stages':<24} {total:8.1f} {total / wall:7.0%} {used:8.1f}")
+    print(f"{'of two cores':<24} {'':8} {'':7} {used / wall / CORES:8.0%}")
     print(f"{'wall clock':<24} {wall:8.1f}")
     unit = yardstick()
     print(f"{'yardstick, one core':<24} {unit:8.2f}")

@@ -96,7 +96,7 @@ PHASES = (
     Phase(0.45, WIDE, reach=4096),
     Phase(0.2, FAR, end_rate=0.15, reach=8192),
     # At last the model is taught to call too often, so that a training has something to undo.
-    Phase(0.1, replace(FAR, over_call=0.5), rate=0.15, end_rate=0.0, name_weight=1, reach=8192),
+    Phase(0.1, replace(FAR, over_call=0.6), rate=0.15, end_rate=0.0, name_weight=1, reach=8192),
 )
 
 
