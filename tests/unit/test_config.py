@@ -108,6 +108,26 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
         load(broken)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cluster: {account: 00123}", "`cluster.account` is 83, where a text is expected"),
+        ("cluster: {partition: no}", "`cluster.partition` is False, where a text is expected"),
+        ("evaluation: {serve: {env: {A: 1e5, B: 12:30}}}", "`evaluation.serve.env.B` is 750"),
+        ("model: {path: m, name: 2026-11-28}", "`model.name` is datetime.date(2026, 11, 28)"),
+    ],
+)
+def test_a_text_that_yaml_takes_for_something_else_is_to_be_quoted(text: str, said: str) -> None:
+    message = message_of(yaml.safe_load(text))
+    assert said in message
+    assert "put it in quotes" in message
+
+
+def test_wandb_off_needs_no_quotes() -> None:
+    values = yaml.safe_load("{model: {path: m}, training: {nemo_rl: {wandb: off}}}")
+    assert parse_config(values).training.nemo_rl.wandb == "off"
+
+
 def recipes_of(**runs: object) -> dict[str, list[str]]:
     return parse_config(
         {

@@ -8,6 +8,7 @@ the nearest valid one.
 import difflib
 import re
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -411,6 +412,11 @@ class Trl(Section):
         return self
 
 
+def _off(value: object) -> object:
+    # YAML itself makes false of an unquoted off.
+    return "off" if value is False else value
+
+
 class NemoRl(Section):
     """Multi-node GRPO with NeMo RL on a Slurm cluster.
 
@@ -461,7 +467,7 @@ class NemoRl(Section):
     tool_parser_plugin: str | None = Field(
         None, description="`nemotron-nano-v2` for toolgain's own plugin, or a file."
     )
-    wandb: Literal["off", "offline", "online"] = Field(
+    wandb: Annotated[Literal["off", "offline", "online"], BeforeValidator(_off)] = Field(
         "off", description="Weights & Biases; `online` reads WANDB_API_KEY."
     )
     wandb_project: str = Field("toolgain", description="Weights & Biases project.")
@@ -898,6 +904,11 @@ def _line(item: Any, model: type[Section], prefix: str) -> str:
         return f"`{key}`: {message}" if key else message
     if item["type"] == "missing":
         return f"`{key}` is missing"
+    if item["type"] == "string_type" and isinstance(item["input"], int | float | date):
+        return (
+            f"`{key}` is {item['input']!r}, where a text is expected: YAML reads some texts as "
+            "numbers, dates or true and false (00123 as 83); put it in quotes"
+        )
     return f"`{key}` is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 

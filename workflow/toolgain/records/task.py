@@ -74,7 +74,7 @@ class Function(Part):
     )
 
 
-class Tool(Part):
+class OfferedTool(Part):
     """A tool that is offered, in OpenAI's form."""
 
     type: Literal["function"] = "function"
@@ -96,7 +96,7 @@ class TaskLine(Part):
         description="The conversation so far: system messages and several turns are allowed; the "
         "last message is a user's or a tool's."
     )
-    tools: list[Tool] = Field(description="The tools offered.")
+    tools: list[OfferedTool] = Field(description="The tools offered.")
     expected: list[ExpectedCall] = Field(
         description="The calls that are right, in any order; empty: none is."
     )

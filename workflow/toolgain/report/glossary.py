@@ -145,8 +145,10 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "canary": (
         "canary",
-        "Two questions asked before the start: one must give a parsed tool call, one must give "
-        "none. They catch a server without a tool parser.",
+        "A few questions asked before the items, until one answer was a parsed tool call and one "
+        "was text. A whole call that comes back as text, while none is parsed, proves that the "
+        "server's tool parser is missing or wrong; where the canary proves nothing, the answers "
+        "to the items decide.",
     ),
     "repaired": (
         "repaired",

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from toolgain.common.errors import UserError
 from toolgain.common.files import parse_json
 from toolgain.records.record import finding
-from toolgain.records.task import Message, TaskLine, Tool
+from toolgain.records.task import Message, OfferedTool, TaskLine
 from toolgain.tasks.generated.task import Task, TaskKind
 
 
@@ -180,7 +180,7 @@ def _kind(line: TaskLine) -> TaskKind:
     return line.kind or found
 
 
-def _check_schema(tool: Tool) -> None:
+def _check_schema(tool: OfferedTool) -> None:
     schema = tool.function.parameters
     if schema is None:
         return
@@ -194,7 +194,7 @@ def _check_schema(tool: Tool) -> None:
         ) from None
 
 
-def _check_arguments(tool: Tool, arguments: dict[str, Any]) -> None:
+def _check_arguments(tool: OfferedTool, arguments: dict[str, Any]) -> None:
     name, schema = tool.function.name, tool.function.parameters or {}
     known = schema.get("properties", {})
     unknown = sorted(set(arguments) - set(known))
