@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{'stage':<24} {'wall s':>8} {'share':>7} {'cpu s':>8} {'peak MiB':>9}")
     for stage, seconds, processor, memory in sorted(table, key=lambda row: -row[1]):
         print(f"{stage:<24} {seconds:8.1f} {seconds / wall:7.0%} {processor:8.1f} {memory:9.0f}")
-    total, used = (sum(row[place] for row in table) for place in (1, 2))
+    total, used = sum(row[1] for row in table), sum(row[2] for row in table)
     print(f"{'sum over stages':<24} {total:8.1f} {total / wall:7.0%} {used:8.1f}")
     print(f"{'of two cores':<24} {'':8} {'':7} {used / wall / CORES:8.0%}")
     print(f"{'wall clock':<24} {wall:8.1f}")
