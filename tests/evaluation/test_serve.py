@@ -80,6 +80,7 @@ def test_server_asks_for_its_key_and_ends_with_us(model: Path, tmp_path: Path) -
         for key in (None, "guess"):
             stranger = Endpoint(endpoint.base_url, "policy", key, 1)
             assert ask(stranger, "Hello").status_code == 401
+        assert server.server_facts(endpoint) == {"max_model_len": 300}
         assert endpoint.key is not None
         running = [p for p in psutil.process_iter(["cmdline"]) if _serves(p, tmp_path)]
         assert running
@@ -87,6 +88,7 @@ def test_server_asks_for_its_key_and_ends_with_us(model: Path, tmp_path: Path) -
         assert all(c.laddr.ip == "127.0.0.1" for p in running for c in p.net_connections())
     assert not [p for p in psutil.process_iter(["cmdline"]) if _serves(p, tmp_path)]
     assert endpoint.key not in log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 def _serves(process: psutil.Process, folder: Path) -> bool:

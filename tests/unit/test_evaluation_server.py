@@ -1,6 +1,7 @@
 """The model server's command, its readiness, and endpoints of others."""
 
 import http.server
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,45 @@ def test_routes_that_need_no_key_are_found() -> None:
         assert server.open_routes(Endpoint(url, "m", "sk-1", 5)) == ["/invocations"]
         assert server.open_routes(Endpoint(url, "m", None, 5)) == []
         running.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted", "refused"),
+    [
+        ({"max_position_embeddings": 8192}, 32768, True),
+        ({"max_position_embeddings": 8192}, 8192, False),
+        ({"text_config": {"max_position_embeddings": 8192}}, 8193, True),
+        ({}, 32768, False),
+        ({"max_position_embeddings": 8192}, None, False),
+        (
+            {
+                "max_position_embeddings": 32768,
+                "rope_scaling": {"rope_type": "yarn", "factor": 4.0},
+            },
+            131072,
+            False,
+        ),
+        # Llama's kind is counted in already.
+        (
+            {
+                "max_position_embeddings": 8192,
+                "rope_scaling": {"rope_type": "llama3", "factor": 8.0},
+            },
+            32768,
+            True,
+        ),
+    ],
+)
+def test_a_context_beyond_the_models_own_is_refused(
+    tmp_path: Path, config: dict[str, Any], wanted: int | None, refused: bool
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for backend in ("transformers", "vllm"):
+        serve = Serve.model_validate({"backend": backend, "max_model_len": wanted})
+        if refused:
+            with pytest.raises(UserError, match=r"max_model_len: \d+ is more .* set 8192 or less"):
+                server.check_context(serve, tmp_path)
+        else:
+            server.check_context(serve, tmp_path)
+    elsewhere = Serve(backend="endpoint", url="http://127.0.0.1:1/v1", max_model_len=10**6)
+    server.check_context(elsewhere, tmp_path)

@@ -25,6 +25,7 @@ from toolgain.evaluation.identity import (
 )
 from toolgain.evaluation.sandbox import Layers
 from toolgain.models.response_templates import reader_of_folder
+from toolgain.serving.server import check_context
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ def prepare(
         subset = section.subset.model_dump()
         items = data.draw(items, data.sizes_of(subset), section.subset.seed)
     found = read_weights(weights, model_name or section.alias, section.serve.url, trust_remote_code)
+    if section.serve.server.ours:
+        check_context(section.serve, found.folder)
     if section.serve.server.package:
         reader_of_folder(found.folder)
     facts = comparable(section, items, found, bfcl_env, trl_env)

@@ -24,6 +24,7 @@ from toolgain.models.base import check_files, check_template, given_template
 from toolgain.models.remote_code import check_remote_code
 from toolgain.models.rendering import template_of
 from toolgain.serving import tool_parser
+from toolgain.serving.server import check_context
 from toolgain.serving.vllm import arguments, family_of
 from toolgain.slurm import preflight, resources
 from toolgain.slurm.containers import host_environment, in_container, is_file_image, mounts
@@ -273,6 +274,7 @@ def _serving(config: Config) -> str:
     serve = config.evaluation.serve
     if not serve.server.ours:
         return _endpoint(serve)
+    check_context(serve, Path(config.model.path))
     if not serve.server.on_gpus:
         return f"backend {serve.backend}"
     model = Path(config.model.path)

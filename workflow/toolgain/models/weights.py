@@ -37,6 +37,28 @@ def folder_problem(folder: Path) -> str | None:
     return None
 
 
+LENGTHENED = {"linear", "dynamic", "yarn"}
+"""Kinds of rotary embeddings whose `factor` lengthens the context beyond what config.json says."""
+
+
+def context_of(folder: Path) -> int | None:
+    """Tokens of the longest context that a model folder's config.json allows, or None: unknown.
+
+    As vLLM derives it: `max_position_embeddings`, times the factor of its rotary embeddings.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        text = config.get("text_config") or config
+        length = int(text["max_position_embeddings"])
+        rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
+        if rope.get("rope_type", rope.get("type")) in LENGTHENED and "factor" in rope:
+            start = int(rope.get("original_max_position_embeddings") or length)
+            length = max(length, int(start * float(rope["factor"])))
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
+    return length
+
+
 def safetensors_problem(path: Path) -> str | None:
     """Why a safetensors file is not whole (its header says how long it must be), or None."""
     try:

@@ -22,6 +22,7 @@ from toolgain.common.errors import StageError, UserError
 from toolgain.common.logs import first_error, last_line
 from toolgain.common.processes import Command
 from toolgain.config.sections import Serve
+from toolgain.models.weights import context_of
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,24 @@ BACKENDS: dict[str, CommandBuilder] = {
     "transformers": transformers_command,
     "vllm": vllm_command,
 }
+
+
+ALLOW_LONGER = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+
+
+def check_context(serve: Serve, weights: Path) -> None:
+    """Refuse a context longer than the model's own: beyond it the answers mean nothing.
+
+    Raises:
+        UserError: names both lengths.
+    """
+    wanted, own = serve.max_model_len, context_of(weights)
+    if serve.server.ours and wanted and own and wanted > own and ALLOW_LONGER not in serve.env:
+        raise UserError(
+            f"evaluation.serve.max_model_len: {wanted} is more than the context of {weights}, "
+            f"{own} tokens (max_position_embeddings in its config.json); set {own} or less, or "
+            "null for the model's own."
+        )
 
 
 def _python(env: Path) -> Path:

@@ -165,6 +165,10 @@ def build_app(options: argparse.Namespace, key: str | None) -> Any:
             given = request.headers.get("authorization", "").encode()
             if not secrets.compare_digest(given, expected):
                 return JSONResponse({"error": "missing or wrong key"}, status_code=401)
+            # transformers' own page of models looks into the Hub's cache, and fails without one.
+            if request.url.path == "/v1/models":
+                row = {"id": options.model, "object": "model", "max_model_len": context}
+                return JSONResponse({"object": "list", "data": [row]})
             return await call_next(request)
 
     return app
