@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from toolgain.bfcl import data, results
+from toolgain.bfcl.decoder import decoding
 from toolgain.evaluation import request_log, result_files, validity
 from toolgain.evaluation.harness import EVAL_TYPE
 from toolgain.records.summary import Canary
@@ -164,7 +165,8 @@ def judging(folder: Path, items: data.Items) -> float:
     state = result_files.heal(work / "harness/result/policy", items, take_out_failed=False)
     requests = request_log.read_lines(work / "requests.jsonl")
     evidence = request_log.match_requests(requests, state.rows, items, set())
-    outcomes = results.outcomes(work / "harness", items, 0, evidence.seen)
+    with decoding(BFCL_ENV) as decoder:
+        outcomes = results.outcomes(work / "harness", items, decoder.verdicts, 0, evidence.seen)
     canary = Canary(answered=True, parsed_call=True, text=True)
     limits = validity.ValidityLimits(0.005, 0.02)
     validity.judge(outcomes, len(outcomes), canary, limits, evidence.sampling, {})

@@ -222,3 +222,49 @@ def test_scores_of_a_part_have_no_overall() -> None:
     assert scores["overall"] is None
     assert scores["groups"] == {"non_live": None, "live": None, "multi_turn": None}
     assert scores["categories"] == {"simple": 50.0}
+
+
+def test_wrong_answer_that_the_score_does_not_list_is_found(tmp_path: Path) -> None:
+    """An item that is missing from the list counts as right; the head of the file knows better."""
+    a, b = item("simple", 0), item("simple", 1)
+    write(tmp_path, "simple", [answered(a, CALL), answered(b, CALL * 2)], [wrong(b)])
+    score = tmp_path / "score" / "policy" / "BFCL_v3_simple_score.json"
+    score.write_text(score.read_text().replace('"correct_count": 0', '"correct_count": 1'))
+    assert results.score_differences(tmp_path, {"simple": [a, b]}) == []
+    head, _ = score.read_text().split("\n")
+    score.write_text(head)
+    assert results.score_differences(tmp_path, {"simple": [a, b]}) == [
+        "simple: 1 and 2 right answers"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("category", "answer", "listed"),
+    [
+        ("irrelevance", "No.", True),
+        ("irrelevance", CALL, False),
+        ("live_relevance", "No.", False),
+        ("live_relevance", CALL, True),
+        ("simple", "No.", False),
+        ("simple", [{"f": "no JSON"}], False),
+    ],
+)
+def test_score_that_the_decoder_contradicts(
+    tmp_path: Path, category: str, answer: object, listed: bool
+) -> None:
+    a = item(category, 0)
+    write(tmp_path, category, [answered(a, answer)], [wrong(a)] if listed else [])
+    (outcome,) = outcomes(tmp_path, {category: [a]})
+    assert "disputed" in outcome.flags
+    write(tmp_path, category, [answered(a, answer)], [] if listed else [wrong(a)])
+    (outcome,) = outcomes(tmp_path, {category: [a]})
+    assert "disputed" not in outcome.flags
+
+
+def test_record_that_says_another_verdict_than_the_table(tmp_path: Path) -> None:
+    a = item("simple", 0)
+    write(tmp_path, "simple", [answered(a, CALL)], [])
+    for verdicts, disputed in ((("call",), False), (("text",), True), ((), False)):
+        seen = {a.key: ServerSide("stop", verdicts=verdicts)}
+        (outcome,) = outcomes(tmp_path, {"simple": [a]}, requests=seen)
+        assert ("disputed" in outcome.flags) == disputed

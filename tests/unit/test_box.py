@@ -1,5 +1,6 @@
 """What is taken over from a folder that hostile code could write, and what is not."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +38,18 @@ def test_rows_go_in_and_come_out(made: Path) -> None:
 
 def test_lines_that_are_no_rows_stay_out(made: Path) -> None:
     deep = "[" * 50_000 + "]" * 50_000
-    lines = ["[1]", '{"id": "cut', f'{{"id": {deep}}}', '{"a": ' * 200 + "1" + "}" * 200]
+    lines = ["[1]", '{"id": "cut', f'{{"id": {deep}}}']
     made.joinpath(*PARTS).write_text("\n".join([*lines, '{"id": "a"}', ""]))
     assert collect(made) == ('{"id": "a"}\n', [])
+
+
+def test_row_that_is_too_deep_stays_without_its_depths(made: Path) -> None:
+    """A score file lists the wrong answers: a row that went missing would count as right."""
+    deep = '{"id": "a", "error": ' + '{"a": ' * 200 + "1" + "}" * 201
+    made.joinpath(*PARTS).write_text(deep + "\n")
+    text, refused = collect(made)
+    assert json.loads(text)["id"] == "a" and refused == []
+    assert text.count("{") < 105
 
 
 def link(path: Path) -> None:

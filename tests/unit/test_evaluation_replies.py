@@ -101,6 +101,13 @@ def test_parsed_call_is_read_as_the_harness_reads_it() -> None:
             ("content_parts",),
         ),
         ({"content": None, "refusal": "No."}, [], "No.", ("refusal",)),
+        ({"content": " ", "refusal": "No."}, [], "No.", ("refusal",)),
+        (
+            {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": '\ufeff{"x": 1}'}}]},
+            [("f", '{"x": 1}')],
+            "",
+            ("byte_order_mark",),
+        ),
         ({"content": "Sorry \ud83d no."}, [], "Sorry \ufffd no.", ("lone_surrogate",)),
         (
             {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": '{"x": "\\ud83d"}'}}]},
@@ -193,9 +200,65 @@ def test_error_beside_no_answer_is_told_apart() -> None:
 
 def test_empty_answer_with_a_reason_is_the_models() -> None:
     for finish in ("stop", "length"):
-        body = {"choices": [{"message": {"content": ""}, "finish_reason": finish}]}
-        reply = read_reply(200, json.dumps(body).encode())
-        assert reply.completion is not None and reply.completion.content == ""
+        for usage in (None, {"completion_tokens": 1}, {"completion_tokens": "many"}):
+            body = {"choices": [{"message": {"content": ""}, "finish_reason": finish}]}
+            reply = read_reply(200, json.dumps({**body, "usage": usage}).encode())
+            assert reply.completion is not None and reply.completion.content == ""
+
+
+@pytest.mark.parametrize(
+    ("counted", "words"),
+    [(0, "counts no token"), (200, "counts 200 tokens")],
+)
+def test_empty_answer_that_the_model_cannot_have_written(counted: int, words: str) -> None:
+    """A model that ends at once wrote the one token that says so."""
+    body = {
+        "choices": [{"message": {"content": ""}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": counted},
+    }
+    reply = read_reply(200, json.dumps(body).encode())
+    assert reply.kind == "no_answer" and words in reply.detail
+
+
+def test_call_that_the_server_speaks_of_and_does_not_send() -> None:
+    body = {"choices": [{"message": {"content": "I do."}, "finish_reason": "tool_calls"}]}
+    assert read_reply(200, json.dumps(body).encode()).kind == "lost_call"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-le"])
+def test_answer_in_any_unicode(encoding: str) -> None:
+    body = {"choices": [{"message": {"content": "Zürich 🎈"}, "finish_reason": "stop"}]}
+    reply = read_reply(200, json.dumps(body, ensure_ascii=False).encode(encoding))
+    assert reply.completion is not None and reply.completion.content == "Zürich 🎈"
+
+
+def test_letters_of_another_encoding_are_not_guessed() -> None:
+    """A wrong letter in an argument would be a wrong answer, and nobody would see it."""
+    body = {"choices": [{"message": {"content": "Zürich"}, "finish_reason": "stop"}]}
+    reply = read_reply(200, json.dumps(body, ensure_ascii=False).encode("latin-1"))
+    assert reply.kind == "malformed" and "no UTF-8" in reply.detail
+
+
+def test_answer_of_several_choices_is_the_first_and_said() -> None:
+    choice = {"message": {"role": "assistant", "content": "No."}, "finish_reason": "stop"}
+    other = {**choice, "message": {"role": "assistant", "content": "Yes."}}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    reply = read_reply(200, json.dumps({"choices": [choice, other], "usage": usage}).encode())
+    assert reply.completion is not None and reply.completion.content == "No."
+    assert reply.completion.normalised == ("several_choices",)
+
+
+def test_redirection_names_the_address_without_its_secrets() -> None:
+    headers = {"Location": "https://me:word@proxy.example/login?token=5"}
+    reply = read_reply(302, b"", headers)
+    assert "proxy.example/login" in reply.detail
+    assert "word" not in reply.detail and "token" not in reply.detail
+
+
+@pytest.mark.parametrize(("status", "kind"), [(201, "ok"), (203, "ok"), (204, "malformed")])
+def test_success_without_the_usual_number(status: int, kind: str) -> None:
+    content = b"" if status == 204 else chat(content="No.")
+    assert read_reply(status, content).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -203,11 +266,13 @@ def test_empty_answer_with_a_reason_is_the_models() -> None:
     [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("soon", None), ("nan", None), (None, None)],
 )
 def test_wait_that_the_server_asks_for(header: str | None, wait: float | None) -> None:
-    assert read_reply(429, b"", header).retry_after_s == wait
+    headers = {} if header is None else {"Retry-After": header}
+    assert read_reply(429, b"", headers).retry_after_s == wait
 
 
 def test_date_to_wait_for() -> None:
-    wait = read_reply(429, b"", format_datetime(datetime.now(UTC) + timedelta(hours=1)))
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=1))
+    wait = read_reply(429, b"", {"Retry-After": date})
     assert wait.retry_after_s is not None and 3500 < wait.retry_after_s <= 3600
 
 

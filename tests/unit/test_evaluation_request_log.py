@@ -7,7 +7,12 @@ from harness_folders import answered, failed, item
 
 from toolgain.bfcl.toolcalls import opening
 from toolgain.common.files import digest
-from toolgain.evaluation.request_log import MatchedRequests, match_requests, read_lines
+from toolgain.evaluation.request_log import (
+    MatchedRequests,
+    contradictions,
+    match_requests,
+    read_lines,
+)
 
 
 def request(
@@ -119,3 +124,28 @@ def test_function_that_is_held_back_tells_requests_apart() -> None:
     ]
     assert see(requests, rows[:1], [a]).used == {"whole"}
     assert see(requests, rows[1:], [b]).used == {"held back"}
+
+
+def test_answers_of_several_models_are_no_evaluation_of_one() -> None:
+    a, b = item("simple", 0), item("simple", 1)
+    rows = [answered(a, "x"), answered(b, "y")]
+    for other, fine in (("policy", True), ("", True), ("fallback", False)):
+        found = see(
+            [request(a, "x", "1", model="policy"), request(b, "y", "2", model=other)], rows, [a, b]
+        )
+        assert (contradictions([found]) == []) == fine
+    assert found.models == {"fallback": 1, "policy": 1}
+
+
+def test_calls_are_counted_by_whether_their_function_was_offered() -> None:
+    a = item("simple", 0)
+    found = see([request(a, "x", "1", calls=3, foreign=2)], [answered(a, "x")], [a])
+    assert (found.calls, found.foreign) == (3, 2)
+
+
+def test_record_gives_its_verdict_on_each_answer() -> None:
+    a = item("simple", 0)
+    known = see([request(a, "x", "1", verdict="text")], [answered(a, "x")], [a])
+    assert known.seen[a.key].verdicts == ("text",)
+    filtered = see([request(a, "x", "1", finish_reason="content_filter")], [answered(a, "x")], [a])
+    assert filtered.seen[a.key].verdicts == () and filtered.seen[a.key].truncated

@@ -110,3 +110,28 @@ def test_flags_are_counted_and_warned_about() -> None:
     assert found.valid
     assert found.flags == {"unparsed_call": 2}
     assert found.warnings == ["2 of 1000: tool calls reached us as text"]
+
+
+def test_calls_of_functions_that_nobody_offered() -> None:
+    """A weak model misses many functions; one that misses all was not shown them."""
+
+    def found(calls: int, foreign: int, stop: bool = True) -> Validity:
+        return judge(
+            rows(), 1000, GOOD, LIMITS, [WANTED], WANTED, stop, calls=calls, foreign=foreign
+        )
+
+    assert found(20, 19).valid and found(5, 5).valid
+    assert "none of 20 calls" in found(20, 20).reasons[0]
+    warned = found(20, 20, stop=False)
+    assert warned.valid and "none of 20 calls" in warned.warnings[0]
+
+
+def test_views_that_differ_are_no_measurement() -> None:
+    found = verdict(rows(disputed=(1, "")))
+    assert not found.valid and "do not agree on 1 items" in found.reasons[0]
+
+
+def test_credit_without_an_abstention_is_said() -> None:
+    made = rows()
+    made[0] = made[0]._replace(strict_valid=False, flags=("unparsed_call",), calls=0)
+    assert any("1 of 1000 items count as right" in said for said in verdict(made).warnings)

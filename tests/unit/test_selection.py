@@ -40,9 +40,30 @@ def test_what_was_passed_over_is_listed_with_its_reason(tmp_path: Path) -> None:
 
 def test_without_a_finite_accuracy_there_is_an_error_and_no_file(tmp_path: Path) -> None:
     make(tmp_path, 5, None)
-    with pytest.raises(UserError, match=r"no checkpoint in .* has a finite val:accuracy"):
+    with pytest.raises(UserError, match=r"no whole checkpoint in .* has a finite val:accuracy"):
         chosen(tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_checkpoints_without_their_weights_are_called_so(tmp_path: Path) -> None:
+    """Copied by half, from an asynchronous training: they were validated, so that is no reason."""
+    for step in (5, 10):
+        info = {"current_step": step, "total_steps": 0, "val:accuracy": step / 40}
+        folder = tmp_path / f"step_{step}"
+        folder.mkdir()
+        (folder / "training_info.json").write_text(json.dumps(info))
+    with pytest.raises(
+        UserError, match=r"is whole.*config\.yaml is missing.*Copy the step_N"
+    ) as said:
+        chosen(tmp_path)
+    assert "val:accuracy" not in str(said.value) and "save_period" not in str(said.value)
+
+
+def test_asynchronous_training_is_chosen_from(tmp_path: Path) -> None:
+    for step in (5, 10):
+        make(tmp_path, step, step / 40, total_steps=0, current_step=step)
+    best = chosen(tmp_path)
+    assert (best["step"], best["accuracy"]) == (10, 0.25)
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:

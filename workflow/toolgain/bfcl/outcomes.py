@@ -26,6 +26,8 @@ UNDECODABLE_CALL = "undecodable_call"
 HISTORY_REFUSED = "history_refused"
 FORCED_STOP = "forced_stop"
 REPAIRED = "repaired"
+DISPUTED = "disputed"
+"""The harness's score, its decoder and the record of the requests say different things."""
 FLAGS = (
     INFERENCE_ERROR,
     CONTEXT_OVERFLOW,
@@ -36,6 +38,7 @@ FLAGS = (
     HISTORY_REFUSED,
     FORCED_STOP,
     REPAIRED,
+    DISPUTED,
 )
 
 # Answers of hundreds of kilobytes occur in multi-turn items.

@@ -10,13 +10,16 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 
 MAX_RESPONSE_BYTES = 8 * 2**20
 """Default of `evaluation.max_response_bytes`."""
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 NO_ANSWER = {
     "malformed": "the response is no chat completion; look for a proxy between, and at the "
@@ -26,8 +29,10 @@ NO_ANSWER = {
     "reasoning_only": "the reasoning parser took the whole answer as thought; start the server "
     "without its reasoning parser or with the one of this model, or use a chat template that does "
     "not open a thought",
-    "no_answer": "the message is empty though nothing says why; look at the tool parser, the "
-    "chat template and the server's log",
+    "no_answer": "the message is empty though the model ended nothing; look at the reasoning "
+    "parser, the tool parser, the chat template and the server's log",
+    "lost_call": "the server says that the model made a call, and sends none; look at the tool "
+    "parser and the server's log",
 }
 """Failures that come with status 200: kind, and what it means with its cure."""
 
@@ -62,6 +67,8 @@ _FINISH_REASONS = {
 _TEXT_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
 _THOUGHT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking"})
 _REASONING = ("reasoning_content", "reasoning")
+SILENT_TOKENS = 16
+"""Tokens that an answer without any text may have: its end and some of the template's own."""
 MAX_DEPTH = 50
 """Arguments may nest so deep. The harness's writer of scores gives up at some hundreds."""
 
@@ -165,21 +172,27 @@ class _Changes:
         return fixed
 
 
-def read_reply(status: int, content: bytes, retry_after: str | None = None) -> Reply:
+def read_reply(status: int, content: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
     """Read an HTTP response to a chat completion request.
 
     Args:
-        retry_after: the header of this name.
+        headers: found by any spelling of their names.
     """
-    if status != 200:
+    wait = seconds(headers.get("Retry-After"))
+    if not 200 <= status < 300:
         text = content.decode("utf-8", errors="replace")
-        return Reply(
-            _kind(status, text), status, _beginning(text), retry_after_s=seconds(retry_after)
-        )
+        said = _redirected(headers) if 300 <= status < 400 else ""
+        return Reply(_kind(status, text), status, said or _beginning(text), retry_after_s=wait)
     try:
         return Reply("ok", status, completion=_completion(content))
     except _NoAnswerError as error:
-        return Reply(error.kind, status, error.detail, retry_after_s=seconds(retry_after))
+        return Reply(error.kind, status, error.detail, retry_after_s=wait)
+
+
+def _redirected(headers: Mapping[str, str]) -> str:
+    """Where a server sends the request instead; what follows a path may be a secret."""
+    target = (headers.get("Location") or "").partition("?")[0].rpartition("@")[2]
+    return f"redirected to {_beginning(target)}; name the address that answers itself"
 
 
 def too_large(status: int, limit: int) -> Reply:
@@ -215,8 +228,29 @@ def _beginning(text: str) -> str:
     return " ".join(text[:1000].split())[:200]
 
 
+def _text(content: bytes) -> str:
+    """The text of a body, whatever Unicode it is written in.
+
+    Bytes of another encoding are never guessed: a wrong letter would be a wrong argument.
+
+    Raises:
+        _NoAnswerError: it is written in none.
+    """
+    encoding = json.detect_encoding(content)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        pass
+    try:
+        # Halves of characters, each written as if it were a whole one.
+        return content.decode(encoding, errors="surrogatepass")
+    except UnicodeDecodeError:
+        said = _beginning(content.decode("utf-8", errors="replace"))
+        raise _NoAnswerError("malformed", f"the body is no UTF-8: {said}") from None
+
+
 def _completion(content: bytes) -> Completion:
-    text = content.decode("utf-8", errors="replace")
+    text = _text(content)
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
@@ -232,6 +266,8 @@ def _completion(content: bytes) -> Completion:
     _raise_error_inside(choice, text)
     _raise_error_inside(message, text)
     changes = _Changes()
+    if isinstance(choices, list) and len(choices) > 1:
+        changes.note("several_choices")
     seed = hashlib.sha256(content).hexdigest()
     if message.get("role") != "assistant":
         changes.note("role")
@@ -243,9 +279,12 @@ def _completion(content: bytes) -> Completion:
         if isinstance(value := message.get(name), str) and value
     )
     finish = _finish_reason(choice.get("finish_reason"), bool(calls), changes)
-    if not calls and not answer.strip():
-        _raise_empty(finish, any(value.strip() for _, value in reasoning), text)
     prompt, completion = _usage(body.get("usage"), changes)
+    if not calls and not answer.strip():
+        thought = any(value.strip() for _, value in reasoning)
+        _raise_empty(finish, thought, _counted(body.get("usage")), text)
+    elif not calls and finish in ("tool_calls", "function_call"):
+        raise _NoAnswerError("lost_call", f"finish_reason is {finish}: {_beginning(text)}")
     model = body.get("model")
     return Completion(
         content=answer,
@@ -272,12 +311,24 @@ def _raise_error_inside(part: dict[str, object], text: str) -> None:
     raise _NoAnswerError(kind, _beginning(text))
 
 
-def _raise_empty(finish: str | None, thought: bool, text: str) -> None:
-    """An empty message may be the model's answer, but then the server says that it ended."""
+def _raise_empty(finish: str | None, thought: bool, counted: int | None, text: str) -> None:
+    """An empty message may be the model's answer: it wrote the token that ends one, and nothing
+    else. Then the server says that it ended, and counts at least this token. An engine that was
+    stopped counts none; where it counts many, something between took the answer.
+
+    Args:
+        counted: tokens of the answer, where the server counts them.
+    """
     if thought and finish != "length":
         raise _NoAnswerError("reasoning_only", "the whole answer is in the reasoning field")
+    why = ""
     if finish not in ("stop", "length"):
         why = f"finish_reason is {finish}" if finish else "there is no finish_reason"
+    elif counted == 0:
+        why = "the server counts no token of an answer"
+    elif counted is not None and counted > SILENT_TOKENS and finish != "length":
+        why = f"the server counts {counted} tokens of an answer"
+    if why:
         raise _NoAnswerError("no_answer", f"the message is empty, and {why}: {_beginning(text)}")
 
 
@@ -300,6 +351,12 @@ def _finish_reason(value: object, called: bool, changes: _Changes) -> str | None
     return known
 
 
+def _counted(usage: object) -> int | None:
+    """The tokens of an answer, where the server counts them."""
+    counted = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return counted if type(counted) is int and counted >= 0 else None
+
+
 def _usage(value: object, changes: _Changes) -> tuple[int, int]:
     """Prompt and completion tokens; 0 where the server does not count."""
     counts = value if isinstance(value, dict) else {}
@@ -315,12 +372,12 @@ def _usage(value: object, changes: _Changes) -> tuple[int, int]:
 
 def _content(message: dict[str, object], changes: _Changes, text: str) -> str:
     value = message.get("content")
-    if value is None or value == []:
+    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
         refusal = message.get("refusal")
-        if isinstance(refusal, str) and refusal:
+        if isinstance(refusal, str) and refusal.strip():
             changes.note("refusal")
             return changes.text(refusal)
-        return ""
+        return value if isinstance(value, str) else ""
     if isinstance(value, str):
         return changes.text(value)
     parts = value if isinstance(value, list) else [value]
@@ -391,6 +448,9 @@ def _arguments(value: object, changes: _Changes) -> str:
         changes.note("empty_arguments")
         return "{}"
     if isinstance(value, str):
+        if value.startswith("\ufeff"):
+            changes.note("byte_order_mark")
+            value = value.removeprefix("\ufeff")
         fixed = _ESCAPES.sub(_whole_escape, changes.text(value))
         if fixed != value:
             changes.note("lone_surrogate")

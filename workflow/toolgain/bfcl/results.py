@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from toolgain.bfcl import revisions
 from toolgain.bfcl.categories import (
+    ANY_CALL,
     CATEGORIES,
     GROUPS,
     MUST_NOT_CALL,
@@ -29,6 +30,7 @@ from toolgain.bfcl.decoder import CALL, NOTHING, TEXT, Decode, Verdict
 from toolgain.bfcl.folders import HarnessFolder, one_model
 from toolgain.bfcl.outcomes import (
     CONTEXT_OVERFLOW,
+    DISPUTED,
     EMPTY,
     FORCED_STOP,
     HISTORY_REFUSED,
@@ -92,6 +94,8 @@ class ServerSide:
     """An answer was cut at the token limit."""
     repaired: bool = False
     """A request of the item failed and was asked again."""
+    verdicts: tuple[str, ...] = ()
+    """What the record says of each answer (`decoder.Verdict.kind`); empty where it says nothing."""
 
 
 UNKNOWN_SERVER_SIDE = ServerSide()
@@ -228,7 +232,38 @@ def read_outcomes(
         verdicts = _verdicts([row for _, row in paired], category, decode, mode)
         for (item, row), said in zip(paired, verdicts, strict=True):
             seen = requests.get(item.key, UNKNOWN_SERVER_SIDE) if requests else UNKNOWN_SERVER_SIDE
-            found.append(_outcome(item, row, said, errors.get(item.key), repeat, seen, mode))
+            one = _outcome(item, row, said, errors.get(item.key), repeat, seen, mode)
+            if decode and not is_error(row) and _is_disputed(one, said, seen):
+                one = one._replace(flags=(*one.flags, DISPUTED))
+            found.append(one)
+    return found
+
+
+def _is_disputed(outcome: ItemOutcome, verdicts: list[Verdict], seen: ServerSide) -> bool:
+    """Whether the three views of an answered item differ: the harness's score, the record of the
+    requests, and the verdict of the decoder that the item table is made from."""
+    kinds = tuple(verdict.kind for verdict in verdicts)
+    if seen.verdicts and seen.verdicts != kinds:
+        return True
+    called = outcome.calls > 0
+    if outcome.category in MUST_NOT_CALL:
+        return outcome.valid == called
+    if outcome.category in ANY_CALL:
+        return outcome.valid != called
+    return outcome.valid and not called
+
+
+def score_differences(folder: Path, items: Items) -> list[str]:
+    """The categories whose score file does not agree with the number of right answers at its own
+    head: an item that is missing from the list of wrong ones would count as right."""
+    model = one_model(folder)
+    found = []
+    for category, chosen in items.items():
+        if chosen:
+            path = model.score_file(category)
+            head, listed = scored(path)[0], len(chosen) - len(_errors(chosen, path))
+            if head.get("correct_count") != listed:
+                found.append(f"{category}: {head.get('correct_count')} and {listed} right answers")
     return found
 
 

@@ -69,7 +69,7 @@ def choose(source: CheckpointFolder) -> Best:
         PassedOver(item.path, _no_metric(item)) for item in whole if item.accuracy is None
     ]
     if not candidates:
-        raise UserError(_nothing(source.folder, passed_over))
+        raise UserError(_nothing(source.folder, whole, passed_over))
     ranked = sorted(candidates, key=lambda item: (item.accuracy or 0.0, item.step), reverse=True)
     best = ranked[0]
     accuracy = _accuracy(best)
@@ -154,11 +154,17 @@ def _not_worth_exporting(source: CheckpointFolder, best: Checkpoint, better: lis
     )
 
 
-def _nothing(folder: Path, passed_over: list[PassedOver]) -> str:
+def _nothing(folder: Path, whole: list[Checkpoint], passed_over: list[PassedOver]) -> str:
     if not passed_over:
         return f"select: {folder} holds no checkpoint (step_N)."
     reasons = "; ".join(f"{item.path.name}: {item.reason}" for item in passed_over)
+    if not whole:
+        return (
+            f"select: no checkpoint in {folder} is whole, so none can be chosen ({reasons}). Copy "
+            "the step_N folders from where they were trained, with all that is in them, or resume "
+            "the training."
+        )
     return (
-        f"select: no checkpoint in {folder} has a finite {METRIC}, so none can be chosen "
+        f"select: no whole checkpoint in {folder} has a finite {METRIC}, so none can be chosen "
         f"({reasons}). Set save_period to a multiple of val_period and train again."
     )

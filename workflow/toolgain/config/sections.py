@@ -218,7 +218,9 @@ class Retry(Section):
         3, description="Retry rounds in a row that answer nothing new before the evaluation ends."
     )
     max_hours: Annotated[float, Field(gt=0)] | None = Field(
-        24.0, description="After so many hours no retry starts; null: no limit."
+        24.0,
+        description="After so many hours of the evaluation, interruptions left out, no retry "
+        "starts; null: no limit.",
     )
     backoff_s: Annotated[float, Field(ge=0)] = Field(
         20.0, description="Wait before the first round; it doubles with each."

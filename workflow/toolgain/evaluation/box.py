@@ -144,34 +144,43 @@ def _folder(stack: ExitStack, box: Path, parts: tuple[str, ...]) -> int:
 
 
 def _take_rows(box: Path, parts: tuple[str, ...], target: Path) -> None:
-    """Copy the lines that are JSON objects; a line that is none is left out, as a cut one is."""
+    """Copy the lines that are JSON objects; a line that is none is left out, as a cut one is.
+
+    What lies deeper than harmless is left out of a row, never the row: an item that a score file
+    does not list counts as right.
+    """
     with opened(box, parts) as file, replacing(target, "wb") as copy:
         while line := file.readline(LINE_SIZE + 1):
             if len(line) > LINE_SIZE:
                 raise ValueError(f"a line is longer than {LINE_SIZE} bytes")
-            # The harness ends its score files without a line break.
-            if is_row(line):
-                copy.write(line if line.endswith(b"\n") else line + b"\n")
+            if row := as_row(line):
+                copy.write(row)
 
 
-def is_row(line: bytes) -> bool:
-    """Whether a line is a JSON object of harmless depth."""
+def as_row(line: bytes) -> bytes:
+    """A line that is a JSON object, of harmless depth and with its end; empty where it is none."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(row, dict) and _is_shallow(row)
+        return b""
+    if not isinstance(row, dict):
+        return b""
+    if _cut(row):
+        return json.dumps(row).encode() + b"\n"
+    # The harness ends its score files without a line break.
+    return line if line.endswith(b"\n") else line + b"\n"
 
 
-def _is_shallow(value: object) -> bool:
-    level = [value]
+def _cut(row: dict[str, object]) -> bool:
+    """Put null in place of what lies deeper than `DEPTH`; says whether anything did."""
+    level: list[dict[str, object] | list[object]] = [row]
     for _ in range(DEPTH):
         level = [
             inner
             for one in level
-            if isinstance(one, dict | list)
             for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
         ]
-        if not level:
-            return True
-    return False
+    for one in level:
+        one.clear()
+    return bool(level)

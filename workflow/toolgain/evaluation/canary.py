@@ -31,6 +31,7 @@ ATTEMPTS = 3
 """Attempts of one canary request when the infrastructure fails."""
 PAUSE_S = 1.0
 """Wait before the second attempt; it doubles."""
+TOO_LATE = Reply("timeout", None, "no answer in time")
 
 
 def _tool(name: str, description: str, **parameters: str) -> dict[str, Any]:
@@ -88,8 +89,10 @@ class _Asker:
         decoder: Decoder,
         sleep: Callable[[float], None],
         max_bytes: int,
+        timeout_s: float,
     ) -> None:
         self._client, self._endpoint, self._sampling = client, endpoint, sampling
+        self._timeout_s = timeout_s
         self._decoder, self._sleep, self._max_bytes = decoder, sleep, max_bytes
         self.seen: list[CanaryReply] = []
         self.texts: list[str] = []
@@ -144,6 +147,7 @@ class _Asker:
         return any(text.strip() and not looks_like_call(text) for text in self.texts)
 
     def _post(self, body: dict[str, object]) -> Reply:
+        deadline = time.monotonic() + self._timeout_s
         try:
             with self._client.stream("POST", self._endpoint.chat_url, json=body) as response:
                 content = bytearray()
@@ -151,10 +155,11 @@ class _Asker:
                     content += block
                     if len(content) > self._max_bytes:
                         return too_large(response.status_code, self._max_bytes)
-                wait = response.headers.get("Retry-After")
-                return read_reply(response.status_code, bytes(content), wait)
+                    if time.monotonic() > deadline:
+                        return TOO_LATE
+                return read_reply(response.status_code, bytes(content), response.headers)
         except httpx.TimeoutException:
-            return Reply("timeout", None, "no answer in time")
+            return TOO_LATE
         except httpx.HTTPError as error:
             return Reply("connection", None, type(error).__name__)
 
@@ -176,7 +181,7 @@ def ask_canaries(
         max_bytes: largest response.
     """
     with endpoint.client(timeout_s) as client:
-        asker = _Asker(client, endpoint, sampling, decoder, sleep, max_bytes)
+        asker = _Asker(client, endpoint, sampling, decoder, sleep, max_bytes, timeout_s)
         for question, tool in MUST_CALL:
             if failed := asker.ask(question, [tool]):
                 return _failed(failed, asker.seen)

@@ -21,6 +21,7 @@ from toolgain.bfcl.decoder import decoding
 from toolgain.common import files, processes
 from toolgain.common.errors import NotValidError
 from toolgain.evaluation import request_log
+from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
 from toolgain.evaluation.outputs import write
 from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items, goes_on
@@ -57,11 +58,12 @@ def evaluate_model(
     section = read_section(config, endpoint, api_key_env, subset)
     job = prepare(out, section, weights, endpoint, model_name, bfcl_env, trl_env, trust_remote_code)
     started, clock = files.now(), time.monotonic()
-    ledger = Ledger()
+    ledger = Ledger(Budget(job.folders(0).spent, section.retry.max_hours))
     log.info("evaluate: %s", power.planned(data.flat(job.items)).sentence())
     with processes.stopping_in_time():
         canary, rows, seen = _evaluate(job, ledger)
     verdict = write(job, ledger, canary, rows, seen, started, time.monotonic() - clock)
+    ledger.budget.close()
     if not verdict.valid and not allow_invalid:
         raise NotValidError(f"evaluate: {job.subject} is not valid: {'; '.join(verdict.reasons)}.")
 
@@ -80,6 +82,7 @@ def _evaluate(
         log.info("evaluate: another process evaluates the same weights in %s; waiting", first)
         lock.acquire()
     with lock, decoding(job.bfcl_env) as decoder, ModelServer(job, ledger) as model_server:
+        ledger.budget.start()
         ledger.slurm_jobs = remember_this_job(job.folders(0).slurm_jobs)
         canary = ask_canary(job, ledger, model_server, decoder)
         if goes_on(job, canary):

@@ -101,6 +101,11 @@ class HarnessFolders:
         return self.work / "server.json"
 
     @property
+    def spent(self) -> Path:
+        """The time that the evaluation has taken so far; see `budget`."""
+        return self.work / "spent.json"
+
+    @property
     def slurm_jobs(self) -> Path:
         """The Slurm jobs that have worked on the evaluation."""
         return self.work / "slurm_jobs.json"

@@ -24,6 +24,7 @@ from typing import Any, final
 
 import requests
 import tenacity
+import urllib3
 from nemo_evaluator.adapters.decorators import register_for_adapter
 from nemo_evaluator.adapters.types import (
     AdapterGlobalContext,
@@ -185,9 +186,9 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         started = time.monotonic()
         try:
             reply = self._read(url, asked.body, started)
-        except requests.Timeout:
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
             reply = Reply("timeout", None, f"no answer within {self.params.timeout_s:g} s")
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             reply = Reply("connection", None, _cause(error))
         asked.attempts.append(
             {
@@ -203,7 +204,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         """One request and its response, which is cut where it is too large or takes too long.
 
         Raises:
-            requests.RequestException: there is no whole response.
+            requests.RequestException, urllib3.exceptions.HTTPError: there is no whole response.
         """
         with self._session().post(
             url,
@@ -213,15 +214,14 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             stream=True,
         ) as response:
             content = bytearray()
-            for block in response.iter_content(CHUNK_BYTES):
+            # As the bytes come: a whole block of a server that drips may take for ever.
+            while block := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 content += block
                 if len(content) > self.params.max_bytes:
                     return too_large(response.status_code, self.params.max_bytes)
                 if time.monotonic() - started > self.params.timeout_s:
                     raise requests.Timeout
-            return read_reply(
-                response.status_code, bytes(content), response.headers.get("Retry-After")
-            )
+            return read_reply(response.status_code, bytes(content), response.headers)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -243,10 +243,13 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         lines = []
         if reply.completion is not None:
             done = reply.completion
-            answer = self._code.answer(done.body())
+            answer, offered = self._code.answer(done.body()), _offered(asked.body)
             row |= {
                 "answer": digest(answer),
-                "plain": is_plain(answer, _offered(asked.body)),
+                "model": done.model,
+                "calls": len(done.calls),
+                "foreign": sum(call.name.replace(".", "_") not in offered for call in done.calls),
+                "plain": is_plain(answer, offered),
                 "verdict": self._code.verdict(answer).kind,
                 "finish_reason": done.finish_reason,
                 "prompt_tokens": done.prompt_tokens,

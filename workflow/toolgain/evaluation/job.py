@@ -15,7 +15,8 @@ from toolgain.bfcl.data import Items
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection, parse_section
 from toolgain.evaluation import confinement
-from toolgain.evaluation.harness import NEVER, HarnessFolders, harness_program
+from toolgain.evaluation.budget import Budget
+from toolgain.evaluation.harness import HarnessFolders, harness_program
 from toolgain.evaluation.identity import (
     EvaluatedModel,
     chat_template_text,
@@ -71,16 +72,11 @@ class EvaluationJob:
 class Ledger:
     """What is found out on the way."""
 
+    budget: Budget
     times: dict[str, float] = field(default_factory=dict)
     rounds: int = 0
-    started: float = field(default_factory=time.time)
-    """Unix time."""
     slurm_jobs: list[str] = field(default_factory=list)
     """Every Slurm job that has worked on the evaluation, first to last."""
-
-    def give_up_at(self, max_hours: float | None) -> float:
-        """Unix time after which nothing is retried."""
-        return self.started + 3600 * max_hours if max_hours else NEVER
 
     @contextmanager
     def timing(self, stage: str) -> Iterator[None]:

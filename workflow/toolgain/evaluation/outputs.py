@@ -44,9 +44,15 @@ def write(
         job.sampling,
         stop_at_canary=section.canary == "stop",
         parser_key=section.serve.server.parser_key,
+        calls=sum(one.calls for one in seen),
+        foreign=sum(one.foreign for one in seen),
     )
-    if forged := request_log.forgeries(seen):
-        verdict = replace(verdict, valid=False, reasons=[*verdict.reasons, *forged])
+    if against := [*request_log.forgeries(seen), *request_log.contradictions(seen)]:
+        verdict = replace(verdict, valid=False, reasons=[*verdict.reasons, *against])
+    models = _summed(one.models for one in seen)
+    asked_for = {job.weights.served_name or section.alias}
+    if section.serve.backend == "endpoint" and (other := set(models) - asked_for):
+        verdict.warnings.append(f"the server calls its model {', '.join(sorted(other))}")
     scores = results.scores(outcomes.accuracies(rows))
     strict = results.scores(outcomes.accuracies(rows, strict=True))
     summary = Summary(
@@ -68,6 +74,7 @@ def write(
         retried_requests=sum(one.retried for one in seen),
         failed_attempts=_summed(one.failures for one in seen),
         normalised=_summed(one.normalised for one in seen),
+        models=models,
         sampling_seen=_different([row for one in seen for row in one.sampling]),
         repeats=section.repeats,
         sandbox=SandboxState(open=job.layers.open, missing=list(job.layers.missing)),
@@ -105,9 +112,10 @@ def write(
     write_record(job.out / outcomes.MANIFEST, manifest)
     overall = scores["overall"]
     log.info(
-        "evaluate: %s: Overall %s on %d items, %s",
+        "evaluate: %s: Overall %s%s on %d items, %s",
         job.subject,
         "none" if overall is None else f"{overall:.2f}",
+        "" if overall == strict["overall"] else f" (strict {strict['overall']:.2f})",
         job.size,
         "valid" if verdict.valid else f"not valid: {'; '.join(verdict.reasons)}",
     )

@@ -20,6 +20,7 @@ from toolgain.bfcl.results import Row, ServerSide, answers, is_error
 from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
 
+_CUT = frozenset({"length", "content_filter"})
 Step = tuple[int, Any, int, int]
 """The turn, and an answer of the model with its prompt and completion tokens."""
 
@@ -44,6 +45,14 @@ class MatchedRequests:
     """Every answer was text or calls of offered functions; see `rescoring`."""
     rescored: list[str] = field(default_factory=list)
     """Items whose second score is another one."""
+    uneven: list[str] = field(default_factory=list)
+    """Score files that do not agree with their own counts."""
+    models: dict[str, int] = field(default_factory=dict)
+    """Answers by the name that the server gives to its model."""
+    calls: int = 0
+    """Calls in all answers."""
+    foreign: int = 0
+    """Those of them that name no function that was offered."""
     sampling: list[dict[str, JsonValue]] = field(default_factory=list)
     """The different samplings that the server received; more than one is a mistake."""
 
@@ -98,8 +107,12 @@ def match_requests(
             retried = any(len(request["attempts"]) > 1 for request in found)
             seen[item.key] = ServerSide(
                 finish_reason=reasons[-1] if reasons else "",
-                truncated="length" in reasons,
+                # A filter cuts an answer as a limit does.
+                truncated=not _CUT.isdisjoint(reasons),
                 repaired=retried or item.key in repaired,
+                verdicts=tuple(str(request.get("verdict")) for request in found)
+                if len(found) == steps and all("verdict" in request for request in found)
+                else (),
             )
     asked = [request for request in requests if request["attempts"]]
     normalised = Counter(kind for request in asked for kind in set(request.get("normalised", ())))
@@ -108,7 +121,12 @@ def match_requests(
         for attempt in request["attempts"]:
             if attempt["kind"] != "ok":
                 failures[attempt["kind"]] += 1
+    answered = [request for request in requests if request["kind"] == "ok"]
+    models = Counter(str(request["model"]) for request in answered if request.get("model"))
     return MatchedRequests(
+        models=dict(sorted(models.items())),
+        calls=sum(request.get("calls", 0) for request in answered),
+        foreign=sum(request.get("foreign", 0) for request in answered),
         seen=seen,
         used=used,
         requests=len(asked),
@@ -116,7 +134,7 @@ def match_requests(
         failures=dict(failures),
         normalised=dict(sorted(normalised.items())),
         unasked=unasked,
-        plain=all(request.get("plain") for request in requests if request["kind"] == "ok"),
+        plain=all(request.get("plain") for request in answered),
         sampling=_different(request["sampling"] for request in asked),
     )
 
@@ -133,6 +151,22 @@ def forgeries(seen: Iterable[MatchedRequests]) -> list[str]:
         )
         if ids
     ]
+
+
+def contradictions(seen: Iterable[MatchedRequests]) -> list[str]:
+    """Why the record cannot be one of a single model and a whole scoring; empty when it is."""
+    found = [
+        f"a score file does not agree with its own head ({one.uneven[0]})"
+        for one in seen
+        if one.uneven
+    ]
+    models = sorted({name for one in seen for name in one.models})
+    if len(models) > 1:
+        found.append(
+            f"the answers come from several models by their own word ({', '.join(models)}); "
+            "evaluate one at a time, without a fallback"
+        )
+    return found
 
 
 def _key(request: dict[str, Any]) -> tuple[str, str, str, int, int]:

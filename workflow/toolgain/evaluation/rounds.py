@@ -157,7 +157,7 @@ def ask_items(
         timeout_s=limits.request_timeout_s,
         attempts=limits.request_attempts,
         max_bytes=job.section.max_response_bytes,
-        give_up_at=ledger.give_up_at(limits.max_hours),
+        give_up_at=ledger.budget.give_up_at,
         stall_s=limits.request_timeout_s * limits.request_attempts + STALL_MARGIN_S,
     )
     repaired = _repaired(folders)
@@ -171,7 +171,15 @@ def ask_items(
         if attempt:
             # Rounds go on while they answer something; `rounds` bounds those that do not.
             idle = 0 if waiting < before and attempt > 1 else idle + 1
-            if idle > limits.rounds or time.time() > settings.give_up_at:
+            if ledger.budget.is_spent:
+                log.warning(
+                    "evaluate: %d items are not answered after %g hours, the "
+                    "evaluation.retry.max_hours; no retry starts any more",
+                    waiting,
+                    limits.max_hours,
+                )
+                break
+            if idle > limits.rounds:
                 break
             ledger.rounds += 1
             pause = limits.backoff_s * 2 ** (idle - 1 if idle else 0)
@@ -185,13 +193,15 @@ def ask_items(
                 limits.rounds,
             )
             time.sleep(pause)
+            ledger.budget.keep()
         attempt, before = attempt + 1, waiting
         state = result_files.heal(result, job.items, take_out_failed=True)
         if state.failed:
             repaired |= result_files.keys_of(state.failed)
             files.write_json(folders.work / "repaired.json", sorted(map(list, repaired)))
         _prepare_replay(folders, job.items, state)
-        problem = _run_harness(job, settings, folders, model_server.endpoint(), state, repeat)
+        endpoint = model_server.endpoint()
+        problem = _run_harness(job, ledger, settings, folders, endpoint, state, repeat)
         if problem:
             log.warning("evaluate: %s", problem)
     state = result_files.heal(result, job.items, take_out_failed=False)
@@ -199,7 +209,7 @@ def ask_items(
         # Items without a row are failures; the harness must see a row for each to pair the others.
         result_files.fill_gaps(result, state, problem or "not asked")
         endpoint = model_server.endpoint(wait=False)
-        problem = _run_harness(job, settings, folders, endpoint, state, repeat)
+        problem = _run_harness(job, ledger, settings, folders, endpoint, state, repeat)
         if problem:
             raise StageError(f"evaluate: {problem}; see {folders.log}.")
         state = result_files.heal(result, job.items, take_out_failed=False)
@@ -224,6 +234,8 @@ def _checked(
     """The outcomes, without rows that no request stands behind and without scores that the model's
     own code may have changed."""
     found = results.outcomes(folders.output, job.items, decoder.verdicts, repeat, evidence.seen)
+    uneven = results.score_differences(folders.output, job.items)
+    evidence = replace(evidence, uneven=uneven)
     if not evidence.plain:
         log.info("evaluate: a call was no call of an offered function; scoring again")
         rescoring.write_harmless(
@@ -253,6 +265,7 @@ def _checked(
 
 def _run_harness(
     job: EvaluationJob,
+    ledger: Ledger,
     settings: HarnessSettings,
     folders: HarnessFolders,
     endpoint: Endpoint,
@@ -264,7 +277,15 @@ def _run_harness(
     with ItemProgress(
         job.out, job.subject, job.section.alias, total, folders, before, state.done
     ) as progress:
-        return harness.run_harness(settings, folders, endpoint, _categories(job), progress.update)
+
+        def watch() -> int:
+            ledger.budget.keep()
+            return progress.update()
+
+        try:
+            return harness.run_harness(settings, folders, endpoint, _categories(job), watch)
+        finally:
+            ledger.budget.keep(at_once=True)
 
 
 def _categories(job: EvaluationJob) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from toolgain.bfcl.outcomes import (
     CONTEXT_OVERFLOW,
+    DISPUTED,
     EMPTY,
     FLAGS,
     HISTORY_REFUSED,
@@ -18,6 +19,8 @@ from toolgain.bfcl.results import error_kind
 from toolgain.config.sections import SERVERS
 from toolgain.records.summary import Canary
 
+ENOUGH_CALLS = 10
+"""So many calls, and none of an offered function, are no model's weakness."""
 _FAILED = frozenset({INFERENCE_ERROR, CONTEXT_OVERFLOW, HISTORY_REFUSED})
 
 
@@ -53,6 +56,8 @@ def judge(
     wanted: Mapping[str, Any],
     stop_at_canary: bool = True,
     parser_key: str = SERVERS["vllm"].parser_key,
+    calls: int = 0,
+    foreign: int = 0,
 ) -> Validity:
     """Judge an evaluation.
 
@@ -63,12 +68,18 @@ def judge(
         wanted: the sampling of the configuration.
         stop_at_canary: what the canary shows is a reason; else a warning.
         parser_key: the key that decides how this server reads tool calls.
+        calls, foreign: calls in all answers, and those that name no function that was offered.
     """
     errors = count_errors(outcomes)
     if len(outcomes) < asked:
         errors["not_asked"] = asked - len(outcomes)
     flags = Counter(flag for outcome in outcomes for flag in outcome.flags)
     doubts = canary_reasons(canary, outcomes, parser_key)
+    if calls == foreign >= ENOUGH_CALLS:
+        doubts.append(
+            f"none of {calls} calls names a function that was offered; look whether the server's "
+            "chat template shows the tools and its tool parser leaves the names as they are"
+        )
     reasons = doubts if stop_at_canary or not canary.answered else []
     reasons += _answer_reasons(outcomes)
     failed = sum(errors.values()) - errors.get(CONTEXT_OVERFLOW, 0)
@@ -95,6 +106,7 @@ def judge(
         warnings=[
             *(doubt for doubt in doubts if doubt not in reasons),
             *_warnings(canary, errors, flags, asked),
+            *_credits(outcomes),
         ],
         errors=dict(sorted(errors.items())),
         flags={name: flags[name] for name in FLAGS if flags[name]},
@@ -152,6 +164,12 @@ def _answer_reasons(outcomes: Sequence[ItemOutcome]) -> list[str]:
             f"all {len(answered)} answers were empty; look at the server's chat template, "
             "reasoning parser and log"
         )
+    disputed = [row for row in outcomes if DISPUTED in row.flags]
+    if disputed:
+        reasons.append(
+            f"the harness's score, its decoder and the record of the requests do not agree on "
+            f"{len(disputed)} items (such as {disputed[0].id})"
+        )
     refused = sum(HISTORY_REFUSED in row.flags for row in outcomes)
     if refused and not any(_has_taken_history(row) for row in outcomes):
         reasons.append(
@@ -198,6 +216,18 @@ def _warnings(
         if flags.get(flag):
             warnings.append(f"{flags[flag]} of {asked}: {what}")
     return warnings
+
+
+def _credits(outcomes: Sequence[ItemOutcome]) -> list[str]:
+    """What the harness counts as right though a call was there, or nothing."""
+    credited = [row for row in outcomes if row.valid and not row.strict_valid]
+    if not credited:
+        return []
+    return [
+        f"{len(credited)} of {len(outcomes)} items count as right in the official score though a "
+        "call that could not be read, a cut answer or none was there; the strict score leaves "
+        "them out"
+    ]
 
 
 def _listed(counts: Mapping[str, int], without: str = "") -> str:

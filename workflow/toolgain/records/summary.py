@@ -101,6 +101,9 @@ class Summary(Record):
     normalised: dict[str, Count] = Field(
         {}, description="Requests whose answer or conversation was brought into another form."
     )
+    models: dict[str, Count] = Field(
+        {}, description="Answers by the name that the server gives to its model."
+    )
     sampling_seen: list[dict[str, JsonValue]] = Field(
         [], description="The different samplings that the server was sent."
     )
