@@ -403,15 +403,15 @@ def extremes(items: data.Items, limits: Limits) -> Iterator[str]:
             )
             lines = [judged.line(row) for row in range(4)]
             for of in (*lines, *verdict.categories(judged).values()):
-                low, high = of["ci95"]
-                fits = -100 <= low <= of["delta"] + 1e-6 and of["delta"] - 1e-6 <= high <= 100
-                agrees = (of["p"] < ALPHA) == (not low <= 0 <= high)
+                low, high = of.ci95
+                fits = -100 <= low <= of.delta + 1e-6 and of.delta - 1e-6 <= high <= 100
+                agrees = (of.p < ALPHA) == (not low <= 0 <= high)
                 if not (fits and agrees and low < high):
                     limits.missed.append(f"{size}, {name}: {of}")
-            spans = [f"{of['ci95'][0]:+.2f} to {of['ci95'][1]:+.2f}" for of in lines]
-            held = verdict.non_inferiority(judged)["held"]
+            spans = [f"{of.ci95[0]:+.2f} to {of.ci95[1]:+.2f}" for of in lines]
+            held = verdict.non_inferiority(judged).held
             yield (
-                f"| {size}: {name} | {spans[0]} | {lines[0]['p']:.2g} | {spans[1]} | {spans[2]} | "
+                f"| {size}: {name} | {spans[0]} | {lines[0].p:.2g} | {spans[1]} | {spans[2]} | "
                 f"{spans[3]} | {held} |"
             )
 
@@ -465,9 +465,9 @@ def several_runs(layout: Design, simulations: int, draws: int, limits: Limits) -
             resampling = bootstrap.resample(layout, draws, settings.seed)
             for _ in range(size):
                 line = seeds.pooled(three_runs(layout, spread, generator), settings, resampling)
-                low, high = line["overall"]["ci95"]
+                low, high = line.overall.ci95
                 wrong += low > 0 or high < 0
-                low, high = line["ci95_these_runs"]
+                low, high = line.ci95_these_runs
                 these += low > 0 or high < 0
         limits.at_most(
             f"runs that vary by {spread}", wrong / simulations, FALSE_VERDICTS, simulations

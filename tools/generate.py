@@ -21,9 +21,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from toolgain.comparison.record import Comparison
 from toolgain.config.sections import Config, Section
 from toolgain.records.checkpoint import Best, Export
+from toolgain.records.comparison import Comparison
 from toolgain.records.evaluation import EvaluationManifest
 from toolgain.records.model import Model
 from toolgain.records.record import Part, Record

@@ -273,7 +273,7 @@ def test_a_design_that_can_show_nothing_says_so() -> None:
     single = design(list(CATEGORIES), list(CATEGORIES))
     plan = power.plan(single, alpha=0.001)
     assert plan.detectable is None
-    assert plan.record()["points"] is None
+    assert plan.record().points is None
     assert "cannot show any change" in plan.sentence()
 
 
@@ -299,9 +299,9 @@ def test_repeats_narrow_the_interval_and_show_the_noise() -> None:
     assert noise is not None
     # Two evaluations differ by noise alone: 2 * 0.1 * 0.9 of the items change between them.
     expected = 100 * power.design_error(FULL, np.full(len(CATEGORIES), 0.18), 0.0)
-    assert noise["moved"] == pytest.approx(expected, rel=0.5)
-    assert noise["times"] == pytest.approx(1.0 / noise["moved"])
-    assert noise["discordance"]["live"] == pytest.approx(0.18, rel=0.1)
+    assert noise.moved == pytest.approx(expected, rel=0.5)
+    assert noise.times == pytest.approx(1.0 / noise.moved)
+    assert noise.discordance["live"] == pytest.approx(0.18, rel=0.1)
 
 
 def test_drawing_repeats_widens_draws_and_their_errors_alike() -> None:
@@ -324,8 +324,8 @@ def test_two_repeats_of_one_model_moved_by_their_distance() -> None:
     pair = Pair(FULL, baseline, baseline[:, :1])
     noise = repeats.noise_floor(pair, 4.0)
     assert noise is not None
-    assert noise["moved"] == pytest.approx(100 / 45)
-    assert noise["sentence"].endswith("the change is 1.8 times that")
+    assert noise.moved == pytest.approx(100 / 45)
+    assert noise.sentence.endswith("the change is 1.8 times that")
 
 
 def test_the_mean_of_runs_that_are_all_alike_is_no_surer_than_one() -> None:
@@ -334,9 +334,9 @@ def test_the_mean_of_runs_that_are_all_alike_is_no_surer_than_one() -> None:
     judging = verdict.Settings(draws=1000, seed=1, alpha=0.05, margin=1.0)
     drawn = verdict.resampling(FULL, judging)
     (one,) = verdict.judge([pair], judging, drawn)
-    mean = seeds.pooled([pair] * 30, judging, drawn)["overall"]
-    assert mean["ci95"] == pytest.approx(one.line(0)["ci95"])
-    assert mean["p"] >= one.line(0)["p"]
+    mean = seeds.pooled([pair] * 30, judging, drawn).overall
+    assert mean.ci95 == pytest.approx(one.line(0).ci95)
+    assert mean.p >= one.line(0).p
 
 
 def test_a_group_that_lost_as_much_as_it_gained_is_not_said_to_have_held() -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,11 @@ from toolgain.bfcl.outcomes import (
     TRUNCATED,
     UNPARSED_CALL,
 )
+from toolgain.records.comparison import Behaviour
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-Json = dict[str, Any]
 
 ALL = "all"
 """The scope of all items, beside the groups."""
@@ -54,7 +53,7 @@ _NONE = np.zeros(0)
 NO_ANSWERS = Answers(np.zeros(0, np.intp), (), np.zeros(0, np.intp), _NONE, _NONE, _NONE, _NONE)
 
 
-def measured(answers: Answers) -> Json:
+def measured(answers: Answers) -> Behaviour:
     """The measures of one model.
 
     Returns:
@@ -67,15 +66,15 @@ def measured(answers: Answers) -> Json:
     scopes = {ALL: np.ones(len(group), dtype=bool)}
     scopes |= {name: group == number for number, name in enumerate(GROUPS)}
     single = np.minimum(answers.calls[~scopes["multi_turn"]], MOST_CALLS)
-    return {
-        "scopes": {
+    return Behaviour(
+        scopes={
             name: _measures(answers, scope, quiet) for name, scope in scopes.items() if scope.any()
         },
-        "calls": np.bincount(single, minlength=MOST_CALLS + 1).tolist(),
-    }
+        calls=np.bincount(single, minlength=MOST_CALLS + 1).tolist(),
+    )
 
 
-def _measures(answers: Answers, scope: Bools, quiet: Bools) -> Json:
+def _measures(answers: Answers, scope: Bools, quiet: Bools) -> dict[str, float | None]:
     calls, solved = answers.calls[scope], float(answers.right[scope].sum())
     declined = calls == 0
     flags = [carried for carried in compress(answers.flags, scope) if carried]

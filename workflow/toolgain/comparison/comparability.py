@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from toolgain.bfcl.outcomes import INFERENCE_ERROR
 from toolgain.bfcl.results import NATIVE, CallingMode
 from toolgain.bfcl.revisions import NVIDIA, Recognised
-from toolgain.comparison.conditions import EqualCondition, Reason
 from toolgain.comparison.evaluations import Evaluation
+from toolgain.records.comparison import EqualCondition, Reason
 
 _ADVICE = {
     "items": "Evaluate both with the same subset, or both on the full set.",

@@ -6,10 +6,9 @@ is in `toolgain.statistics`; docs/measurement.md says why.
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -19,8 +18,20 @@ from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, INFERENCE_ERROR
 from toolgain.common.errors import ExitCode, NotValidError, UserError
 from toolgain.comparison import behaviour, comparability, evaluations, groups, record
 from toolgain.comparison.evaluations import Evaluation
-from toolgain.comparison.record import Comparison
 from toolgain.config.sections import ComparisonSection
+from toolgain.records.comparison import (
+    Comparison,
+    Condition,
+    Detectable,
+    Flips,
+    Method,
+    Origin,
+    OverallChange,
+    Reason,
+    RecipeComparison,
+    RunComparison,
+    Verdict,
+)
 from toolgain.statistics import answer, power, repeats, seeds, verdict
 from toolgain.statistics.bootstrap import Resampling
 from toolgain.statistics.pairs import Design, Pair
@@ -28,7 +39,6 @@ from toolgain.statistics.verdict import Judged, Settings
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 ANCHORS = Path(__file__).with_name("anchors.yaml")
 ALL_RUNS = "all runs"
 """The recipe of runs of which nothing else is known."""
@@ -159,23 +169,23 @@ def said(result: Comparison) -> str:
     return " ".join([result.sentence, *reasons])
 
 
-def _sentence(head: Json, before: Evaluation, alpha: float) -> str:
+def _sentence(
+    judged: Verdict, line: OverallChange | None, before: Evaluation, alpha: float, aa: bool = False
+) -> str:
     """The verdict of a run or a recipe in one sentence."""
-    if head["verdict"] == "not_comparable":
+    if judged == "not_comparable" or line is None:
         return answer.REFUSAL
-    line = head["overall"]
     scope = f"a subset of {len(before.keys)} items" if before.subset else "BFCL v3"
     found = answer.sentence(
-        head["verdict"],
+        judged,
         f"the official Overall on {scope}",
-        (line["baseline"], line["trained"]),
-        line["delta"],
-        line["ci95"],
-        line["p"],
+        (line.baseline, line.trained),
+        line.delta,
+        line.ci95,
+        line.p,
         level=1 - alpha,
     )
-    same = " Both are the same weights: this is an A/A comparison."
-    return found + (same if head.get("aa") else "")
+    return found + (" Both are the same weights: this is an A/A comparison." if aa else "")
 
 
 def compare(
@@ -190,77 +200,64 @@ def compare(
     pairs = {name: _pair(before, after) for name, after in subjects.items() if not refusals[name]}
     complete = before if before.valid else next((s for s in subjects.values() if s.valid), None)
     placed = complete.design if complete else None
-    runs: dict[str, Json] = {}
     draws = verdict.resampling(placed, settings) if pairs and placed else None
     judged = _judged(pairs, settings, draws)
     # Mostly the same outcomes, and then the same numbers.
     strict = {name: _pair(before, subjects[name], strict=True) for name in pairs}
     apart = {name: pair for name, pair in strict.items() if not pair.equals(pairs[name])}
     strictly = judged | _judged(apart, settings, draws)
-    for name, after in subjects.items():
-        state = {
-            "aa": comparability.same_weights(before, after),
-            "reasons": [reason.model_dump() for reason in refusals[name]],
-            "equal": [pair.model_dump() for pair in comparability.equal(before, after)],
-            "trained": _origin(after),
-            **_moves(before, after),
-        }
-        if name in judged:
-            runs[name] = {**_numbers(judged[name], strictly[name]), **state}
-        else:
-            runs[name] = {"verdict": "not_comparable", **state}
-        runs[name]["sentence"] = _sentence(runs[name], before, section.alpha)
+    runs = {
+        name: _compared(before, after, judged[name], strictly[name])
+        if name in judged
+        else _refused(before, after, refusals[name])
+        for name, after in subjects.items()
+    }
     recipes = {
-        name: {"names": members, **_recipe([pairs.get(run) for run in members], settings, draws)}
+        name: _recipe(members, pairs, before, settings, draws)
         for name, members in section.recipes.items()
         if len(members) > 1
     }
-    for recipe in recipes.values():
-        recipe["sentence"] = _sentence(recipe, before, section.alpha)
     primary = section.primary or ""
-    alone = primary in runs
-    head = runs[primary] if alone else recipes[primary]
+    alone = runs.get(primary)
+    head = alone or recipes[primary]
     members = [primary] if alone else section.recipes[primary]
-    reasons = runs[primary]["reasons"] if alone else _tagged({run: runs[run] for run in members})
-    return Comparison.model_validate(
-        {
-            "schema": 1,
-            "verdict": head["verdict"],
-            "sentence": head["sentence"],
-            "primary": primary,
-            "headline": head.get("overall"),
-            "aa": any(entry["aa"] for entry in runs.values()),
-            "reasons": reasons,
-            "warnings": _warnings(before, subjects, runs),
-            "checks_impossible": comparability.impossible(before, *subjects.values()),
-            "subset": before.subset,
-            "n": len(before.keys),
-            "population": sum(POPULATION.values()),
-            "repeats": before.repeats,
-            "method": {
-                "interval": judged[next(iter(judged))].method if judged else None,
-                "draws": settings.draws,
-                "seed": settings.seed,
-                "alpha": settings.alpha,
-                "clusters": placed.clusters if placed else None,
-                "declared": "one primary test, two-sided, of the official Overall; groups and "
-                "categories are secondary families, corrected by Holm",
-            },
-            "detectable_change": _planned(placed, section) if placed else None,
-            "noise_floor": runs[primary].get("noise_floor") if alone else _first_noise(runs),
-            "runs": runs,
-            "recipes": recipes,
-            "baseline": _origin(before),
-            "equal": next(iter(runs.values()))["equal"],
-            "anchors": anchors(),
-        },
-        strict=False,
+    noise = [run.noise_floor for run in runs.values() if run.noise_floor]
+    return Comparison(
+        version=1,
+        verdict=head.verdict,
+        sentence=head.sentence,
+        primary=primary,
+        headline=head.overall,
+        aa=any(run.aa for run in runs.values()),
+        reasons=alone.reasons if alone else _tagged({run: runs[run] for run in members}),
+        warnings=_warnings(before, subjects, runs),
+        checks_impossible=comparability.impossible(before, *subjects.values()),
+        subset=None if before.subset is None else dict(before.subset),
+        n=len(before.keys),
+        population=sum(POPULATION.values()),
+        repeats=before.repeats,
+        method=Method(
+            interval=judged[next(iter(judged))].method if judged else None,
+            draws=settings.draws,
+            seed=settings.seed,
+            alpha=settings.alpha,
+            clusters=placed.clusters if placed else None,
+            declared="one primary test, two-sided, of the official Overall; groups and "
+            "categories are secondary families, corrected by Holm",
+        ),
+        detectable_change=_planned(placed, section) if placed else None,
+        noise_floor=alone.noise_floor if alone else next(iter(noise), None),
+        runs=runs,
+        recipes=recipes,
+        baseline=_origin(before),
+        equal=next(iter(runs.values())).equal,
+        anchors=anchors(),
     )
 
 
-def anchors() -> list[Json]:
+def anchors() -> list[dict[str, Condition]]:
     """Published BFCL v3 scores, each with what makes it not comparable."""
-    found: list[Json] = yaml.safe_load(ANCHORS.read_text(encoding="utf-8"))
+    found: list[dict[str, Condition]] = yaml.safe_load(ANCHORS.read_text(encoding="utf-8"))
     return found
 
 
@@ -299,12 +296,29 @@ def _judged(
     return dict(zip(pairs, found, strict=True))
 
 
-def _recipe(pairs: Sequence[Pair | None], settings: Settings, draws: Resampling | None) -> Json:
+def _recipe(
+    members: list[str],
+    pairs: Mapping[str, Pair],
+    before: Evaluation,
+    settings: Settings,
+    draws: Resampling | None,
+) -> RecipeComparison:
     """The mean of a recipe's runs, if all of them can be compared."""
-    known = [pair for pair in pairs if pair is not None]
-    if len(known) < len(pairs):
-        return {"verdict": "not_comparable"}
-    return seeds.pooled(known, settings, draws)
+    known = [pairs[run] for run in members if run in pairs]
+    if len(known) < len(members):
+        return RecipeComparison(names=members, verdict="not_comparable", sentence=answer.REFUSAL)
+    found = seeds.pooled(known, settings, draws)
+    return RecipeComparison(
+        names=members,
+        sentence=_sentence(found.verdict, found.overall, before, settings.alpha),
+        verdict=found.verdict,
+        runs=found.runs,
+        overall=found.overall,
+        ci95_these_runs=found.ci95_these_runs,
+        changes=found.changes,
+        standard_deviation_of_runs=found.standard_deviation_of_runs,
+        note=found.note,
+    )
 
 
 def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
@@ -318,47 +332,80 @@ def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
     return Pair(before.design, ours, theirs)
 
 
-def _numbers(judged: Judged, strict: Judged) -> Json:
+def _compared(
+    before: Evaluation, after: Evaluation, judged: Judged, strict: Judged
+) -> RunComparison:
     line = verdict.overall(judged)
-    return {
-        "verdict": verdict.word(*line["ci95"]),
-        "overall": line,
-        "groups": verdict.groups(judged),
-        "categories": verdict.categories(judged),
-        "strict_overall": strict.line(0),
-        "noninferiority": verdict.non_inferiority(judged),
-        "pooled_items": verdict.pooled_items(judged),
-        "noise_floor": repeats.noise_floor(judged.pair, line["delta"]),
-    }
+    aa, moves = comparability.same_weights(before, after), _moves(before, after)
+    word = verdict.word(*line.ci95)
+    return RunComparison(
+        verdict=word,
+        sentence=_sentence(word, line, before, judged.settings.alpha, aa),
+        overall=line,
+        groups=verdict.groups(judged),
+        categories=verdict.categories(judged),
+        strict_overall=strict.line(0),
+        noninferiority=verdict.non_inferiority(judged),
+        pooled_items=verdict.pooled_items(judged),
+        noise_floor=repeats.noise_floor(judged.pair, line.delta),
+        aa=aa,
+        reasons=[],
+        equal=comparability.equal(before, after),
+        trained=_origin(after),
+        n=moves.n,
+        flips=moves.flips,
+        error_migration=moves.errors,
+    )
 
 
-def _moves(before: Evaluation, after: Evaluation) -> Json:
+def _refused(before: Evaluation, after: Evaluation, reasons: list[Reason]) -> RunComparison:
+    moves = _moves(before, after)
+    return RunComparison(
+        verdict="not_comparable",
+        sentence=answer.REFUSAL,
+        aa=comparability.same_weights(before, after),
+        reasons=reasons,
+        equal=comparability.equal(before, after),
+        trained=_origin(after),
+        n=moves.n,
+        flips=moves.flips,
+        error_migration=moves.errors,
+    )
+
+
+@dataclass(frozen=True)
+class _Moves:
     """How the items moved that both sides have: described, not judged."""
+
+    n: int
+    flips: Flips
+    errors: dict[str, dict[str, int]]
+    """How often an error type became which."""
+
+
+def _moves(before: Evaluation, after: Evaluation) -> _Moves:
     place = {key: number for number, key in enumerate(after.keys)}
     ours = [number for number, key in enumerate(before.keys) if key in place]
     theirs = [place[before.keys[number]] for number in ours]
     change = after.right.mean(axis=1)[theirs] - before.right.mean(axis=1)[ours]
-    return {
-        "n": len(ours),
-        "flips": {"gained": int((change > 0).sum()), "lost": int((change < 0).sum())},
-        "error_migration": verdict.error_migration(
-            [before.errors[item] for item in ours], [after.errors[item] for item in theirs]
-        ),
-    }
+    errors = verdict.error_migration(
+        [before.errors[item] for item in ours], [after.errors[item] for item in theirs]
+    )
+    return _Moves(len(ours), verdict.flips_of(change), errors)
 
 
-def _origin(evaluation: Evaluation) -> Json:
-    return {
-        "subject": evaluation.subject,
-        "path": str(evaluation.folder),
-        "digest": evaluation.digest,
-        "name": evaluation.weights.name if evaluation.weights else None,
-        "plain": evaluation.plain,
-        "behaviour": behaviour.measured(evaluation.answers),
-    }
+def _origin(evaluation: Evaluation) -> Origin:
+    return Origin(
+        subject=evaluation.subject,
+        path=str(evaluation.folder),
+        digest=evaluation.digest,
+        name=evaluation.weights.name if evaluation.weights else None,
+        plain=evaluation.plain,
+        behaviour=behaviour.measured(evaluation.answers),
+    )
 
 
-def _planned(placed: Design, section: ComparisonSection) -> Json:
+def _planned(placed: Design, section: ComparisonSection) -> Detectable:
     """What the design could show by what was assumed before the run."""
     return power.plan(
         placed,
@@ -368,21 +415,17 @@ def _planned(placed: Design, section: ComparisonSection) -> Json:
     ).record()
 
 
-def _tagged(runs: dict[str, Json]) -> list[Json]:
+def _tagged(runs: Mapping[str, RunComparison]) -> list[Reason]:
     """The reasons of all runs; each names its run."""
     return [
-        {**reason, "message": f"{name}: {reason['message']}"}
-        for name, entry in runs.items()
-        for reason in entry["reasons"]
+        reason.model_copy(update={"message": f"{name}: {reason.message}"})
+        for name, run in runs.items()
+        for reason in run.reasons
     ]
 
 
-def _first_noise(runs: dict[str, Json]) -> Json | None:
-    return next((entry["noise_floor"] for entry in runs.values() if entry.get("noise_floor")), None)
-
-
 def _warnings(
-    before: Evaluation, subjects: dict[str, Evaluation], runs: dict[str, Json]
+    before: Evaluation, subjects: dict[str, Evaluation], runs: Mapping[str, RunComparison]
 ) -> list[str]:
     found = []
     if before.subset:
@@ -392,8 +435,8 @@ def _warnings(
         )
     found += [
         f"{name}: the same weights as the baseline; this is an A/A comparison."
-        for name, entry in runs.items()
-        if entry["aa"]
+        for name, run in runs.items()
+        if run.aa
     ]
     found += [
         f"{evaluation.subject}: a plain harness folder; "
@@ -413,9 +456,9 @@ def _warnings(
         if evaluation.share(flag)
     ]
     found += [
-        f"{name}: pooled items change by {entry['pooled_items']['delta']:+.2f} points, the "
-        f"official Overall by {entry['overall']['delta']:+.2f}; only the latter is the measure."
-        for name, entry in runs.items()
-        if entry.get("pooled_items", {}).get("sign_differs")
+        f"{name}: pooled items change by {pooled.delta:+.2f} points, the official Overall by "
+        f"{run.overall.delta:+.2f}; only the latter is the measure."
+        for name, run in runs.items()
+        if (pooled := run.pooled_items) and run.overall and pooled.sign_differs
     ]
     return found

@@ -8,7 +8,7 @@ simulated changes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from scipy.special import ndtr, ndtri
 
 from toolgain.bfcl.categories import CATEGORIES, group_of
 from toolgain.bfcl.overall import CATEGORY_WEIGHTS
+from toolgain.records.comparison import Detectable
 from toolgain.statistics import bootstrap, intervals, score
 from toolgain.statistics.pairs import Design, design
 
@@ -56,17 +57,17 @@ class PowerPlan:
     discordance: Mapping[str, float]
     correlation: float
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Detectable:
         """The plan for comparison.json, in points."""
-        return {
-            "points": None if self.detectable is None else 100 * self.detectable,
-            "standard_error": 100 * self.error,
-            "power": POWER,
-            "alpha": self.alpha,
-            "basis": "assumed",
-            "discordance": dict(self.discordance),
-            "correlation": self.correlation,
-        }
+        return Detectable(
+            points=None if self.detectable is None else 100 * self.detectable,
+            standard_error=100 * self.error,
+            power=POWER,
+            alpha=self.alpha,
+            basis="assumed",
+            discordance=dict(self.discordance),
+            correlation=self.correlation,
+        )
 
     def sentence(self) -> str:
         """One line for the log."""

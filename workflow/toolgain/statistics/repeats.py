@@ -1,13 +1,13 @@
 """Repeated evaluations of the same weights: the noise floor, and its part in the interval."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, group_of
 from toolgain.bfcl.overall import weight_matrix
+from toolgain.records.comparison import NoiseFloor
 from toolgain.statistics import bootstrap as clusters
 from toolgain.statistics.bootstrap import ROWS, BootstrapChange, Resampling
 from toolgain.statistics.pairs import Design, Pair, accuracies
@@ -105,7 +105,7 @@ def _residuals(pair: Pair) -> Floats:
     ).reshape(ROWS, -1)
 
 
-def noise_floor(pair: Pair, delta: float) -> dict[str, Any] | None:
+def noise_floor(pair: Pair, delta: float) -> NoiseFloor | None:
     """How far the same weights move between repeats; None without repeats.
 
     Args:
@@ -125,13 +125,13 @@ def noise_floor(pair: Pair, delta: float) -> dict[str, Any] | None:
     moved = float(np.sqrt(np.mean([2 * np.var(values, ddof=1) for values in series.values()])))
     times = abs(delta) / moved if moved else None
     said = f"the change is {times:.1f} times that" if times is not None else "not at all"
-    return {
-        "moved": moved,
-        "times": times,
-        "overalls": {name: [float(value) for value in values] for name, values in series.items()},
-        "discordance": _discordance(pair.design, sides),
-        "sentence": f"the same weights moved by {moved:.2f} points; {said}",
-    }
+    return NoiseFloor(
+        moved=moved,
+        times=times,
+        overalls={name: [float(value) for value in values] for name, values in series.items()},
+        discordance=_discordance(pair.design, sides),
+        sentence=f"the same weights moved by {moved:.2f} points; {said}",
+    )
 
 
 def _overalls(design: Design, outcomes: Floats) -> Floats:

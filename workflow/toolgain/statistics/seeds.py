@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from toolgain.records.comparison import PooledRuns
 from toolgain.statistics import bootstrap
 from toolgain.statistics.bootstrap import Resampling
 from toolgain.statistics.pairs import Pair
 from toolgain.statistics.verdict import Settings, judge, resampling, rows, word
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,9 @@ class Spread:
         return high
 
 
-def pooled(pairs: Sequence[Pair], settings: Settings, draws: Resampling | None = None) -> Json:
+def pooled(
+    pairs: Sequence[Pair], settings: Settings, draws: Resampling | None = None
+) -> PooledRuns:
     """The mean over runs that share the baseline's items.
 
     Two things might have been otherwise: the items, and the runs. `ci95_these_runs` holds the
@@ -83,11 +83,11 @@ def pooled(pairs: Sequence[Pair], settings: Settings, draws: Resampling | None =
     apart = np.stack([pair.after - mean.after for pair in pairs], axis=1)
     errors = bootstrap.bootstrap(mean.design, apart, one_draw).error[0]
     by_items = float(((100 * errors) ** 2).sum()) / (runs - 1)
-    delta = line["delta"]
+    delta, items = line.delta, line.standard_error or 0.0
 
     def to(end: float) -> Spread:
         return Spread(
-            items=line["standard_error"],
+            items=items,
             reach_of_items=abs(end - delta),
             by_items=by_items,
             between=between,
@@ -95,20 +95,20 @@ def pooled(pairs: Sequence[Pair], settings: Settings, draws: Resampling | None =
             alpha=settings.alpha,
         )
 
-    ends = [to(end) for end in line["ci95"]]
+    ends = [to(end) for end in line.ci95]
     below, above = (end.reach(settings.alpha) for end in ends)
-    interval = [max(-100.0, delta - below), min(100.0, delta + above)]
+    interval = max(-100.0, delta - below), min(100.0, delta + above)
     # Never surer than the items alone: runs that are all alike are one run.
-    p = max(line["p"], ends[0 if delta > 0 else 1].p(delta))
-    return {
-        "verdict": word(*interval),
-        "runs": runs,
-        "overall": {**line, "ci95": interval, "p": p},
-        "ci95_these_runs": line["ci95"],
-        "changes": [float(value) for value in changes],
-        "standard_deviation_of_runs": float(np.sqrt(between)),
-        "note": (
+    p = max(line.p, ends[0 if delta > 0 else 1].p(delta))
+    return PooledRuns(
+        verdict=word(*interval),
+        runs=runs,
+        overall=line.model_copy(update={"ci95": interval, "p": p}),
+        ci95_these_runs=line.ci95,
+        changes=[float(value) for value in changes],
+        standard_deviation_of_runs=float(np.sqrt(between)),
+        note=(
             f"mean of {runs} runs, taken as one recipe: the interval speaks of a further run of "
             "it, ci95_these_runs of these runs alone"
         ),
-    }
+    )

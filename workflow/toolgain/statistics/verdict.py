@@ -4,21 +4,33 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
 from toolgain.bfcl.overall import weight_matrix
+from toolgain.records.comparison import (
+    CategoryChange,
+    FamilyChange,
+    Flips,
+    GroupChange,
+    Held,
+    Mcnemar,
+    NonInferiority,
+    OverallChange,
+    PooledItems,
+    UnpairedZ,
+    Word,
+)
 from toolgain.statistics import bootstrap, intervals, paired_tests, repeats, score
 from toolgain.statistics.bootstrap import BootstrapChange, Resampling
 from toolgain.statistics.pairs import Design, Pair, accuracies
 from toolgain.statistics.score import Interval
 
 Floats = NDArray[np.float64]
-Verdict = Literal["improved", "regressed", "no_clear_change", "not_comparable"]
-Json = dict[str, Any]
+LineType = TypeVar("LineType", bound=FamilyChange)
 
 SMALL = 50
 """Below this number of items a category gets no verdict word."""
@@ -62,18 +74,18 @@ class Judged:
         """(4,) Overall and groups before and after, in points."""
         return rows(self.pair)
 
-    def line(self, row: int) -> Json:
+    def line(self, row: int) -> OverallChange:
         """Values, change, interval and p of one row."""
         before, after = self.rows
         found, _ = self.read[row]
-        return {
-            "baseline": float(before[row]),
-            "trained": float(after[row]),
-            "delta": float(after[row] - before[row]),
-            "ci95": [100 * float(found.low[0]), 100 * float(found.high[0])],
-            "p": float(found.p[0]),
-            "standard_error": 100 * float(self.change.error[row, 0]),
-        }
+        return OverallChange(
+            baseline=float(before[row]),
+            trained=float(after[row]),
+            delta=float(after[row] - before[row]),
+            ci95=(100 * float(found.low[0]), 100 * float(found.high[0])),
+            p=float(found.p[0]),
+            standard_error=100 * float(self.change.error[row, 0]),
+        )
 
 
 def judge(pairs: Sequence[Pair], settings: Settings, draws: Resampling) -> list[Judged]:
@@ -94,27 +106,27 @@ def resampling(design: Design, settings: Settings) -> Resampling:
     return bootstrap.resample(design, settings.draws, settings.seed)
 
 
-def word(low: float, high: float) -> Verdict:
+def word(low: float, high: float) -> Word:
     """The verdict of an interval of the Overall's change."""
     if low > 0:
         return "improved"
     return "regressed" if high < 0 else "no_clear_change"
 
 
-def overall(judged: Judged) -> Json:
+def overall(judged: Judged) -> OverallChange:
     """The primary line: the official Overall, with other intervals beside it."""
     alpha = judged.settings.alpha
     beside = {
-        name: [100 * float(found.low[0]), 100 * float(found.high[0])]
+        name: (100 * float(found.low[0]), 100 * float(found.high[0]))
         for name, found in (
             ("percentile", intervals.percentile(judged.change, 0, alpha)),
             ("bca", intervals.bca(judged.change, 0, alpha)),
         )
     }
-    return {**judged.line(0), "method": judged.method, "other_intervals": beside}
+    return judged.line(0).model_copy(update={"method": judged.method, "other_intervals": beside})
 
 
-def groups(judged: Judged) -> Json:
+def groups(judged: Judged) -> dict[str, GroupChange]:
     """The family of the three groups.
 
     `ci95` and `p` are of one test and agree; neither is adjusted. `p_holm` is `p` corrected in
@@ -123,55 +135,73 @@ def groups(judged: Judged) -> Json:
     """
     design = judged.pair.design
     of_item = np.array([group_of(CATEGORIES[c]) for c in design.category])
-    lines: dict[str, Json] = {}
+    lines: dict[str, GroupChange] = {}
     for row, group in enumerate(GROUPS, start=1):
-        flips = _flips(judged.pair.change[of_item == group])
-        lines[group] = {**judged.line(row), **flips}
+        change, line = judged.pair.change[of_item == group], judged.line(row)
+        flips = flips_of(change)
+        lines[group] = GroupChange(
+            baseline=line.baseline,
+            trained=line.trained,
+            delta=line.delta,
+            ci95=line.ci95,
+            p=line.p,
+            standard_error=100 * float(judged.change.error[row, 0]),
+            n=len(change),
+            gained=flips.gained,
+            lost=flips.lost,
+            p_mcnemar=paired_tests.mcnemar(flips.gained, flips.lost),
+            p_holm=line.p,
+            word=None,
+        )
     return _family(lines, judged.settings.alpha)
 
 
-def categories(judged: Judged) -> Json:
+def categories(judged: Judged) -> dict[str, CategoryChange]:
     """The family of the seventeen categories, by score intervals; read as the groups are."""
     pair, alpha = judged.pair, judged.settings.alpha
     design = pair.design
     before, after = (100 * accuracies(design, values) for values in (pair.before, pair.after))
     _, found = score.categories(design, pair.change, alpha)
-    lines: dict[str, Json] = {}
+    lines: dict[str, CategoryChange] = {}
     for number, category in enumerate(CATEGORIES):
-        flips = _flips(pair.change[design.category == number])
-        lines[category] = {
-            "baseline": float(before[number]),
-            "trained": float(after[number]),
-            "delta": float(after[number] - before[number]),
-            "ci95": [100 * float(found.low[number]), 100 * float(found.high[number])],
-            "p": float(found.p[number]),
-            **flips,
-            "population": POPULATION[category],
-            "small": flips["n"] < SMALL,
-        }
+        change = pair.change[design.category == number]
+        flips = flips_of(change)
+        lines[category] = CategoryChange(
+            baseline=float(before[number]),
+            trained=float(after[number]),
+            delta=float(after[number] - before[number]),
+            ci95=(100 * float(found.low[number]), 100 * float(found.high[number])),
+            p=float(found.p[number]),
+            n=len(change),
+            gained=flips.gained,
+            lost=flips.lost,
+            p_mcnemar=paired_tests.mcnemar(flips.gained, flips.lost),
+            p_holm=float(found.p[number]),
+            word=None,
+            population=POPULATION[category],
+            small=len(change) < SMALL,
+        )
     return _family(lines, alpha)
 
 
-def _flips(change: Floats) -> Json:
-    gained, lost = int((change > 0).sum()), int((change < 0).sum())
-    return {
-        "n": len(change),
-        "gained": gained,
-        "lost": lost,
-        "p_mcnemar": paired_tests.mcnemar(gained, lost),
-    }
+def flips_of(change: Floats) -> Flips:
+    """How many of the items rose and fell."""
+    return Flips(gained=int((change > 0).sum()), lost=int((change < 0).sum()))
 
 
-def _family(lines: dict[str, Json], alpha: float) -> Json:
-    corrected = paired_tests.holm([line["p"] for line in lines.values()])
-    for line, p in zip(lines.values(), corrected, strict=True):
-        line["p_holm"] = p
-        clear = word(*line["ci95"]) if p < alpha else "no_clear_change"
-        line["word"] = None if line.get("small") else clear
-    return lines
+def _family(lines: dict[str, LineType], alpha: float) -> dict[str, LineType]:
+    """The lines with their p corrected for being tested together, and the word that follows."""
+    corrected = paired_tests.holm([line.p for line in lines.values()])
+    found: dict[str, LineType] = {}
+    for (name, line), p in zip(lines.items(), corrected, strict=True):
+        clear: Word | None = word(*line.ci95) if p < alpha else "no_clear_change"
+        if isinstance(line, CategoryChange) and line.small:
+            clear = None
+        found[name] = line.model_copy(update={"p_holm": p, "word": clear})
+    return found
 
 
-def non_inferiority(judged: Judged) -> Json:
+def non_inferiority(judged: Judged) -> NonInferiority:
     """Whether the single-turn groups held within the margin.
 
     `lost_bounds` are the upper bounds of the share of items lost, in points. "yes" needs them
@@ -179,44 +209,48 @@ def non_inferiority(judged: Judged) -> Json:
     """
     margin, alpha = judged.settings.margin, judged.settings.alpha
     design, change = judged.pair.design, judged.pair.change[:, None]
-    words: dict[str, paired_tests.Word] = {}
+    words: dict[str, Held] = {}
     bounds: dict[str, float] = {}
     for group in SINGLE_TURN:
         row = GROUPS.index(group) + 1
-        low, high = judged.line(row)["ci95"]
+        low, high = judged.line(row).ci95
         weighing = score.weighings(design)[row]
         bounds[group] = 100 * float(score.lost_bound(design, weighing, change, alpha)[0])
         words[group] = paired_tests.non_inferiority(low, high, bounds[group], margin)
     answer = paired_tests.held(list(words.values()))
-    return {
-        "margin": margin,
-        "groups": words,
-        "lost_bounds": bounds,
-        "held": answer,
-        "sentence": f"single-turn held within {margin:g} point{'s' * (margin != 1)}: {answer}",
-    }
+    return NonInferiority(
+        margin=margin,
+        groups=words,
+        lost_bounds=bounds,
+        held=answer,
+        sentence=f"single-turn held within {margin:g} point{'s' * (margin != 1)}: {answer}",
+    )
 
 
-def pooled_items(judged: Judged) -> Json:
+def pooled_items(judged: Judged) -> PooledItems:
     """Common tests on pooled items, which weigh items otherwise than the official Overall."""
     pair = judged.pair
     n = len(pair.change)
     before, after = float(pair.before.sum()), float(pair.after.sum())
     z, z_p = paired_tests.unpaired_z(before, after, n)
-    flips = _flips(pair.change)
-    delta, official = 100 * (after - before) / n, judged.line(0)["delta"]
-    return {
-        "n": n,
-        "baseline": 100 * before / n,
-        "trained": 100 * after / n,
-        "delta": delta,
-        "unpaired_z": {"z": z, "p": z_p},
-        "mcnemar": {"gained": flips["gained"], "lost": flips["lost"], "p": flips["p_mcnemar"]},
-        "sign_differs": delta * official < 0,
-    }
+    flips = flips_of(pair.change)
+    delta, official = 100 * (after - before) / n, judged.line(0).delta
+    return PooledItems(
+        n=n,
+        baseline=100 * before / n,
+        trained=100 * after / n,
+        delta=delta,
+        unpaired_z=UnpairedZ(z=z, p=z_p),
+        mcnemar=Mcnemar(
+            gained=flips.gained,
+            lost=flips.lost,
+            p=paired_tests.mcnemar(flips.gained, flips.lost),
+        ),
+        sign_differs=delta * official < 0,
+    )
 
 
-def error_migration(before: Sequence[str], after: Sequence[str]) -> Json:
+def error_migration(before: Sequence[str], after: Sequence[str]) -> dict[str, dict[str, int]]:
     """How often an item's error type became which; `correct` stands for none.
 
     Args:
