@@ -34,7 +34,7 @@ from toolgain.head.preflight import (
     readable_or_exit,
 )
 from toolgain.slurm import resources
-from toolgain.head.targets import passing_force_on
+from toolgain.head.targets import passing_force_on, rehearsal_of
 
 if not config:
     readable_or_exit("config/config.yaml")

@@ -27,6 +27,7 @@ from toolgain.records.comparison import Comparison
 from toolgain.records.evaluation import EvaluationManifest
 from toolgain.records.model import Model
 from toolgain.records.record import Part, Record
+from toolgain.records.rehearsal import Rehearsal
 from toolgain.records.summary import Summary
 from toolgain.records.task import TaskLine
 from toolgain.records.tasks import Tasks
@@ -149,6 +150,7 @@ def _bounds(metadata: list[Any]) -> str:
 RECORDS: dict[str, tuple[str, type[Record]]] = {
     "model": ("results/model.json", Model),
     "tasks": ("results/tasks/<run>/tasks.json", Tasks),
+    "rehearsal": ("results/runs/<run>/rehearsal.json", Rehearsal),
     "smoke": ("results/runs/<run>/smoke.json", Smoke),
     "training_manifest": ("results/runs/<run>/manifest.json", Manifest),
     "best": ("results/runs/<run>/best.json", Best),

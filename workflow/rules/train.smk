@@ -1,5 +1,6 @@
 """
-Train each run with GRPO, behind a smoke training of a few steps.
+Train each run with GRPO, behind a smoke training of a few steps, and where the training uses NeMo Gym
+behind a rehearsal of its environment (training.gym.rehearsal_rows).
 
 REQUIRED INPUTS:
 
@@ -9,6 +10,7 @@ REQUIRED INPUTS:
 
 OUTPUTS:
 
+    results/runs/{run}/rehearsal.json       rows played in the environment's real servers
     results/runs/{run}/smoke.json           the smoke training that gates the long one
     results/runs/{run}/manifest.json        written last: steps, curves, segments, health, cost
 
@@ -17,11 +19,43 @@ delete it before a retry, and with it everything that a killed training resumes 
 """
 
 
+rule rehearse:
+    input:
+        config="results/config/training/{run}.json",
+        evaluation="results/config/evaluation.json",
+        weights="results/model.json",
+        tasks="results/tasks/{run}/tasks.json",
+    output:
+        "results/runs/{run}/rehearsal.json",
+    log:
+        "logs/rehearse/{run}.log",
+    benchmark:
+        "results/benchmarks/rehearse/{run}.tsv"
+    resources:
+        **resources.evaluate(CONFIG),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+
+        toolgain rehearse \
+            --config {input.config:q} \
+            --evaluation {input.evaluation:q} \
+            --cluster results/config/cluster.json \
+            --weights {input.weights:q} \
+            --tasks {input.tasks:q} \
+            --run {wildcards.run:q} \
+            --gym-env {CONFIG.environments.gym:q} \
+            --trl-env {CONFIG.environments.trl:q} \
+            --out {output:q}
+        """
+
+
 rule smoke:
     input:
         config="results/config/training/{run}.json",
         weights="results/model.json",
         tasks="results/tasks/{run}/tasks.json",
+        rehearsal=lambda w: rehearsal_of(CONFIG, w.run),
     output:
         "results/runs/{run}/smoke.json",
     log:
@@ -52,7 +86,9 @@ rule train_run:
         weights="results/model.json",
         tasks="results/tasks/{run}/tasks.json",
         smoke=lambda w: (
-            f"results/runs/{w.run}/smoke.json" if CONFIG.training_of(w.run).smoke_steps else []
+            f"results/runs/{w.run}/smoke.json"
+            if CONFIG.training_of(w.run).smoke_steps
+            else rehearsal_of(CONFIG, w.run)
         ),
     output:
         "results/runs/{run}/manifest.json",

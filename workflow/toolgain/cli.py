@@ -33,6 +33,13 @@ bfcl_env = click.option(
     show_default=".venvs/bfcl of the checkout, or of TOOLGAIN_HOME",
     help="Python environment of the harness.",
 )
+gym_env = click.option(
+    "--gym-env",
+    type=FOLDER,
+    default=lambda: package.environment("gym"),
+    show_default=".venvs/gym of the checkout, or of TOOLGAIN_HOME",
+    help="Python environment of NeMo Gym; `make setup-gym` makes it.",
+)
 trl_env = click.option(
     "--trl-env",
     type=FOLDER,
@@ -50,8 +57,9 @@ cluster_file = click.option(
 def cli() -> None:
     """Did the training make the model better at calling tools, and how sure are we?
 
-    Exit codes: 0 ok; 1 a stage failed; 2 bad input; 3 not valid or not comparable; 4 the verdict
-    does not meet the requirement; 5 the model regressed; 75 stopped in time, run again to resume.
+    Exit codes: 0 ok; 1 a stage failed; 2 bad input; 3 not valid, not comparable or not trainable;
+    4 the verdict does not meet the requirement; 5 the model regressed; 75 stopped in time, run
+    again to resume.
     """
 
 
@@ -91,6 +99,49 @@ def tasks(config: Path, out: Path, cluster: Path | None, bfcl_env: Path) -> None
 
     section = read_section(TrainingSection, config)
     trainer(section).make_tasks(section, _cluster(cluster), out, installed_data(bfcl_env))
+
+
+@cli.command()
+@click.option(
+    "--config",
+    type=FILE,
+    required=True,
+    help="Workflow config, or frozen training section (.json).",
+)
+@click.option("--run", help="Name of the run in the config; default: the first.")
+@click.option("--rows", type=click.IntRange(1), help="Rows that the model plays; default: 32.")
+@click.option("--rollouts", type=click.IntRange(2), help="Rollouts of each row; default: 4.")
+@click.option("--endpoint", help="URL of an OpenAI-compatible server, up to /v1.")
+@click.option("--model", help="Model name at the endpoint.")
+@click.option("--api-key-env", help="Environment variable that holds the endpoint's key.")
+@click.option("--weights", type=PATH, help="Model folder, or JSON with its path and digest.")
+@click.option("--tasks", type=FILE, help="tasks.json, with the rows beside it.")
+@click.option("--evaluation", type=FILE, help="Frozen evaluation section, for its server.")
+@click.option("--out", type=FILE, default=Path("rehearsal.json"), show_default=True)
+@cluster_file
+@gym_env
+@trl_env
+def rehearse(
+    rows: int | None,
+    rollouts: int | None,
+    out: Path,
+    gym_env: Path,
+    trl_env: Path,
+    **given: Any,
+) -> None:
+    """Play rows of a NeMo Gym environment before any training.
+
+    Starts the environment's real servers, plays every row once with a model that does nothing, and
+    a few rows with the model. Exit code 3: a training on this would not work; one line says why.
+    """
+    import os
+
+    from toolgain.rehearsal import rehearse as stage
+    from toolgain.rehearsal.inputs import Given
+
+    # Rows and what a model answered are nobody else's business.
+    os.umask(os.umask(0o077) | 0o077)
+    stage.run(Given(**given), out, rows=rows, rollouts=rollouts, gym_env=gym_env, trl_env=trl_env)
 
 
 @cli.command()

@@ -40,7 +40,7 @@ ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS = 500, 1200
 """Characters of a prompt in which one in a hundred draws of several tools finds room, and of those
 described at length one in twenty; with less, drawing them would take for ever."""
 
-WITHOUT_EFFECT = ("smoke_steps",)
+WITHOUT_EFFECT = ("smoke_steps", "gym")
 """Keys of a training section that do not change what is trained; its backend's section has more."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -495,6 +495,33 @@ class NemoRl(Section):
         return self
 
 
+class GymSection(Section):
+    """The environment of NeMo Gym that a rehearsal plays, and how much of it (docs/gym.md)."""
+
+    config_paths: list[str] = Field(
+        [],
+        description="YAML files of the environment, as Gym's own commands take them; none: those "
+        "that the upstream YAML of `nemo_rl` names.",
+    )
+    overrides: dict[str, bool | int | float | str | list[str] | None] = Field(
+        {}, description="Dotted keys of Gym's merged YAML and their values."
+    )
+    max_turns: Positive = Field(
+        32, description="A rollout that asks the model more often is ended, and has failed."
+    )
+    rollout_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        900.0, description="A rollout that takes longer has failed; Gym itself waits for ever."
+    )
+    rehearsal_rows: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Rows that `rehearse` plays before the smoke training; 0 leaves it out. It "
+        "needs `make setup-gym`.",
+    )
+    rehearsal_rollouts: Annotated[int, Field(ge=2)] = Field(
+        4, description="Rollouts of each of these rows."
+    )
+
+
 class TrainingSection(Section):
     """One GRPO training. Each run may override any of it."""
 
@@ -508,6 +535,12 @@ class TrainingSection(Section):
     tasks: TasksSection = Field(TasksSection(), description="The training tasks.")
     trl: Trl = Field(Trl(), description="Read with backend `trl`.")
     nemo_rl: NemoRl = Field(NemoRl(), description="Read with backend `nemo_rl`.")
+    gym: GymSection = Field(GymSection(), description="The rehearsal of NeMo Gym's environment.")
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether a rehearsal comes before the training."""
+        return self.gym.rehearsal_rows > 0
 
     @model_validator(mode="after")
     def _both_task_files_or_none(self) -> "TrainingSection":
@@ -736,6 +769,7 @@ class EnvironmentsSection(Section):
 
     bfcl: str = Field(".venvs/bfcl", description="Environment of the harness.")
     trl: str = Field(".venvs/trl", description="Environment of TRL and `transformers serve`.")
+    gym: str = Field(".venvs/gym", description="Environment of NeMo Gym; `make setup-gym`.")
 
 
 class Config(Section):

@@ -141,6 +141,8 @@ def planned(config: Config) -> list[preflight.JobRequest]:
     }
     if any(config.training_of(run).smoke_steps for run in config.runs):
         stages["smoke"] = resources.smoke(config)
+    if any(config.training_of(run).rehearses for run in config.runs):
+        stages["rehearse"] = resources.evaluate(config)
     place = {
         "slurm_account": os.environ.get("SLURM_ACCOUNT"),
         "slurm_partition": os.environ.get("SLURM_PARTITION"),
@@ -168,6 +170,8 @@ def environment_lines(config: Config) -> Iterator[CheckLine]:
     serves = config.evaluation.serve.server.package is not None
     if serves or any(one.NEEDS_TRL_ENVIRONMENT for one in trainers):
         needed["trl"] = config.environments.trl
+    if any(config.training_of(run).rehearses for run in config.runs):
+        needed["gym"] = config.environments.gym
     for name, folder in needed.items():
         there = (Path(folder) / "bin" / "python").exists()
         yield CheckLine(
@@ -175,7 +179,8 @@ def environment_lines(config: Config) -> Iterator[CheckLine]:
             there,
             folder
             if there
-            else f"environments.{name}: {folder} holds no Python environment; run `make setup`.",
+            else f"environments.{name}: {folder} holds no Python environment; run "
+            f"`make setup{'-gym' * (name == 'gym')}`.",
         )
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ JOBS_SHOWN = 3
 STAGES = (
     # stage, Snakemake's rule, output below results (with the name of a run or subject)
     ("tasks", "tasks", "tasks/{}/tasks.json"),
+    ("rehearse", "rehearse", "runs/{}/rehearsal.json"),
     ("smoke", "smoke", "runs/{}/smoke.json"),
     ("train", "train_run", "runs/{}/manifest.json"),
     ("select", "select", "runs/{}/best.json"),
@@ -141,7 +142,7 @@ def stages(results: Path, queue: list[QueuedJob], now: float) -> Iterator[Status
             done = results / output.format(subject)
             job = by_comment.get(f"rule_{rule}_wildcards_{subject}")
             plan = results / "config" / "training" / f"{subject}.json"
-            if stage == "smoke" and not (done.exists() or job or _read(plan).get("smoke_steps")):
+            if not (done.exists() or job or _is_planned(stage, _read(plan))):
                 continue
             yield _row(results, Stage(stage, subject, done, plan), job, now)
         done = results / "evaluations" / subject / "summary.json"
@@ -151,6 +152,14 @@ def stages(results: Path, queue: list[QueuedJob], now: float) -> Iterator[Status
     for name, output in (("compare", "comparison.json"), ("report", "report.html")):
         plan = results / "config" / "comparison.json"
         yield _row(results, Stage(name, "", results / output, plan), None, now)
+
+
+def _is_planned(stage: str, training: Mapping[str, object]) -> bool:
+    """Whether a training section asks for this stage."""
+    if stage == "rehearse":
+        settings = training.get("gym")
+        return isinstance(settings, Mapping) and bool(settings.get("rehearsal_rows"))
+    return stage != "smoke" or bool(training.get("smoke_steps"))
 
 
 @dataclass(frozen=True)

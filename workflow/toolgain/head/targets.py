@@ -8,6 +8,13 @@ mean every evaluation, so the target's input function passes the force on.
 from collections.abc import Callable
 from typing import Any
 
+from toolgain.config.sections import Config
+
+
+def rehearsal_of(config: Config, run: str) -> list[str]:
+    """The rehearsal that stands before the training of `run`, where one does."""
+    return [f"results/runs/{run}/rehearsal.json"] if config.training_of(run).rehearses else []
+
 
 def passing_force_on(
     workflow: Any, target: str, rule: str, files: list[str]

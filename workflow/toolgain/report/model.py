@@ -15,6 +15,7 @@ from toolgain.report.cost import CostTable, cost
 from toolgain.report.items import ItemFlips, Matrix, flips, migration
 from toolgain.report.next_steps import NextStep, next_steps
 from toolgain.report.provenance import Provenance, provenance
+from toolgain.report.rehearsal import Rehearsed, rehearsed
 from toolgain.report.sources import Json, Sources, as_dict
 from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
@@ -73,6 +74,8 @@ class RunPage:
     flips: ItemFlips | None
     matrix: Matrix | None
     training: Training | None
+    rehearsal: Rehearsed | None
+    """Where rows of a Gym environment were played before the training."""
     beside: tuple[Measure, ...]
     """Reward and validation accuracy beside the benchmark."""
     behaviour: BehaviourTables | None
@@ -242,6 +245,7 @@ def _run(name: str, sources: Sources) -> RunPage:
         flips=flips(entry),
         matrix=migration(entry.get("error_migration")),
         training=trained,
+        rehearsal=rehearsed(run.rehearsal) if run else None,
         beside=beside(trained, _sides(verdict, overall)) if trained else (),
         behaviour=behaviour(
             _behaviour(sources.comparison.get("baseline")), _behaviour(entry.get("trained"))

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from toolgain.common.errors import UserError
 from toolgain.common.files import parse_json, read_json
+from toolgain.records.record import read_record
+from toolgain.records.rehearsal import Rehearsal
 
 SCHEMA = 1
 """The newest comparison.json that this version knows in full."""
@@ -94,6 +96,8 @@ class RunFolder:
     best: Json = field(default_factory=dict)
     export: Json = field(default_factory=dict)
     tasks: Json = field(default_factory=dict)
+    rehearsal: Rehearsal | None = None
+    """None without a rehearsal."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,7 @@ class _FolderReader:
         if not tasks and tasks_file.exists():
             tasks = self.json(tasks_file)
         smoke = folder / "smoke.json"
+        rehearsal = folder / "rehearsal.json"
         return RunFolder(
             name,
             evaluation,
@@ -219,7 +224,15 @@ class _FolderReader:
             self.json(folder / "best.json"),
             self.json(folder / "export.json"),
             tasks,
+            self._rehearsal(rehearsal) if rehearsal.exists() else None,
         )
+
+    def _rehearsal(self, path: Path) -> Rehearsal | None:
+        try:
+            return read_record(Rehearsal, path, "rehearsal")
+        except UserError:
+            self.missing.append(f"{_shown(path)} cannot be read.")
+            return None
 
     def _outcomes(self, path: Path) -> dict[Key, ItemAnswer]:
         csv.field_size_limit(LONGEST_FIELD)

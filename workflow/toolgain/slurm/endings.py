@@ -16,12 +16,14 @@ MEANINGS = {
 }
 
 MEMORY_KEYS = {
+    "rehearse": "cluster.evaluate_memory_gb",
     "smoke": "cluster.memory_gb_per_node",
     "train_run": "cluster.memory_gb_per_node",
     "export": "cluster.export_memory_gb",
     "evaluate_model": "cluster.evaluate_memory_gb",
 }
 TIME_KEYS = {
+    "rehearse": "cluster.evaluate_time",
     "smoke": "cluster.smoke_time",
     "train_run": "cluster.train_time",
     "export": "cluster.export_time",

@@ -1,0 +1,315 @@
+"""Rehearsals with NVIDIA's real servers: Workplace Assistant and xlam_fc, started once."""
+
+import contextlib
+import copy
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from model_endpoint import Answer, Message, answering, call, say
+
+from toolgain.cli import cli
+from toolgain.common import package
+from toolgain.common.errors import StageError
+from toolgain.common.files import write_jsonl
+from toolgain.config.sections import GymSection, Serve, TrainingSection
+from toolgain.environments import gym
+from toolgain.environments.gym import Environment
+from toolgain.environments.relay import Relay, relaying
+from toolgain.records.rehearsal import Rehearsal
+from toolgain.rehearsal.inputs import Inputs
+from toolgain.rehearsal.rehearse import MODEL_SERVER, rehearsed
+from toolgain.serving.server import Endpoint
+
+GYM = package.environment("gym")
+WORKPLACE = "resources_servers/workplace_assistant/configs/workplace_assistant.yaml"
+XLAM = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (GYM / "bin" / "python").exists(), reason="needs NeMo Gym: make setup-gym"
+    ),
+]
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Place:
+    """Gym's servers, and what their model server calls."""
+
+    environment: Environment
+    relay: Relay
+    folder: Path
+
+    def rehearse(
+        self,
+        rows: list[Row],
+        answer: Callable[[list[Message], int], Answer],
+        *,
+        times: int = 2,
+        max_turns: int = 12,
+    ) -> Rehearsal:
+        section = TrainingSection(backend="trl", gym=GymSection(rollout_timeout_s=60))
+        self.relay.max_turns = max_turns
+        with answering(answer) as model:
+
+            @contextlib.contextmanager
+            def endpoint() -> Iterator[Endpoint]:
+                yield model.endpoint
+
+            asked = Inputs(
+                section=section.model_copy(
+                    update={"gym": section.gym.model_copy(update={"max_turns": max_turns})}
+                ),
+                serve=Serve(),
+                at_once=8,
+                config_paths=[WORKPLACE, XLAM],
+                rows={"train": rows},
+                weights=None,
+                model=model.url,
+                model_name="policy",
+            )
+            return rehearsed(self.environment, self.relay, asked, len(rows), times, endpoint)
+
+
+def packaged(server: str) -> list[Row]:
+    """The example rows that Gym ships, with the agent that Gym's preparation would add."""
+    (data,) = GYM.glob(f"lib/python3*/site-packages/resources_servers/{server}/data/example.jsonl")
+    agent = {"type": "responses_api_agents", "name": f"{server}_simple_agent"}
+    return [{**json.loads(line), "agent_ref": agent} for line in data.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("gym")
+    with (
+        relaying(12) as relay,
+        gym.running(
+            environment=GYM,
+            config_paths=[WORKPLACE, XLAM],
+            overrides=MODEL_SERVER,
+            base_url=relay.url,
+            key=relay.key,
+            folder=folder,
+        ) as environment,
+    ):
+        yield Place(environment, relay, folder)
+
+
+def truth_of(rows: list[Row]) -> dict[str, list[Message]]:
+    """The calls that earn the reward, by what the user asks."""
+    found = {}
+    for row in rows:
+        asked = row["responses_create_params"]["input"][-1]["content"]
+        found[asked] = [
+            call(one["name"], json.loads(one["arguments"])) for one in row["ground_truth"]
+        ]
+    return found
+
+
+def user_says(messages: list[Message]) -> str:
+    content = next(m["content"] for m in messages if m["role"] == "user")
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def test_right_answers_earn_one_and_wrong_ones_nothing(place: Place) -> None:
+    rows = packaged("workplace_assistant")
+    truth = truth_of(rows)
+
+    def answer(messages: list[Message], number: int) -> Answer:
+        calls = truth[user_says(messages)]
+        done = sum(message["role"] == "tool" for message in messages)
+        return calls[done] if done < len(calls) else say("It is done.")
+
+    record = place.rehearse(rows, answer)
+    assert record.verdict == "not_trainable"
+    assert record.reasons == ["every rollout earned 1: no gradient; the rows are too easy for it"]
+    assert record.reward_mean == 1.0 and record.failed == 0
+    assert record.rows.checked == 5 and record.rows.unplayable == 0
+    assert record.rows.reward_for_nothing == 0.0
+    expected = [len(row["ground_truth"]) for row in rows]
+    assert record.tool_calls and record.tool_calls.mean == sum(expected) / 5
+    assert record.turns and record.turns.limit == 6 and record.turns.largest == 6
+    assert record.agents["workplace_assistant_simple_agent"] == 6
+
+
+def test_a_spread_within_rows_is_trainable(place: Place) -> None:
+    rows = packaged("workplace_assistant")[:2]
+    truth = truth_of(rows)
+    begun: dict[str, int] = {}
+
+    def answer(messages: list[Message], number: int) -> Answer:
+        asked = user_says(messages)
+        if messages[-1]["role"] == "tool":
+            return say("It is done.")
+        begun[asked] = begun.get(asked, 0) + 1
+        return truth[asked][0] if begun[asked] % 2 else say("No.")
+
+    record = place.rehearse(rows, answer, times=4)
+    assert (record.verdict, record.reasons) == ("trainable", [])
+    assert record.reward_mean == 0.5 and record.groups_without_spread == 0.0
+    assert record.step.seconds is not None and record.step.rollouts == 64
+
+
+def test_rows_that_gym_cannot_play_are_named_with_gyms_own_reason(place: Place) -> None:
+    good, *others = packaged("workplace_assistant")
+    without_truth, foreign, nested, text = (copy.deepcopy(row) for row in others)
+    del without_truth["ground_truth"]
+    foreign["agent_ref"]["name"] = "math_agent"
+    asked = nested["responses_create_params"]
+    asked["tools"] = [{"type": "function", "function": asked["tools"][0]}]
+    text["responses_create_params"]["tools"] = json.dumps(asked["tools"])
+
+    record = place.rehearse(
+        [good, without_truth, foreign, nested, text], lambda messages, number: say("No.")
+    )
+    assert record.verdict == "not_trainable" and record.rows.unplayable == 4
+    reasons = {row.line: row.reason for row in record.rows.examples}
+    assert "ground_truth" in reasons[2]
+    assert "'math_agent'" in reasons[3] and "workplace_assistant_simple_agent" in reasons[3]
+    assert "422" in reasons[4] and "tools" in reasons[4]
+    assert "422" in reasons[5] and "tools" in reasons[5]
+    assert record.rows_played == 1
+
+
+def test_a_row_that_pays_for_nothing_is_counted_by_gyms_verifier(place: Place) -> None:
+    pays, does_not = packaged("workplace_assistant")[:2]
+    # It only reads: whoever does nothing leaves the office as it should be.
+    pays["ground_truth"] = [{"name": "company_directory_find_email_address", "arguments": "{}"}]
+    record = place.rehearse([pays, does_not], lambda messages, number: say("No."))
+    assert record.rows.reward_for_nothing == 0.5
+    assert any("calls nothing earns 0.50" in warning for warning in record.warnings)
+
+
+def test_a_prompt_that_does_not_fit_is_no_silent_zero(place: Place) -> None:
+    error = (400, "This model's maximum context length is 2048 tokens. However, you requested 3700")
+    record = place.rehearse(packaged("workplace_assistant")[:2], lambda messages, number: error)
+    assert record.verdict == "not_trainable"
+    assert record.answers.overflows == 4 and record.failed == 0
+    assert any("4 of 4 rollouts did not fit into the context" in r for r in record.reasons)
+
+
+def test_calls_that_arrive_as_text_name_the_parser(place: Place) -> None:
+    text = '<tool_call>{"name": "email_reply_email", "arguments": {}}</tool_call>'
+    record = place.rehearse(packaged("workplace_assistant")[:2], lambda messages, number: say(text))
+    assert record.answers.calls_as_text == 4
+    assert any("the tool parser of the model server" in reason for reason in record.reasons)
+
+
+def test_a_rollout_without_an_end_is_ended(place: Place) -> None:
+    """The agent of xlam_fc has no max_steps: a model that always calls plays for ever."""
+    rows = packaged("xlam_fc")[:2]
+    tool = rows[0]["responses_create_params"]["tools"][0]["name"]
+    record = place.rehearse(rows, lambda messages, number: call(tool, {}), max_turns=5)
+    assert record.answers.endless == 4 and record.failed == 4
+    assert any("ended after 5 answers" in reason for reason in record.reasons)
+    assert record.errors == {"ended after 5 answers (training.gym.max_turns)": 4}
+
+
+def test_an_agent_without_a_limit_is_pointed_at(place: Place) -> None:
+    rows = packaged("xlam_fc")[:1]
+    tool = rows[0]["responses_create_params"]["tools"][0]["name"]
+
+    def answer(messages: list[Message], number: int) -> Answer:
+        return say("That is all.") if messages[-1]["role"] == "tool" else call(tool, {})
+
+    record = place.rehearse(rows, answer)
+    assert any("xlam_fc_simple_agent has no max_steps" in warning for warning in record.warnings)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ((500, "the engine is dead"), "HTTP 500 from the model server"),
+        ((429, "too many requests"), "HTTP 429 from the model server"),
+    ],
+)
+def test_errors_of_the_model_server_fail_rollouts_and_are_never_a_reward(
+    place: Place, answer: Answer, kind: str
+) -> None:
+    record = place.rehearse(packaged("xlam_fc")[:2], lambda messages, number: answer)
+    assert record.failed == 4 and record.reward_mean is None
+    assert all(kind in error for error in record.errors)
+
+
+def test_a_model_endpoint_that_is_gone_holds_nothing(place: Place) -> None:
+    """Gym asks a dead endpoint again for ever; the relay fails the rollout in its place."""
+    with contextlib.ExitStack() as stack:
+        model = stack.enter_context(answering(lambda messages, number: say("No.")))
+        stack.close()
+        place.relay.endpoint, place.relay.max_turns = model.endpoint, 12
+        from toolgain.environments.play import play
+
+        (rollout,) = play(
+            place.environment,
+            place.relay,
+            packaged("xlam_fc")[:1],
+            times=1,
+            at_once=1,
+            timeout_s=60,
+            sampling={},
+            prefix="gone",
+        )
+    assert rollout.reward is None and rollout.error
+    assert "no answer from the model server (ConnectError)" in rollout.error
+
+
+def test_the_relay_wants_its_key(place: Place) -> None:
+    response = httpx.post(f"{place.relay.url}/chat/completions", json={"messages": []})
+    assert response.status_code == 422 and "key" in response.text
+
+
+def test_servers_listen_on_loopback_and_their_command_lines_hold_no_key(place: Place) -> None:
+    for server in place.environment.servers.values():
+        assert server.url.startswith("http://127.0.0.1:")
+        assert place.relay.key not in Path(f"/proc/{server.pid}/cmdline").read_text()
+    assert place.relay.key not in "".join(
+        path.read_text() for path in place.folder.iterdir() if path.is_file()
+    )
+
+
+def test_the_command_writes_the_record_and_says_why_in_its_exit_code(tmp_path: Path) -> None:
+    rows = packaged("xlam_fc")[:2]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "config.yaml").write_text(
+        json.dumps(
+            {
+                "model": {"path": "nowhere"},
+                "training": {
+                    "backend": "trl",
+                    "tasks": {"train_file": str(tmp_path / "rows.jsonl")},
+                    "gym": {"config_paths": [XLAM]},
+                },
+            }
+        )
+    )
+    out = tmp_path / "rehearsal.json"
+    with answering(lambda messages, number: say("No.")) as model:
+        command = ["rehearse", "--config", str(tmp_path / "config.yaml"), "--rollouts", "2"]
+        command += ["--endpoint", model.url, "--model", "policy", "--out", str(out)]
+        result = CliRunner().invoke(cli, command)
+    assert "every rollout earned 0: no gradient" in str(result.exception)
+    assert result.exception and vars(type(result.exception))["exit_code"] == 3
+    record = Rehearsal.model_validate_json(out.read_text())
+    assert record.verdict == "not_trainable" and record.gym_version == "0.4.0"
+    assert record.agents == {"xlam_fc_simple_agent": None}
+
+
+# The last one: it ends the servers.
+def test_a_dead_server_ends_the_rehearsal_and_is_named(place: Place) -> None:
+    def answer(messages: list[Message], number: int) -> Answer:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(place.environment.servers["xlam_fc"].pid, signal.SIGKILL)
+        return say("No.")
+
+    with pytest.raises(StageError, match=r"the Gym server xlam_fc: it ended \(exit -9\)"):
+        place.rehearse(packaged("xlam_fc")[:2], answer)

@@ -1,0 +1,203 @@
+"""Start the servers of a NeMo Gym environment. Runs in the environment of `make setup-gym`.
+
+    python -m toolgain.environments.gym_servers PLAN.json
+
+The plan is a `GymPlan`. Gym's own parser reads the configuration, and each server is the program
+that `gym env start` would start, with the same variables. What differs:
+
+- nothing is installed: a server runs in Gym's environment, or in the one that `make setup-gym`
+  made for it;
+- the configuration, which holds the key of the model endpoint, goes through the environment, not
+  through a command line that every user of the machine can read;
+- Ray is started only for servers whose code uses it: it takes a gigabyte, half a minute, and
+  listens on every interface (with a token);
+- the end of any server ends all of them at once, and `ended` names it.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from nemo_gym import PARENT_DIR
+from nemo_gym.global_config import GlobalConfigDictParser
+from omegaconf import OmegaConf
+
+from toolgain.common.signals import end_with_parent
+
+USES_RAY = re.compile(r"^\s*(import ray|from ray)\b", re.MULTILINE)
+
+RUN = """
+import runpy, sys
+import ray
+# Nothing in this server's code asks for Ray, so that it need not be there.
+ray.is_initialized = lambda: True
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+class Servers:
+    """The processes of one environment."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.plan = plan
+        self.folder = Path(plan["folder"])
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        parser = GlobalConfigDictParser()
+        asked = OmegaConf.create(
+            {
+                "config_paths": self.plan["config_paths"],
+                "policy_base_url": self.plan["base_url"],
+                "policy_api_key": self.plan["key"],
+                "policy_model_name": self.plan["model"],
+                "use_absolute_ip": False,
+                "default_host": "127.0.0.1",
+                "head_server": {"host": "127.0.0.1", "port": free_port()},
+                "uv_cache_dir": str(self.folder / "uv"),
+            }
+        )
+        for key, value in self.plan["overrides"].items():
+            OmegaConf.update(asked, key, value, force_add=True)
+        config = parser.parse_no_environment(asked)
+        instances = parser.filter_for_server_instance_configs(config)
+        places = [(instance.name, *place(config, instance.name)) for instance in instances]
+        if any(uses_ray(directory) for _, directory, _ in places):
+            config["ray_head_node_address"] = ray_address(self.folder)
+        text = OmegaConf.to_yaml(config)
+        record: dict[str, dict[str, Any]] = {}
+        for name, directory, kind in places:
+            settings = next(iter(config[name][kind].values()))
+            self.processes[name] = self.launch(name, directory, str(settings.entrypoint), text)
+            record[name] = {
+                "kind": kind,
+                "program": directory.name,
+                "url": f"http://{settings.host}:{settings.port}",
+                "pid": self.processes[name].pid,
+                "max_steps": settings.get("max_steps"),
+            }
+        self.wait(record)
+        write(self.folder / "servers.json", {"servers": record})
+
+    def launch(
+        self, name: str, directory: Path, entrypoint: str, config: str
+    ) -> "subprocess.Popen[bytes]":
+        relative = Path(*directory.parts[-2:])
+        own = Path(sys.prefix) / "servers" / relative / "bin" / "python"
+        needs = directory / "requirements.txt"
+        if not own.exists() and needs.is_file() and own_requirements(needs.read_text()):
+            self.fail(name, f"it needs packages of its own: make setup-gym GYM_SERVERS={relative}")
+        python = str(own) if own.exists() else sys.executable
+        program = [entrypoint] if uses_ray(directory) else ["-c", RUN, entrypoint]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [python, *program],
+                cwd=directory,
+                env={
+                    **os.environ,
+                    "NEMO_GYM_CONFIG_DICT": config,
+                    "NEMO_GYM_CONFIG_PATH": name,
+                    "PYTHONPATH": f"{directory}:{PARENT_DIR}",
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self, record: dict[str, dict[str, Any]]) -> None:
+        waiting = set(record)
+        while waiting:
+            self.check()
+            for name in sorted(waiting):
+                try:
+                    urllib.request.urlopen(record[name]["url"] + "/", timeout=5)
+                    waiting.discard(name)
+                except urllib.error.HTTPError:
+                    waiting.discard(name)
+                except OSError:
+                    continue
+            time.sleep(0.2)
+
+    def check(self) -> None:
+        """End everything where one server has ended."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                self.fail(name, f"it ended (exit {process.returncode})")
+
+    def fail(self, name: str, reason: str) -> None:
+        write(self.folder / "ended.json", {"server": name, "reason": reason})
+        for process in self.processes.values():
+            process.kill()
+        sys.exit(1)
+
+
+def place(config: Any, name: str) -> tuple[Path, str]:
+    """Folder of a server's program, and what kind of server it is."""
+    kind = next(key for key in config[name] if key.startswith(("resources_", "responses_api_")))
+    return PARENT_DIR / kind / next(iter(config[name][kind])), kind
+
+
+def own_requirements(text: str) -> bool:
+    """Whether a requirements.txt names more than Gym itself."""
+    lines = [line.strip() for line in text.splitlines()]
+    return any(line and not line.startswith("#") and "../.." not in line for line in lines)
+
+
+def uses_ray(directory: Path) -> bool:
+    """Whether the code of a server, its tests left out, imports Ray."""
+    return any(
+        USES_RAY.search(path.read_text(errors="replace"))
+        for path in directory.rglob("*.py")
+        if "tests" not in path.relative_to(directory).parts
+    )
+
+
+def ray_address(folder: Path) -> str:
+    """The address of a Ray of our own, which ends with this process."""
+    import ray
+
+    ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", configure_logging=False)
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write(path: Path, value: object) -> None:
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(value))
+    temporary.replace(path)
+
+
+def main(plan_file: Path) -> None:
+    end_with_parent()
+    plan = json.loads(plan_file.read_text())
+    # It holds the key of the model endpoint.
+    plan_file.unlink()
+    servers = Servers(plan)
+    try:
+        servers.start()
+    except Exception as error:
+        # Gym's parser says what is wrong with a configuration in several lines.
+        write(
+            servers.folder / "ended.json", {"server": None, "reason": " ".join(str(error).split())}
+        )
+        raise
+    while True:
+        servers.check()
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
