@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from toolgain.bfcl import results, revisions
+from toolgain.bfcl import data, results
 from toolgain.bfcl.data import installed_data
 from toolgain.bfcl.folders import models_of, one_model
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.comparison import compare
-from toolgain.config.sections import ComparisonSection
+from toolgain.config.sections import ComparisonSection, EvaluationSection
+from toolgain.evaluation import confinement
+from toolgain.evaluation.harness import HarnessFolders, HarnessSettings, score_again
+from toolgain.evaluation.rescore import rescorer
 
 ROOT = Path(__file__).parents[2]
 BFCL_ENV = ROOT / ".venvs" / "bfcl"
@@ -163,34 +166,60 @@ def test_older_score_rows_are_numbered(before: Path, tmp_path: Path) -> None:
     assert results.score(one_model(root), data) == results.score(one_model(before), data)
 
 
+@pytest.fixture(scope="session")
+def by_nvidia(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Answers to nvidia-bfcl's own items, scored by it."""
+    work = tmp_path_factory.mktemp("nvidia").resolve()
+    source = installed_data(BFCL_ENV)
+    alias = EvaluationSection().alias
+    folders = HarnessFolders(work)
+    program = Path(__file__).with_name("synthetic_answers.py")
+    arguments = [source, "BFCL_v3", folders.again / "result" / alias, 1, 0.4]
+    subprocess.run([sys.executable, program, *map(str, arguments)], check=True)
+    items = results.load_full(source)
+    data.write(items, source, folders.data)
+    for file in (folders.again / "result" / alias).iterdir():
+        if file.stem.removeprefix("BFCL_v3_").removesuffix("_result") not in items:
+            file.unlink()
+    settings = HarnessSettings(
+        bfcl_env=BFCL_ENV,
+        alias=alias,
+        task="multi_turn,ast",
+        parallelism=1,
+        sampling={},
+        timeout_s=0,
+        attempts=0,
+        stall_s=600,
+        layers=confinement.layers(),
+    )
+    assert score_again(settings, folders, list(items)) is None
+    return folders.again
+
+
 def test_two_revisions_of_the_data_are_not_comparable(
-    before: Path, answered: Root, tmp_path: Path
+    by_nvidia: Path, after: Path, tmp_path: Path
 ) -> None:
-    """The same answers, scored by a folder that repeats other questions and expected answers."""
-    root = tmp_path / "other"
-    for kind in ("result", "score"):
-        shutil.copytree(before / kind / MODEL, root / kind / MODEL)
-    # What nvidia-bfcl writes has its own ids, questions and expected answers.
-    base = results.load_full(installed_data(BFCL_ENV))
-    for category, items in base.items():
-        theirs = revisions.items(base, "bfcl-eval 2025.7.17 to 2025.8.6")[category]
-        places = {item.id: item for item in theirs}
-        own = {item.index: item for item in items}
-        for kind in ("result", "score"):
-            file = root / kind / MODEL / f"BFCL_v3_{category}_{kind}.json"
-            lines = [json.loads(line) for line in file.read_text().splitlines()]
-            for row in lines:
-                if "id" not in row:
-                    continue
-                item = own[places[row["id"]].index]
-                row["id"] = item.id
-                if "prompt" in row:
-                    row["prompt"] |= {"id": item.id, "question": item.question}
-                if "possible_answer" in row:
-                    row["possible_answer"] = item.expected
-            file.write_text("\n".join(json.dumps(row) for row in lines))
     out = tmp_path / "comparison.json"
     with pytest.raises(NotValidError, match="data_revision"):
-        compare.compare_folders(before, [root], ComparisonSection(), out, BFCL_ENV)
+        compare.compare_folders(by_nvidia, [after], ComparisonSection(), out, BFCL_ENV)
     whats = {reason["what"] for reason in json.loads(out.read_text())["reasons"]}
     assert {"data_revision", "scorer"} <= whats
+
+
+def test_one_scorer_for_both_makes_two_revisions_comparable(
+    by_nvidia: Path, after: Path, tmp_path: Path
+) -> None:
+    """Berkeley's scorer and NVIDIA's agree on every item whose data are equal."""
+    out = tmp_path / "comparison.json"
+    with rescorer(BFCL_ENV) as rescore:
+        compare.compare_folders(
+            by_nvidia, [after], ComparisonSection(), out, BFCL_ENV, rescore=rescore
+        )
+    found = json.loads(out.read_text())
+    assert found["verdict"] == "improved"
+    # The official revision asks the others with another question.
+    assert found["n"] == 4441 - 102
+    said = [warning for warning in found["warnings"] if "scored again" in warning]
+    assert len(said) == 2
+    for one in said:
+        assert "; 0 answers are scored otherwise than in the folder where the data are equal" in one

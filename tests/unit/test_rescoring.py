@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolgain.evaluation.rescore import is_plain_text
 from toolgain.evaluation.rescoring import NO_FUNCTION, _harmless, is_plain
 
 OFFERED = ["ls", "cd"]
@@ -44,3 +45,26 @@ def test_what_passes_is_one_call_with_names(name: str, key: str) -> None:
     if is_plain([{name: json.dumps({key: 1})}], [name]) and not keyword.iskeyword(key):
         call = ast.parse(f"{name}({key}=1)", mode="eval").body
         assert keyword.iskeyword(name) or isinstance(call, ast.Call)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("I cannot do that.", True),
+        ("[ls(), cd(folder='a')]", True),
+        ("```\nls()\n```", True),
+        ("[ls(a=[1, {'b': None}])]", True),
+        ("[ls(a=open('/x'))]", False),
+        ("[exec(object='x')]", False),
+        ("[ls.__self__(a=1)]", False),
+        ("[ls('x')]", False),
+        ("ls(**{'a=1': 2})", False),
+    ],
+)
+def test_text_of_prompt_mode_runs_no_code_of_the_model(text: str, plain: bool) -> None:
+    assert is_plain_text(text, set(OFFERED)) == plain
+
+
+@given(st.text())
+def test_any_text_is_plain_or_not(text: str) -> None:
+    assert is_plain_text(text, set(OFFERED)) in (True, False)

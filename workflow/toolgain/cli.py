@@ -286,6 +286,9 @@ def score(folder: Path, bfcl_env: Path) -> None:
 @click.option("--baseline", help="Name of the model before, where FOLDERS is one root of many.")
 @click.option("--trained", multiple=True, help="Name of a model after, likewise; may be repeated.")
 @click.option("--metric", help="Name of the score in samples of lm-evaluation-harness (.jsonl).")
+@click.option(
+    "--rescore", is_flag=True, help="Score the answers of BFCL folders again, by nvidia-bfcl."
+)
 @click.option("--primary", help="Ask the verdict of a group, such as non_live, not of the Overall.")
 @click.option("--config", type=FILE, help="Frozen comparison section.")
 @click.option("--out", type=FILE, default=Path("comparison.json"), show_default=True)
@@ -296,6 +299,7 @@ def compare(
     trained: tuple[str, ...],
     metric: str | None,
     primary: str | None,
+    rescore: bool,
     config: Path | None,
     out: Path,
     bfcl_env: Path,
@@ -315,7 +319,13 @@ def compare(
         click.echo(tables.compare_tables(*folders, metric, section.alpha, out).sentence)
         return
     before, *after = compare.chosen(folders, baseline, trained)
-    compare.compare_folders(before, after, section, out, bfcl_env, primary)
+    if not rescore:
+        compare.compare_folders(before, after, section, out, bfcl_env, primary)
+        return
+    from toolgain.evaluation.rescore import rescorer
+
+    with rescorer(bfcl_env) as again:
+        compare.compare_folders(before, after, section, out, bfcl_env, primary, again)
 
 
 @cli.command()

@@ -48,6 +48,18 @@ class Answers:
     latency: Floats
     """(n,) seconds."""
 
+    def of(self, items: Sequence[int]) -> "Answers":
+        """Those to some of the items."""
+        return Answers(
+            self.category[items],
+            [self.flags[item] for item in items],
+            self.calls[items],
+            self.right[items],
+            self.prompt_tokens[items],
+            self.completion_tokens[items],
+            self.latency[items],
+        )
+
 
 _NONE = np.zeros(0)
 NO_ANSWERS = Answers(np.zeros(0, np.intp), (), np.zeros(0, np.intp), _NONE, _NONE, _NONE, _NONE)

@@ -6,7 +6,7 @@ is in `toolgain.statistics`; docs/measurement.md says why.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def compare_folders(
     out: Path,
     bfcl_env: Path,
     primary: str | None = None,
+    rescore: Callable[[Evaluation], Evaluation] | None = None,
 ) -> None:
     """Compare `baseline` with each of `trained` and write comparison.json to `out`.
 
@@ -60,13 +61,19 @@ def compare_folders(
         out: the file to write.
         bfcl_env: environment of the harness, read only for plain harness folders.
         primary: a group that the verdict is asked of, in place of the official Overall.
+        rescore: scores the answers of a plain harness folder again.
 
     Raises:
         UserError: a folder is unreadable or foreign; nothing is written.
         NotValidError: the evaluations cannot be compared; comparison.json says why.
     """
     read = [evaluations.read_evaluation(folder, bfcl_env) for folder in (baseline, *trained)]
-    before, *after = _named(read).values()
+    read = list(_named(read).values())
+    if rescore is not None:
+        read = [rescore(one) if one.plain else one for one in read]
+        gone = frozenset().union(*(one.left_out for one in read))
+        read = [one.where(lambda key: key not in gone) for one in read]
+    before, *after = read
     if groups.wanted(read, primary):
         by_group = groups.compare_groups((before, *after), primary, section, out)
         for warning in by_group.warnings:
@@ -438,6 +445,8 @@ def _warnings(
         for name, run in runs.items()
         if run.aa
     ]
+    everyone = (before, *subjects.values())
+    found += [one.scored_again for one in everyone if one.scored_again]
     found += [
         f"{evaluation.subject}: a plain harness folder; "
         f"{len(comparability.IMPOSSIBLE_WITHOUT_RECORD)} checks were impossible "

@@ -1,7 +1,7 @@
 """Read an evaluation, ours or a plain harness folder, as the table that statistics need."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -59,6 +59,10 @@ class Evaluation:
     """None for a plain harness folder."""
     source: PlainFolder | None = None
     """What a plain harness folder is; None for an evaluation of ours."""
+    scored_again: str = ""
+    """What a second scoring has to say; empty without one."""
+    left_out: frozenset[Key] = frozenset()
+    """Items that the second scorer knows with another question, so that nobody has them."""
 
     @property
     def plain(self) -> bool:
@@ -70,18 +74,20 @@ class Evaluation:
         """Of BFCL."""
         return self.source.folder.version if self.source else "v3"
 
-    def only(self, categories: Collection[str]) -> "Evaluation":
-        """The items of some categories, as an evaluation; its behaviour and record are whole."""
-        kept = [row for row, key in enumerate(self.keys) if key[0] in categories]
-        if len(kept) == len(self.keys):
+    def where(self, kept: Callable[[Key], bool]) -> "Evaluation":
+        """The items that are `kept`, as an evaluation; its record stays as it is."""
+        rows = [row for row, key in enumerate(self.keys) if kept(key)]
+        if len(rows) == len(self.keys):
             return self
         return replace(
             self,
-            keys=[self.keys[row] for row in kept],
-            clusters=[self.clusters[row] for row in kept],
-            right=self.right[kept],
-            strictly_right=self.strictly_right[kept],
-            errors=[self.errors[row] for row in kept],
+            keys=[self.keys[row] for row in rows],
+            clusters=[self.clusters[row] for row in rows],
+            right=self.right[rows],
+            strictly_right=self.strictly_right[rows],
+            errors=[self.errors[row] for row in rows],
+            answers=self.answers if self.answers is NO_ANSWERS else self.answers.of(rows),
+            rows=len(rows) * self.repeats,
         )
 
     @property
@@ -120,7 +126,7 @@ class Evaluation:
         drawn: dict[str, JsonValue] | None = None
         if self.summary is not None and self.summary.subset is not None:
             drawn = self.summary.subset.model_dump()
-        if drawn is None and self.plain and len(self.keys) < sum(POPULATION.values()):
+        if drawn is None and self.valid and len(self.keys) < sum(POPULATION.values()):
             drawn = {"items": dict(Counter(category for category, _, _ in self.keys))}
         return drawn
 
@@ -195,6 +201,11 @@ def _ours(kind: type[RecordType], path: Path) -> RecordType:
             f"evaluation: {path} is not a record of this version of toolgain (schema 1)."
         )
     return found
+
+
+def of_source(folder: Path, source: PlainFolder) -> Evaluation:
+    """The evaluation of a plain harness folder whose items are known."""
+    return _evaluation(folder, _columns(source), None, None, source)
 
 
 _READ = (

@@ -108,7 +108,7 @@ def compare(
     names = before.subject, after.subject
     present = [dict.fromkeys(category for category, _, _ in one.keys) for one in (before, after)]
     both = [category for category in present[0] if category in present[1]]
-    ours, theirs = (one.only(set(both)) for one in (before, after))
+    ours, theirs = (one.where(lambda key: key[0] in both) for one in (before, after))
     if reasons := comparability.reasons(ours, theirs, section.max_error_share):
         said = "; ".join(
             f"{one.what}: {one.message} ({one.baseline} / {one.trained})" for one in reasons
@@ -273,8 +273,9 @@ def _warnings(
     before: Evaluation, after: Evaluation, present: Sequence[Mapping[str, None]]
 ) -> list[str]:
     sides = ((before, present[0], present[1]), (after, present[1], present[0]))
-    return [
+    found = [
         f"{one.subject}: {', '.join(only)} only here; left out."
         for one, mine, other in sides
         if (only := [category for category in mine if category not in other])
     ]
+    return found + [one.scored_again for one in (before, after) if one.scored_again]

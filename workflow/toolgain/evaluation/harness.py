@@ -358,15 +358,21 @@ def _inner_environment(program: Path, folders: HarnessFolders, key: str) -> dict
 
 
 def score_again(
-    settings: HarnessSettings, folders: HarnessFolders, categories: Sequence[str]
+    settings: HarnessSettings,
+    folders: HarnessFolders,
+    categories: Sequence[str],
+    native: bool = True,
 ) -> str | None:
-    """Score the result rows in `folders.again` in a fresh sandbox; returns what went wrong."""
+    """Score the result rows in `folders.again` in a fresh sandbox; returns what went wrong.
+
+    `native`: whether the rows are lists of calls, not calls as text.
+    """
     box.fill(folders.box, folders.again, settings.alias, categories)
     program = harness_program(settings.bfcl_env).with_name("bfcl")
     key, output = "none", str(folders.box / "harness")
     argv = ["evaluate", "--model", settings.alias, "--test-category", settings.task]
     argv += ["--model-mapping", "oai", "--result-dir", output, "--score-dir", output]
-    argv += ["--model-args", "base_url=http://127.0.0.1:9/v1,native_calling=True"]
+    argv += ["--model-args", f"base_url=http://127.0.0.1:9/v1,native_calling={native}"]
     if settings.container:
         argv = in_container(settings.container, ["bfcl", *argv], folders)
     else:
