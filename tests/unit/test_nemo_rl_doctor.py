@@ -1,6 +1,7 @@
 """`toolgain doctor`: each line is ok, or says what to do."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +77,8 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
     assert "60 training and 8 validation rows" in found["data"].message
     assert "no git history" in found["NeMo RL"].message
     assert "2 weight files" in found["model"].message
+    assert found["training job"].message.startswith("3 x 8 GPUs, ")
+    assert found["smoke job"].message.startswith("1 x 8 GPUs, ")
 
 
 @pytest.mark.parametrize(
@@ -84,8 +87,8 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
         ({"model__path": "/no/model"}, "model", "hf download"),
         ({"model__patch": "nemotron-nano-v2"}, "chat template", "wanted is once"),
         ({"model__chat_template": "/no/template"}, "chat template", "does not exist"),
-        ({"cluster__container": "/no/image.sqsh"}, "NeMo RL", "does not exist"),
-        ({"cluster__container": "nvcr.io#nvidia/nemo-rl:v0.5.0"}, "NeMo RL", "says v0.5.0"),
+        ({"cluster__container": "/no/image.sqsh"}, "container image", "does not exist"),
+        ({"cluster__container": "nvcr.io#nvidia/nemo-rl:v0.5.0"}, "container image", "says v0.5.0"),
         ({"cluster__nemo_rl__root": "/no/checkout"}, "NeMo RL", "is not a NeMo RL checkout"),
         ({"cluster__nemo_rl__root": None}, "NeMo RL", "names no NeMo RL checkout"),
         ({"cluster__nemo_rl__mounts": ["here"]}, "mounts", "is not `/source:/target`"),
@@ -94,7 +97,7 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
         ({"training__tasks__train_file": "/no/rows"}, "data", "does not exist"),
         ({"cluster__nodes": 5}, "batch", "set prompts_per_step to 10"),
         ({"cluster__train_time": "1h"}, "time limit", "too short for one step"),
-        ({"training__nemo_rl__config": "no.yaml"}, "NeMo RL", "no.yaml does not exist"),
+        ({"training__nemo_rl__config": "no.yaml"}, "settings (no.yaml)", "no.yaml does not exist"),
         (
             {"training__nemo_rl__overrides": {"grpo.sead": 1}},
             "settings (grpo_workplace_assistant_nemotron_nano_v2_9b.yaml)",
@@ -228,27 +231,114 @@ class Usage(NamedTuple):
     free: int
 
 
-@pytest.mark.parametrize(
-    ("says", "ok", "text"),
-    [
-        ('{"nemo-rl": "0.7", "vllm": "0.20.0", "ray": "2.55.1"}', True, "vllm 0.20.0"),
-        ('{"vllm": "0.11.2"}', False, "the image has vLLM 0.11.2, but NeMo RL v0.7.0 comes with"),
-        ("ImportError: no parser", False, "is the parser made for its vLLM?"),
-    ],
-)
-def test_the_container_job_says_what_is_in_the_image(
-    tmp_path: Path, slurm: Path, says: str, ok: bool, text: str
+# srun as it is, but that every node is this one, and none has a container.
+SRUN = """#!/bin/bash
+for word in "$@"; do
+    case $word in --nodes=*) nodes=${word#*=} ;; esac
+done
+while [ "$1" != bash ]; do shift; done
+for number in $(seq "$nodes"); do NODE=n$number "$@"; done
+"""
+HOSTNAME = "#!/bin/sh\necho $NODE\n"
+UV = """#!/bin/sh
+[ "$1" = --version ] && { echo uv 0.11; exit; }
+[ "$1" = run ] && { shift 2; exec "$@"; }
+[ "$NODE" = n2 ] && { echo no route to the index >&2; exit 2; }
+exit 0
+"""
+
+
+@pytest.fixture
+def nodes(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three nodes on which the probe itself runs; the second reaches no package index."""
+    for name, text in (("srun", SRUN), ("hostname", HOSTNAME), ("uv", UV)):
+        path = slurm / name
+        path.write_text(text)
+        path.chmod(0o755)
+    monkeypatch.setenv("NEMO_GYM_VENV_DIR", str(tmp_path / "gym_venvs"))
+    return slurm
+
+
+def in_containers(folder: Path, **changes: Any) -> dict[str, doctor.CheckLine]:
+    python = f"uv run -- {sys.executable}"
+    site = {
+        "cluster__nemo_rl__python": python,
+        "cluster__nemo_rl__converter_python": sys.executable,
+        "cluster__nemo_rl__vllm_python": "/no/python",
+    }
+    found = doctor.container_lines(parse_config(config(folder, **site, **changes)))
+    return {line.name.partition("container job: ")[2]: line for line in found}
+
+
+def test_the_container_job_asks_every_node_and_goes_on_after_a_failure(
+    tmp_path: Path, nodes: Path
 ) -> None:
-    command(slurm, "srun", says)
+    found = in_containers(tmp_path)
+    assert "starts on n1, n2, n3" in found["start"].message
+    assert found["uv"].message == "uv 0.11 (3 nodes)"
+    assert found["training Python"].ok
+    assert not found["vLLM"].ok and "cluster.nemo_rl.vllm_python" in found["vLLM"].message
+    assert not found["converters' Python"].ok
+    assert found["writable root"].ok
+    # n1 and n3 reach an index and can make the environments; n2 cannot.
+    gym = found["Gym's environments"]
+    assert not gym.ok
+    assert gym.message.startswith("n2: 0 in ") and "n1" not in gym.message
+    assert found["package index"].message == "answers on 2 of 3 nodes"
+
+
+def test_environments_in_the_image_need_no_index(tmp_path: Path, nodes: Path) -> None:
+    folder = tmp_path / "gym_venvs" / "simple_agent"
+    folder.mkdir(parents=True)
+    (folder / "pyvenv.cfg").touch()
+    assert in_containers(tmp_path)["Gym's environments"].ok
+
+
+def test_a_read_only_root_is_named(
+    tmp_path: Path, nodes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/no/home")
+    line = in_containers(tmp_path)["writable root"]
+    assert not line.ok
+    assert "n1: /no/home cannot be written" in line.message
+    assert "ENROOT_ROOTFS_WRITABLE" in line.message
+
+
+def test_an_image_with_another_vllm_is_refused(tmp_path: Path, nodes: Path) -> None:
+    command(tmp_path / "own", "python", "0.11.2")
+    found = in_containers(tmp_path)
+    assert not found["vLLM"].ok
+    values = config(tmp_path, cluster__nemo_rl__vllm_python=str(tmp_path / "own/python"))
+    lines = {line.name: line for line in doctor.container_lines(parse_config(values))}
+    line = lines["run grpo, container job: vLLM"]
+    assert "the image has vLLM 0.11.2, but NeMo RL v0.7.0 comes with" in line.message
+
+
+def test_nodes_that_do_not_answer_are_counted(tmp_path: Path, slurm: Path) -> None:
+    command(slurm, "srun", "error: cannot open the image")
     (line,) = doctor.container_lines(parse_config(config(tmp_path)))
-    assert line.ok == ok
-    assert text in line.message
+    assert not line.ok
+    assert "0 of 3 nodes answered" in line.message
+    assert "cannot open the image" in line.message
 
 
 def test_without_an_image_there_is_no_container_job(tmp_path: Path) -> None:
     values = config(tmp_path, cluster__container=None)
     (line,) = doctor.container_lines(parse_config(values))
     assert (line.ok, line.message) == (False, "cluster.container names no image.")
+
+
+def test_after_a_missing_image_and_model_all_else_is_still_checked(tmp_path: Path) -> None:
+    found = lines(tmp_path, cluster__container="/no/image.sqsh", model__path="/no/model")
+    for name in ("model", "container image", "disk space"):
+        assert not found[name].ok, name
+    for name in ("NeMo RL", "NeMo Gym", "mounts", "data", "batch", "required keys", "time limit"):
+        assert found[name].ok, name
+    # What no weights are there to tell is not known, and not fine.
+    assert "is to be mended first" in found["disk space"].message
+    without = lines(tmp_path, cluster__nemo_rl__root=None, cluster__container=None)
+    assert not without["NeMo RL"].ok and not without["container image"].ok
+    assert without["data"].ok
 
 
 def test_a_model_that_is_not_wholly_downloaded_is_named(tmp_path: Path) -> None:

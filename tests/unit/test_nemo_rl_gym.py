@@ -1,6 +1,8 @@
 """Gym's prepared data: found, checked, counted."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import made
@@ -47,7 +49,19 @@ def test_a_token_is_read_from_the_environment_never_written_into_the_command(
 ) -> None:
     text = gym.prepare_command(REFS["v0.7.0"], tmp_path, download=True)
     assert '"$HF_TOKEN" > env.yaml' in text
-    assert "; rm -f env.yaml; exit $said)" in text
+    # Whether the last command succeeds or fails, the file goes and the exit code stays.
+    for verdict in (0, 7):
+        end = f"cat env.yaml; exit {verdict}; :"
+        last = text.splitlines()[-1].replace("ng_prepare_data", end)
+        done = subprocess.run(
+            ["bash", "-c", last],
+            cwd=tmp_path,
+            env={"HF_TOKEN": "hf_x", "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (verdict, "hf_token: hf_x\n")
+        assert not (tmp_path / "env.yaml").exists()
     assert "umask 077" in text
     assert "should_download" not in gym.prepare_command(REFS["v0.7.0"], tmp_path, download=False)
 

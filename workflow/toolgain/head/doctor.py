@@ -4,7 +4,6 @@ The same checks, in the same words, run before every start of the workflow and a
 (`toolgain.head.preflight`).
 """
 
-import json
 import os
 import shlex
 import shutil
@@ -20,37 +19,22 @@ from toolgain.common.errors import ExitCode, ToolgainError, UserError
 from toolgain.common.files import shell_signs
 from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
+from toolgain.head import container_probe, handovers
 from toolgain.models.base import check_files, check_template, given_template
 from toolgain.models.remote_code import check_remote_code
 from toolgain.models.rendering import template_of
-from toolgain.serving import tool_parser
 from toolgain.serving.server import check_context
 from toolgain.serving.vllm import arguments, family_of
 from toolgain.slurm import preflight, resources
-from toolgain.slurm.containers import host_environment, in_container, is_file_image, mounts
+from toolgain.slurm.containers import is_file_image, mounts
 from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym, lint, plan, refs, schema
 from toolgain.training.nemo_rl import overrides as ov
-from toolgain.training.nemo_rl.preparation import checkout
-
-PROBE = """
-import importlib.metadata, json, sys
-found = {}
-for name in ("nemo-rl", "vllm", "ray"):
-    try:
-        found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        found[name] = None
-if len(sys.argv) > 2:
-    try:
-        from vllm.tool_parsers.abstract_tool_parser import ToolParserManager
-    except ImportError:
-        from vllm.entrypoints.openai.tool_parsers.abstract_tool_parser import ToolParserManager
-    ToolParserManager.import_tool_parser(sys.argv[1])
-    found["parser"] = ToolParserManager.get_tool_parser(sys.argv[2]).__name__
-print(json.dumps(found))
-"""
-"""Run in the container: what is installed there, and whether the tool parser can be had."""
+from toolgain.training.nemo_rl.preparation import (
+    root_of,
+    versions_of_checkout,
+    yaml_file_of,
+)
 
 
 @dataclass(frozen=True)
@@ -317,33 +301,34 @@ def _endpoint(serve: Serve) -> str:
 def _training_lines(
     config: Config, run_name: str, training: TrainingSection
 ) -> Iterator[CheckLine]:
-    """Checkout, image, YAML, overrides, data and arithmetic of one run."""
+    """Checkout, image, YAML, overrides, data and arithmetic of one run.
+
+    What is missing gets its line, and everything that does not need it is checked all the same.
+    """
     nemo, cluster = training.nemo_rl, refs.located(config.cluster)
-    prefix = f"run {run_name}, "
+    prefix, ref = f"run {run_name}, ", refs.REFS[nemo.ref]
     try:
-        ref, root, yaml_file, base, versions = checkout(nemo, cluster)
+        root = root_of(nemo, cluster)
     except ToolgainError as error:
         yield CheckLine(prefix + "NeMo RL", False, str(error))
-        return
-    said = ", ".join(f"{name} {value}" for name, value in versions.items())
-    yield CheckLine(prefix + "NeMo RL", True, said)
-    yield _line(prefix + "mounts", lambda: _mounts(cluster, root))
-    rows: int | None = None
-    files: dict[str, Path] | None = None
+        root = None
+    if root:
+        yield _line(prefix + "NeMo RL", lambda: _said_versions(ref, root))
+        yield _line(prefix + "NeMo Gym", lambda: refs.check_gym(ref, root) or "no git history")
+        yield _line(prefix + "mounts", lambda: _mounts(cluster, root))
+    yield _line(prefix + "container image", lambda: _image(ref, cluster))
+    rows, files = None, None
     try:
         files = gym.find(ref, root, training.tasks)
-        if sum(path.stat().st_size for path in files.values()) <= LARGE:
-            found = {split: gym.read_rows(path) for split, path in files.items()}
-            rows = len(found["train"].rows)
-            agents = ", ".join(sorted({name for part in found.values() for name in part.agents}))
-            text = f"{rows} training and {len(found['validation'].rows)} validation rows ({agents})"
-            yield CheckLine(prefix + "data", True, text)
-        else:
-            with files["train"].open(encoding="utf-8") as file:
-                rows = sum(1 for line in file if line.strip())
+        rows, text = _rows(files)
+        yield CheckLine(prefix + "data", True, text)
     except ToolgainError as error:
         yield CheckLine(prefix + "data", False, str(error))
+    if not root:
+        return
+    yaml_file = yaml_file_of(nemo, root)
     try:
+        base = ov.load_yaml(yaml_file)
         numbers, listed = _arithmetic(config, training, ref, root, base, rows, files)
     except ToolgainError as error:
         yield CheckLine(prefix + f"settings ({yaml_file.name})", False, str(error))
@@ -351,6 +336,42 @@ def _training_lines(
     for item in listed:
         yield CheckLine(prefix + item.name, item.ok, item.message)
     yield _line(prefix + "disk space", lambda: _disk(config, numbers))
+    if all(item.ok for item in listed) and files:
+        yield _line(prefix + "training job", lambda: _handed_over(config, run_name, smoke=False))
+        if training.smoke_steps:
+            yield _line(prefix + "smoke job", lambda: _handed_over(config, run_name, smoke=True))
+
+
+def _handed_over(config: Config, run_name: str, smoke: bool) -> str:
+    """What the job hands to ray.sub, in a line; it is built whole, so what refuses it is found."""
+    shown = handovers.show(config, run_name, None, smoke).handover
+    option = " --smoke" if smoke else ""
+    return (
+        f"{shown.nodes} x {shown.gpus_per_node} GPUs, {len(shown.overrides)} overrides, "
+        f"{len(shown.mounts)} mounts; `toolgain train --show-command --run {run_name}{option}` "
+        "prints what ray.sub will get"
+    )
+
+
+def _said_versions(ref: refs.Ref, root: Path) -> str:
+    return ", ".join(f"{name} {value}" for name, value in versions_of_checkout(ref, root).items())
+
+
+def _image(ref: refs.Ref, cluster: ClusterSection) -> str:
+    refs.check_image(ref, cluster.container)
+    return str(cluster.container)
+
+
+def _rows(files: Mapping[str, Path]) -> tuple[int, str]:
+    """Training rows, and what the files hold."""
+    if sum(path.stat().st_size for path in files.values()) > LARGE:
+        with files["train"].open(encoding="utf-8") as file:
+            rows = sum(1 for line in file if line.strip())
+        return rows, f"{rows} training rows, counted and not read: the files are large"
+    found = {split: gym.read_rows(path) for split, path in files.items()}
+    rows = len(found["train"].rows)
+    agents = ", ".join(sorted({name for part in found.values() for name in part.agents}))
+    return rows, f"{rows} training and {len(found['validation'].rows)} validation rows ({agents})"
 
 
 def _arithmetic(
@@ -393,9 +414,15 @@ def _mounts(cluster: ClusterSection, root: Path) -> str:
 
 
 def _disk(config: Config, numbers: plan.RunNumbers) -> str:
-    weights = sum(p.stat().st_size for p in Path(config.model.path).glob("*.safetensors"))
-    if not weights:
-        raise UserError("not known: model.path holds no *.safetensors to take the size from.")
+    folder = Path(config.model.path)
+    try:
+        check_files(folder)
+    except UserError:
+        raise UserError(
+            "not known: the size follows from the weights of model.path, which is to be mended "
+            "first."
+        ) from None
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     free = shutil.disk_usage(Path.cwd()).free
     finding = lint.disk(numbers, weights, free, 0)
     if not finding.ok:
@@ -417,59 +444,16 @@ def _caches(config: Config) -> str:
 
 
 def container_lines(config: Config) -> Iterator[CheckLine]:
-    """A small job: does the image start, what is in it, and does the tool parser import there?"""
+    """A small job on every node: does the image start, and is there what a run needs in it?"""
     cluster = refs.located(config.cluster)
     if not config.cluster.container:
         yield CheckLine("container job", False, "cluster.container names no image.")
         return
     for run_name in config.runs:
         training = config.training_of(run_name)
-        if not trainer(training).NEEDS_CLUSTER:
-            continue
-        yield _line(
-            f"run {run_name}, container job",
-            lambda training=training: _probe(training, cluster),  # type: ignore[misc]
-        )
-
-
-def _probe(training: TrainingSection, cluster: ClusterSection) -> str:
-    nemo = training.nemo_rl
-    ref, root, _, _, _ = checkout(nemo, cluster)
-    plugin = tool_parser.plugin_path(nemo.tool_parser_plugin)
-    python = shlex.split(cluster.nemo_rl.vllm_python)
-    command = [*python, "-c", PROBE]
-    if plugin:
-        command += [str(plugin), nemo.tool_parser or "nemotron_json"]
-    needed = [root, tool_parser.PLUGIN.parent, *([plugin.parent] if plugin else [])]
-    found = mounts(cluster.nemo_rl.mounts, needed)
-    step = in_container(command, str(cluster.container), found, root)
-    step.remove("--overlap")
-    place = {"--account": cluster.account, "--partition": cluster.partition}
-    words = [f"{name}={value}" for name, value in place.items() if value]
-    step[1:1] = [*words, "--time=20", "--job-name=toolgain-doctor"]
-    environment = host_environment(os.environ) | {"HF_HUB_OFFLINE": "1"}
-    environment |= {
-        name: os.environ[name]
-        for name in ("SLURM_ACCOUNT", "SLURM_PARTITION")
-        if name in os.environ
-    }
-    done = subprocess.run(
-        step, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=1500
-    )
-    try:
-        said = json.loads(done.stdout.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise UserError(
-            f"`{shlex.join(step[:4])} ...` ended with exit code {done.returncode}: {last[:300]}; "
-            "can the nodes read the image, and is the parser made for its vLLM?"
-        ) from None
-    if said.get("vllm") and ref.vllm and said["vllm"].split("+")[0] != ref.vllm:
-        raise UserError(
-            f"the image has vLLM {said['vllm']}, but NeMo RL {ref.name} comes with {ref.vllm}; "
-            "image and training.nemo_rl.ref do not belong together."
-        )
-    return ", ".join(f"{name} {value}" for name, value in said.items() if value)
+        if training.backend == "nemo_rl":
+            for line in container_probe.lines(training, cluster):
+                yield CheckLine(f"run {run_name}, container job: {line.name}", line.ok, line.said)
 
 
 def _line(name: str, check: Check) -> CheckLine:

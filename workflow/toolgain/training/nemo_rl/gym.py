@@ -62,12 +62,11 @@ def prepare_command(ref: Ref, root: Path, download: bool) -> str:
         f"uv venv --no-project --python {ref.gym_python} .venv && uv pip install --python .venv "
         "-e . && . .venv/bin/activate",
     ]
-    if download:
-        lines.append("(umask 077; printf 'hf_token: %s\\n' \"$HF_TOKEN\" > env.yaml)")
-    # The token does not outlive the commands, whether they succeed or not.
-    return "\n".join(
-        [*lines, f"({words}; said=$?; rm -f env.yaml; exit $said)"] if download else [*lines, words]
-    )
+    if not download:
+        return "\n".join([*lines, words])
+    # The token does not outlive the commands, whether they succeed, fail or are interrupted.
+    token = "umask 077; printf 'hf_token: %s\\n' \"$HF_TOKEN\" > env.yaml"
+    return "\n".join([*lines, f"(trap 'rm -f env.yaml' EXIT; {token}; {words})"])
 
 
 def find(ref: Ref, root: Path | None, tasks: TasksSection) -> dict[str, Path]:

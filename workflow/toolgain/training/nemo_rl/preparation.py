@@ -103,29 +103,48 @@ def checkout(
     Raises:
         UserError: checkout, image, Gym or YAML is missing or of another version.
     """
-    ref = refs.REFS[nemo.ref]
+    ref, root = refs.REFS[nemo.ref], root_of(nemo, cluster)
+    versions = versions_of_checkout(ref, root)
+    versions["nemo_gym_commit"] = refs.check_gym(ref, root) or "no git history"
+    refs.check_image(ref, cluster.container)
+    versions["container"] = str(cluster.container)
+    config = yaml_file_of(nemo, root)
+    return ref, root, config, ov.load_yaml(config), versions
+
+
+def root_of(nemo: NemoRl, cluster: ClusterSection) -> Path:
+    """The folder of the NeMo RL checkout.
+
+    Raises:
+        UserError: none is named.
+    """
     named = cluster.nemo_rl.root
     if not named:
         raise UserError(
             "cluster.nemo_rl.root names no NeMo RL checkout; clone it on the shared file system "
-            f"with `git clone --recursive --branch {ref.name} https://github.com/NVIDIA-NeMo/RL`."
+            f"with `git clone --recursive --branch {nemo.ref} https://github.com/NVIDIA-NeMo/RL`."
         )
-    root = Path(named).resolve()
-    commit = refs.check_checkout(ref, root)
-    gym = refs.check_gym(ref, root)
-    refs.check_image(ref, cluster.container)
+    return Path(named).resolve()
+
+
+def yaml_file_of(nemo: NemoRl, root: Path) -> Path:
+    """The upstream YAML: of the checkout, or at an absolute path."""
     config = Path(nemo.config)
-    config = config if config.is_absolute() else root / config
-    versions = {
-        "nemo_rl": ref.name,
-        "nemo_rl_commit": commit or "no git history",
-        "nemo_gym_commit": gym or "no git history",
-        "container": str(cluster.container),
-    }
+    return config if config.is_absolute() else root / config
+
+
+def versions_of_checkout(ref: refs.Ref, root: Path) -> dict[str, str]:
+    """Version, commit, and the digest of what the checkout differs in from it.
+
+    Raises:
+        UserError: it is no checkout, or one of another version.
+    """
+    commit = refs.check_checkout(ref, root)
+    versions = {"nemo_rl": ref.name, "nemo_rl_commit": commit or "no git history"}
     changed = refs.changes(root)
     if changed:
         versions["nemo_rl_uncommitted_changes"] = f"sha256 {changed}"
-    return ref, root, config, ov.load_yaml(config), versions
+    return versions
 
 
 def _disk(numbers: plan.RunNumbers, model: Path, directory: Path) -> lint.Finding:
