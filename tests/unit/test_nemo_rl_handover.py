@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import made
@@ -117,7 +118,8 @@ def test_the_report_says_what_was_handed_over(here: Path) -> None:
             "other", EvaluationFolder("other"), manifest={"handover": {"nodes": "x"}}
         ),
     }
-    found = provenance(Sources({}, EvaluationFolder("baseline"), runs, {}, {}, (), {}))
+    compared: Any = SimpleNamespace(baseline=None)
+    found = provenance(Sources(compared, EvaluationFolder("baseline"), runs, {}, {}, (), {}))
     [(run, text)] = found.handovers
     assert run == "grpo"
     assert "++cluster.num_nodes=2" in text

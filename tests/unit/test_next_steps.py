@@ -11,7 +11,7 @@ from toolgain.report.next_steps import next_steps
 
 def sources(subset: bool, **manifest: Any) -> Any:
     run = SimpleNamespace(manifest={"backend": "trl", "total_steps": 40, **manifest})
-    comparison = {"subset": {"non_live": 10} if subset else None, "n": 142}
+    comparison = SimpleNamespace(subset={"non_live": 10} if subset else None, n=142)
     return SimpleNamespace(runs={"grpo": run}, comparison=comparison)
 
 

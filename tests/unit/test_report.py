@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.common.errors import UserError
 from toolgain.config.sections import ReportSection
+from toolgain.records.comparison import Comparison, Reason
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
 from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack
@@ -26,6 +27,13 @@ from toolgain.statistics import answer
 LINE = {
     "baseline": 56.94, "trained": 63.77, "delta": 6.83, "ci95": [5.61, 8.05], "p": 0.0002,
 }  # fmt: skip
+
+
+NOTHING = Comparison(
+    version=1, verdict="not_comparable", sentence="", primary="grpo", headline=None, aa=False, n=0,
+    subset=None, runs={},
+    reasons=[Reason(what="", baseline=None, trained=None, message="", advice="")],
+)  # fmt: skip
 
 
 def outcome(right: bool, error: str = "", answer: str = "[]", **over: Any) -> ItemAnswer:
@@ -51,7 +59,7 @@ def test_every_stage_on_slurm_shows_its_gpu_hours() -> None:
         "grpo", EvaluationFolder("grpo"), smoke={"slurm_jobs": ["7"], "cost": used}, export={}
     )
     seconds = {"smoke/grpo": 900.0, "export/grpo": 60.0}
-    found = cost(Sources({}, EvaluationFolder("baseline"), {"grpo": run}, {}, {}, (), seconds))
+    found = cost(Sources(NOTHING, EvaluationFolder("baseline"), {"grpo": run}, {}, {}, (), seconds))
     smoke, export = found.stages
     assert (smoke.gpu_hours, smoke.where) == (2.0, "job 7")
     assert (export.seconds, export.gpu_hours, export.where) == (60.0, None, "")
@@ -166,12 +174,6 @@ def test_many_kinds_of_errors_are_taken_together() -> None:
     assert sum(map(sum, matrix.counts)) == 40
 
 
-@pytest.mark.parametrize("table", [None, [], {}, {"correct": 3}, {"correct": {"correct": "x"}}])
-def test_a_broken_table_of_errors_is_no_matrix_or_an_empty_one(table: object) -> None:
-    matrix = migration(table)
-    assert matrix is None or matrix.counts == ((0,),)
-
-
 def unpacked(text: str) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text)))
     return value
@@ -280,20 +282,31 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
+REASON = {"what": "items", "baseline": 1, "trained": 2, "message": "Differ.", "advice": "Again."}
+
+
 def comparison(**over: Any) -> dict[str, Any]:
+    family = {
+        **LINE, "p_holm": 0.01, "p_mcnemar": 0.02, "n": 10, "gained": 2, "lost": 1,
+        "word": "improved",
+    }  # fmt: skip
+    origin = {
+        "subject": "grpo", "path": "gone", "digest": None, "name": None, "plain": False,
+        "behaviour": {"scopes": {}, "calls": []},
+    }  # fmt: skip
     run = {
         "verdict": "improved",
         "sentence": SENTENCE,
         "overall": LINE,
-        "groups": {"live": {**LINE, "p_holm": 0.01, "n": 10, "gained": 2, "lost": 1,
-                            "word": "improved"}},
-        "categories": {"java": {**LINE, "p_holm": 0.5, "n": 10, "gained": 2, "lost": 1,
-                                "small": True}},
+        "groups": {"live": {**family, "standard_error": 0.5}},
+        "categories": {"java": {**family, "word": None, "population": 100, "small": True}},
         "flips": {"gained": 2, "lost": 1},
+        "aa": False, "reasons": [], "equal": [], "trained": origin, "n": 4441,
+        "error_migration": {},
     }  # fmt: skip
     return {
         "schema": 1, "verdict": "improved", "sentence": SENTENCE, "headline": LINE,
-        "primary": "grpo", "reasons": [], "warnings": [], "subset": None, "n": 4441,
+        "primary": "grpo", "reasons": [], "warnings": [], "subset": None, "n": 4441, "aa": False,
         "runs": {"grpo": run}, **over,
     }  # fmt: skip
 
@@ -337,14 +350,19 @@ def test_the_reward_stands_beside_the_benchmark(tmp_path: Path) -> None:
     assert "Reward 0.200 0.700 +0.500 training tasks" in text
     assert "Validation accuracy, % 20.0 50.0 +30.0 training tasks held out" in text
     assert "BFCL Overall, % 56.9 63.8 +6.8 the benchmark" in text
-    refused = comparison(verdict="not_comparable", headline=None)
+    refused = comparison(verdict="not_comparable", headline=None, reasons=[REASON])
     refused["runs"]["grpo"]["verdict"] = "not_comparable"
     text = rendered(tmp_path, refused).text
     assert "BFCL Overall, % – – not comparable" in text
 
 
 def test_the_detectable_change_is_that_of_the_design(tmp_path: Path) -> None:
-    value = comparison(detectable_change={"points": 1.7})
+    value = comparison(
+        detectable_change={
+            "points": 1.7, "standard_error": 0.6, "power": 0.8, "alpha": 0.05,
+            "basis": "assumed", "discordance": {}, "correlation": 0.3,
+        }
+    )  # fmt: skip
     assert "of this design detects a true change of 1.7 points" in rendered(tmp_path, value).text
 
 
@@ -365,31 +383,37 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     assert pages[0] == pages[1]
 
 
-def test_a_newer_comparison_is_said_to_be_newer(tmp_path: Path) -> None:
-    page = rendered(tmp_path, comparison(schema=2, surprise={"a": 1}))
-    assert "comparison.json is of version 2, newer than the version 1" in page.text
+def test_a_newer_comparison_is_refused_by_its_version(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has schema 2; this version of toolgain reads 1"):
+        rendered(tmp_path, comparison(schema=2, surprise={"a": 1}))
 
 
 @pytest.mark.parametrize(
-    "over",
+    ("over", "said"),
     [
-        {"runs": {}},
-        {"runs": {"grpo": {}}},
-        {"runs": {"grpo": None}},
-        {"runs": {"grpo": {"overall": None, "groups": None, "categories": [1], "equal": "x"}}},
-        {"headline": {"baseline": None, "ci95": [None, 1]}, "reasons": "none", "warnings": None},
-        {
-            "noise_floor": {"moved": None},
-            "detectable_change": [],
-            "anchors": {},
-            "recipes": {"a": 3},
-        },
-        {"verdict": "not_comparable", "reasons": [{}], "headline": None},
-        {"verdict": "something_new"},
+        ({"runs": None}, "`runs` is None"),
+        ({"runs": {"grpo": {}}}, "`runs.grpo.verdict` is missing"),
+        ({"headline": {"baseline": None, "ci95": [None, 1]}}, "`headline.baseline` is None"),
+        ({"reasons": "none"}, "`reasons` is 'none'"),
+        ({"noise_floor": {"moved": None}}, "`noise_floor.moved` is None"),
+        ({"anchors": {}}, "`anchors` is {}"),
+        ({"verdict": "not_comparable", "headline": None}, "not_comparable without a reason"),
+        ({"verdict": "something_new"}, "`verdict` is 'something_new'"),
+        ({"surprise": 1}, "`surprise` is 1"),
     ],
 )
-def test_broken_parts_do_not_break_the_page(tmp_path: Path, over: dict[str, Any]) -> None:
-    page = rendered(tmp_path, comparison(**over))
+def test_what_is_no_comparison_of_ours_is_refused_in_one_line(
+    tmp_path: Path, over: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        rendered(tmp_path, comparison(**over))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "results/report.html").exists()
+
+
+def test_a_comparison_without_runs_has_its_page(tmp_path: Path) -> None:
+    page = rendered(tmp_path, comparison(runs={}))
     assert ("section", "provenance") in [(tag, a.get("id")) for tag, a in page.elements]
 
 
@@ -421,15 +445,6 @@ def test_the_tracker_of_a_training_is_linked(tmp_path: Path, url: str | None, li
     page = rendered(tmp_path, comparison())
     links = [attributes.get("href") for tag, attributes in page.elements if tag == "a"]
     assert (url in links) == linked
-
-
-def test_what_is_no_comparison_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(UserError, match="not a comparison"):
-        render.write_report(
-            tmp_path / "x.json", tmp_path, ReportSection(), tmp_path / "report.html"
-        )
-    assert not (tmp_path / "report.html").exists()
 
 
 HOSTILE = st.one_of(

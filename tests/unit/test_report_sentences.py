@@ -5,21 +5,22 @@ from typing import Any
 
 import pytest
 
+from toolgain.records.comparison import CategoryChange
 from toolgain.report import origin
-from toolgain.report.model import _change
+from toolgain.report.model import _family_row
 from toolgain.report.wording import of_them, typeset
 
 
 def entry(gained: dict[str, int], lost: dict[str, int] | None = None, delta: float = 2.0) -> Any:
     """A run of a comparison in which these categories gained and lost items."""
     names = [*gained, *(lost or {}), "simple", "multiple", "live_simple"]
-    return {
-        "overall": {"delta": delta},
-        "categories": {
-            name: {"gained": gained.get(name, 0), "lost": (lost or {}).get(name, 0)}
+    return SimpleNamespace(
+        overall=SimpleNamespace(delta=delta),
+        categories={
+            name: SimpleNamespace(gained=gained.get(name, 0), lost=(lost or {}).get(name, 0))
             for name in names
         },
-    }
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def entry(gained: dict[str, int], lost: dict[str, int] | None = None, delta: flo
         ),
         (entry({"irrelevance": 9, "simple": 9}), ""),
         (entry({"irrelevance": 4}), ""),
-        ({}, ""),
+        (entry({}), ""),
     ],
 )
 def test_where_a_change_comes_from_is_said_when_it_is_one_place(run: Any, sentence: str) -> None:
@@ -72,10 +73,15 @@ def test_no_sign_seems_to_contradict_the_verdict_without_a_sentence(
 
 
 def test_a_small_category_that_is_sure_is_shown_as_clear() -> None:
-    line = {"small": True, "p_holm": 0.0004, "ci95": [40.0, 90.0], "word": None, "delta": 70.0}
-    sure = _change("category", "irrelevance", "Irrelevance", line)
+    line = CategoryChange(
+        baseline=10.0, trained=80.0, delta=70.0, ci95=(40.0, 90.0), p=0.0001, n=20, gained=14,
+        lost=0, p_mcnemar=0.0001, p_holm=0.0004, word=None, population=240, small=True,
+    )  # fmt: skip
+    sure = _family_row("category", "irrelevance", "Irrelevance", line)
     assert (sure.small, sure.clear) == (False, "up")
-    unsure = _change("category", "irrelevance", "Irrelevance", {**line, "p_holm": 0.02})
+    unsure = _family_row(
+        "category", "irrelevance", "Irrelevance", line.model_copy(update={"p_holm": 0.02})
+    )
     assert (unsure.small, unsure.clear) == (True, "")
 
 

@@ -2,32 +2,16 @@
 
 from pathlib import Path
 
-from toolgain.common.errors import UserError
 from toolgain.common.files import read_json, write_json
 from toolgain.comparison.groups import GroupComparison
 from toolgain.comparison.tables import TableComparison
-from toolgain.records.comparison import Comparison
+from toolgain.records.comparison import Comparison, read_comparison
 from toolgain.records.record import read_record
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Write comparison.json in one step; what a run does not have is left out."""
     write_json(path, comparison.model_dump(by_alias=True, exclude_unset=True))
-
-
-def read_comparison(path: Path) -> Comparison:
-    """Read comparison.json.
-
-    Raises:
-        UserError: the file is missing, or is not what `toolgain compare` writes; one line.
-    """
-    found = read_record(Comparison, path, "comparison")
-    if found.version != 1:
-        raise UserError(
-            f"comparison: {path} has schema {found.version}; this version of toolgain reads 1. "
-            "Compare again."
-        )
-    return found
 
 
 def read_any(path: Path) -> Comparison | GroupComparison | TableComparison:

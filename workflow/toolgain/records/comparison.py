@@ -1,10 +1,13 @@
 """comparison.json: evaluations compared. All scores are percent points."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from toolgain.records.record import Count, Part, Record
+from toolgain.common.errors import UserError
+from toolgain.common.files import read_json
+from toolgain.records.record import Count, Part, Record, read_record
 
 EDGE = 100 + 1e-6
 """Sums of weights end at 100 but for rounding."""
@@ -273,3 +276,19 @@ class Comparison(Record):
         elif self.headline is None:
             raise ValueError(f"{self.verdict} without a headline")
         return self
+
+
+def read_comparison(path: Path) -> Comparison:
+    """Read comparison.json.
+
+    Raises:
+        UserError: the file is missing, or is not what `toolgain compare` writes; one line.
+    """
+    content = read_json(path, "comparison")
+    version = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(version, int) and version != 1:
+        raise UserError(
+            f"comparison: {path} has schema {version}; this version of toolgain reads 1. "
+            "Compare again."
+        )
+    return read_record(Comparison, path, "comparison")

@@ -1,10 +1,10 @@
 """The table of how the models behave, from what the comparison measured."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from toolgain.report.sources import Json, as_dict
-from toolgain.report.wording import NO_VALUE, count, group, number, percent, points
+from toolgain.records.comparison import Behaviour
+from toolgain.report.wording import NO_VALUE, count, group, percent, points
 
 MEASURES = (
     ("calls", "Calls per answer, mean", "", 2),
@@ -23,6 +23,7 @@ MEASURES = (
     ("latency_95", "Latency per item, 95th percentile s", "percentile", 2),
 )
 """Key in comparison.json, label, key of the glossary, decimals."""
+Measures = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -46,26 +47,25 @@ class BehaviourTables:
     """(number of calls, answers before, answers after) of the single-turn items."""
 
 
-def behaviour(before: Json, after: Json) -> BehaviourTables | None:
+def behaviour(before: Behaviour | None, after: Behaviour | None) -> BehaviourTables | None:
     """The two models' behaviour side by side; None where one of them is not recorded."""
-    old, new = as_dict(before.get("scopes")), as_dict(after.get("scopes"))
+    if before is None or after is None:
+        return None
     tables = tuple(
-        (_title(scope), tuple(_lines(as_dict(old[scope]), as_dict(new[scope]))))
-        for scope in old
-        if scope in new
+        (_title(scope), tuple(_lines(measures, after.scopes[scope])))
+        for scope, measures in before.scopes.items()
+        if scope in after.scopes
     )
-    return (
-        BehaviourTables(tables, _calls(before.get("calls"), after.get("calls"))) if tables else None
-    )
+    return BehaviourTables(tables, _calls(before.calls, after.calls)) if tables else None
 
 
 def _title(scope: str) -> str:
     return "All items" if scope == "all" else group(scope)
 
 
-def _lines(before: Json, after: Json) -> Iterable[BehaviourLine]:
+def _lines(before: Measures, after: Measures) -> Iterable[BehaviourLine]:
     for key, label, term, digits in MEASURES:
-        old, new = number(before.get(key)), number(after.get(key))
+        old, new = before.get(key), after.get(key)
         if old is not None or new is not None:
             yield BehaviourLine(
                 label, term, _shown(old, digits), _shown(new, digits), _change(old, new, digits)
@@ -82,12 +82,9 @@ def _change(old: float | None, new: float | None, digits: int) -> str:
     return NO_VALUE if old is None or new is None else points(new - old, digits)
 
 
-def _calls(old: object, new: object) -> tuple[tuple[str, int, int], ...]:
-    if not isinstance(old, list) or not isinstance(new, list) or len(old) != len(new):
+def _calls(old: Sequence[int], new: Sequence[int]) -> tuple[tuple[str, int, int], ...]:
+    if not old or len(old) != len(new):
         return ()
     most = len(old) - 1
     names = [*map(str, range(most)), f"{most} or more"]
-    return tuple(
-        (name, round(number(a) or 0), round(number(b) or 0))
-        for name, a, b in zip(names, old, new, strict=True)
-    )
+    return tuple(zip(names, old, new, strict=True))

@@ -109,13 +109,11 @@ def _jobs(record: Json) -> str:
 
 
 def _prices(sources: Sources, stages: tuple[StageCost, ...]) -> Iterable[tuple[str, float]]:
-    for name in sources.runs:
-        entry = as_dict(as_dict(sources.comparison.get("runs")).get(name))
-        delta = number(as_dict(entry.get("overall")).get("delta"))
+    for name, run in sources.comparison.runs.items():
         hours = sum(
             stage.gpu_hours or 0
             for stage in stages
             if stage.run == name and stage.kind == "training"
         )
-        if delta is not None and hours > 0 and entry.get("verdict") != "not_comparable":
-            yield name, delta / hours
+        if run.overall is not None and hours > 0:
+            yield name, run.overall.delta / hours

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES
+from toolgain.records.comparison import RunComparison
 from toolgain.report.sources import ItemAnswer, Key, Question
-from toolgain.report.wording import number
 
 CORRECT = "correct"
 OTHER = "other errors"
@@ -75,22 +75,15 @@ class ItemData:
     """What was cut so that the page stays small."""
 
 
-def flips(entry: Mapping[str, Any]) -> ItemFlips | None:
+def flips(run: RunComparison) -> ItemFlips:
     """The gains and losses that the comparison counted for a run."""
-    counted = entry.get("flips")
-    if not isinstance(counted, dict):
-        return None
-    found = (counted.get("gained"), counted.get("lost"), entry.get("n"))
-    gained, lost, items = (round(number(value) or 0) for value in found)
-    return ItemFlips(gained, lost, items)
+    return ItemFlips(run.flips.gained, run.flips.lost, run.n)
 
 
-def migration(table: object) -> Matrix | None:
+def migration(table: Mapping[str, Mapping[str, int]]) -> Matrix | None:
     """The matrix of error types before and after, of the comparison's table of them."""
     moves = [
-        (str(before), str(after), round(number(count) or 0))
-        for before, row in (table.items() if isinstance(table, dict) else ())
-        for after, count in (row.items() if isinstance(row, dict) else ())
+        (before, after, count) for before, row in table.items() for after, count in row.items()
     ]
     if not moves:
         return None

@@ -6,9 +6,17 @@ page says so.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, POPULATION, group_of
+from toolgain.records.comparison import (
+    CategoryChange,
+    Comparison,
+    FamilyChange,
+    OverallChange,
+    Reason,
+    RecipeComparison,
+    RunComparison,
+)
 from toolgain.report import origin, wording
 from toolgain.report.behaviour import BehaviourTables, behaviour
 from toolgain.report.cost import CostTable, cost
@@ -19,7 +27,6 @@ from toolgain.report.rehearsal import Rehearsed, rehearsed
 from toolgain.report.sources import Json, Sources, as_dict
 from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
-from toolgain.report.wording import limits, number
 
 SURE = 0.001
 """An adjusted p below this speaks for itself in a category of few items too."""
@@ -112,7 +119,7 @@ class Page:
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
     stamp: str | None
-    subset: Json | None
+    subset: bool
     n: int | None
     population: int
     """Items of the whole benchmark."""
@@ -143,30 +150,24 @@ class Page:
 def page(sources: Sources, title: str, anchors: bool) -> Page:
     """The page of a comparison and what lies around it."""
     comparison = sources.comparison
-    verdict = str(comparison.get("verdict", "unknown"))
+    verdict, primary, recipes = comparison.verdict, comparison.primary, comparison.recipes
     runs = tuple(_run(name, sources) for name in sources.runs)
-    primary = comparison.get("primary")
-    recipes = {
-        str(name): as_dict(recipe) for name, recipe in as_dict(comparison.get("recipes")).items()
-    }
-    head = _headline(comparison)
-    subset = comparison.get("subset")
-    floor = _noise_floor(comparison)
-    population = _int(comparison.get("population")) or sum(POPULATION.values())
+    floor = comparison.noise_floor.moved if comparison.noise_floor else None
+    population = comparison.population or sum(POPULATION.values())
     spent = cost(sources)
     return Page(
         title=title,
         verdict=verdict,
         verdict_title=wording.verdict(verdict),
         tone=TONES.get(verdict, "neutral"),
-        sentence=wording.typeset(_text(comparison.get("sentence"))),
-        notes=tuple(_notes(comparison, number(head.get("delta")), floor)),
-        reasons=tuple(_reason(as_dict(part)) for part in _list(comparison.get("reasons"))),
+        sentence=wording.typeset(comparison.sentence),
+        notes=tuple(_notes(comparison, floor)),
+        reasons=tuple(map(_reason, comparison.reasons)),
         warnings=tuple(_warnings(comparison)),
         missing=sources.missing,
-        stamp="subset, not comparable with published scores" if subset else None,
-        subset=subset if isinstance(subset, dict) else None,
-        n=_int(comparison.get("n")),
+        stamp="subset, not comparable with published scores" if comparison.subset else None,
+        subset=comparison.subset is not None,
+        n=comparison.n,
         population=population,
         model=_model_name(sources),
         runs=runs,
@@ -175,7 +176,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
             # The one that is the answer first.
             for name, recipe in sorted(recipes.items(), key=lambda one: one[0] != primary)
         ),
-        means_note=_means_note(str(primary), list(sources.runs), recipes),
+        means_note=_means_note(primary, list(sources.runs), recipes),
         noise_floor=floor,
         cost=spent,
         next_steps=next_steps(sources, spent, population),
@@ -185,35 +186,34 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
     )
 
 
-def _warnings(comparison: Json) -> Iterable[str]:
-    for warning in map(_text, _list(comparison.get("warnings"))):
+def _warnings(comparison: Comparison) -> Iterable[str]:
+    for warning in comparison.warnings:
         # The stamp at the top of the page says this already.
-        if not (comparison.get("subset") and warning.startswith("Subset of ")):
+        if not (comparison.subset and warning.startswith("Subset of ")):
             yield warning
 
 
-def _reason(part: Json) -> ReasonRow:
+def _reason(reason: Reason) -> ReasonRow:
     return ReasonRow(
-        _text(part.get("message") or part.get("what")) or "No reason is recorded.",
-        shown(part.get("baseline")),
-        shown(part.get("trained")),
-        _text(part.get("advice")),
+        reason.message or reason.what,
+        shown(reason.baseline),
+        shown(reason.trained),
+        reason.advice,
     )
 
 
-def _mean(name: str, recipe: Json, runs: int) -> Mean:
-    verdict = str(recipe.get("verdict", "unknown"))
-    title = f"Mean of {'the runs' if recipe.get('runs') == runs else name}"
+def _mean(name: str, recipe: RecipeComparison, runs: int) -> Mean:
+    title = f"Mean of {'the runs' if recipe.runs == runs else name}"
     return Mean(
-        _change("overall", "overall", title, _overall(recipe)),
-        verdict,
-        TONES.get(verdict, "neutral"),
+        _overall(title, recipe.overall),
+        recipe.verdict,
+        TONES.get(recipe.verdict, "neutral"),
     )
 
 
-def _means_note(primary: str, runs: list[str], recipes: Mapping[str, Json]) -> str:
+def _means_note(primary: str, runs: list[str], recipes: Mapping[str, RecipeComparison]) -> str:
     """Whose answer is the headline, and what the interval of a mean speaks of."""
-    alone = [limits(recipe.get("ci95_these_runs")) for recipe in recipes.values()]
+    alone = [recipe.ci95_these_runs for recipe in recipes.values()]
     said = []
     if primary in runs and len(runs) > 1:
         said.append(f"The answer above is that of {primary}.")
@@ -230,30 +230,27 @@ def _means_note(primary: str, runs: list[str], recipes: Mapping[str, Json]) -> s
 
 
 def _run(name: str, sources: Sources) -> RunPage:
-    entry = as_dict(as_dict(sources.comparison.get("runs")).get(name))
-    run = sources.runs[name]
-    verdict = str(entry.get("verdict") or sources.comparison.get("verdict") or "unknown")
-    overall = _change("overall", "overall", "Overall", _overall(entry))
+    compared, run = sources.comparison.runs[name], sources.runs[name]
+    verdict, baseline = compared.verdict, sources.comparison.baseline
+    overall = _overall("Overall", compared.overall)
     trained = training(run)
     return RunPage(
         name=name,
         verdict=verdict,
         tone=TONES.get(verdict, "neutral"),
-        sentence=wording.typeset(_text(entry.get("sentence"))),
+        sentence=wording.typeset(compared.sentence),
         overall=overall,
-        changes=tuple(_changes(entry, overall)),
-        flips=flips(entry),
-        matrix=migration(entry.get("error_migration")),
+        changes=tuple(_changes(compared, overall)),
+        flips=flips(compared),
+        matrix=migration(compared.error_migration),
         training=trained,
         rehearsal=rehearsed(run.rehearsal) if run else None,
         beside=beside(trained, _sides(verdict, overall)) if trained else (),
-        behaviour=behaviour(
-            _behaviour(sources.comparison.get("baseline")), _behaviour(entry.get("trained"))
-        ),
-        origin=origin.sentence(entry) if verdict != "not_comparable" else "",
+        behaviour=behaviour(baseline.behaviour if baseline else None, compared.trained.behaviour),
+        origin=origin.sentence(compared) if verdict != "not_comparable" else "",
         joined=origin.beside_the_signs(verdict, trained),
-        held=_text(as_dict(entry.get("noninferiority")).get("sentence")),
-        same_weights=entry.get("aa") is True,
+        held=compared.noninferiority.sentence if compared.noninferiority else "",
+        same_weights=compared.aa,
     )
 
 
@@ -263,104 +260,83 @@ def _sides(verdict: str, overall: ChangeRow) -> tuple[float, float] | None:
     return overall.baseline, overall.trained
 
 
-def _behaviour(side: object) -> Json:
-    return as_dict(as_dict(side).get("behaviour"))
-
-
-def _overall(entry: Mapping[str, Any]) -> Json:
-    return as_dict(entry.get("overall"))
-
-
-def _changes(entry: Json, overall: ChangeRow) -> Iterable[ChangeRow]:
-    groups, categories = as_dict(entry.get("groups")), as_dict(entry.get("categories"))
-    if overall.delta is not None or overall.baseline is not None:
+def _changes(run: RunComparison, overall: ChangeRow) -> Iterable[ChangeRow]:
+    if run.overall is not None:
         yield overall
     for group in GROUPS:
-        if group in groups:
-            yield _change("group", group, wording.group(group), as_dict(groups[group]))
-        members = [name for name in CATEGORIES if group_of(name) == group and name in categories]
-        for name in members:
-            yield _change("category", name, wording.category(name), as_dict(categories[name]))
-    for name in sorted(set(categories) - set(CATEGORIES)):
-        yield _change("category", name, name, as_dict(categories[name]))
+        if group in run.groups:
+            yield _family_row("group", group, wording.group(group), run.groups[group])
+        for name in CATEGORIES:
+            if group_of(name) == group and name in run.categories:
+                title = wording.category(name)
+                yield _family_row("category", name, title, run.categories[name])
 
 
-def _change(kind: str, name: str, title: str, entry: Json) -> ChangeRow:
-    bounds = limits(entry.get("ci95"))
-    adjusted = number(entry.get("p_holm"))
-    # What the exact test is this sure of is no longer a matter of few items.
-    sure = adjusted is not None and adjusted < SURE and _leaves_zero_out(bounds)
-    small = bool(entry.get("small")) and not sure
+def _overall(title: str, change: OverallChange | None) -> ChangeRow:
+    """The row of an Overall, which is judged by its interval alone."""
+    return ChangeRow(
+        kind="overall",
+        name="overall",
+        title=title,
+        baseline=change.baseline if change else None,
+        trained=change.trained if change else None,
+        delta=change.delta if change else None,
+        interval=change.ci95 if change else None,
+        p=change.p if change else None,
+        n=None,
+        gained=None,
+        lost=None,
+        small=False,
+        clear=_side_of_zero(change.ci95) if change else "",
+    )
+
+
+def _family_row(kind: str, name: str, title: str, change: FamilyChange) -> ChangeRow:
+    """The row of a group or category, which carries its word; a small category only where the
+    exact test is so sure that it is no longer a matter of few items."""
+    few = isinstance(change, CategoryChange) and change.small
+    small = few and not (change.p_holm < SURE and _side_of_zero(change.ci95))
+    word = {"improved": "up", "regressed": "down"}.get(change.word or "", "")
     return ChangeRow(
         kind=kind,
         name=name,
         title=title,
-        baseline=number(entry.get("baseline")),
-        trained=number(entry.get("trained")),
-        delta=number(entry.get("delta")),
-        interval=bounds,
-        p=number(entry.get("p")),
-        n=_int(entry.get("n")),
-        gained=_int(entry.get("gained")),
-        lost=_int(entry.get("lost")),
+        baseline=change.baseline,
+        trained=change.trained,
+        delta=change.delta,
+        interval=change.ci95,
+        p=change.p,
+        n=change.n,
+        gained=change.gained,
+        lost=change.lost,
         small=small,
-        clear="" if small else _clear(kind, entry, bounds),
+        clear="" if small else _side_of_zero(change.ci95) if few else word,
     )
 
 
-def _leaves_zero_out(bounds: tuple[float, float] | None) -> bool:
-    return bounds is not None and not bounds[0] <= 0 <= bounds[1]
-
-
-def _clear(kind: str, entry: Json, bounds: tuple[float, float] | None) -> str:
-    """The Overall is judged by its interval alone; groups and categories carry their word, small
-    categories only where they are sure."""
-    if kind != "overall" and not entry.get("small"):
-        return {"improved": "up", "regressed": "down"}.get(str(entry.get("word")), "")
-    if bounds is None:
-        return ""
+def _side_of_zero(bounds: tuple[float, float]) -> str:
     return "up" if bounds[0] > 0 else "down" if bounds[1] < 0 else ""
 
 
-def _headline(comparison: Json) -> Json:
-    """The Overall that the verdict speaks of."""
-    for entry in (
-        comparison.get("headline"),
-        *(_overall(as_dict(run)) for run in as_dict(comparison.get("runs")).values()),
-    ):
-        if isinstance(entry, dict) and entry:
-            return entry
-    return {}
-
-
-def _notes(comparison: Json, delta: float | None, floor: float | None) -> Iterable[str]:
-    if comparison.get("verdict") == "not_comparable":
+def _notes(comparison: Comparison, floor: float | None) -> Iterable[str]:
+    if comparison.verdict == "not_comparable" or comparison.headline is None:
         return
-    if floor is not None and delta is not None:
+    if floor is not None:
         moved = f"The same weights, evaluated again, moved by {wording.percent(floor)} points"
-        times = f"; the change is {abs(delta) / floor:.1f} times that" if floor > 0 else ""
-        yield f"{moved}{times}."
-    detectable = detectable_change(comparison)
-    if detectable is None and comparison.get("detectable_change"):
+        times = abs(comparison.headline.delta) / floor if floor > 0 else None
+        yield f"{moved}{f'; the change is {times:.1f} times that' if times is not None else ''}."
+    planned = comparison.detectable_change
+    if planned is not None and planned.points is None:
         yield (
             "A single run of this design has too few items to detect any true change, however "
             "large, in 80 of 100 cases."
         )
-    if detectable is not None:
+    elif planned is not None:
         yield (
-            f"A single run of this design detects a true change of {wording.percent(detectable)} "
-            "points or more in 80 of 100 cases, by what was assumed before the run."
+            "A single run of this design detects a true change of "
+            f"{wording.percent(planned.points)} points or more in 80 of 100 cases, by what was "
+            "assumed before the run."
         )
-
-
-def detectable_change(comparison: Json) -> float | None:
-    """The smallest change of the Overall that the design detects with 80 % power, in points."""
-    return number(as_dict(comparison.get("detectable_change")).get("points"))
-
-
-def _noise_floor(comparison: Json) -> float | None:
-    """How far the same weights move between two evaluations, in points."""
-    return number(as_dict(comparison.get("noise_floor")).get("moved"))
 
 
 def _model_name(sources: Sources) -> str:
@@ -401,15 +377,6 @@ def _dot(change: ChangeRow) -> Json:
         "small": change.small,
         "clear": change.clear,
     }
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _int(value: object) -> int | None:
-    x = number(value)
-    return None if x is None else round(x)
 
 
 def _text(value: object) -> str:

@@ -42,8 +42,8 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
             _amount(of_run, 2, "for both, by this run"),
             f"below `runs`, beside {first} and with the same overrides",
         )
-    asked = sources.comparison.get("n")
-    if sources.comparison.get("subset") and isinstance(asked, int) and asked:
+    asked = sources.comparison.n
+    if sources.comparison.subset and asked:
         evaluations = [stage for stage in cost.stages if stage.kind == "evaluation"]
         yield NextStep(
             f"All {count(population)} items in place of {count(asked)}: a smaller change shows",

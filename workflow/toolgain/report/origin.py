@@ -1,13 +1,14 @@
 """Where a change comes from, and how it stands beside the training, in sentences for the reader."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, group_of
+from toolgain.records.comparison import CategoryChange, RunComparison
 from toolgain.report import wording
-from toolgain.report.sources import Json, as_dict
 from toolgain.report.training import Training
-from toolgain.report.wording import number
 
+Kind = Literal["gained", "lost"]
 FEW_ITEMS = 5
 """A group with fewer items gained (or lost) is not worth a sentence."""
 MOST = 0.8
@@ -24,28 +25,27 @@ MEANINGS = {
 """What a change in these categories says of the model."""
 
 
-def sentence(entry: Json) -> str:
+def sentence(run: RunComparison) -> str:
     """Where the items that a run gained or lost are, when they are in few categories.
 
     Args:
-        entry: the run in comparison.json; its `categories` hold `gained` and `lost`.
+        run: the run; its `categories` hold `gained` and `lost`.
 
     Returns:
         One sentence, or nothing where the change is spread over many categories.
     """
-    categories = {name: as_dict(line) for name, line in as_dict(entry.get("categories")).items()}
-    delta = number(as_dict(entry.get("overall")).get("delta")) or 0.0
-    kind = "gained" if delta >= 0 else "lost"
-    parts = [part for group in GROUPS if (part := _group(group, kind, categories))]
+    delta = run.overall.delta if run.overall else 0.0
+    kind: Kind = "gained" if delta >= 0 else "lost"
+    parts = [part for group in GROUPS if (part := _group(group, kind, run.categories))]
     if not parts:
         return ""
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "."
 
 
-def _group(group: str, kind: str, categories: Mapping[str, Json]) -> str:
+def _group(group: str, kind: Kind, categories: Mapping[str, CategoryChange]) -> str:
     counts = {
-        name: round(number(categories[name].get(kind)) or 0)
+        name: categories[name].gained if kind == "gained" else categories[name].lost
         for name in CATEGORIES
         if group_of(name) == group and name in categories
     }

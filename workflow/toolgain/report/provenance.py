@@ -94,7 +94,9 @@ def _versions(sources: Sources) -> Iterable[tuple[str, tuple[tuple[str, str], ..
 
 def _digests(sources: Sources) -> Iterable[tuple[str, str]]:
     weights = as_dict(sources.baseline.manifest.get("weights"))
-    digest = weights.get("digest") or as_dict(sources.comparison.get("baseline")).get("digest")
+    digest = weights.get("digest")
+    if not digest and sources.comparison.baseline is not None:
+        digest = sources.comparison.baseline.digest
     if digest:
         yield "Weights before", str(digest)
     for name, run in sources.runs.items():

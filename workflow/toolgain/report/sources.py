@@ -16,12 +16,10 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import parse_json, read_json
+from toolgain.common.files import parse_json
+from toolgain.records.comparison import Comparison, Origin, RunComparison, read_comparison
 from toolgain.records.record import read_record
 from toolgain.records.rehearsal import Rehearsal
-
-SCHEMA = 1
-"""The newest comparison.json that this version knows in full."""
 
 # Answers may be far above csv's default limit of 128 kB for a field.
 LONGEST_FIELD = 1 << 30
@@ -104,7 +102,7 @@ class RunFolder:
 class Sources:
     """All that the report is made of."""
 
-    comparison: Json
+    comparison: Comparison
     baseline: EvaluationFolder
     runs: dict[str, RunFolder]
     """The primary run first, or those of the primary recipe."""
@@ -120,27 +118,16 @@ def read_sources(comparison_file: Path, results: Path) -> Sources:
     Raises:
         UserError: comparison.json is missing, is not JSON or is no comparison.
     """
-    comparison = read_json(comparison_file, "comparison")
-    if not isinstance(comparison, dict) or not isinstance(comparison.get("runs"), dict):
-        raise UserError(
-            f"comparison: {comparison_file} has no `runs`: it is not a comparison that "
-            "`toolgain compare` wrote."
-        )
+    comparison = read_comparison(comparison_file)
     reader = _FolderReader()
-    schema = comparison.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
-        reader.missing.append(
-            f"comparison.json is of version {schema}, newer than the version {SCHEMA} that this "
-            "report knows: parts of it may not be shown. Update toolgain for the whole of it."
-        )
-    baseline = reader.evaluation("baseline", results, comparison.get("baseline"), questions=True)
-    primary = comparison.get("primary")
-    leading = as_dict(as_dict(comparison.get("recipes")).get(str(primary))).get("names")
-    first = leading if isinstance(leading, list) else [primary]
-    ordered = sorted(comparison["runs"].items(), key=lambda run: run[0] not in first)
+    baseline = reader.evaluation("baseline", results, comparison.baseline, questions=True)
+    primary = comparison.primary
+    recipe = comparison.recipes.get(primary)
+    first = recipe.names if recipe else [primary]
+    ordered = sorted(comparison.runs.items(), key=lambda run: run[0] not in first)
     runs = {
-        name: reader.run(name, results, as_dict(entry), items=number < RUNS_WITH_ITEMS)
-        for number, (name, entry) in enumerate(ordered)
+        name: reader.run(name, results, run, items=number < RUNS_WITH_ITEMS)
+        for number, (name, run) in enumerate(ordered)
     }
     configs = {
         str(path.relative_to(results / "config").with_suffix("")): reader.json(path)
@@ -178,14 +165,13 @@ class _FolderReader:
         self,
         subject: str,
         results: Path,
-        side: object,
+        side: Origin | None,
         items: bool = True,
         questions: bool = False,
     ) -> EvaluationFolder:
         folder = results / "evaluations" / subject
-        recorded = as_dict(side).get("path")
-        if not folder.is_dir() and isinstance(recorded, str) and Path(recorded).is_dir():
-            folder = Path(recorded)
+        if not folder.is_dir() and side is not None and Path(side.path).is_dir():
+            folder = Path(side.path)
         if not folder.is_dir():
             self.missing.append(
                 f"The evaluation folder of {subject} is missing: its items, behaviour and validity "
@@ -200,8 +186,8 @@ class _FolderReader:
             self._questions(folder / "questions.jsonl.gz") if questions else {},
         )
 
-    def run(self, name: str, results: Path, entry: Json, items: bool) -> RunFolder:
-        evaluation = self.evaluation(name, results, entry.get("trained"), items)
+    def run(self, name: str, results: Path, compared: RunComparison, items: bool) -> RunFolder:
+        evaluation = self.evaluation(name, results, compared.trained, items)
         folder = results / "runs" / name
         if not folder.is_dir():
             self.missing.append(

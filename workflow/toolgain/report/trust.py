@@ -1,15 +1,20 @@
 """Whether the numbers may be trusted: validity of both sides, equal conditions, noise."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from toolgain.records.comparison import (
+    Comparison,
+    EqualCondition,
+    OverallChange,
+    PooledItems,
+)
 from toolgain.report.sources import EvaluationFolder, Json, Sources, as_dict
 from toolgain.report.wording import (
     NO_VALUE,
     count,
     interval,
-    limits,
     number,
     p_equals,
     percent,
@@ -82,8 +87,8 @@ def trust(sources: Sources, anchors: bool) -> Trust:
     """Collect what speaks for and against the measurement."""
     comparison = sources.comparison
     evaluations = [sources.baseline, *(run.evaluation for run in sources.runs.values())]
-    comparable = comparison.get("verdict") != "not_comparable"
-    runs = as_dict(comparison.get("runs"))
+    comparable = comparison.verdict != "not_comparable"
+    runs = comparison.runs
     return Trust(
         subjects=tuple(evaluation.subject for evaluation in evaluations),
         facts=tuple(_facts(evaluations)),
@@ -92,25 +97,21 @@ def trust(sources: Sources, anchors: bool) -> Trust:
             for evaluation in evaluations
             for reason in _list(evaluation.summary.get("reasons"))
         ),
-        equal=tuple(_equal(comparison, runs)),
-        impossible=tuple(str(check) for check in _list(comparison.get("checks_impossible"))),
+        equal=tuple(_equal(comparison)),
+        impossible=tuple(comparison.checks_impossible),
         method=tuple(_method(comparison)),
         strict=tuple(
-            (name, _strict(as_dict(entry)))
-            for name, entry in runs.items()
-            if comparable and as_dict(entry).get("strict_overall")
+            (name, _strict(run.strict_overall, run.overall))
+            for name, run in runs.items()
+            if comparable and run.strict_overall and run.overall
         ),
         naive=tuple(
             (name, *line)
-            for name, entry in runs.items()
-            if comparable
-            for line in _naive(as_dict(as_dict(entry).get("pooled_items")))
+            for name, run in runs.items()
+            if comparable and run.pooled_items
+            for line in _naive(run.pooled_items)
         ),
-        anchors=tuple(
-            _anchor(entry)
-            for entry in _list(comparison.get("anchors"))
-            if anchors and isinstance(entry, dict)
-        ),
+        anchors=tuple(_anchor(entry) for entry in comparison.anchors if anchors),
     )
 
 
@@ -122,19 +123,15 @@ def _sandbox(record: Json) -> str:
     return lacking or "whole"
 
 
-def _strict(entry: Json) -> str:
-    strict, official = as_dict(entry.get("strict_overall")), as_dict(entry.get("overall"))
-    if all(strict.get(side) == official.get(side) for side in ("baseline", "trained")):
+def _strict(strict: OverallChange, official: OverallChange) -> str:
+    sides = strict.baseline, strict.trained
+    if sides == (official.baseline, official.trained):
         return "The same as the Overall: no unparsed, empty or cut answer was counted as right."
-    old, new = number(strict.get("baseline")), number(strict.get("trained"))
-    delta, p = number(strict.get("delta")), number(strict.get("p"))
-    bounds = limits(strict.get("ci95"))
-    if old is None or new is None or delta is None or p is None or bounds is None:
-        return NO_VALUE
-    return typeset(f"{answer.moved('The strict Overall', (old, new), delta, bounds, p)}.")
+    moved = answer.moved("The strict Overall", sides, strict.delta, strict.ci95, strict.p)
+    return typeset(f"{moved}.")
 
 
-def _anchor(entry: Json) -> Anchor:
+def _anchor(entry: Mapping[str, object]) -> Anchor:
     return Anchor(
         shown(entry.get("model")),
         percent(entry.get("overall")),
@@ -245,23 +242,21 @@ def _counts(
     )
 
 
-def _equal(comparison: Json, runs: Json) -> Iterable[Equal]:
+def _equal(comparison: Comparison) -> Iterable[Equal]:
     """The conditions, with the value of every run beside the baseline's."""
-    tables = [_list(as_dict(entry).get("equal")) for entry in runs.values()]
+    tables = [run.equal for run in comparison.runs.values()]
     if not any(tables):
-        tables = [_list(comparison.get("equal"))]
-    rows: dict[str, list[Json]] = {}
+        tables = [comparison.equal]
+    rows: dict[str, list[EqualCondition]] = {}
     for table in tables:
-        for part in table:
-            if isinstance(part, dict):
-                rows.setdefault(str(part.get("what", "")), []).append(part)
-    for what, parts in rows.items():
-        same = [part.get("equal") for part in parts]
+        for condition in table:
+            rows.setdefault(condition.what, []).append(condition)
+    for what, found in rows.items():
         yield Equal(
             what,
             what.replace("_", " "),
-            (shown(parts[0].get("baseline")), *(shown(part.get("trained")) for part in parts)),
-            False if False in same else True if all(s is True for s in same) else None,
+            (shown(found[0].baseline), *(shown(condition.trained) for condition in found)),
+            all(condition.equal for condition in found),
         )
 
 
@@ -280,56 +275,52 @@ def shown(value: object) -> str:
     return text[:12] if is_digest else text
 
 
-def _method(comparison: Json) -> Iterable[tuple[str, str, str]]:
-    method = as_dict(comparison.get("method"))
-    small = method.get("interval") == intervals.SCORE
-    for key, term, label in (
-        ("interval", "small-sample" if small else "bootstrap", "Interval"),
-        ("draws", "bootstrap", "Bootstrap draws"),
-        ("clusters", "cluster", "Clusters"),
-        ("seed", "seed", "Seed"),
-        ("alpha", "error-level", "Error level, two-sided"),
-        ("declared", "", "Declared before the run"),
-    ):
-        if method.get(key) is not None:
-            yield label, term, shown(method[key])
-    for name, entry in as_dict(comparison.get("runs")).items():
-        of = f" ({name})" if len(as_dict(comparison.get("runs"))) > 1 else ""
-        others = as_dict(as_dict(as_dict(entry).get("overall")).get("other_intervals"))
-        for key, bounds in others.items():
+def _method(comparison: Comparison) -> Iterable[tuple[str, str, str]]:
+    method = comparison.method
+    if method is not None:
+        small = method.interval == intervals.SCORE
+        for value, term, label in (
+            (method.interval, "small-sample" if small else "bootstrap", "Interval"),
+            (method.draws, "bootstrap", "Bootstrap draws"),
+            (method.clusters, "cluster", "Clusters"),
+            (method.seed, "seed", "Seed"),
+            (method.alpha, "error-level", "Error level, two-sided"),
+            (method.declared, "", "Declared before the run"),
+        ):
+            if value is not None:
+                yield label, term, shown(value)
+    for name, run in comparison.runs.items():
+        of = f" ({name})" if len(comparison.runs) > 1 else ""
+        for key, bounds in run.overall.other_intervals.items() if run.overall else ():
             label = f"Interval by {_OTHER.get(key, key)}{of}"
             yield label, "other-interval", interval(bounds, 2)
-    detectable = number(as_dict(comparison.get("detectable_change")).get("points"))
-    if detectable is not None:
-        yield "Detectable change, by the design", "detectable", f"{percent(detectable, 2)} points"
-    floor = as_dict(comparison.get("noise_floor"))
-    if not floor:
+    planned = comparison.detectable_change
+    if planned is not None and planned.points is not None:
+        found = f"{percent(planned.points, 2)} points"
+        yield "Detectable change, by the design", "detectable", found
+    floor = comparison.noise_floor
+    if floor is None:
         yield "Noise floor", "noise-floor", "not measured (evaluation.repeats is 1)"
         return
-    yield "Noise floor", "noise-floor", f"{percent(floor.get('moved'), 2)} points"
-    for side, values in as_dict(floor.get("overalls")).items():
-        overalls = ", ".join(percent(v, 2) for v in _list(values))
+    yield "Noise floor", "noise-floor", f"{percent(floor.moved, 2)} points"
+    for side, values in floor.overalls.items():
+        overalls = ", ".join(percent(value, 2) for value in values)
         yield f"Overall of each repeat, {side}", "overall", overalls
 
 
-def _naive(record: Json) -> Iterable[tuple[str, str]]:
+def _naive(pooled: PooledItems) -> Iterable[tuple[str, str]]:
     """What simpler tests say about the same items."""
-    if number(record.get("delta")) is not None:
-        yield (
-            "Pooled items",
-            f"{percent(record.get('baseline'))} → {percent(record.get('trained'))}: "
-            f"{points(record.get('delta'), 2)} points",
-        )
-    z, mcnemar = as_dict(record.get("unpaired_z")), as_dict(record.get("mcnemar"))
-    if z:
-        yield "Unpaired z test", p_equals(z.get("p"))
-    if mcnemar:
-        yield (
-            "McNemar on pooled items",
-            f"{p_equals(mcnemar.get('p'))} ({count(mcnemar.get('gained'))} gained, "
-            f"{count(mcnemar.get('lost'))} lost)",
-        )
-    if record.get("sign_differs"):
+    yield (
+        "Pooled items",
+        f"{percent(pooled.baseline)} → {percent(pooled.trained)}: {points(pooled.delta, 2)} points",
+    )
+    yield "Unpaired z test", p_equals(pooled.unpaired_z.p)
+    yield (
+        "McNemar on pooled items",
+        f"{p_equals(pooled.mcnemar.p)} ({count(pooled.mcnemar.gained)} gained, "
+        f"{count(pooled.mcnemar.lost)} lost)",
+    )
+    if pooled.sign_differs:
         yield "Careful", "pooled items and the official Overall change in opposite directions"
 
 
