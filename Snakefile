@@ -24,7 +24,7 @@ import os
 import sys
 from pathlib import Path
 
-from toolgain.config.freeze import frozen, write_cluster
+from toolgain.config.freeze import frozen, write_for_this_start
 from toolgain.head import hangup
 from toolgain.head.last_words import print_at_exit
 from toolgain.head.preflight import (
@@ -75,7 +75,7 @@ onstart:
     hangup.survive()
     check_or_exit(CONFIG, workflow)
     # By no rule: where things are and how big a job is must not be a reason to run anything.
-    write_cluster(CONFIG)
+    write_for_this_start(CONFIG)
 
 
 onerror:

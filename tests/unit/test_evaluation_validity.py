@@ -3,7 +3,8 @@
 from evaluation_folders import outcome
 
 from toolgain.bfcl.outcomes import ItemOutcome
-from toolgain.evaluation.validity import Validity, ValidityLimits, judge
+from toolgain.config.sections import SERVERS
+from toolgain.evaluation.validity import Validity, ValidityLimits, canary_reasons, judge
 from toolgain.records.summary import Canary
 
 GOOD = Canary(answered=True, parsed_call=True, call_as_text=False, text=True)
@@ -135,3 +136,18 @@ def test_credit_without_an_abstention_is_said() -> None:
     made = rows()
     made[0] = made[0]._replace(strict_valid=False, flags=("unparsed_call",), calls=0)
     assert any("1 of 1000 items count as right" in said for said in verdict(made).warnings)
+
+
+def test_a_few_items_prove_a_wrong_parser_and_no_forced_calls() -> None:
+    key = "evaluation.serve.tool_parser"
+    text = GOOD.model_copy(update={"parsed_call": False, "call_as_text": True})
+    assert "tool calls come back as text" in canary_reasons(text, rows(), key, few=True)[0]
+    # A model that calls at every question is no server that forces calls.
+    assert canary_reasons(GOOD.model_copy(update={"text": False}), rows(), key, few=True) == []
+
+
+def test_what_to_mend_is_named_for_the_server_that_is_used() -> None:
+    text = GOOD.model_copy(update={"parsed_call": False, "call_as_text": True})
+    for server in SERVERS.values():
+        (reason,) = canary_reasons(text, [], server.parser_key)
+        assert f"({server.parser_key})" in reason

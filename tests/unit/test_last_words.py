@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from toolgain.common.failures import Failure, recorded, said_in
-from toolgain.head.last_words import lines
+from toolgain.head.last_words import invalid_evaluations, lines
 from toolgain.slurm.endings import Ending
 
 
@@ -69,3 +69,16 @@ def test_what_a_job_left_behind_is_read_or_is_nothing(tmp_path: Path) -> None:
     assert recorded("8", tmp_path) is None
     assert recorded("9", tmp_path) is None
     assert said_in(tmp_path / "none.log") is None
+
+
+def test_an_evaluation_that_does_not_count_is_said_when_it_ends(tmp_path: Path) -> None:
+    outputs = [tmp_path / "baseline" / name for name in ("summary.json", "items.csv")]
+    outputs[0].parent.mkdir()
+    outputs[0].write_text('{"valid": false, "reasons": ["all 17 answers were empty"]}')
+    (line,) = invalid_evaluations(outputs)
+    assert "the evaluation of baseline is not valid" in line
+    assert "all 17 answers were empty" in line
+    outputs[0].write_text('{"valid": true, "reasons": []}')
+    assert not list(invalid_evaluations(outputs))
+    outputs[0].unlink()
+    assert not list(invalid_evaluations(outputs))

@@ -11,7 +11,8 @@ REQUIRED INPUTS:
 OUTPUTS:
 
     results/runs/{run}/rehearsal.json       rows played in the environment's real servers
-    results/runs/{run}/smoke.json           the smoke training that gates the long one
+    results/runs/{run}/smoke.json           the smoke training that gates the long one, behind a
+                                            trial evaluation of one item of each category
     results/runs/{run}/manifest.json        written last: steps, curves, segments, health, cost
 
 The checkpoints lie in results/work/training/<fingerprint>, which is not declared: Snakemake would
@@ -70,6 +71,8 @@ rule smoke:
 
         toolgain train \
             --smoke \
+            --evaluation results/config/smoke_evaluation.json \
+            --bfcl-env {CONFIG.environments.bfcl:q} \
             --config {input.config:q} \
             --cluster results/config/cluster.json \
             --weights {input.weights:q} \

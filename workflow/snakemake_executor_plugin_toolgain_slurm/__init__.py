@@ -9,6 +9,7 @@ because 2.8.0 would lose or wait for long trainings otherwise:
   for ever.)
 - Questions come every 5 to 20 seconds. (2.8.0 lets the pause grow to three minutes.)
 - A submission waits for an absent slurmctld. (2.8.0 spends all retries within seconds.)
+- An evaluation that ended and is not valid is said at once, while the trainings run.
 - A failure names the job, its state and what the stage itself says of the cause.
 - A stage that ended with exit code 2 (bad input) is not submitted again: it would end the same way.
 - Ctrl-C cancels every job of this start, also one that sbatch had just taken, and a second Ctrl-C
@@ -37,6 +38,7 @@ from toolgain.common.errors import ExitCode
 from toolgain.common.failures import recorded
 from toolgain.common.signals import handling
 from toolgain.head import command_line
+from toolgain.head.last_words import invalid_evaluations
 from toolgain.slurm.endings import Ending
 from toolgain.slurm.preflight import NO_SLURM
 from toolgain.slurm.queue import NoAnswerError, QueuedJob, ask, jobs, standing, state_of
@@ -102,6 +104,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             ended = True
             if standing(state) == "ended_well":
                 self.report_job_success(job)
+                for warning in invalid_evaluations(map(Path, map(str, job.job.output))):
+                    self.logger.warning(warning)
             else:
                 self._report_failure(job, state)
         if not ended:

@@ -163,7 +163,13 @@ def rehearse(
     help="Train nothing: print what the job of a NeMo RL run hands to ray.sub (command, "
     "environment, mounts, overrides, time budget).",
 )
+@click.option(
+    "--evaluation",
+    type=FILE,
+    help="With --smoke: frozen evaluation section, of which one item of each category is tried.",
+)
 @cluster_file
+@bfcl_env
 @trl_env
 def train(
     config: Path | None,
@@ -175,6 +181,8 @@ def train(
     nodes: int | None,
     smoke: bool,
     show_command: bool,
+    evaluation: Path | None,
+    bfcl_env: Path,
     trl_env: Path,
 ) -> None:
     """Train with GRPO; resumes from the last complete checkpoint.
@@ -190,8 +198,15 @@ def train(
 
         handovers.print_all(load(config or CONFIG), name, nodes, smoke)
         return
+    section = read_section(TrainingSection, _given(config, "--config"))
+    if smoke and evaluation and section.smoke_steps:
+        from toolgain.evaluation import trial
+
+        trial.run_beside(
+            _given(out, "--out"), evaluation, _given(weights, "--weights"), bfcl_env, trl_env
+        )
     stage.train_run(
-        read_section(TrainingSection, _given(config, "--config")),
+        section,
         weights=_given(weights, "--weights"),
         tasks=_given(tasks_file, "--tasks"),
         name=_given(name, "--run"),

@@ -6,6 +6,7 @@ bad input would end the same way.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,3 +51,12 @@ def said_in(log: Path) -> str | None:
     lines = (line for line in tail(log).splitlines() if line.startswith(MARK))
     *_, last = "", *lines
     return last.removeprefix(MARK) or None
+
+
+def not_valid(subject: str, reasons: Sequence[str]) -> str:
+    """What is said at once of an evaluation that ended and does not count."""
+    return (
+        f"WARNING: the evaluation of {subject} is not valid and will not be compared: "
+        f"{'; '.join(reasons)}. A running training goes on; Ctrl-C stops it with its last step "
+        "saved, and after the cause is mended the same command resumes."
+    )

@@ -46,12 +46,17 @@ def read_section(model: type[SectionType], path: Path) -> SectionType:
     return parse_section(model, read_json(path, "config"), f"config: {path}")
 
 
-CLUSTER = Path("results/config/cluster.json")
-"""The frozen `cluster` section: where things are and how big a job is. Stages read it, but it is
-written at the start of every workflow and stands in no rule's input. As an input, even an
-`ancient` one, its change would hide the missing outputs behind it from Snakemake's plan."""
+IN_NO_RULE = {
+    "cluster": Path("results/config/cluster.json"),
+    "evaluation": Path("results/config/smoke_evaluation.json"),
+}
+"""Frozen sections that are no reason to run anything: where things are and how big a job is, and
+how the smoke stage tries an evaluation. Stages read them, but they are written at the start of
+every workflow and stand in no rule's input. As an input, even an `ancient` one, a change would hide
+the missing outputs behind it from Snakemake's plan, or train a finished run again."""
 
 
-def write_cluster(config: Config, path: Path = CLUSTER) -> None:
-    """Freeze the `cluster` section for the jobs of this start."""
-    write_text(path, frozen(config, "cluster") + "\n")
+def write_for_this_start(config: Config) -> None:
+    """Freeze the sections of `IN_NO_RULE` for the jobs of this start."""
+    for section, path in IN_NO_RULE.items():
+        write_text(path, frozen(config, section) + "\n")

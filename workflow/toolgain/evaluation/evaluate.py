@@ -14,12 +14,14 @@ import logging
 import time
 from pathlib import Path
 
+import click
 import filelock
 
 from toolgain.bfcl import data, outcomes
 from toolgain.bfcl.decoder import decoding
 from toolgain.common import files, processes
 from toolgain.common.errors import NotValidError
+from toolgain.common.failures import not_valid
 from toolgain.evaluation import request_log
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
@@ -61,16 +63,24 @@ def evaluate_model(
     ledger = Ledger(Budget(job.folders(0).spent, section.retry.max_hours))
     log.info("evaluate: %s", power.planned(data.flat(job.items)).sentence())
     with processes.stopping_in_time():
-        canary, rows, seen = _evaluate(job, ledger)
+        canary, rows, seen = ask_model(job, ledger)
     verdict = write(job, ledger, canary, rows, seen, started, time.monotonic() - clock)
     ledger.budget.close()
     if not verdict.valid and not allow_invalid:
         raise NotValidError(f"evaluate: {job.subject} is not valid: {'; '.join(verdict.reasons)}.")
+    if not verdict.valid:
+        # Its rule ends well, so that the report can say why; the person should know now.
+        click.echo(not_valid(job.subject, verdict.reasons), err=True)
 
 
-def _evaluate(
+def ask_model(
     job: EvaluationJob, ledger: Ledger
 ) -> tuple[Canary, list[outcomes.ItemOutcome], list[request_log.MatchedRequests]]:
+    """Start the server, ask the canary and, where it lets the evaluation go on, all items.
+
+    Returns:
+        What the canary showed, the outcomes, and for each repeat the requests behind them.
+    """
     rows: list[outcomes.ItemOutcome] = []
     seen: list[request_log.MatchedRequests] = []
     first = job.folders(0).work

@@ -81,7 +81,7 @@ def judge(
             "chat template shows the tools and its tool parser leaves the names as they are"
         )
     reasons = doubts if stop_at_canary or not canary.answered else []
-    reasons += _answer_reasons(outcomes)
+    reasons += answer_reasons(outcomes)
     failed = sum(errors.values()) - errors.get(CONTEXT_OVERFLOW, 0)
     overflowed = errors.get(CONTEXT_OVERFLOW, 0)
     if asked and failed / asked > limits.errors:
@@ -125,9 +125,15 @@ def count_errors(outcomes: Iterable[ItemOutcome]) -> Counter[str]:
 
 
 def canary_reasons(
-    canary: Canary, outcomes: Sequence[ItemOutcome], parser_key: str = SERVERS["vllm"].parser_key
+    canary: Canary,
+    outcomes: Sequence[ItemOutcome],
+    parser_key: str = SERVERS["vllm"].parser_key,
+    few: bool = False,
 ) -> list[str]:
-    """What the canary says against the server; answers of the evaluation can stand in for it."""
+    """What the canary says against the server; answers of the evaluation can stand in for it.
+
+    With `few` items, calls in all answers may be the model's doing, and are no reason.
+    """
     if not canary.answered:
         return [f"canary: the server did not answer a plain question ({canary.failure})"]
     reasons = []
@@ -143,7 +149,7 @@ def canary_reasons(
             "that the server parses tool calls; where the model has yet to learn to call, set "
             "`evaluation.canary: warn`"
         )
-    if outcomes and not canary.text and not any(_is_text(row) for row in outcomes):
+    if outcomes and not few and not canary.text and not any(_is_text(row) for row in outcomes):
         reasons.append(
             "canary: no answer was text, so the server seems to force a tool call on each question"
         )
@@ -155,7 +161,7 @@ def _is_text(outcome: ItemOutcome) -> bool:
     return outcome.calls == 0 and not (_FAILED | {EMPTY}) & set(outcome.flags)
 
 
-def _answer_reasons(outcomes: Sequence[ItemOutcome]) -> list[str]:
+def answer_reasons(outcomes: Sequence[ItemOutcome]) -> list[str]:
     """What the answers, all together, say against the server."""
     reasons = []
     answered = [row for row in outcomes if not _FAILED & set(row.flags)]

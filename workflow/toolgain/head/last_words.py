@@ -10,11 +10,12 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from toolgain.common.failures import said_in
+from toolgain.common.failures import not_valid, said_in
+from toolgain.common.files import parse_json
 from toolgain.common.logs import last_lines
 from toolgain.slurm.endings import Ending, advice
 
@@ -30,6 +31,18 @@ def print_at_exit(workflow: Any) -> None:
     text = "\n".join(lines([(job, endings.get(job)) for job in scheduler.failed], width()))
     if text:
         atexit.register(lambda: print(text, file=sys.stderr, flush=True))
+
+
+def invalid_evaluations(outputs: Iterable[Path]) -> Iterator[str]:
+    """What is said at once of an evaluation among a finished job's `outputs` that is not valid."""
+    for path in outputs:
+        if path.name == "summary.json":
+            try:
+                summary = parse_json(path.read_text(encoding="utf-8"))
+                if summary["valid"] is False:
+                    yield not_valid(path.parent.name, [str(why) for why in summary["reasons"]])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
 
 
 def width() -> int:

@@ -1,8 +1,8 @@
 """A line of a task file of one's own: what the model is asked, and the calls that are right."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from toolgain.records.record import Part
 
@@ -28,14 +28,16 @@ class ExpectedCall(Part):
     model_config = _STRICT
 
     name: Name = Field(description="Name of one of the task's tools.")
-    arguments: dict[str, Any] = Field(description="Arguments that the tool's `parameters` allow.")
+    arguments: dict[str, JsonValue] = Field(
+        description="Arguments that the tool's `parameters` allow."
+    )
 
 
 class EarlierFunction(Part):
     """The function of a call in an earlier answer."""
 
     name: Name
-    arguments: dict[str, Any] | str = Field(description="An object, or one as JSON text.")
+    arguments: dict[str, JsonValue] | str = Field(description="An object, or one as JSON text.")
 
 
 class EarlierCall(Part):
@@ -69,7 +71,7 @@ class Function(Part):
 
     name: Name
     description: str | None = None
-    parameters: dict[str, Any] | None = Field(
+    parameters: dict[str, JsonValue] | None = Field(
         None, description="JSON Schema of the arguments, an object; null: it takes none."
     )
 

@@ -28,7 +28,7 @@ class ReadCall:
     """A tool call whose arguments are a JSON object."""
 
     name: str
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _call(entry: Any) -> ReadCall:
     return ReadCall(name, arguments)
 
 
-def _mark(calls: dict[str, Any], which: str) -> str:
+def _mark(calls: ResponseTemplate, which: str) -> str:
     """What opens or closes a call, as a regular expression."""
     if pattern := calls.get(f"{which}_pattern"):
         return str(pattern)

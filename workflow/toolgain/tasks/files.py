@@ -8,9 +8,8 @@ call that no schema allows could never be solved.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
@@ -124,19 +123,19 @@ def _task(text: str, number: int) -> Task:
     return Task(
         id=str(number if line.id is None else line.id),
         kind=_kind(line),
-        question=next((m["content"] for m in reversed(messages) if m["role"] == "user"), ""),
+        question=next((str(m["content"]) for m in reversed(messages) if m["role"] == "user"), ""),
         tools=tuple(tool.model_dump(exclude_none=True) for tool in line.tools),
         expected=tuple(call.model_dump() for call in line.expected),
         messages=messages,
     )
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: Message) -> dict[str, object]:
     """A message as chat templates take it: content as one text, arguments as objects."""
     content = message.content
     if isinstance(content, list):
         content = "".join(part.text for part in content)
-    found: dict[str, Any] = {"role": message.role, "content": content or ""}
+    found: dict[str, object] = {"role": message.role, "content": content or ""}
     if message.tool_calls is not None:
         if message.role != "assistant":
             raise NoTaskError(f"a message of {message.role} has tool_calls")
@@ -155,7 +154,7 @@ def _message(message: Message) -> dict[str, Any]:
     return found
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     try:
         value = parse_json(text)
     except ValueError:
@@ -194,9 +193,10 @@ def _check_schema(tool: OfferedTool) -> None:
         ) from None
 
 
-def _check_arguments(tool: OfferedTool, arguments: dict[str, Any]) -> None:
+def _check_arguments(tool: OfferedTool, arguments: Mapping[str, object]) -> None:
     name, schema = tool.function.name, tool.function.parameters or {}
-    known = schema.get("properties", {})
+    properties = schema.get("properties")
+    known = properties if isinstance(properties, dict) else {}
     unknown = sorted(set(arguments) - set(known))
     if unknown and not schema.get("additionalProperties") and "patternProperties" not in schema:
         raise NoTaskError(
