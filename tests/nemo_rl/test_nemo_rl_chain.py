@@ -47,7 +47,7 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 def test_the_whole_chain_with_nemo_rl(cluster: None, tmp_path: Path) -> None:
     site = Site(tmp_path, configuration(tmp_path))
-    site.succeed("all", seconds=900)
+    site.succeed("all", seconds=1500)
     manifest = site.trained()
     assert manifest["backend"] == "nemo_rl"
     assert len(manifest["hosts"]) == 3

@@ -3,7 +3,8 @@
 from evaluation_folders import outcome
 
 from toolgain.bfcl.outcomes import ItemOutcome
-from toolgain.config.sections import SERVERS
+from toolgain.config.sections import SERVERS, EvaluationSection
+from toolgain.evaluation.trial import faults
 from toolgain.evaluation.validity import Validity, ValidityLimits, canary_reasons, judge
 from toolgain.records.summary import Canary
 
@@ -151,3 +152,15 @@ def test_what_to_mend_is_named_for_the_server_that_is_used() -> None:
     for server in SERVERS.values():
         (reason,) = canary_reasons(text, [], server.parser_key)
         assert f"({server.parser_key})" in reason
+
+
+def test_a_trial_of_few_items_finds_what_would_spoil_all_and_nothing_else() -> None:
+    section = EvaluationSection()
+    assert faults(GOOD, rows(17), section) == []
+    # Shares of failures are the evaluation's business.
+    assert faults(GOOD, rows(17, inference_error=(3, error("timeout"))), section) == []
+    assert "all 17 answers were empty" in faults(GOOD, rows(17, empty=(17, "")), section)[0]
+    silent = GOOD.model_copy(update={"parsed_call": False})
+    texts = [row._replace(calls=0) for row in rows(17)]
+    assert "no tool call in any answer" in faults(silent, texts, section)[0]
+    assert faults(silent, texts, EvaluationSection(canary="warn")) == []
