@@ -18,6 +18,7 @@ from toolgain.common.progress import results_folder
 from toolgain.config.freeze import read_section
 from toolgain.config.sections import EvaluationSection, Subset
 from toolgain.evaluation import validity
+from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.evaluate import ask_model
 from toolgain.evaluation.job import Ledger, prepare
 from toolgain.records.summary import Canary
@@ -54,8 +55,10 @@ def run_beside(out: Path, config: Path, weights: Path, bfcl_env: Path, trl_env: 
     folder = results_folder(out) / "work" / "smoke-evaluation"
     job = prepare(folder, section, weights, None, None, bfcl_env, trl_env)
     log.info("smoke: a trial evaluation of %d items", job.size)
+    ledger = Ledger(Budget(job.folders(0).spent, section.retry.max_hours))
     with processes.stopping_in_time():
-        canary, rows, _ = ask_model(job, Ledger())
+        canary, rows, _ = ask_model(job, ledger)
+    ledger.budget.close()
     if reasons := faults(canary, rows, section):
         raise UserError(
             "smoke: an evaluation of this model could not be valid, so it is not trained: "
