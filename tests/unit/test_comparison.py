@@ -248,6 +248,20 @@ def test_unparsed_calls_lower_the_strict_overall_only(tmp_path: Path, compare: C
     assert run["strict_overall"]["delta"] == pytest.approx(-5 / 15)
 
 
+def test_strict_verdict_that_differs_is_said(tmp_path: Path, compare: Compare) -> None:
+    """The training taught calls that nobody can read: officially that is an improvement."""
+    baseline = write(tmp_path / "baseline", rows(every(2)))
+    text = {"strict_valid": False, "flags": ("unparsed_call",)}
+    others = [item for item in rows(every(2)) if item.category != "irrelevance"]
+    credited = [outcome("irrelevance", i, True, **text) for i in range(240)]
+    result = compare(baseline, write(tmp_path / "grpo", others + credited))
+    assert result["verdict"] == "improved"
+    (said,) = [one for one in result["warnings"] if "strict" in one]
+    assert "-3.33 points (regressed)" in said and "+3.33 (improved)" in said
+    same = compare(baseline, baseline)
+    assert not any("strict" in one for one in same["warnings"])
+
+
 def test_repeats_give_a_noise_floor(tmp_path: Path, compare: Compare) -> None:
     baseline = write(tmp_path / "baseline", random_rows(0.5, 1, repeats=2, sizes=SUBSET))
     trained = write(tmp_path / "grpo", random_rows(0.5, 2, repeats=2, sizes=SUBSET))

@@ -239,10 +239,75 @@ def test_whatever_is_written_in_the_format_is_read_back(found: list[tuple[str, A
 
 
 def parse_function() -> Any:
-    """`parse` of the plugin, which needs no vLLM."""
+    """`parse` of the plugin."""
+    return plugin_names()["parse"]
+
+
+def plugin_names() -> dict[str, Any]:
+    """What the plugin defines that needs no vLLM."""
     source = PLUGIN.read_text()
     head, tail = source.index("# Where vLLM"), source.index('NAME = "nemotron_json"')
     end = source.index("class NemotronJsonToolParser")
     names: dict[str, Any] = {}
     exec(source[:head] + source[tail:end], names)
-    return names["parse"]
+    return names
+
+
+PIECES = st.sampled_from(
+    [
+        "<TOOLCALL>",
+        "</TOOLCALL>",
+        "<TOOL",
+        "CALL>",
+        '[{"name": "f", "arguments": {}}]',
+        '[{"name": "f", "arguments": "{}"}]',
+        '{"name": ',
+        "[" * 2000,
+        "9" * 400,
+        "NaN",
+        "\ud83d",
+        "\x00",
+        "<",
+        "a",
+    ]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=5), max_size=12).map("".join), st.integers(1, 40))
+def test_any_answer_can_be_read_whole_and_streamed(answer: str, size: int) -> None:
+    plugin = plugin_names()
+    _, calls = plugin["parse"](answer)
+    stream = plugin["Stream"]()
+    ends = [*range(size, len(answer), size), len(answer)]
+    said = [stream.read(answer[:end]) for end in ends]
+    if calls:
+        # A block that nobody can read makes a whole answer text; a stream has given the others.
+        assert [call for _, found in said for call in found] == calls
+    elif "<TOOLCALL>" not in answer:
+        assert (answer).startswith("".join(text for text, _ in said))
+    for _, arguments in calls:
+        assert isinstance(json.loads(arguments), dict)
+
+
+class Counted(str):
+    """A text that counts the characters that are looked through."""
+
+    looked = 0
+
+    def find(self, part: str, start: int = 0, *end: int) -> int:  # type: ignore[override]
+        found = str.find(self, part, start, *end)
+        Counted.looked += (len(self) if found < 0 else found + len(part)) - start
+        return found
+
+
+@pytest.mark.parametrize(
+    "part", ["<TOOLCALL>", "</TOOLCALL>", "<TOOLCALL></TOOLCALL>", "<TOOLCALL>[]</TOOLCALL>a", "<"]
+)
+def test_stream_looks_at_each_part_once(part: str) -> None:
+    answer = part * (20_000 // len(part))
+    stream = plugin_names()["Stream"]()
+    Counted.looked = 0
+    for end in range(1, len(answer), 7):
+        stream.read(Counted(answer[:end]))
+    # The new part, and as much before it as a tag that was cut may be long.
+    assert Counted.looked < 6 * len(answer)

@@ -21,6 +21,8 @@ from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
 
 _CUT = frozenset({"length", "content_filter"})
+Recorded = dict[str, Any]
+"""A line of the record; see `interceptor`."""
 Step = tuple[int, Any, int, int]
 """The turn, and an answer of the model with its prompt and completion tokens."""
 
@@ -57,7 +59,7 @@ class MatchedRequests:
     """The different samplings that the server received; more than one is a mistake."""
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[Recorded]:
     """The rows of a file that grows by whole lines; a last line that a kill cut is left out."""
     if not path.exists():
         return []
@@ -73,14 +75,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def match_requests(
-    requests: list[dict[str, Any]], rows: dict[str, list[Row]], items: Items, repaired: set[Key]
+    requests: list[Recorded], rows: dict[str, list[Row]], items: Items, repaired: set[Key]
 ) -> MatchedRequests:
     """Match recorded `requests` with the `rows` of each category.
 
     Args:
         repaired: items whose failed rows were taken out and asked again.
     """
-    waiting: dict[tuple[str, str, str, int, int], list[dict[str, Any]]] = defaultdict(list)
+    waiting: dict[tuple[str, str, str, int, int], list[Recorded]] = defaultdict(list)
     for request in requests:
         if request["kind"] == "ok":
             waiting[_key(request)].append(request)
@@ -169,7 +171,7 @@ def contradictions(seen: Iterable[MatchedRequests]) -> list[str]:
     return found
 
 
-def _key(request: dict[str, Any]) -> tuple[str, str, str, int, int]:
+def _key(request: Recorded) -> tuple[str, str, str, int, int]:
     return (
         request["opening"],
         request["tools"],

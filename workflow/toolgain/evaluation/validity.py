@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from toolgain.bfcl.outcomes import (
     CONTEXT_OVERFLOW,
@@ -52,8 +51,8 @@ def judge(
     asked: int,
     canary: Canary,
     limits: ValidityLimits,
-    sampling: Sequence[Mapping[str, Any]],
-    wanted: Mapping[str, Any],
+    sampling: Sequence[Mapping[str, object]],
+    wanted: Mapping[str, object],
     stop_at_canary: bool = True,
     parser_key: str = SERVERS["vllm"].parser_key,
     calls: int = 0,

@@ -12,7 +12,6 @@ what counts here is what the model really wrote.
 
 import importlib
 import json
-import re
 import sys
 import uuid
 
@@ -53,7 +52,6 @@ ToolParserManager = _found("ToolParserManager", _PARSERS)
 NAME = "nemotron_json"
 OPEN = "<TOOLCALL>"
 CLOSE = "</TOOLCALL>"
-_BLOCK = re.compile(r"<TOOLCALL>(.*?)</TOOLCALL>", re.DOTALL)
 
 
 def parse(text: str) -> tuple[str | None, list[tuple[str, str]]]:
@@ -127,14 +125,58 @@ def _object(arguments: object) -> object | None:
     return arguments if isinstance(arguments, dict) else None
 
 
-def held_back(text: str) -> int:
-    """Where the part of a growing answer starts that may still become a call."""
-    if OPEN in text:
-        return text.index(OPEN)
+def _half_written(text: str) -> int:
+    """Where a half-written `<TOOLCALL>` at the end of `text` starts; where none does, its end."""
     for length in range(min(len(OPEN) - 1, len(text)), 0, -1):
         if OPEN.startswith(text[-length:]):
             return len(text) - length
     return len(text)
+
+
+class Stream:
+    """Reads an answer that grows; looks at each part of it once."""
+
+    def __init__(self):
+        self.length = 0
+        """Of the answer when it was last read."""
+        self._done = 0
+        """Where what is neither text that was given nor a closed block starts."""
+        self._inside = False
+        self._called = False
+
+    def read(self, text: str) -> tuple[str, list[tuple[str, str]]]:
+        """What has come since the last time.
+
+        Args:
+            text: The answer so far.
+
+        Returns:
+            Text that is no call, and the calls of blocks that have been closed.
+        """
+        content, calls = "", []
+        while True:
+            tag = CLOSE if self._inside else OPEN
+            # A tag may have begun before the part that is new.
+            found = text.find(tag, max(self._done, self.length - len(tag) + 1))
+            if found < 0:
+                break
+            part = text[self._done : found]
+            if self._inside:
+                block = _calls(part)
+                calls += block or []
+                # Text that is not in the format stays text.
+                content += "" if block else f"{OPEN}{part}{CLOSE}"
+            elif not self._called:
+                content += part
+            self._called, self._inside = True, not self._inside
+            self._done = found + len(tag)
+        if not self._called:
+            held = _half_written(text[max(self._done, len(text) - len(OPEN)) :])
+            end = max(self._done, len(text) - len(OPEN)) + held
+            content += text[self._done : end]
+            self._done = end
+        self.length = len(text)
+        return content, calls
 
 
 class NemotronJsonToolParser(ToolParser):
@@ -146,6 +188,7 @@ class NemotronJsonToolParser(ToolParser):
         except TypeError:
             # vLLM up to 0.17 hands a parser no tools.
             super().__init__(tokenizer)
+        self._stream, self._calls = Stream(), 0
 
     def extract_tool_calls(self, model_output, request):
         """The calls in `model_output`, or its text alone where there is none."""
@@ -175,18 +218,14 @@ class NemotronJsonToolParser(ToolParser):
             A DeltaMessage, or None while nothing can be said yet. An answer that ends inside of a
             call, or in a half-written `<TOOLCALL>`, keeps that part for itself.
         """
-        before, now = held_back(previous_text), held_back(current_text)
-        text = current_text[before:now] or None
-        # One block a piece: what a block says does not depend on the blocks after it.
-        known = len(list(_BLOCK.finditer(previous_text)))
-        blocks = list(_BLOCK.finditer(current_text))
-        if len(blocks) == known:
-            return DeltaMessage(content=text) if text else None
-        index = sum(len(_calls(block[1]) or []) for block in blocks[:known])
-        calls = [call for block in blocks[known:] for call in _calls(block[1]) or []]
+        if self._stream.length != len(previous_text):
+            # Another answer, or one that began before this parser.
+            self._stream, self._calls = Stream(), 0
+            self._calls += len(self._stream.read(previous_text)[1])
+        text, calls = self._stream.read(current_text)
         if not calls:
-            unread = "".join(block[0] for block in blocks[known:])
-            return DeltaMessage(content=(text or "") + unread)
+            return DeltaMessage(content=text) if text else None
+        index, self._calls = self._calls, self._calls + len(calls)
         deltas = [
             DeltaToolCall(
                 index=index + number,
@@ -201,7 +240,7 @@ class NemotronJsonToolParser(ToolParser):
             {"name": name, "arguments": json.loads(arguments)} for name, arguments in calls
         ]
         self.streamed_args_for_tool += [arguments for _, arguments in calls]
-        return DeltaMessage(content=text, tool_calls=deltas)
+        return DeltaMessage(content=text or None, tool_calls=deltas)
 
 
 # Registered at once: the decorator form only notes the name of a module that is not importable.
