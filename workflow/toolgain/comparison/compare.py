@@ -470,15 +470,14 @@ def _warnings(
         for name, run in runs.items()
         if (pooled := run.pooled_items) and run.overall and pooled.sign_differs
     ]
-    for name, entry in runs.items():
-        if strict := entry.get("strict_overall"):
-            official, other = entry["verdict"], verdict.word(*strict["ci95"])
-            words = {word: answer.TITLES[word].lower() for word in (official, other)}
-            if other != official:
+    for name, run in runs.items():
+        if (strict := run.strict_overall) and run.overall:
+            other = verdict.word(*strict.ci95)
+            if other != run.verdict:
                 found.append(
                     f"{name}: the strict Overall, without credit for calls that nobody could read, "
-                    f"cut and empty answers, changes by {strict['delta']:+.2f} points "
-                    f"({words[other]}), the official one by {entry['overall']['delta']:+.2f} "
-                    f"({words[official]})."
+                    f"cut and empty answers, changes by {strict.delta:+.2f} points "
+                    f"({answer.TITLES[other].lower()}), the official one by "
+                    f"{run.overall.delta:+.2f} ({answer.TITLES[run.verdict].lower()})."
                 )
     return found
