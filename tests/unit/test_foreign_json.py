@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from verbs import VERBS, place_of
 
 from toolgain.cli import cli
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
@@ -50,54 +51,10 @@ TEXTS = st.one_of(
     st.text(max_size=10),
 )
 
-RUN = ("--run", "grpo", "--out", "OUT")
-VERBS = {
-    "model": ("model", "--config", "FILE", "--out", "OUT"),
-    "tasks": ("tasks", "--config", "FILE", "--out", "OUT"),
-    "tasks, cluster": ("tasks", "--config", "NEMO", "--cluster", "FILE", "--out", "OUT"),
-    "train, config": (
-        *("train", "--config", "FILE", "--weights", "ABSENT", "--tasks", "ABSENT", *RUN),
-    ),
-    "train, weights": (
-        *("train", "--config", "EMPTY", "--weights", "FILE", "--tasks", "ABSENT", *RUN),
-    ),
-    "train, tasks": (
-        *("train", "--config", "EMPTY", "--weights", "MODEL", "--tasks", "FILE", *RUN),
-    ),
-    "select": ("select", "FILE", "--out", "OUT"),
-    "export, best": ("export", "--best", "FILE", "--base", "MODEL", "--out", "OUT"),
-    "export, base": ("export", "--best", "BEST", "--base", "FILE", "--out", "OUT"),
-    "evaluate, config": ("evaluate", "--config", "FILE", "--weights", "ABSENT", "--out", "OUT"),
-    "evaluate, weights": ("evaluate", "--weights", "FILE", "--out", "OUT"),
-    "compare, config": ("compare", "ABSENT", "ABSENT", "--config", "FILE", "--out", "OUT"),
-    "compare, summary": ("compare", "SUMMARY", "SUMMARY", "--out", "OUT"),
-    "compare, manifest": ("compare", "MANIFEST", "MANIFEST", "--out", "OUT"),
-    "verdict": ("verdict", "FILE"),
-    "report": ("report", "FILE", "--results", "HERE", "--out", "OUT"),
-    "report, config": ("report", "ABSENT", "--config", "FILE", "--out", "OUT"),
-}
-
 
 @pytest.fixture
 def place(tmp_path: Path) -> dict[str, Path]:
-    found = {name: tmp_path / name.lower() for name in ("FILE", "OUT", "ABSENT")}
-    found |= {
-        name: tmp_path / f"{name.lower()}.json" for name in ("EMPTY", "NEMO", "MODEL", "BEST")
-    }
-    found["HERE"] = tmp_path
-    found["EMPTY"].write_text('{"backend": "trl"}')
-    found["NEMO"].write_text('{"backend": "nemo_rl"}')
-    found["MODEL"].write_text(json.dumps({"path": str(tmp_path), "digest": "0"}))
-    found["BEST"].write_text(json.dumps({"path": str(tmp_path / "step_1"), "step": 1}))
-    for name, file in (("SUMMARY", "summary.json"), ("MANIFEST", "manifest.json")):
-        folder = found[name] = tmp_path / name.lower()
-        folder.mkdir()
-        (folder / "summary.json").write_text("{}")
-        (folder / "manifest.json").write_text("{}")
-        (folder / "items.csv").write_text("category,id\n")
-        (folder / file).unlink()
-        (folder / file).symlink_to(found["FILE"])
-    return found
+    return place_of(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,24 +6,39 @@ stay quick. Exit codes: `toolgain.common.errors.ExitCode`.
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from toolgain import __version__
 from toolgain.common import failures, package
-from toolgain.common.errors import ExitCode, ToolgainError
+from toolgain.common.errors import ExitCode, StageError, ToolgainError, of_system
+from toolgain.common.files import utf8_name
 
 if TYPE_CHECKING:
     from toolgain.config.sections import ClusterSection
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-PATH = click.Path(path_type=Path)
+
+class NamedPath(click.Path):
+    """A path whose name can be written into a record."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or a usage error where its bytes are no UTF-8."""
+        path = super().convert(value, param, ctx)
+        whole = Path(os.fsdecode(path)).absolute()
+        if not utf8_name(whole):
+            self.fail(f"the name {str(whole)!a} is not UTF-8; rename it", param, ctx)
+        return path
+
+
+FILE = NamedPath(path_type=Path, dir_okay=False)
+FOLDER = NamedPath(path_type=Path, file_okay=False)
+PATH = NamedPath(path_type=Path)
 CONFIG = Path("config/config.yaml")
 
 bfcl_env = click.option(
@@ -263,8 +278,6 @@ def evaluate(out: Path, **options: Any) -> None:
 
     Exit code 3: the evaluation is not valid.
     """
-    import os
-
     from toolgain.evaluation import evaluate as stage
 
     # What an endpoint answers is nobody else's business.
@@ -461,6 +474,14 @@ def _cluster(path: Path | None) -> "ClusterSection":
     return read_section(ClusterSection, path) if path else ClusterSection()
 
 
+def _fail(error: ToolgainError) -> NoReturn:
+    """End with the error's line and exit code."""
+    message = " ".join(str(error).split())
+    failures.record(failures.Failure(error.exit_code, message))
+    click.echo(f"{failures.MARK}{message}", err=True)
+    sys.exit(error.exit_code)
+
+
 def main() -> None:
     """Run the command line; expected failures end as one line and an exit code."""
     logging.basicConfig(
@@ -470,11 +491,19 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except ToolgainError as error:
-        failures.record(failures.Failure(error.exit_code, str(error)))
-        click.echo(f"{failures.MARK}{error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
+        _fail(error)
+    except OSError as error:
+        _fail(of_system(error))
+    except MemoryError:
+        _fail(StageError("memory ran out."))
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(ExitCode.BAD_INPUT)
+    except click.ClickException as error:
+        said = " ".join(error.format_message().split())
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+        hint = f" (`{where} --help`)" if where else ""
+        click.echo(f"{failures.MARK}{said}{hint}", err=True)
         sys.exit(ExitCode.BAD_INPUT)
     except click.Abort:
         sys.exit(130)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import replacing
+from toolgain.common.files import opened_text, read_gzip, reason, replacing
 
 ITEMS = "items.csv"
 QUESTIONS = "questions.jsonl.gz"
@@ -123,11 +123,12 @@ def read_columns(folder: Path, names: Sequence[str] = COLUMNS) -> dict[str, list
     """
     path = folder / ITEMS
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            if tuple(next(reader, ())) != COLUMNS:
+        with opened_text(path, newline="") as file:
+            # Whatever else it is may have no line break at all.
+            head = file.readline(1000)
+            if tuple(next(csv.reader([head]), ())) != COLUMNS:
                 raise UserError(f"evaluation: {path} has other columns than {', '.join(COLUMNS)}.")
-            rows = [row for row in reader if row]
+            rows = [row for row in csv.reader(file) if row]
         if any(len(row) != len(COLUMNS) for row in rows):
             raise ValueError("a row is longer or shorter than the first one")
         columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=False))
@@ -135,7 +136,7 @@ def read_columns(folder: Path, names: Sequence[str] = COLUMNS) -> dict[str, list
     except FileNotFoundError:
         raise UserError(f"evaluation: {path} does not exist.") from None
     except (OSError, UnicodeDecodeError, csv.Error, ValueError, TypeError) as error:
-        raise UserError(f"evaluation: {path} cannot be read: {error}.") from error
+        raise UserError(f"evaluation: {path} cannot be read: {reason(error)}.") from error
 
 
 def _parsed(name: str, column: Iterable[str]) -> list[Any]:
@@ -188,10 +189,10 @@ def read_questions(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"evaluation: {path} cannot be read: {error}.") from error
+        lines = read_gzip(path).decode("utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"evaluation: {path} cannot be read: {reason(error)}.") from error
 
 
 def accuracies(outcomes: Sequence[ItemOutcome], strict: bool = False) -> dict[str, float]:

@@ -46,6 +46,7 @@ from toolgain.bfcl.overall import group_score, overall
 from toolgain.bfcl.responses import WORTH_ANOTHER_TRY
 from toolgain.bfcl.toolcalls import looks_like_call
 from toolgain.common.errors import UserError
+from toolgain.common.files import LARGEST_TABLE, read_text, reason
 
 ERROR_PREFIX = "Error during inference: "
 PREFIX = "BFCL_v3_"
@@ -170,7 +171,7 @@ def read_rows(path: Path) -> list[Row]:
     for number, line in enumerate(_lines(path), start=1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise UserError(f"harness folder: {path}, line {number}, is cut or is not a result.")
@@ -181,9 +182,9 @@ def read_rows(path: Path) -> list[Row]:
 def _lines(path: Path) -> list[str]:
     try:
         # Not splitlines: answers may hold other line separators.
-        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        return [line for line in read_text(path, LARGEST_TABLE).split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"harness folder: {path} cannot be read: {error}.") from error
+        raise UserError(f"harness folder: {path} cannot be read: {reason(error)}.") from error
 
 
 def outcomes(

@@ -19,6 +19,7 @@ from toolgain.checkpoint.tensors import BLOCK, Tensor, changed_and_kept, tensors
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import digest, now, read_json
+from toolgain.common.logs import last_line
 from toolgain.config.sections import ClusterSection
 from toolgain.models.base import files_of
 from toolgain.records.checkpoint import ENOUGH_KEPT, Choice, Export
@@ -187,8 +188,7 @@ def _from_hugging_face(
             check=False,
         ).returncode
     if code != 0 or not result.is_file():
-        lines = log.read_text(errors="replace").strip().splitlines()
-        word = lines[-1] if lines else "no word"
+        word = last_line(log) or "no word"
         raise StageError(f"export: the program ended with exit code {code}: {word}. Log: {log}.")
     checks: dict[str, Any] = read_json(result, "export")
     result.unlink()

@@ -18,7 +18,9 @@ import yaml
 
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.files import read_json, write_text
+from toolgain.common.files import read_json, read_text, write_text
+from toolgain.common.logs import last_line
+from toolgain.common.yaml_text import read_yaml
 from toolgain.config.sections import ClusterSection
 from toolgain.slurm.containers import host_environment, in_container, mounts
 from toolgain.training.nemo_rl.refs import located
@@ -119,7 +121,7 @@ def converter(
         )
     extra = []
     # From v0.6.0 on. Before, the name is read from the config, which names the base here anyway.
-    if "--hf-model-name" in program.read_text(encoding="utf-8"):
+    if "--hf-model-name" in read_text(program):
         extra = ["--hf-model-name", str(source)]
     return [*common, "--megatron-ckpt-path", str(iterations[0]), *extra]
 
@@ -128,11 +130,11 @@ def _config_for(checkpoint: Path, source: Path, work: Path) -> Path:
     """The checkpoint's config.yaml with the base model where it is now."""
     path = checkpoint / "config.yaml"
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = read_yaml(path)
         policy = config["policy"]
         policy["model_name"] = str(source)
         policy["tokenizer"]["name"] = str(source)
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"export: {path} is no NeMo RL configuration: {error!r}.") from error
     # The converter reads hf_overrides, the training hf_config_overrides; they would be lost.
     if policy.get("hf_config_overrides"):
@@ -307,5 +309,4 @@ def _architectures(folder: Path) -> Any:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip()[:300] if lines else "it said nothing."
+    return last_line(log)[:300] or "it said nothing."

@@ -1,5 +1,6 @@
 """Errors written for the person who reads them, and the exit codes they end with."""
 
+import errno
 from enum import IntEnum
 
 
@@ -43,6 +44,24 @@ class NotValidError(ToolgainError):
     """A measurement exists but must not be used as one."""
 
     exit_code = ExitCode.NOT_VALID
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOENT),
+}
+
+
+def of_system(error: OSError) -> ToolgainError:
+    """What the operating system refused, as a line: bad input where the path is to blame."""
+    where = f"{error.filename!s}: " if error.filename is not None else ""
+    said = f"{where}{error.strerror or error}"
+    if error.errno in _FULL:
+        return StageError(f"{said}; make room there, then run the same command again.")
+    if error.errno in _REFUSED:
+        return UserError(f"{said}; name another file or folder, or change its rights.")
+    return StageError(f"{said}.")
 
 
 class GoOnLaterError(ToolgainError):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolgain.common.files import parse_json, write_json
+from toolgain.common.files import parse_json, read_text, write_json
 from toolgain.common.logs import tail
 
 FOLDER = Path(".snakemake/toolgain-failures")
@@ -40,7 +40,7 @@ def record(failure: Failure) -> None:
 def recorded(job_id: str, folder: Path = FOLDER) -> Failure | None:
     """What the `toolgain` command of a Slurm job left behind."""
     try:
-        values = parse_json((folder / f"{job_id}.json").read_text(encoding="utf-8"))
+        values = parse_json(read_text(folder / f"{job_id}.json"))
         return Failure(int(values["exit_code"]), str(values["message"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,16 +1,25 @@
-"""Files that are either whole or not there, JSON of one form, and digests of content."""
+"""Files that are either whole or not there, JSON of one form, and digests of content.
 
+Whatever a path names is opened by `opened`: an ordinary file of a bounded size. A pipe would be
+waited for, a device read for ever.
+"""
+
+import errno
+import gzip
 import hashlib
+import io
 import json
 import math
 import os
+import stat
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from toolgain.common.errors import UserError
 
@@ -25,15 +34,111 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+LARGEST = 1 << 28
+"""Bytes of a file that is read as a whole; a larger one was written by something else."""
+LARGEST_TABLE = 1 << 30
+"""Bytes of a table of items or answers: a full evaluation of a model that thinks is a third."""
+
+
+def opened(path: Path, limit: int | None = LARGEST) -> io.BufferedReader:
+    """Open an ordinary file for reading.
+
+    Args:
+        limit: largest size in bytes; None: any.
+
+    Raises:
+        OSError: it is not there, is a folder, a pipe, a socket or a device, or is too large.
+    """
+    # Without O_NONBLOCK, opening a pipe waits until somebody writes.
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.EINVAL, "it is a socket, not a file", str(path)) from None
+        raise
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+    if limit is not None and found.st_size > limit:
+        os.close(handle)
+        raise OSError(errno.EFBIG, f"it is larger than {limit >> 20} MiB", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def opened_text(
+    path: Path,
+    limit: int | None = LARGEST_TABLE,
+    newline: str | None = None,
+    errors: str = "strict",
+) -> TextIO:
+    """Open an ordinary file of UTF-8 text; raises as `opened` does."""
+    return io.TextIOWrapper(opened(path, limit), "utf-8", errors, newline)
+
+
+def read_bytes(path: Path, limit: int = LARGEST) -> bytes:
+    """The bytes of an ordinary file.
+
+    Raises:
+        OSError: it cannot be opened, or is larger than `limit` bytes.
+    """
+    with opened(path, limit) as file:
+        # The kernel's own files have no size.
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit >> 20} MiB", str(path))
+    return content
+
+
+def read_text(path: Path, limit: int = LARGEST, errors: str = "strict") -> str:
+    """The text of an ordinary UTF-8 file, with every line break as a newline.
+
+    Raises:
+        OSError: it cannot be opened, or is larger than `limit` bytes.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    text = read_bytes(path, limit).decode("utf-8", errors)
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def read_gzip(path: Path, limit: int = LARGEST) -> bytes:
+    """What a gzip file holds.
+
+    Raises:
+        OSError: it is no gzip file, is cut off, or holds more than `limit` bytes.
+    """
+    try:
+        with opened(path, limit) as file, gzip.GzipFile(fileobj=file) as unpacked:
+            content = unpacked.read(limit + 1)
+    except (EOFError, zlib.error) as error:
+        raise OSError(errno.EINVAL, f"it is no whole gzip file: {error}", str(path)) from None
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it holds more than {limit >> 20} MiB", str(path))
+    return content
+
+
+def utf8_name(path: Path) -> bool:
+    """Whether a path's name can be written into a record: bytes that are no UTF-8 cannot."""
+    try:
+        os.fspath(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
+    with opened(path, limit=None) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file that takes the place of `path` only when the block ends without an error."""
+    if path.exists() and not path.is_file():
+        # As root, a file would take the place even of /dev/null.
+        raise OSError(errno.EINVAL, "it is there and is no file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
@@ -49,8 +154,11 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            # A full disk does not say where it is full.
+            error.filename = str(path)
         raise
 
 
@@ -75,8 +183,6 @@ def _finite(value: object) -> object:
     return value
 
 
-LARGEST_JSON = 1 << 28
-"""Bytes of a JSON file; a larger one was written by something else."""
 DEEPEST_JSON = 64
 """Levels of nesting; records have six at most."""
 
@@ -144,14 +250,18 @@ def read_json(path: Path, what: str) -> Any:
 
 def _read_json(path: Path, what: str) -> tuple[str, Any]:
     try:
-        if path.is_file() and path.stat().st_size > LARGEST_JSON:
-            raise ValueError(f"it is larger than {LARGEST_JSON >> 20} MiB")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         return text, parse_json(text)
     except FileNotFoundError:
         raise UserError(f"{what}: {path} does not exist.") from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UserError(f"{what}: {path} cannot be read as JSON: {error}.") from error
+        raise UserError(f"{what}: {path} cannot be read as JSON: {reason(error)}.") from error
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line, without the number and the path of the system's form."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split())
 
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> None:
@@ -169,11 +279,11 @@ def read_jsonl(path: Path, what: str) -> list[Any]:
     """
     try:
         # Not `splitlines`: JSON text may hold other signs that end a line, such as U+2028.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_text(path).split("\n")
     except FileNotFoundError:
         raise UserError(f"{what}: {path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{what}: {path} cannot be read: {error}.") from error
+        raise UserError(f"{what}: {path} cannot be read: {reason(error)}.") from error
     rows = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -181,7 +291,8 @@ def read_jsonl(path: Path, what: str) -> list[Any]:
         try:
             rows.append(json.loads(line))
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{what}: {path}, line {number}, is not JSON: {error}.") from error
+            said = reason(error)
+            raise UserError(f"{what}: {path}, line {number}, is not JSON: {said}.") from error
     return rows
 
 

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from toolgain.common.files import opened
+
 
 def out_of_memory(text: str) -> bool:
     """Whether a log says that memory ran out."""
@@ -43,9 +45,9 @@ def first_error(log: Path) -> str | None:
 def tail(log: Path, size: int = 200_000) -> str:
     """The end of a log file."""
     try:
-        with log.open("rb") as file:
+        with opened(log, limit=None) as file:
             file.seek(max(0, log.stat().st_size - size))
-            return str(file.read().decode(errors="replace"))
+            return file.read(size).decode(errors="replace")
     except OSError:
         return ""
 

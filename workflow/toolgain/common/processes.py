@@ -17,6 +17,7 @@ import psutil
 
 from toolgain.common import package, supervise
 from toolgain.common.errors import GoOnLaterError
+from toolgain.common.files import read_text
 from toolgain.common.signals import handling
 
 STOP_S = 15.0
@@ -150,7 +151,7 @@ def end_leftovers(claim: Path) -> int:
         How many there were.
     """
     try:
-        claimed = [(int(pid), int(start)) for pid, start in json.loads(claim.read_text())]
+        claimed = [(int(pid), int(start)) for pid, start in json.loads(read_text(claim))]
     except (OSError, ValueError, TypeError):
         return 0
     sessions = {pid for pid, _ in claimed}

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from toolgain.common.errors import NotValidError, UserError
-from toolgain.common.files import write_text
+from toolgain.common.files import read_text, reason, write_text
 from toolgain.records.record import Part
 from toolgain.statistics import answer
 from toolgain.statistics.paired_tests import holm, mcnemar
@@ -111,9 +111,10 @@ def read_table(path: Path, metric: str | None = None) -> dict[str, TableRow]:
         UserError: with file, line and value.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        # Spreadsheets write a byte-order mark.
+        text = read_text(path).removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"table: {path} cannot be read: {error}.") from error
+        raise UserError(f"table: {path} cannot be read: {reason(error)}.") from error
     rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _samples(path, text, metric)
     found: dict[str, TableRow] = {}
     for line, values in rows:
@@ -144,8 +145,8 @@ def _csv_rows(path: Path, text: str) -> Iterable[tuple[int, Values]]:
         scores = [name for name in SCORES if name in names]
         if "id" not in names or len(scores) != 1:
             raise UserError(
-                f"table: {path} has the columns {', '.join(names) or '(none)'}; expected id, one "
-                f"of {' and '.join(SCORES)}, and optionally cluster, group, weight."
+                f"table: {path} has the columns {', '.join(names)[:200] or '(none)'}; expected id, "
+                f"one of {' and '.join(SCORES)}, and optionally cluster, group, weight."
             )
         for row in reader:
             yield reader.line_num, {name: str(row.get(name) or "").strip() for name in KNOWN}

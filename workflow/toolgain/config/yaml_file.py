@@ -6,6 +6,8 @@ from typing import Any
 import yaml
 
 from toolgain.common.errors import UserError
+from toolgain.common.files import read_text, reason
+from toolgain.common.yaml_text import LARGEST, parse_yaml
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -15,20 +17,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, is not YAML (with the line), or holds no keys.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, LARGEST)
     except FileNotFoundError:
         raise UserError(
             f"config: {path} does not exist (from {Path.cwd()}); start in the repository's root, "
             "or name your file with --configfile."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config: {path} cannot be read: {error}.") from error
+        raise UserError(f"config: {path} cannot be read: {reason(error)}.") from error
     try:
-        values = yaml.safe_load(text)
-    except RecursionError:
-        raise UserError(f"config: {path} is nested too deeply for a configuration.") from None
+        values = parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"config: {path}{_place(error, text)}.") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"config: {path} cannot be a configuration: {reason(error)}.") from None
     if not isinstance(values, dict) or not values:
         raise UserError(f"config: {path} holds no keys, such as `model:`; see config/README.md.")
     return values

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from toolgain.bfcl.data import Items, items_digest
 from toolgain.common.errors import UserError
-from toolgain.common.files import digest, file_digest, read_json
+from toolgain.common.files import digest, file_digest, read_json, read_text
 from toolgain.config.sections import EvaluationSection
 from toolgain.records.evaluation import EvaluatedWeights
 from toolgain.serving.server import python_version_of
@@ -134,7 +134,7 @@ def chat_template_text(folder: Path) -> str | None:
     """The text of the template that the server will use; None where there is none."""
     file = folder / "chat_template.jinja"
     if file.exists():
-        return file.read_text(encoding="utf-8", errors="replace")
+        return read_text(file, errors="replace")
     template = _tokenizers_template(folder)
     # A tokenizer may hold several, as a list of names and texts.
     return template if template is None or isinstance(template, str) else json.dumps(template)
@@ -142,7 +142,7 @@ def chat_template_text(folder: Path) -> str | None:
 
 def _tokenizers_template(folder: Path) -> object:
     try:
-        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        settings = json.loads(read_text(folder / "tokenizer_config.json"))
         return settings.get("chat_template")
     except (OSError, ValueError, AttributeError):
         return None
@@ -162,7 +162,7 @@ def machine() -> str:
         if listed.returncode == 0 and names:
             return ", ".join(names)
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        for line in read_text(Path("/proc/cpuinfo")).splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     except OSError:

@@ -13,6 +13,8 @@ from pydantic import JsonValue
 from toolgain.bfcl import data
 from toolgain.bfcl.data import Items
 from toolgain.common.errors import UserError
+from toolgain.common.files import reason
+from toolgain.common.yaml_text import read_yaml
 from toolgain.config.sections import EvaluationSection, parse_section
 from toolgain.evaluation import confinement
 from toolgain.evaluation.budget import Budget
@@ -112,14 +114,11 @@ def read_section(
 def _read_config(path: Path) -> dict[str, Any]:
     """An evaluation section: frozen JSON, or YAML that holds it under its name or is it."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"--config: {path} does not exist.") from None
-    except RecursionError:
-        raise UserError(f"--config: {path} is nested too deeply for a configuration.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"--config: {path} cannot be read: {text}") from error
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"--config: {path} cannot be read: {reason(error)}.") from error
     if not isinstance(values, dict):
         raise UserError(f"--config: {path} holds no keys.")
     section = values.get("evaluation", values)

@@ -64,6 +64,7 @@ def read_lines(path: Path) -> list[Recorded]:
     if not path.exists():
         return []
     rows = []
+    # Our own, and of whatever size the answers have.
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)

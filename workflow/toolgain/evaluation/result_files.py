@@ -21,7 +21,7 @@ from toolgain.bfcl.results import (
     is_error,
     result_file,
 )
-from toolgain.common.files import replacing
+from toolgain.common.files import LARGEST_TABLE, read_text, replacing
 
 
 @dataclass
@@ -57,7 +57,7 @@ def heal(folder: Path, items: Items, take_out_failed: bool) -> ResultState:
 def _heal_category(
     state: ResultState, path: Path, category: str, chosen: list[Item], take_out_failed: bool
 ) -> None:
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    text = read_text(path, LARGEST_TABLE, "replace") if path.exists() else ""
     lines = [line for line in text.split("\n") if line.strip()]
     rows, cut = _whole(lines)
     state.cut_lines += cut

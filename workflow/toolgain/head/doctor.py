@@ -16,7 +16,7 @@ import click
 from omegaconf import DictConfig
 
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
-from toolgain.common.files import shell_signs
+from toolgain.common.files import opened_text, shell_signs
 from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
 from toolgain.head import container_probe, handovers
@@ -365,7 +365,7 @@ def _image(ref: refs.Ref, cluster: ClusterSection) -> str:
 def _rows(files: Mapping[str, Path]) -> tuple[int, str]:
     """Training rows, and what the files hold."""
     if sum(path.stat().st_size for path in files.values()) > LARGE:
-        with files["train"].open(encoding="utf-8") as file:
+        with opened_text(files["train"]) as file:
             rows = sum(1 for line in file if line.strip())
         return rows, f"{rows} training rows, counted and not read: the files are large"
     found = {split: gym.read_rows(path) for split, path in files.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from toolgain.common.errors import UserError
+from toolgain.common.files import read_text
 from toolgain.config.freeze import frozen
 from toolgain.config.sections import Config
 from toolgain.records.model import Model
@@ -100,7 +101,7 @@ def _base(config: Config, notes: list[str]) -> Model | None:
 def _unchanged(config: Config, stage: str) -> bool:
     """Whether the last run's frozen section of a stage is the present one."""
     path = RESULTS / "config" / f"{stage}.json"
-    return path.is_file() and path.read_text("utf-8").strip() == frozen(config, stage).strip()
+    return path.is_file() and read_text(path).strip() == frozen(config, stage).strip()
 
 
 def print_all(config: Config, run: str | None, nodes: int | None, smoke: bool) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolgain.common.files import parse_json
+from toolgain.common.files import parse_json, read_text
 from toolgain.config.freeze import frozen
 from toolgain.config.sections import Config
 
@@ -53,7 +53,7 @@ def findings(workflow: Any, config: Config) -> Iterator[str]:
 def finished(manifest: Path) -> bool:
     """Whether `manifest` records a training that reached its last step."""
     try:
-        record = parse_json(manifest.read_text(encoding="utf-8"))
+        record = parse_json(read_text(manifest))
     except (OSError, ValueError):
         return False
     planned = record.get("planned_steps") if isinstance(record, dict) else None
@@ -63,7 +63,7 @@ def finished(manifest: Path) -> bool:
 def unchanged(config: Config, stage: str) -> bool:
     """Whether the section of `stage` is the one that the last run froze."""
     try:
-        before = (FROZEN / f"{stage}.json").read_text(encoding="utf-8")
+        before = read_text(FROZEN / f"{stage}.json")
     except OSError:
         return False
     return before.strip() == frozen(config, stage)

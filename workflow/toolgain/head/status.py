@@ -18,7 +18,7 @@ import click
 
 from toolgain.common.errors import UserError
 from toolgain.common.failures import said_in
-from toolgain.common.files import parse_json
+from toolgain.common.files import parse_json, read_text
 from toolgain.common.progress import clock
 from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.endings import MEANINGS, Ending
@@ -319,7 +319,7 @@ def _seconds(stamp: Any, default: float) -> float:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_text(path))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

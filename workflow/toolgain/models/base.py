@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import digest, file_digest
+from toolgain.common.files import digest, file_digest, read_text, reason, utf8_name
 from toolgain.config.sections import ModelSection
 from toolgain.models.chat_template import patched, private_copy
 from toolgain.models.remote_code import check_remote_code
@@ -34,6 +34,11 @@ def check_files(folder: Path) -> None:
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise UserError(f"model.path: {folder} has no {', '.join(missing)}.")
+    if odd := [path for path in (folder.resolve(), *folder.iterdir()) if not utf8_name(path)]:
+        raise UserError(
+            f"model.path: the name {str(odd[0])!a} is not UTF-8, and no record could hold it; "
+            "rename it."
+        )
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"model.path: {folder} holds no *.safetensors weights.")
     for name in NEEDED:
@@ -45,10 +50,10 @@ def check_files(folder: Path) -> None:
 def _check_settings(path: Path) -> None:
     """Refuse a JSON file of the model that holds no object, such as a download's error page."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"model.path: {path} is no JSON ({error}); download the model again, with "
+            f"model.path: {path} is no JSON ({reason(error)}); download the model again, with "
             "`git lfs pull` where it came from Git."
         ) from None
     if not isinstance(settings, dict) or (path.name == "config.json" and not settings):
@@ -121,14 +126,14 @@ def check_template(section: ModelSection, read_here: bool = False) -> str:
         found += (
             ", every replacement is found once" if changed != text else ", it is patched already"
         )
-    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings = json.loads(read_text(folder / "tokenizer_config.json"))
     reader = (
         named_or_file(section.response_template)
         if section.response_template
         else settings.get("response_template")
     )
     if read_here or section.response_template:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(read_text(folder / "config.json"))
         kind = str(config.get("model_type"))
         found += f", calls are read by {reader_of(changed, tokens, reader, kind, where)}"
     return found
@@ -144,7 +149,7 @@ def given_template(section: ModelSection) -> str | None:
         return None
     path = Path(section.chat_template)
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except FileNotFoundError:
         raise UserError(f"model.chat_template: {path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import write_text
+from toolgain.common.files import read_text, write_text
 from toolgain.models.rendering import template_of
 from toolgain.models.response_templates import ResponseTemplate
 
@@ -115,7 +115,7 @@ def private_copy(
     for path in sorted(model.iterdir()):
         if path.is_file() and path.name not in ("tokenizer_config.json", "chat_template.jinja"):
             (temporary / path.name).symlink_to(path.resolve())
-    config = json.loads((model / "tokenizer_config.json").read_text("utf-8"))
+    config = json.loads(read_text(model / "tokenizer_config.json"))
     config["chat_template"] = text
     if response_template is not None:
         config["response_template"] = response_template

@@ -17,6 +17,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from toolgain.common.errors import UserError
+from toolgain.common.files import read_text, reason
 
 Messages = Sequence[Mapping[str, object]]
 Tools = Sequence[Mapping[str, object]]
@@ -76,8 +77,11 @@ def template_of(folder: Path) -> str:
         UserError: it has none.
     """
     separate = folder / "chat_template.jinja"
-    if separate.is_file():
-        return separate.read_text(encoding="utf-8")
+    if separate.exists():
+        try:
+            return read_text(separate)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"model.path: {separate} cannot be read: {reason(error)}.") from error
     found = _settings(folder).get("chat_template")
     if isinstance(found, list):
         named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
@@ -147,7 +151,7 @@ def _settings(folder: Path) -> dict[str, object]:
 
 def _json(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.common.errors import UserError
+from toolgain.common.files import read_text
 from toolgain.models.rendering import CannotRenderError, render, special_tokens, template_of
 
 ResponseTemplate = dict[str, Any]
@@ -221,7 +222,7 @@ def named_or_file(value: str) -> ResponseTemplate:
     if not path.is_file():
         raise UserError(f"{key}: {value} is neither a JSON file nor one of {', '.join(NAMED)}.")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
         calls = found["fields"]["tool_calls"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
@@ -295,8 +296,8 @@ def reader_of(
 
 def reader_of_folder(folder: Path) -> str:
     """As `reader_of`, of a model folder."""
-    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = json.loads(read_text(folder / "tokenizer_config.json"))
+    config = json.loads(read_text(folder / "config.json"))
     return reader_of(
         template_of(folder),
         special_tokens(folder),

@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.files import opened, read_text, reason
+
 LFS_POINTER = b"version https://git-lfs"
 MAX_HEADER_BYTES = 100_000_000
 _BITS = {
@@ -24,13 +26,13 @@ def folder_problem(folder: Path) -> str | None:
         if problem := safetensors_problem(path):
             return f"{path.name} {problem}"
     index = folder / "model.safetensors.index.json"
-    if not index.is_file():
+    if not index.exists():
         return None
     try:
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = json.loads(read_text(index))["weight_map"].values()
         missing = sorted({str(name) for name in shards if not (folder / str(name)).is_file()})
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return f"{index.name} {_pointer(index) or 'is no index of weights'}"
+        return f"{index.name} {_index_pointer(index) or 'is no index of weights'}"
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return f"{missing[0]}{more} of {index.name} is missing; finish the download"
@@ -47,7 +49,7 @@ def context_of(folder: Path) -> int | None:
     As vLLM derives it: `max_position_embeddings`, times the factor of its rotary embeddings.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(read_text(folder / "config.json"))
         text = config.get("text_config") or config
         length = int(text["max_position_embeddings"])
         rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
@@ -68,7 +70,7 @@ def safetensors_problem(path: Path) -> str | None:
         end = max((_end(t) for name, t in header.items() if name != "__metadata__"), default=0)
         size = path.stat().st_size
     except (OSError, ValueError) as error:
-        return f"cannot be read: {error}"
+        return f"cannot be read: {reason(error)}"
     expected = begin + end
     if size != expected:
         return f"is cut off: {size} bytes of {expected}"
@@ -83,7 +85,7 @@ def read_safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
     Raises:
         ValueError: this is not a safetensors header.
     """
-    with path.open("rb") as file:
+    with opened(path, limit=None) as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= MAX_HEADER_BYTES:
             raise ValueError("it is not a safetensors file")
@@ -120,8 +122,15 @@ def _end(tensor: object) -> int:
     raise ValueError("its header describes a tensor that cannot be")
 
 
+def _index_pointer(index: Path) -> str | None:
+    try:
+        return _pointer(index)
+    except OSError as error:
+        return f"cannot be read: {reason(error)}"
+
+
 def _pointer(path: Path) -> str | None:
-    with path.open("rb") as file:
+    with opened(path, limit=None) as file:
         if file.read(len(LFS_POINTER)) != LFS_POINTER:
             return None
     return "is a pointer of Git LFS, not the file; run `git lfs pull` in the folder"

@@ -14,7 +14,7 @@ import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from toolgain.common.files import write_text
+from toolgain.common.files import read_bytes, write_text
 from toolgain.config.sections import ReportSection
 from toolgain.report import glossary, markdown, wording
 from toolgain.report.items import ItemData, pack
@@ -46,7 +46,7 @@ def write_report(comparison: Path, results: Path, section: ReportSection, out: P
     sources = read_sources(comparison, results)
     content = page(sources, section.title, section.anchors)
     text = markdown.text(content)
-    html = _html(content, sources, comparison.read_bytes(), text, section.max_megabytes)
+    html = _html(content, sources, read_bytes(comparison), text, section.max_megabytes)
     write_text(out, html)
     write_text(out.with_suffix(".md"), text)
     click.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB). {content.sentence}")

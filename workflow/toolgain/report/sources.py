@@ -5,7 +5,6 @@ that failed half-way still renders and says what it lacks.
 """
 
 import csv
-import gzip
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import parse_json
+from toolgain.common.files import opened_text, parse_json, read_gzip, read_text, reason
 from toolgain.records.comparison import Comparison, Origin, RunComparison, read_comparison
 from toolgain.records.record import read_record
 from toolgain.records.rehearsal import Rehearsal
@@ -154,7 +153,7 @@ class _FolderReader:
 
     def json(self, path: Path) -> Json:
         try:
-            return as_dict(parse_json(path.read_text(encoding="utf-8")))
+            return as_dict(parse_json(read_text(path)))
         except FileNotFoundError:
             self.missing.append(f"{_shown(path)} is missing.")
         except (OSError, ValueError):
@@ -224,13 +223,13 @@ class _FolderReader:
         csv.field_size_limit(LONGEST_FIELD)
         rows: list[list[str]] = []
         try:
-            with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            with opened_text(path, newline="", errors="replace") as file:
                 # What stands before an error is kept.
                 rows.extend(filter(None, csv.reader(file)))
         except FileNotFoundError:
             self.missing.append(f"{_shown(path)} is missing: single items are not shown.")
         except (OSError, csv.Error) as error:
-            self.missing.append(f"{_shown(path)} cannot be read ({error}).")
+            self.missing.append(f"{_shown(path)} cannot be read ({reason(error)}).")
         try:
             return _by_item(rows)
         except (KeyError, ValueError) as error:
@@ -240,16 +239,15 @@ class _FolderReader:
     def _questions(self, path: Path) -> dict[Key, Question]:
         found: dict[Key, Question] = {}
         try:
-            with gzip.open(path, "rt", encoding="utf-8") as file:
-                for line in file:
-                    row = json.loads(line)
-                    key = (row["category"], row["id"], int(row.get("occurrence") or 0))
-                    found[key] = Question(
-                        row.get("question") or [], row.get("tools") or [], row.get("expected")
-                    )
+            for line in filter(None, read_gzip(path).decode("utf-8").split("\n")):
+                row = json.loads(line)
+                key = (row["category"], row["id"], int(row.get("occurrence") or 0))
+                found[key] = Question(
+                    row.get("question") or [], row.get("tools") or [], row.get("expected")
+                )
         except FileNotFoundError:
             self.missing.append(f"{_shown(path)} is missing: questions and tools are not shown.")
-        except (OSError, EOFError, KeyError, TypeError, ValueError):
+        except (OSError, KeyError, TypeError, ValueError, RecursionError, AttributeError):
             self.missing.append(f"{_shown(path)} cannot be read in full.")
         return found
 
@@ -338,7 +336,7 @@ def _benchmarks(folder: Path) -> dict[str, float]:
     found = {}
     for path in sorted(folder.rglob("*.tsv")):
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with opened_text(path, newline="") as file:
                 seconds = sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
         except (OSError, KeyError, ValueError):
             continue

@@ -4,7 +4,6 @@ Checked against the argument definitions of vLLM 0.11.2, 0.17.1, 0.20.0 and 0.25
 supported NeMo RL versions, and parsed by the programs of 0.20.0 and 0.25.1 (tests/upstream).
 """
 
-import json
 import os
 import re
 import shlex
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolgain.common.errors import UserError
+from toolgain.common.files import read_json
 from toolgain.config.sections import Serve
 from toolgain.serving.tool_parser import plugin_path
 from toolgain.slurm.containers import folders_behind, in_container, located_image, mounts
@@ -145,7 +145,7 @@ def environment(key: str, hf_home: str | None = None) -> dict[str, str]:
 
 def family_of(model: Path) -> str | None:
     """`model_type` of a model folder's config.json."""
-    found = json.loads((model / "config.json").read_text(encoding="utf-8")).get("model_type")
+    found = read_json(model / "config.json", "model").get("model_type")
     return str(found) if found else None
 
 

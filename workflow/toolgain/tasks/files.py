@@ -16,7 +16,7 @@ from jsonschema.exceptions import SchemaError, best_match
 from pydantic import ValidationError
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import parse_json
+from toolgain.common.files import LARGEST_TABLE, parse_json, read_bytes, reason
 from toolgain.records.record import finding
 from toolgain.records.task import Message, OfferedTool, TaskLine
 from toolgain.tasks.generated.task import Task, TaskKind
@@ -83,7 +83,11 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     every other sign that Unicode counts as an end of a line."""
     if not file.is_file():
         raise UserError(f"{file}: no such file; training.tasks names it for the tasks")
-    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
+    try:
+        lines = read_bytes(file, LARGEST_TABLE).split(b"\n")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {reason(error)}.") from error
+    for number, line in enumerate(lines, 1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

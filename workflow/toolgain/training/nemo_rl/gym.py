@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.files import file_digest, write_text
+from toolgain.common.files import (
+    LARGEST_TABLE,
+    file_digest,
+    opened_text,
+    read_text,
+    reason,
+    write_text,
+)
 from toolgain.config.sections import ClusterSection, TasksSection, TrainingSection
 from toolgain.records import tasks as records
 from toolgain.records.record import write_record
@@ -142,12 +149,12 @@ def read_rows(path: Path) -> Rows:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with opened_text(path) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"training data: {path} cannot be read: {error}.") from error
+        raise UserError(f"training data: {path} cannot be read: {reason(error)}.") from error
 
 
 def as_tasks(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -199,7 +206,7 @@ def copy_tasks(
     )
     out.mkdir(parents=True, exist_ok=True)
     for split, path in files.items():
-        write_text(out / f"{split}.jsonl", path.read_text(encoding="utf-8"))
+        write_text(out / f"{split}.jsonl", read_text(path, LARGEST_TABLE))
     every = sum(len(part.rows) for part in found.values())
     described = records.Tasks(
         train=len(found["train"].rows),

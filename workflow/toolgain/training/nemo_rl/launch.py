@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.files import now, write_json, write_text
+from toolgain.common.files import now, read_text, write_json, write_text
 from toolgain.common.signals import STOP_SIGNALS, handling
+from toolgain.common.yaml_text import read_yaml
 from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.records.record import write_record
 from toolgain.slurm import allocation
@@ -257,8 +258,8 @@ def _config_differs(prepared: Prepared, folder: Path) -> list[str]:
         # Where things lie may change between segments too.
         "policy.generation.vllm_cfg.tool_parser_plugin",
     }
-    with contextlib.suppress(OSError, yaml.YAMLError):
-        used = yaml.safe_load(path.read_text(encoding="utf-8"))
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+        used = read_yaml(path)
         if isinstance(used, dict):
             asked = [item for item in prepared.overrides if item.key not in free]
             return ov.differences(asked, used)
@@ -316,7 +317,7 @@ def _remember_alarms(directory: Path, alarms: list[watch.Alarm]) -> list[watch.A
     path = directory / "alarms.json"
     known: list[dict[str, Any]] = []
     with contextlib.suppress(OSError, ValueError):
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(read_text(path))
     new = [asdict(alarm) for alarm in alarms if asdict(alarm) not in known]
     if new:
         write_json(path, [*known, *new])
@@ -330,7 +331,7 @@ def _remember_url(directory: Path, url: str | None) -> None:
 
 def _remembered_url(directory: Path) -> str | None:
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(json.loads((directory / "wandb.json").read_text(encoding="utf-8"))["url"])
+        return str(json.loads(read_text(directory / "wandb.json"))["url"])
     return None
 
 

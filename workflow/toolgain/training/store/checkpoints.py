@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.files import read_text
 from toolgain.models.weights import safetensors_problem
 
 METRIC = "val:accuracy"
@@ -86,7 +87,7 @@ def read_info(checkpoint: Path) -> dict[str, Any]:
     """
     path = checkpoint / "training_info.json"
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = json.loads(read_text(path))
     except FileNotFoundError:
         raise ValueError("training_info.json is missing") from None
     except (OSError, ValueError) as error:
@@ -146,7 +147,7 @@ def resume_problem(checkpoint: Path) -> str | None:
         if not zipfile.is_zipfile(folder / name):
             return f"policy/optimizer/{name} is missing or cut off"
     try:
-        json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        json.loads(read_text(folder / "trainer_state.json"))
     except (OSError, ValueError):
         return "policy/optimizer/trainer_state.json is missing or cut off"
     return None

@@ -22,7 +22,7 @@ from typing import IO
 import psutil
 
 from toolgain.common.errors import StageError
-from toolgain.common.files import now, write_json
+from toolgain.common.files import now, read_text, write_json
 
 BEAT_SECONDS = 10.0
 """How often the holder touches its lease."""
@@ -181,7 +181,7 @@ class Lease:
 def read_holder(path: Path) -> Holder | None:
     """Who holds the lease in `path`, or None where there is none that can be read."""
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+        return Holder(**json.loads(read_text(path)))
     except (OSError, ValueError, TypeError):
         return None
 

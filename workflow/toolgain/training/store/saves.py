@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.files import opened_text, read_text
+
 
 def read_saves(folder: Path) -> list[dict[str, Any]]:
     """What the program noted about each checkpoint it wrote; a step saved twice counts once."""
     path = folder / "saves.jsonl"
     saves: dict[int, dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in read_text(path).splitlines() if path.is_file() else []:
         try:
             save = json.loads(line)
         except ValueError:
@@ -20,5 +22,5 @@ def read_saves(folder: Path) -> list[dict[str, Any]]:
 
 def validation_items(path: Path) -> int:
     """Number of validation tasks."""
-    with path.open(encoding="utf-8") as file:
+    with opened_text(path) as file:
         return sum(1 for line in file if line.strip())

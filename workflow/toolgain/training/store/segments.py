@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from toolgain.common.files import now
+from toolgain.common.files import now, read_text
 from toolgain.training.store import curves
 
 FILE = "segments.jsonl"
@@ -65,7 +65,7 @@ def read_segments(folder: Path) -> list[dict[str, Any]]:
     for name, entry in launches.items():
         with contextlib.suppress(OSError, ValueError):
             # A launch that was killed or failed took part all the same.
-            there = json.loads((folder / "logs" / name / PROCESSES).read_text(encoding="utf-8"))
+            there = json.loads(read_text(folder / "logs" / name / PROCESSES))
             entry.update(there | entry)
         steps = [
             step
@@ -125,7 +125,7 @@ def _append(folder: Path, event: dict[str, Any]) -> None:
 def _events(path: Path) -> list[dict[str, Any]]:
     events = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except FileNotFoundError:
         return []
     for line in lines:

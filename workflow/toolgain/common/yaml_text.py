@@ -1,0 +1,63 @@
+"""YAML within bounds: a small file, few levels, and no more values than its text has room for.
+
+An alias (`*name`) costs two characters and may stand for all that was written before, so that ten
+lines can hold a thousand million values, which everything that goes through them then visits.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolgain.common.files import read_text
+
+LARGEST = 1 << 20
+"""Bytes; configurations have a few thousand."""
+DEEPEST = 64
+MOST_VALUES = 100_000
+
+
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file; raises as `parse_yaml` does, and OSError."""
+    return parse_yaml(read_text(path, LARGEST))
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+        ValueError: it is nested too deeply, its aliases stand for too much, or a value of it (such
+            as the 31st of June) does not exist.
+    """
+    try:
+        value = yaml.safe_load(text)
+        _measure(value, {})
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels") from None
+    return value
+
+
+def _measure(value: object, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many values `value` holds, counted as often as they are visited, and on how many levels.
+
+    Args:
+        known: what was measured before, by identity.
+    """
+    if not isinstance(value, dict | list):
+        return 1, 0
+    if id(value) in known:
+        return known[id(value)]
+    # What holds itself has no end.
+    known[id(value)] = 0, DEEPEST
+    inside = value.values() if isinstance(value, dict) else value
+    count, levels = 1, 0
+    for one in inside:
+        more, below = _measure(one, known)
+        count, levels = count + more, max(levels, below + 1)
+    if levels > DEEPEST:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+    if count > MOST_VALUES:
+        raise ValueError(f"its aliases stand for more than {MOST_VALUES} values")
+    known[id(value)] = count, levels
+    return count, levels
