@@ -41,6 +41,7 @@ for name in (
 ):
     importlib.import_module(f"toolgain.{name}")
 
+ROOT = Path(__file__).parents[2]
 MEMORY = 3 << 30
 """Bytes that a command may take beyond what this process has."""
 SECONDS = 300
@@ -144,6 +145,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 
 FILES = VERBS | {
     "doctor": ("doctor", "--config", "FILE"),
+    "rehearse": ("rehearse", "--config", "FILE", "--out", "OUT"),
     "compare, tables": ("compare", "TABLE", "TABLE", "--out", "OUT"),
     "compare, samples": ("compare", "SAMPLES", "SAMPLES", "--metric", "acc", "--out", "OUT"),
     "compare, items": ("compare", "ITEMS", "ITEMS", "--out", "OUT"),
@@ -239,7 +241,7 @@ def writers(tmp_path: Path) -> dict[str, tuple[object, ...]]:
     """Commands that reach their output, which is named OUT."""
     table = readable_comparison(tmp_path)
     config = tmp_path / "model.json"
-    config.write_text(json.dumps({"path": str(model_in(tmp_path / "model"))}))
+    config.write_text(json.dumps({"path": str(ROOT / "resources" / "demo-model")}))
     make(tmp_path / "steps", 5)
     return {
         "freeze": ("freeze", "--section", "{}", "--out"),
