@@ -377,17 +377,28 @@ def verdict(comparison: Path, require: str) -> None:
 @cli.command()
 @click.argument("comparison", type=FILE)
 @click.option("--results", type=FOLDER, default=Path("results"), show_default=True)
+@click.option(
+    "--also",
+    type=FILE,
+    multiple=True,
+    help="A comparison of two tables, shown as also measured; may be repeated.",
+)
 @click.option("--config", type=FILE, help="Frozen report section.")
 @click.option("--out", type=FILE, required=True)
-def report(comparison: Path, results: Path, config: Path | None, out: Path) -> None:
-    """Write the comparison report as HTML and Markdown."""
+def report(
+    comparison: Path, results: Path, also: tuple[Path, ...], config: Path | None, out: Path
+) -> None:
+    """Write the comparison report as HTML and Markdown.
+
+    COMPARISON is what `toolgain compare` wrote, also of tables or by group.
+    """
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import ReportSection
     from toolgain.report import render
 
     section = read_section(ReportSection, config) if config else ReportSection()
     with _nothing_is_garbage():
-        render.write_report(comparison, results, section, out)
+        render.write_report(comparison, results, section, out, also)
 
 
 @cli.command()

@@ -10,10 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field
 
 from toolgain.bfcl import v4
 from toolgain.bfcl.categories import CATEGORIES, GROUPS, group_of, in_group
@@ -23,9 +21,9 @@ from toolgain.common.errors import NotValidError, UserError
 from toolgain.common.files import write_text
 from toolgain.comparison import comparability
 from toolgain.comparison.evaluations import Evaluation
-from toolgain.comparison.tables import TableChange, change_of, corrected
+from toolgain.comparison.tables import change_of, corrected
 from toolgain.config.sections import ComparisonSection
-from toolgain.records.record import Part
+from toolgain.records.tables import GroupComparison, TableChange
 from toolgain.statistics import answer
 from toolgain.statistics.intervals import FEW_CHANGED
 from toolgain.statistics.pairs import Design
@@ -34,29 +32,6 @@ from toolgain.statistics.weighted import Floats, group_changes, mean_change
 
 OVERALL = "overall"
 Weights = Mapping[str, float]
-
-
-class GroupComparison(Part):
-    """What `toolgain compare` writes of folders without an official Overall of v3."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    schema_: Literal[1] = Field(1, alias="schema", serialization_alias="schema")
-    kind: Literal["groups"] = "groups"
-    benchmark: Literal["BFCL v3", "BFCL v4"]
-    verdict: Literal["improved", "regressed", "no_clear_change"] | None = Field(
-        description="Of `primary`; null where no group was asked for."
-    )
-    primary: str | None = Field(description="The group that the verdict is of, or `overall`.")
-    sentence: str
-    baseline: str = Field(description="The folder before.")
-    trained: str = Field(description="The folder after.")
-    overall: TableChange | None = Field(description="The official v4 Overall; null: `no_overall`.")
-    no_overall: str | None = Field(description="Why there is no Overall.")
-    groups: dict[str, TableChange] = Field(description="Those of which both hold every category.")
-    categories: dict[str, TableChange] = Field(description="Those that both hold.")
-    warnings: list[str]
-    checks_impossible: list[str]
 
 
 def wanted(read: Sequence[Evaluation], primary: str | None) -> bool:

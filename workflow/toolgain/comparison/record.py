@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from toolgain.common.files import read_json, write_json
-from toolgain.comparison.groups import GroupComparison
-from toolgain.comparison.tables import TableComparison
 from toolgain.records.comparison import Comparison, read_comparison
 from toolgain.records.record import read_record
+from toolgain.records.tables import GroupComparison, TableComparison
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:

@@ -16,14 +16,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field
 
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.common.files import read_text, reason, write_text
-from toolgain.records.record import Part
+from toolgain.records.tables import TableChange, TableComparison
 from toolgain.statistics import answer
 from toolgain.statistics.paired_tests import holm, mcnemar
 from toolgain.statistics.verdict import word
@@ -44,39 +42,6 @@ class TableRow:
     cluster: str
     group: str
     weight: float
-
-
-class TableChange(Part):
-    """The change of a mean score, in points."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    n: int = Field(description="Items.")
-    baseline: float = Field(description="Mean score before, in percent.")
-    trained: float = Field(description="Mean score after, in percent.")
-    delta: float = Field(description="Change, in points.")
-    ci95: tuple[float, float] = Field(description="Two-sided interval of the change, in points.")
-    p: float = Field(description="Two-sided; agrees with the interval.")
-    p_holm: float = Field(description="Corrected for the number of groups; the same without.")
-    gained: int = Field(description="Items that rose.")
-    lost: int = Field(description="Items that fell.")
-    p_mcnemar: float = Field(description="Exact, of gained and lost; it knows no clusters.")
-
-
-class TableComparison(Part):
-    """What `toolgain compare before.csv after.csv` writes."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    schema_: Literal[1] = Field(1, alias="schema", serialization_alias="schema")
-    kind: Literal["table"] = "table"
-    verdict: Literal["improved", "regressed", "no_clear_change"]
-    sentence: str
-    baseline: str = Field(description="The table before.")
-    trained: str = Field(description="The table after.")
-    clusters: int
-    overall: TableChange
-    groups: dict[str, TableChange] = Field(description="Empty without a column `group`.")
 
 
 def is_table(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from toolgain.report.also import Line, TablePage, summary
 from toolgain.report.model import ChangeRow, Page, RunPage
 from toolgain.report.wording import (
     NO_VALUE,
@@ -21,9 +22,44 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&@])")
 _ADDRESS = re.compile(r"://|www\.|mailto:|xmpp:|@", re.IGNORECASE)
 
 
-def text(page: Page) -> str:
+def text(page: Page, also: Sequence[Line] = ()) -> str:
     """The whole document."""
-    return "\n".join(_lines(page)).rstrip() + "\n"
+    return "\n".join(_lines(page, also)).rstrip() + "\n"
+
+
+def table_text(page: TablePage) -> str:
+    """The document of a comparison of tables or groups."""
+    lines = [f"## {escaped(page.title)}", "", f"**{escaped(page.sentence)}**", ""]
+    lines += [f"- Note: {escaped(note)}" for note in page.notes]
+    lines += ["", "### Where", "", *_scores("Score", page.lines), *_also(page.also)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _also(also: Sequence[Line]) -> Iterable[str]:
+    if also:
+        yield "### Also measured"
+        yield ""
+        yield escaped(summary(also))
+        yield ""
+        yield from _scores("Benchmark", also)
+
+
+def _scores(first: str, lines: Sequence[Line]) -> Iterable[str]:
+    return table(
+        [first, "Before", "After", "Change", "95 % interval", "p, corrected", "Items"],
+        [
+            [
+                escaped(line.name),
+                percent(line.change.baseline),
+                percent(line.change.trained),
+                points(line.change.delta),
+                interval(line.change.ci95),
+                p_value(line.p),
+                count(line.change.n),
+            ]
+            for line in lines
+        ],
+    )
 
 
 def escaped(value: object) -> str:
@@ -43,7 +79,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int = 
     ] + [""]
 
 
-def _lines(page: Page) -> Iterable[str]:
+def _lines(page: Page, also: Sequence[Line]) -> Iterable[str]:
     yield f"## {escaped(page.title)}"
     yield ""
     yield f"**{escaped(page.sentence)}**"
@@ -67,6 +103,7 @@ def _lines(page: Page) -> Iterable[str]:
         yield from _runs(page)
     for run in page.runs:
         yield from _run(page, run)
+    yield from _also(also)
     yield from _cost(page)
     yield f"<sub>{escaped(page.model)} · toolgain {page.provenance.report_version}</sub>"
 

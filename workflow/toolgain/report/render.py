@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -14,11 +15,20 @@ import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from toolgain import __version__
 from toolgain.common.files import read_bytes, write_text
 from toolgain.config.sections import ReportSection
 from toolgain.report import glossary, markdown, wording
+from toolgain.report.also import (
+    Line,
+    TablePage,
+    also_measured,
+    read_tables,
+    summary,
+    table_page,
+)
 from toolgain.report.items import ItemData, pack
-from toolgain.report.model import Page, chart_data, page
+from toolgain.report.model import TONES, Page, chart_data, page
 from toolgain.report.sources import RUNS_WITH_ITEMS, Sources, read_sources
 from toolgain.report.training import contamination
 from toolgain.report.trust import shown
@@ -35,25 +45,47 @@ SCRIPTS = ("core.js", "charts.js", "calls.js", "items.js")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def write_report(comparison: Path, results: Path, section: ReportSection, out: Path) -> None:
+def write_report(
+    comparison: Path,
+    results: Path,
+    section: ReportSection,
+    out: Path,
+    also: Sequence[Path] = (),
+) -> None:
     """Write the report of `comparison` to `out` (.html) and beside it as Markdown.
 
-    The same inputs give the same bytes.
+    The same inputs give the same bytes. A comparison of tables or groups has a page without the
+    sections of BFCL.
+
+    Args:
+        also: comparisons of two tables each, shown as "also measured".
 
     Raises:
         UserError: `comparison` is not a comparison. Whatever else is missing is said in the page.
     """
+    beside = also_measured(also)
+    if (tables := read_tables(comparison)) is not None:
+        plain = table_page(comparison, tables, beside, section.title)
+        write_text(out, _table_html(plain))
+        write_text(out.with_suffix(".md"), markdown.table_text(plain))
+        click.echo(f"report: {out}. {plain.sentence}")
+        return
     sources = read_sources(comparison, results)
     content = page(sources, section.title, section.anchors)
-    text = markdown.text(content)
-    html = _html(content, sources, read_bytes(comparison), text, section.max_megabytes)
+    text = markdown.text(content, beside)
+    html = _html(content, sources, read_bytes(comparison), text, section.max_megabytes, beside)
     write_text(out, html)
     write_text(out.with_suffix(".md"), text)
     click.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB). {content.sentence}")
 
 
 def _html(
-    content: Page, sources: Sources, comparison: bytes, text: str, max_megabytes: float
+    content: Page,
+    sources: Sources,
+    comparison: bytes,
+    text: str,
+    max_megabytes: float,
+    also: tuple[Line, ...],
 ) -> str:
     sides = {"baseline": sources.baseline.outcomes} | {
         name: run.evaluation.outcomes for name, run in islice(sources.runs.items(), RUNS_WITH_ITEMS)
@@ -70,6 +102,7 @@ def _html(
         "theme": _asset("theme.js"),
         "policy": _policy(),
         "has_items": any(sides.values()),
+        **_beside(also),
     }
     template = _environment().get_template("page.html.j2")
     empty = template.render(values, items=ItemData("", ("x" * 200,)))
@@ -77,6 +110,33 @@ def _html(
     items = pack(sides, sources.baseline.questions, room, len(sources.runs))
     # A lone surrogate has no place in UTF-8.
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", template.render(values, items=items))
+
+
+def _beside(also: tuple[Line, ...]) -> dict[str, object]:
+    """What the section "also measured" needs."""
+    ends = [abs(end) for line in also for end in line.change.ci95]
+    return {"also": also, "also_summary": summary(also), "reach": max([1.0, *ends])}
+
+
+def _table_html(content: TablePage) -> str:
+    verdict = content.verdict
+    html = (
+        _environment()
+        .get_template("tables.html.j2")
+        .render(
+            _beside(content.also)
+            | {
+                "page": content,
+                "tone": TONES.get(verdict or "", "neutral"),
+                "verdict_title": wording.verdict(verdict) if verdict else "No verdict",
+                "style": _asset("report.css"),
+                "theme": _asset("theme.js"),
+                "policy": _policy(),
+                "version": __version__,
+            }
+        )
+    )
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", html)
 
 
 @cache

@@ -1,0 +1,63 @@
+"""What `toolgain compare` writes of two tables, and of BFCL folders compared by group."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from toolgain.records.record import Part
+
+
+class TableChange(Part):
+    """The change of a mean score, in points."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    n: int = Field(description="Items.")
+    baseline: float = Field(description="Mean score before, in percent.")
+    trained: float = Field(description="Mean score after, in percent.")
+    delta: float = Field(description="Change, in points.")
+    ci95: tuple[float, float] = Field(description="Two-sided interval of the change, in points.")
+    p: float = Field(description="Two-sided; agrees with the interval.")
+    p_holm: float = Field(description="Corrected for the number of groups; the same without.")
+    gained: int = Field(description="Items that rose.")
+    lost: int = Field(description="Items that fell.")
+    p_mcnemar: float = Field(description="Exact, of gained and lost; it knows no clusters.")
+
+
+class TableComparison(Part):
+    """What `toolgain compare before.csv after.csv` writes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_: Literal[1] = Field(1, alias="schema", serialization_alias="schema")
+    kind: Literal["table"] = "table"
+    verdict: Literal["improved", "regressed", "no_clear_change"]
+    sentence: str
+    baseline: str = Field(description="The table before.")
+    trained: str = Field(description="The table after.")
+    clusters: int
+    overall: TableChange
+    groups: dict[str, TableChange] = Field(description="Empty without a column `group`.")
+
+
+class GroupComparison(Part):
+    """What `toolgain compare` writes of folders without an official Overall of v3."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_: Literal[1] = Field(1, alias="schema", serialization_alias="schema")
+    kind: Literal["groups"] = "groups"
+    benchmark: Literal["BFCL v3", "BFCL v4"]
+    verdict: Literal["improved", "regressed", "no_clear_change"] | None = Field(
+        description="Of `primary`; null where no group was asked for."
+    )
+    primary: str | None = Field(description="The group that the verdict is of, or `overall`.")
+    sentence: str
+    baseline: str = Field(description="The folder before.")
+    trained: str = Field(description="The folder after.")
+    overall: TableChange | None = Field(description="The official v4 Overall; null: `no_overall`.")
+    no_overall: str | None = Field(description="Why there is no Overall.")
+    groups: dict[str, TableChange] = Field(description="Those of which both hold every category.")
+    categories: dict[str, TableChange] = Field(description="Those that both hold.")
+    warnings: list[str]
+    checks_impossible: list[str]
