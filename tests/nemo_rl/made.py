@@ -40,7 +40,7 @@ def model(folder: Path) -> Path:
     (folder / "config.json").write_text(
         json.dumps({"architectures": ["SomeForCausalLM"], "model_type": "some"})
     )
-    template = "{{ tools | tojson }}{{ messages }}"
+    template = "{{ tools | tojson }}{% for m in messages %}{{ m }}{% endfor %}"
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [1]}))
     shards = {"model-00001-of-00002.safetensors": "a", "model-00002-of-00002.safetensors": "b"}

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from omegaconf import DictConfig
@@ -21,14 +22,15 @@ from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
 from toolgain.head import container_probe, handovers
 from toolgain.models.base import check_files, check_template, given_template
+from toolgain.models.chat_template import patched
 from toolgain.models.remote_code import check_remote_code
-from toolgain.models.rendering import template_of
+from toolgain.models.rendering import special_tokens, template_of
 from toolgain.serving.server import check_context
 from toolgain.serving.vllm import arguments, family_of
 from toolgain.slurm import preflight, resources
 from toolgain.slurm.containers import is_file_image, mounts
 from toolgain.training.backend import trainer
-from toolgain.training.nemo_rl import gym, lint, plan, refs, schema
+from toolgain.training.nemo_rl import gym, lint, plan, prompts, refs, schema
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.preparation import (
     root_of,
@@ -403,9 +405,34 @@ def _arithmetic(
     return numbers, [
         lint.required_keys(classes, used),
         *lint.findings(numbers, ref),
+        *lint.modes(used),
+        lint.step_limits(used, root / refs.GYM_FOLDER),
+        *_prompts(config, used, files),
         lint.log_folder(work),
         time_limit,
     ]
+
+
+def _prompts(
+    config: Config, used: Mapping[str, Any], files: Mapping[str, Path] | None
+) -> Iterator[lint.Finding]:
+    """The data's prompts in the model's own template; nothing where one of them is to be mended."""
+    folder = Path(config.model.path)
+    try:
+        check_template(config.model)
+        text = given_template(config.model) or template_of(folder)
+        if config.model.patch != "none":
+            text = patched(text, config.model.patch, str(folder))
+        tokens = special_tokens(folder)
+        yield prompts.two_turns(text, tokens)
+        if not files or sum(path.stat().st_size for path in files.values()) > LARGE:
+            return
+        rows = [gym.read_rows(path).rows for path in files.values()]
+    except (ToolgainError, OSError):
+        return
+    python = Path(config.environments.trl) / "bin" / "python"
+    limit = int(ov.lookup(used, "policy.max_total_sequence_length", 0))
+    yield prompts.lengths(rows, text, tokens, folder / "tokenizer.json", python, limit)
 
 
 def _mounts(cluster: ClusterSection, root: Path) -> str:

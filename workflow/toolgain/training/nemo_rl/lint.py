@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
 from toolgain.common.errors import UserError
 from toolgain.config.sections import NemoRlSite
+from toolgain.training.nemo_rl.overrides import lookup
 from toolgain.training.nemo_rl.plan import RunNumbers
 from toolgain.training.nemo_rl.refs import Ref
 from toolgain.training.nemo_rl.schema import Schema
@@ -234,6 +239,71 @@ def validation_samples(numbers: RunNumbers) -> Finding:
         else f"grpo.max_val_samples is {limit}: NeMo RL refuses it with NeMo Gym; shorten the "
         "validation file instead.",
     )
+
+
+def modes(used: Mapping[str, Any]) -> list[Finding]:
+    """Ways of training that fail with NeMo Gym, or that leave nothing to choose from."""
+    filtering = bool(lookup(used, "grpo.overlong_filtering"))
+    in_time = bool(lookup(used, "grpo.async_grpo.enabled"))
+    return [
+        Finding(
+            "overlong_filtering",
+            not filtering,
+            "off"
+            if not filtering
+            else "grpo.overlong_filtering is true: with NeMo Gym NeMo RL fails at the first step "
+            "(NeMo RL issue 2163); set it to false.",
+        ),
+        Finding(
+            "async_grpo",
+            not in_time,
+            "off"
+            if not in_time
+            else "grpo.async_grpo.enabled is true: every checkpoint then says total_steps 0, and "
+            "none can be told finished or chosen; set it to false.",
+        ),
+    ]
+
+
+def step_limits(used: Mapping[str, Any], gym: Path) -> Finding:
+    """Whether Gym's agents end a rollout after some steps; one without a limit made 2,703 calls.
+
+    Args:
+        used: The resolved upstream configuration.
+        gym: Folder of the Gym checkout, which its YAML files are relative to.
+    """
+    name = "limit of steps"
+    settings = lookup(used, "env.nemo_gym", {}) or {}
+    paths = [gym / str(path) for path in settings.get("config_paths") or []]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        return Finding(name, True, f"not checked, there is no {missing[0]}")
+    merged: Any = OmegaConf.create({})
+    try:
+        for path in paths:
+            merged = OmegaConf.merge(merged, OmegaConf.load(path))
+        own = {key: value for key, value in settings.items() if key != "config_paths"}
+        plain = OmegaConf.to_container(OmegaConf.merge(merged, own), resolve=False)
+    except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
+        return Finding(name, True, f"not checked, {' '.join(str(error).split())[:200]}")
+    assert isinstance(plain, dict)
+    sections = {str(top): section for top, section in plain.items() if isinstance(section, dict)}
+    agents = {
+        f"{top}.responses_api_agents.simple_agent": section["responses_api_agents"]["simple_agent"]
+        for top, section in sections.items()
+        if isinstance(section.get("responses_api_agents"), dict)
+        and isinstance(section["responses_api_agents"].get("simple_agent"), dict)
+    }
+    endless = [key for key, agent in agents.items() if not agent.get("max_steps")]
+    if endless:
+        return Finding(
+            name,
+            False,
+            f"Gym's agent has no max_steps, so that a rollout may never end: set "
+            f"`env.nemo_gym.{endless[0]}.max_steps` in training.nemo_rl.overrides.",
+        )
+    said = ", ".join(f"{key.split('.')[0]} {agent['max_steps']}" for key, agent in agents.items())
+    return Finding(name, True, said or "no simple_agent is configured")
 
 
 def save_budget(limit_s: float, site: NemoRlSite, step_s: float | None = None) -> float:

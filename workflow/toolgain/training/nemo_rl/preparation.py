@@ -88,7 +88,9 @@ def prepare(
         findings.append(finding)
         asked.append(ov.Override("checkpointing.checkpoint_must_save_by", value))
     numbers = plan.numbers(ov.apply(base, asked), rows)
+    used = ov.apply(base, asked)
     findings += lint.findings(numbers, ref)
+    findings += [*lint.modes(used), lint.step_limits(used, root / refs.GYM_FOLDER)]
     findings.append(_disk(numbers, request.weights, folder))
     lint.refuse(findings)
     assert numbers.total_steps is not None
