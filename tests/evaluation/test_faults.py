@@ -14,7 +14,7 @@ import pytest
 from evaluating import Evaluation, evaluate
 from fault_server import FaultServer, Handler, Request, completion, honest_answer
 
-from toolgain.bfcl.outcomes import read_questions
+from questions import read_questions
 
 Asked = Callable[..., tuple[FaultServer, Evaluation]]
 

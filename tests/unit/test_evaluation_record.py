@@ -7,13 +7,13 @@ from evaluation_folders import outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from questions import read_questions
 from toolgain.bfcl.outcomes import (
     FLAGS,
     ITEMS,
     ItemOutcome,
     accuracies,
     read_items,
-    read_questions,
     write_items,
     write_questions,
 )

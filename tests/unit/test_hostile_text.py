@@ -9,8 +9,9 @@ from harness_folders import answered, decoder, item, outcomes, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from questions import read_questions
 from toolgain.bfcl.history import one_call_each, sendable
-from toolgain.bfcl.outcomes import read_items, read_questions, write_items, write_questions
+from toolgain.bfcl.outcomes import read_items, write_items, write_questions
 from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call
 from toolgain.common.files import digest, read_json, write_json
 from toolgain.tasks.reward import parse, score

@@ -156,7 +156,9 @@ def rehearse(
 
     # Rows and what a model answered are nobody else's business.
     os.umask(os.umask(0o077) | 0o077)
-    stage.run(Given(**given), out, rows=rows, rollouts=rollouts, gym_env=gym_env, trl_env=trl_env)
+    stage.rehearse_environment(
+        Given(**given), out, rows=rows, rollouts=rollouts, gym_env=gym_env, trl_env=trl_env
+    )
 
 
 @cli.command()

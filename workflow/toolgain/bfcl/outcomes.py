@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import opened_text, read_gzip, reason, replacing
+from toolgain.common.files import opened_text, reason, replacing
 
 ITEMS = "items.csv"
 QUESTIONS = "questions.jsonl.gz"
@@ -181,18 +181,6 @@ def write_questions(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
         for row in rows:
             line = json.dumps(row, ensure_ascii=False) + "\n"
             file.write(line.encode(errors="backslashreplace"))
-
-
-def read_questions(folder: Path) -> list[dict[str, Any]]:
-    """Read questions.jsonl.gz of an evaluation folder; empty when there is none."""
-    path = folder / QUESTIONS
-    if not path.exists():
-        return []
-    try:
-        lines = read_gzip(path).decode("utf-8").split("\n")
-        return [json.loads(line) for line in lines if line]
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"evaluation: {path} cannot be read: {reason(error)}.") from error
 
 
 def accuracies(outcomes: Sequence[ItemOutcome], strict: bool = False) -> dict[str, float]:

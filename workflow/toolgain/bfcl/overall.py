@@ -14,7 +14,7 @@ The Overall is linear in the outcomes of the items: an item of category c counts
 weights of the full population.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -75,15 +75,3 @@ def overall(accuracies: Mapping[str, float]) -> dict[str, Any]:
 def group_score(group: Group, accuracies: Mapping[str, float]) -> float:
     """The official score of one group, in the unit of the accuracies of its categories."""
     return sum(GROUP_WEIGHTS[category] * accuracies[category] for category in in_group(group))
-
-
-def item_weights(categories: Sequence[str]) -> Floats:
-    """The weight of each item's outcome in the Overall, given all items' categories.
-
-    Their sum is 1 when every category is present.
-    """
-    names, index, counts = np.unique(
-        np.asarray(categories), return_inverse=True, return_counts=True
-    )
-    weights: Floats = np.array([CATEGORY_WEIGHTS[str(name)] for name in names]) / counts
-    return weights[index]

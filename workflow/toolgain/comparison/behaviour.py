@@ -30,7 +30,7 @@ MOST_CALLS = 5
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerColumns:
     """What the answers to n items are like, apart from right and wrong.
 
     With repeats, `calls` and `flags` are those of the first answer; the others are means.
@@ -48,9 +48,9 @@ class Answers:
     latency: Floats
     """(n,) seconds."""
 
-    def of(self, items: Sequence[int]) -> "Answers":
+    def of(self, items: Sequence[int]) -> "AnswerColumns":
         """Those to some of the items."""
-        return Answers(
+        return AnswerColumns(
             self.category[items],
             [self.flags[item] for item in items],
             self.calls[items],
@@ -62,10 +62,12 @@ class Answers:
 
 
 _NONE = np.zeros(0)
-NO_ANSWERS = Answers(np.zeros(0, np.intp), (), np.zeros(0, np.intp), _NONE, _NONE, _NONE, _NONE)
+NO_ANSWERS = AnswerColumns(
+    np.zeros(0, np.intp), (), np.zeros(0, np.intp), _NONE, _NONE, _NONE, _NONE
+)
 
 
-def measured(answers: Answers) -> Behaviour:
+def measured(answers: AnswerColumns) -> Behaviour:
     """The measures of one model.
 
     Returns:
@@ -86,7 +88,7 @@ def measured(answers: Answers) -> Behaviour:
     )
 
 
-def _measures(answers: Answers, scope: Bools, quiet: Bools) -> dict[str, float | None]:
+def _measures(answers: AnswerColumns, scope: Bools, quiet: Bools) -> dict[str, float | None]:
     calls, solved = answers.calls[scope], float(answers.right[scope].sum())
     declined = calls == 0
     flags = [carried for carried in compress(answers.flags, scope) if carried]

@@ -19,7 +19,7 @@ from toolgain.bfcl.folders import READ, HarnessFolder, Version, is_harness_folde
 from toolgain.bfcl.results import PlainFolder, native_or_prompt, read_outcomes, source_of
 from toolgain.bfcl.revisions import Recognised
 from toolgain.common.errors import UserError
-from toolgain.comparison.behaviour import NO_ANSWERS, Answers
+from toolgain.comparison.behaviour import NO_ANSWERS, AnswerColumns
 from toolgain.records.evaluation import EvaluatedWeights, EvaluationManifest
 from toolgain.records.record import Record, read_record
 from toolgain.records.summary import Summary
@@ -47,7 +47,7 @@ class Evaluation:
     """(n, repeats) 1 where the answer was right by the strict count."""
     errors: Sequence[str]
     """The error type of each item's first wrong answer; empty where all were right."""
-    answers: Answers
+    answers: AnswerColumns
     """None of BFCL v4, whose behaviour is not described."""
     rows: int
     """n times repeats, unless the evaluation was cut short."""
@@ -283,7 +283,7 @@ def _evaluation(
         right=right,
         strictly_right=strictly_right,
         errors=errors,
-        answers=Answers(
+        answers=AnswerColumns(
             category=np.array([_POSITION[category] for category, _, _ in first], dtype=np.intp),
             flags=firsts("flags"),
             calls=np.array(firsts("calls"), dtype=np.intp),

@@ -117,7 +117,7 @@ class Sampling(Section):
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerFacts:
     """What follows from the choice of a model server; `toolgain.serving.server` starts it."""
 
     ours: bool
@@ -131,9 +131,11 @@ class Server:
 
 
 SERVERS = {
-    "transformers": Server(ours=True, package="transformers", parser_key="model.response_template"),
-    "vllm": Server(ours=True, on_gpus=True, parser_key="evaluation.serve.tool_parser"),
-    "endpoint": Server(ours=False),
+    "transformers": ServerFacts(
+        ours=True, package="transformers", parser_key="model.response_template"
+    ),
+    "vllm": ServerFacts(ours=True, on_gpus=True, parser_key="evaluation.serve.tool_parser"),
+    "endpoint": ServerFacts(ours=False),
 }
 """The values of `evaluation.serve.backend`."""
 
@@ -188,7 +190,7 @@ class Serve(Section):
     threads: Positive | None = Field(None, description="CPU threads of the server.")
 
     @property
-    def server(self) -> Server:
+    def server(self) -> ServerFacts:
         """What follows from `backend`."""
         return SERVERS[self.backend]
 

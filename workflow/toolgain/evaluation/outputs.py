@@ -51,7 +51,7 @@ def write(
         verdict = replace(verdict, valid=False, reasons=[*verdict.reasons, *against])
     models = _summed(one.models for one in seen)
     asked_for = {job.weights.served_name or section.alias}
-    if section.serve.backend == "endpoint" and (other := set(models) - asked_for):
+    if not section.serve.server.ours and (other := set(models) - asked_for):
         verdict.warnings.append(f"the server calls its model {', '.join(sorted(other))}")
     scores = results.scores(outcomes.accuracies(rows))
     strict = results.scores(outcomes.accuracies(rows, strict=True))

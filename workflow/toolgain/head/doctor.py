@@ -478,7 +478,7 @@ def container_lines(config: Config) -> Iterator[CheckLine]:
         return
     for run_name in config.runs:
         training = config.training_of(run_name)
-        if training.backend == "nemo_rl":
+        if trainer(training).NEEDS_CLUSTER:
             for line in container_probe.lines(training, cluster):
                 yield CheckLine(f"run {run_name}, container job: {line.name}", line.ok, line.said)
 

@@ -18,6 +18,7 @@ from toolgain.environments.play import Row
 from toolgain.models.base import check_files
 from toolgain.records.model import Model
 from toolgain.records.record import read_record
+from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym as prepared
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.refs import REFS
@@ -79,7 +80,7 @@ def read(given: Given) -> Inputs:
             }
         )
     weights = None
-    if serve.backend != "endpoint":
+    if serve.server.ours:
         named = given.weights or (Path(config.model.path) if config else None)
         if named is None:
             raise UserError(
@@ -126,7 +127,7 @@ def _config_paths(training: TrainingSection, cluster: ClusterSection) -> list[st
     """The environment's YAML files: those configured, else those of NeMo RL's YAML."""
     if training.gym.config_paths:
         return training.gym.config_paths
-    if training.backend != "nemo_rl":
+    if not trainer(training).NEEDS_CLUSTER:
         raise UserError(
             "training.gym.config_paths names no environment; give the YAML files of one, such as "
             "resources_servers/workplace_assistant/configs/workplace_assistant.yaml."
@@ -144,7 +145,7 @@ def _config_paths(training: TrainingSection, cluster: ClusterSection) -> list[st
 def _rows(given: Given, training: TrainingSection, cluster: ClusterSection) -> dict[str, list[Row]]:
     if given.tasks:
         files = {split: given.tasks.with_name(f"{split}.jsonl") for split in prepared.SPLITS}
-    elif training.backend == "nemo_rl" and not training.tasks.train_file:
+    elif trainer(training).NEEDS_CLUSTER and not training.tasks.train_file:
         root = cluster.nemo_rl.root
         ref = REFS[training.nemo_rl.ref]
         files = prepared.find(ref, Path(root).resolve() if root else None, training.tasks)

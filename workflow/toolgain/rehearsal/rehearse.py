@@ -48,7 +48,7 @@ MOST_CHECKED = 2000
 """Rows that such a model plays; of more, a draw."""
 
 
-def run(
+def rehearse_environment(
     given: Given,
     out: Path,
     *,
@@ -243,8 +243,9 @@ def _record(
     spread = findings.spread
     used = {rollout.agent for rollout in played if rollout.agent}
     limits = [agents[name] or section.gym.max_turns for name in used]
-    sequence = section.nemo_rl.max_sequence_length if section.backend == "nemo_rl" else None
-    completion = section.trl.max_completion_tokens if section.backend == "trl" else None
+    used_by = section.settings
+    sequence = used_by.max_sequence_length if isinstance(used_by, NemoRl) else None
+    completion = used_by.max_completion_tokens if isinstance(used_by, Trl) else None
     size = _step_size(section.settings)
     return Rehearsal(
         run=None,

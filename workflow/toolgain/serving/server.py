@@ -309,9 +309,9 @@ def serving_environment(serve: Serve, trl_env: Path) -> Path | None:
         serve: `evaluation.serve`.
         trl_env: Environment of `transformers serve`.
     """
-    if serve.backend == "transformers":
+    if serve.server.package is not None:
         return trl_env
-    if serve.backend == "endpoint" or serve.container:
+    if not serve.server.ours or serve.container:
         return None
     program = shutil.which(shlex.split(serve.program)[0])
     return Path(program).absolute().parent.parent if program else None

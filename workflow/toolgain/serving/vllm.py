@@ -5,9 +5,7 @@ supported NeMo RL versions, and parsed by the programs of 0.20.0 and 0.25.1 (tes
 """
 
 import os
-import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from toolgain.common.errors import UserError
@@ -15,8 +13,6 @@ from toolgain.common.files import read_json
 from toolgain.config.sections import Serve
 from toolgain.serving.tool_parser import plugin_path
 from toolgain.slurm.containers import folders_behind, in_container, located_image, mounts
-
-CHECKED_VERSIONS = ("0.11.2", "0.17.1", "0.20.0", "0.25.1")
 
 FLAGS = (
     "--host",
@@ -147,8 +143,3 @@ def family_of(model: Path) -> str | None:
     """`model_type` of a model folder's config.json."""
     found = read_json(model / "config.json", "model").get("model_type")
     return str(found) if found else None
-
-
-def flags_in(values: Sequence[str]) -> list[str]:
-    """The flags among arguments, as `--name`."""
-    return [value.split("=")[0] for value in values if re.match(r"--[a-z]", value)]

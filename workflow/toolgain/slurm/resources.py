@@ -1,11 +1,12 @@
 """What each stage asks Slurm for, from the `cluster` section. Elsewhere these ask for nothing."""
 
-from typing import Any
-
 from toolgain.config.sections import ClusterSection, Config, minutes
 
+Resources = dict[str, str | int]
+"""What Snakemake is told, by its names of resources."""
 
-def train(config: Config) -> dict[str, Any]:
+
+def train(config: Config) -> Resources:
     """A training: whole nodes, and the rule in the batch step.
 
     `mpi` is what keeps Snakemake's plugin from putting the rule into a step of one task on one
@@ -19,13 +20,13 @@ def train(config: Config) -> dict[str, Any]:
     }
 
 
-def smoke(config: Config) -> dict[str, Any]:
+def smoke(config: Config) -> Resources:
     """The smoke training: the same on one node, for a short while."""
     cluster = config.cluster
     return {"nodes": 1, **_whole_node(cluster), "runtime": minutes(cluster.smoke_time)}
 
 
-def export(config: Config) -> dict[str, Any]:
+def export(config: Config) -> Resources:
     """The export: one node, with the GPUs that a trainer's converter asks for on loading."""
     cluster = config.cluster
     gpus = max(config.training_of(run).settings.EXPORT_GPUS for run in config.runs)
@@ -37,7 +38,7 @@ def export(config: Config) -> dict[str, Any]:
     }
 
 
-def evaluate(config: Config) -> dict[str, Any]:
+def evaluate(config: Config) -> Resources:
     """An evaluation: server and harness on one node, with the server's GPUs."""
     cluster = config.cluster
     return {
@@ -57,7 +58,7 @@ def evaluation_gpus(config: Config) -> int:
     return serve.tensor_parallel_size * serve.data_parallel_size if serve.server.on_gpus else 0
 
 
-def _whole_node(cluster: ClusterSection) -> dict[str, Any]:
+def _whole_node(cluster: ClusterSection) -> Resources:
     tasks = max(2, cluster.gpus_per_node)
     extra = {"slurm_extra": "--exclusive"} if cluster.exclusive else {}
     return {
@@ -71,11 +72,11 @@ def _whole_node(cluster: ClusterSection) -> dict[str, Any]:
     }
 
 
-def _gpus(count: int) -> dict[str, Any]:
+def _gpus(count: int) -> Resources:
     # Per node; the plugin's own `gpu` is per job and may be split unevenly over the nodes.
     return {"gres": f"gpu:{count}"} if count else {}
 
 
-def _place(cluster: ClusterSection) -> dict[str, Any]:
+def _place(cluster: ClusterSection) -> Resources:
     names = {"slurm_account": cluster.account, "slurm_partition": cluster.partition}
     return {key: value for key, value in names.items() if value is not None}

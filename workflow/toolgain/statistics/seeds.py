@@ -14,7 +14,7 @@ from toolgain.statistics.verdict import Settings, judge, resampling, rows, word
 
 
 @dataclass(frozen=True)
-class Spread:
+class RunSpread:
     """What the mean change of several runs varies by, in points."""
 
     items: float
@@ -85,8 +85,8 @@ def pooled(
     by_items = float(((100 * errors) ** 2).sum()) / (runs - 1)
     delta, items = line.delta, line.standard_error or 0.0
 
-    def to(end: float) -> Spread:
-        return Spread(
+    def to(end: float) -> RunSpread:
+        return RunSpread(
             items=items,
             reach_of_items=abs(end - delta),
             by_items=by_items,

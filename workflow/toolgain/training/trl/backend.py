@@ -28,7 +28,7 @@ from toolgain.models.weights import read_safetensors_header
 from toolgain.records.record import read_record, write_record
 from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import checkpoints, segments
-from toolgain.training.trl.plan import Ended, LaunchPlan, Processes
+from toolgain.training.trl.plan import LaunchEnd, LaunchPlan, Processes
 
 NEEDS_TRL_ENVIRONMENT = True
 NEEDS_CLUSTER = False
@@ -125,7 +125,7 @@ def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
     if code != 0:
         # Written after everything was saved: a rank that falls over its end spoils nothing.
         click.echo(f"exit code {code} after the end of the training; see {log}")
-    result = read_record(Ended, ended, "training")
+    result = read_record(LaunchEnd, ended, "training")
     processes = read_record(Processes, launch / segments.PROCESSES, "training")
     return LaunchOutcome(
         step=result.step,

@@ -59,7 +59,7 @@ from toolgain.tasks.reward import Answer, Score, score_answer
 from toolgain.training.store import checkpoints
 from toolgain.training.trl.order import prompt_order
 from toolgain.training.trl.packing import largest_difference, pack, unpack
-from toolgain.training.trl.plan import Ended, LaunchPlan, Processes
+from toolgain.training.trl.plan import LaunchEnd, LaunchPlan, Processes
 from toolgain.training.trl.sampling import complete
 
 PROGRESS = "progress:"
@@ -675,7 +675,7 @@ def main(plan_file: Path) -> None:
         trainer.writer.close()
     done = trainer.state.global_step
     if rank == 0:
-        ended = Ended(step=done, stopped=None if done >= plan.steps else stop.reason)
+        ended = LaunchEnd(step=done, stopped=None if done >= plan.steps else stop.reason)
         write_record(Path(plan.log_dir) / "ended.json", ended)
 
 

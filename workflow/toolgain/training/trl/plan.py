@@ -62,7 +62,7 @@ class Processes(Part):
     versions: dict[str, str] = Field({})
 
 
-class Ended(Part):
+class LaunchEnd(Part):
     """ended.json: how the program ended, written last."""
 
     step: Count
