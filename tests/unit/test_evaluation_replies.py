@@ -414,3 +414,11 @@ def test_opening_ends_before_the_first_answer() -> None:
         {"role": "system", "content": "s"},
         {"role": "user", "content": "u"},
     ]
+
+
+@pytest.mark.parametrize("body", [b'{"error": "\xed\xa0\xbd"}', b"\xed\xa0\xbd", b'["\\ud83d"]'])
+def test_what_a_server_said_fits_into_every_record(body: bytes) -> None:
+    """Half a character, sent as if it were a whole one."""
+    reply = read_reply(200, body)
+    assert reply.completion is None
+    reply.detail.encode()

@@ -164,3 +164,15 @@ def test_a_trial_of_few_items_finds_what_would_spoil_all_and_nothing_else() -> N
     texts = [row._replace(calls=0) for row in rows(17)]
     assert "no tool call in any answer" in faults(silent, texts, section)[0]
     assert faults(silent, texts, EvaluationSection(canary="warn")) == []
+
+
+def test_server_that_took_one_conversation_back_may_refuse_others() -> None:
+    """What it refuses is the model's fault only where it takes others."""
+    lost = rows(history_refused=(3, ""))
+    lost = [row._replace(requests=1) for row in lost]
+
+    def found(goes_on: int) -> Validity:
+        return judge(lost, 1000, GOOD, LIMITS, [WANTED], WANTED, goes_on=goes_on)
+
+    assert found(1).valid
+    assert "took none that holds an earlier answer" in found(0).reasons[0]

@@ -225,7 +225,7 @@ def _kind(status: int, text: str) -> str:
 
 
 def _beginning(text: str) -> str:
-    return " ".join(text[:1000].split())[:200]
+    return _LONE_SURROGATE.sub("\ufffd", " ".join(text[:1000].split())[:200])
 
 
 def _text(content: bytes) -> str:

@@ -247,6 +247,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             row |= {
                 "answer": digest(answer),
                 "model": done.model,
+                "goes_on": has_calls(asked.body["messages"]),
                 "calls": len(done.calls),
                 "foreign": sum(call.name.replace(".", "_") not in offered for call in done.calls),
                 "plain": is_plain(answer, offered),

@@ -51,6 +51,8 @@ class MatchedRequests:
     """Score files that do not agree with their own counts."""
     models: dict[str, int] = field(default_factory=dict)
     """Answers by the name that the server gives to its model."""
+    goes_on: int = 0
+    """Answers to conversations that hold an earlier answer."""
     calls: int = 0
     """Calls in all answers."""
     foreign: int = 0
@@ -128,6 +130,7 @@ def match_requests(
     models = Counter(str(request["model"]) for request in answered if request.get("model"))
     return MatchedRequests(
         models=dict(sorted(models.items())),
+        goes_on=sum(bool(request.get("goes_on")) for request in answered),
         calls=sum(request.get("calls", 0) for request in answered),
         foreign=sum(request.get("foreign", 0) for request in answered),
         seen=seen,

@@ -57,6 +57,7 @@ def judge(
     parser_key: str = SERVERS["vllm"].parser_key,
     calls: int = 0,
     foreign: int = 0,
+    goes_on: int = 0,
 ) -> Validity:
     """Judge an evaluation.
 
@@ -68,6 +69,7 @@ def judge(
         stop_at_canary: what the canary shows is a reason; else a warning.
         parser_key: the key that decides how this server reads tool calls.
         calls, foreign: calls in all answers, and those that name no function that was offered.
+        goes_on: answers to conversations that hold an earlier answer.
     """
     errors = count_errors(outcomes)
     if len(outcomes) < asked:
@@ -80,7 +82,7 @@ def judge(
             "chat template shows the tools and its tool parser leaves the names as they are"
         )
     reasons = doubts if stop_at_canary or not canary.answered else []
-    reasons += answer_reasons(outcomes)
+    reasons += answer_reasons(outcomes, goes_on)
     failed = sum(errors.values()) - errors.get(CONTEXT_OVERFLOW, 0)
     overflowed = errors.get(CONTEXT_OVERFLOW, 0)
     if asked and failed / asked > limits.errors:
@@ -160,7 +162,7 @@ def _is_text(outcome: ItemOutcome) -> bool:
     return outcome.calls == 0 and not (_FAILED | {EMPTY}) & set(outcome.flags)
 
 
-def answer_reasons(outcomes: Sequence[ItemOutcome]) -> list[str]:
+def answer_reasons(outcomes: Sequence[ItemOutcome], goes_on: int = 0) -> list[str]:
     """What the answers, all together, say against the server."""
     reasons = []
     answered = [row for row in outcomes if not _FAILED & set(row.flags)]
@@ -176,7 +178,7 @@ def answer_reasons(outcomes: Sequence[ItemOutcome]) -> list[str]:
             f"{len(disputed)} items (such as {disputed[0].id})"
         )
     refused = sum(HISTORY_REFUSED in row.flags for row in outcomes)
-    if refused and not any(_has_taken_history(row) for row in outcomes):
+    if refused and not goes_on and not any(_has_taken_history(row) for row in outcomes):
         reasons.append(
             f"the server refused {refused} conversations and took none that holds an earlier "
             "answer, so it is not the model's fault; look at the server's chat template and log"
