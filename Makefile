@@ -56,10 +56,10 @@ lint: .venv/.dev ## Run the checks that pre-commit runs
 	.venv/bin/python tools/generate.py --check
 	git ls-files '*.sh' .ci/run | xargs --no-run-if-empty .venv/bin/shellcheck
 
-generate: .venv/.ready ## Write environment.yml, the config schema and its documentation anew
+generate: .venv/.ready ## Write environment.yml, the schemas and their documentation again
 	.venv/bin/python tools/generate.py
 
-lock: ## Write the lock files anew from the pins (needs uv)
+lock: ## Write the lock files from the pins (needs uv)
 	@tools/lock.sh
 
 .venv/.ready: pyproject.toml workflow/envs/toolgain.lock

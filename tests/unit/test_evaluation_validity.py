@@ -102,7 +102,7 @@ def test_model_that_calls_too_often_is_valid_if_it_ever_speaks() -> None:
 def test_sampling_must_be_what_was_wanted() -> None:
     found = judge(rows(), 1000, GOOD, LIMITS, [{"temperature": 0.001}], WANTED)
     assert found.reasons == [
-        "the server received the sampling {'temperature': 0.001}, wanted was "
+        "the server received the sampling {'temperature': 0.001}, expected was "
         "{'temperature': 0.0, 'top_p': 1.0}"
     ]
 

@@ -85,7 +85,7 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
     ("changes", "name", "text"),
     [
         ({"model__path": "/no/model"}, "model", "hf download"),
-        ({"model__patch": "nemotron-nano-v2"}, "chat template", "wanted is once"),
+        ({"model__patch": "nemotron-nano-v2"}, "chat template", "expected is once"),
         ({"model__chat_template": "/no/template"}, "chat template", "does not exist"),
         ({"cluster__container": "/no/image.sqsh"}, "container image", "does not exist"),
         ({"cluster__container": "nvcr.io#nvidia/nemo-rl:v0.5.0"}, "container image", "says v0.5.0"),

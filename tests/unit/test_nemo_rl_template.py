@@ -48,7 +48,7 @@ def test_a_patched_template_is_left_as_it_is() -> None:
     "text", ["{{ messages }}", BEFORE + BEFORE + CUT, BEFORE + CUT + CUT, CUT + AFTER]
 )
 def test_another_template_is_refused_not_passed_by(text: str) -> None:
-    with pytest.raises(UserError, match="times, wanted is once"):
+    with pytest.raises(UserError, match="times, expected is once"):
         chat_template.patched(text, "nemotron-nano-v2", "here")
 
 

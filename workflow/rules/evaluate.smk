@@ -14,7 +14,7 @@ OUTPUTS:
     results/evaluations/{subject}/manifest.json         versions, digests, times
 
 The harness's own files lie in results/work/evaluations/<weights>-<config>, which is not declared,
-so that a killed evaluation goes on from its last good item.
+so that a killed evaluation resumes from its last good item.
 """
 
 

@@ -1,7 +1,7 @@
 """Snakemake's Slurm executor with another way of asking how the jobs stand.
 
 Submission, cancellation and settings are those of `snakemake-executor-plugin-slurm`. What differs,
-because 2.8.0 would lose or wait for long trainings otherwise:
+because 2.8.0 would lose or wait for long training runs otherwise:
 
 - An unanswered question keeps the jobs. (2.8.0 forgets every running job after so many failed
   questions, and Ctrl-C can then cancel none.)
@@ -9,7 +9,7 @@ because 2.8.0 would lose or wait for long trainings otherwise:
   for ever.)
 - Questions come every 5 to 20 seconds. (2.8.0 lets the pause grow to three minutes.)
 - A submission waits for an absent slurmctld. (2.8.0 spends all retries within seconds.)
-- An evaluation that ended and is not valid is said at once, while the trainings run.
+- An evaluation that ended and is not valid is said at once, while training runs go on.
 - A failure names the job, its state and what the stage itself says of the cause.
 - A stage that ended with exit code 2 (bad input) is not submitted again: it would end the same way.
 - Ctrl-C cancels every job of this start, also one that sbatch had just taken, and a second Ctrl-C
@@ -54,7 +54,7 @@ ANSWERS_WITHOUT_JOB = 3
 BAD_ANSWERS = 2
 """A dying node's job shows NODE_FAIL for a moment before Slurm requeues it."""
 CONTROLLER_WAIT = 1800
-"""Longest wait for slurmctld before a submission, in seconds."""
+"""Timeout for slurmctld before a submission, in seconds."""
 
 
 class Executor(SlurmExecutor):  # type: ignore[misc]

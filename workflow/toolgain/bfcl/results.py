@@ -94,7 +94,7 @@ class ServerSide:
     truncated: bool = False
     """An answer was cut at the token limit."""
     repaired: bool = False
-    """A request of the item failed and was asked again."""
+    """A request of the item failed and was retried."""
     verdicts: tuple[str, ...] = ()
     """What the record says of each answer (`decoder.Verdict.kind`); empty where it says nothing."""
 

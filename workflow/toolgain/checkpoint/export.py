@@ -59,7 +59,7 @@ def export_checkpoint(
         )
     files_of(source)
     final = out.resolve().parent / "model"
-    # An export begins anew after a kill, yet the jobs before have cost something for this model.
+    # An export starts over after a kill, yet the jobs before have cost something for this model.
     remembered = final.with_name("export_jobs.json")
     slurm_jobs = remember_this_job(remembered)
     temporary = final.with_name("model.tmp")

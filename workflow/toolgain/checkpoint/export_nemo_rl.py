@@ -116,7 +116,7 @@ def converter(
     iterations = sorted(weights.glob("iter_*"))
     if len(iterations) != 1:
         raise UserError(
-            f"export: {weights} holds {len(iterations)} folders iter_*; wanted is one. Choose "
+            f"export: {weights} holds {len(iterations)} folders iter_*; expected is one. Choose "
             "another checkpoint."
         )
     extra = []

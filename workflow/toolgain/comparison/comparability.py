@@ -225,7 +225,7 @@ def _errors(baseline: Evaluation, trained: Evaluation, limit: float) -> list[Rea
             f"{100 * max(shares):.1f} % of the questions got no answer; {100 * limit:g} % is "
             "the limit. The harness counts them as wrong, or as right where no call is wanted.",
             "See errors in summary.json for the kinds, then run the evaluation again: only "
-            "failed items are asked again.",
+            "failed items are retried.",
         )
     ]
 
@@ -235,7 +235,7 @@ def _validity(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
     found = []
     for what, canary, advice in (
         ("canary", True, "Check the chat template and the tool parser of the server."),
-        ("validity", False, "Run the evaluation again; only what failed is asked again."),
+        ("validity", False, "Run the evaluation again; only what failed is retried."),
     ):
         said = [
             [why for why in _own_reasons(evaluation) if why.startswith("canary") == canary]

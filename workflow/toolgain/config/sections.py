@@ -186,7 +186,7 @@ class Serve(Section):
         "`cluster.container`; an empty text: none, vLLM from the PATH.",
     )
     program: str = Field("vllm", description="How vLLM is started, here or in the container.")
-    ready_timeout_s: Positive = Field(1800, description="Longest wait for the server, in seconds.")
+    ready_timeout_s: Positive = Field(1800, description="Timeout of its start, in seconds.")
     threads: Positive | None = Field(None, description="CPU threads of the server.")
 
     @property
@@ -745,7 +745,7 @@ class ClusterSection(Section):
     container: str | None = Field(None, description="NeMo RL container image (.sqsh or registry).")
     nemo_rl: NemoRlSite = Field(NemoRlSite(), description="Where NeMo RL is on this cluster.")
     train_time: Duration = Field(
-        "1d", description="Time limit of one training job; the next one goes on where it stopped."
+        "1d", description="Time limit of one training job; the next one resumes."
     )
     shortest_time: Duration = Field(
         "10m",
@@ -831,7 +831,7 @@ class Config(Section):
 
     @property
     def recipes(self) -> dict[str, list[str]]:
-        """The runs of each recipe: as given, or those whose trainings differ by the seed alone.
+        """The runs of each recipe: as given, or those that differ by the seed alone.
 
         Every run stands in one; a recipe without a name of its own is called after its runs.
         """

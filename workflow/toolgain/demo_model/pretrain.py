@@ -4,7 +4,7 @@ Runs in the trl environment (torch, transformers), on a CPU or on a CUDA device.
 blocks of generated conversations; a block follows from the seed, its number, and the part of the
 token budget that is behind it, so that a seed gives the same text whatever the machine. With
 `--workers`, processes make the text beside the training. The state is saved every minute or so;
-the same command goes on from it, with a larger budget too. At the end the model is exported:
+the same command resumes from it, with a larger budget too. At the end the model is exported:
 bfloat16 weights, tokenizer, chat template, generation config.
 """
 

@@ -3,7 +3,7 @@
 Between two runs of the harness nothing is in it, and nothing in it is ever opened by name: files
 are read below a directory descriptor without following links, must be ordinary files with one
 name, and are bounded in size. What is read are result rows, scores and two small tables, line by
-line; they are written anew outside.
+line; they are written again outside.
 """
 
 import json
@@ -28,7 +28,7 @@ OVERALL = "data_overall.csv"
 
 
 def fill(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> None:
-    """Make the box anew, with the result rows of `outside` in it."""
+    """Make a new box, with the result rows of `outside` in it."""
     empty(box)
     for folder in (box / "harness" / RESULTS / alias, box / "home"):
         folder.mkdir(parents=True, mode=0o700)

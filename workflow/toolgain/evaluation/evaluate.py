@@ -1,4 +1,4 @@
-"""The evaluate stage: serve a model, ask it BFCL v3, repair, and say whether the result counts.
+"""The evaluate stage: serve a model, ask it BFCL v3, retry, and say whether the result counts.
 
 REQUIRED INPUTS
     --weights results/model.json or results/runs/{run}/export.json, or a model folder
@@ -7,7 +7,7 @@ OUTPUTS (in --out)
     items.csv  questions.jsonl.gz  summary.json  manifest.json
 UNDECLARED
     results/work/evaluations/{weights}-{evaluation}-r{repeat}/: the harness's folders; a run that
-    was killed goes on from there.
+    was killed resumes from there.
 """
 
 import logging

@@ -75,7 +75,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         answers: str = Field(description="JSON-lines file that gets each answer, for a replay.")
         replay: str | None = Field(None, description="Answers of an interrupted attempt.")
         secrets: str = Field(description="Named pipe that gives the key and the proxies, once.")
-        timeout_s: float = Field(description="Longest wait for an answer, in seconds.")
+        timeout_s: float = Field(description="Timeout of a request, in seconds.")
         attempts: int = Field(description="Attempts of one request.")
         at_once: int = Field(description="Requests under way at once, at most.")
         max_bytes: int = Field(description="Largest response, in bytes.")
@@ -148,7 +148,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
 
     def _ask(self, url: str, asked: "_Asked") -> Reply:
         """Ask with retries. After many failures in a row only one probe every few seconds goes
-        out, and everything else fails at once: its row is repaired when the server is back."""
+        out, and everything else fails at once: its item is retried when the server is back."""
         with self._lock:
             broken = self._failures_in_a_row >= self.params.breaker
             if broken and time.monotonic() - self._probed < PROBE_EVERY_S:

@@ -83,7 +83,7 @@ def match_requests(
     """Match recorded `requests` with the `rows` of each category.
 
     Args:
-        repaired: items whose failed rows were taken out and asked again.
+        repaired: items whose failed rows were taken out and retried.
     """
     waiting: dict[tuple[str, str, str, int, int], list[Recorded]] = defaultdict(list)
     for request in requests:

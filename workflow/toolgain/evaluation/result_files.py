@@ -1,4 +1,4 @@
-"""Put a harness's result files right between its runs: what it must ask again, and nothing else.
+"""Put a harness's result files right between its runs: what it must retry, and nothing else.
 
 The harness asks every item that has no row. So a row that stands for a failure of the
 infrastructure is taken out, a line that a kill cut is dropped, and a row that is there twice is

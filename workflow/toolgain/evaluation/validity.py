@@ -97,7 +97,7 @@ def judge(
             f"than the server's context; allowed is {limits.overflows:.1%}"
         )
     reasons += [
-        f"the server received the sampling {dict(found)}, wanted was {dict(wanted)}"
+        f"the server received the sampling {dict(found)}, expected was {dict(wanted)}"
         for found in sampling
         if dict(found) != dict(wanted)
     ]

@@ -19,7 +19,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Line:
+class AlsoLine:
     """One score before and after."""
 
     name: str
@@ -48,8 +48,8 @@ class TablePage:
     sentence: str
     baseline: str
     trained: str
-    lines: tuple[Line, ...]
-    also: tuple[Line, ...]
+    lines: tuple[AlsoLine, ...]
+    also: tuple[AlsoLine, ...]
     notes: tuple[str, ...]
     unknown: tuple[str, ...]
     """Checks that the folders do not allow."""
@@ -66,7 +66,7 @@ def read_tables(path: Path) -> TableComparison | GroupComparison | None:
     return read_record(GroupComparison, path, "comparison") if kind == "groups" else None
 
 
-def also_measured(files: Sequence[Path]) -> tuple[Line, ...]:
+def also_measured(files: Sequence[Path]) -> tuple[AlsoLine, ...]:
     """A line for each file that `toolgain compare` wrote of two tables, corrected together.
 
     Raises:
@@ -87,11 +87,13 @@ def also_measured(files: Sequence[Path]) -> tuple[Line, ...]:
 
 
 def table_page(
-    path: Path, read: TableComparison | GroupComparison, also: tuple[Line, ...], title: str
+    path: Path, read: TableComparison | GroupComparison, also: tuple[AlsoLine, ...], title: str
 ) -> TablePage:
     """The page of one comparison of tables or groups."""
     alone = (
-        [] if read.overall is None else [Line("All items", "overall", read.overall, read.overall.p)]
+        []
+        if read.overall is None
+        else [AlsoLine("All items", "overall", read.overall, read.overall.p)]
     )
     lines = [*alone, *_family("group", read.groups)]
     notes: list[str] = []
@@ -117,23 +119,23 @@ def table_page(
     )
 
 
-def _titled(line: Line) -> Line:
+def _titled(line: AlsoLine) -> AlsoLine:
     if line.kind == "overall":
         name = "Overall"
     else:
         name = wording.group(line.name) if line.kind == "group" else wording.category(line.name)
-    return Line(name, line.kind, line.change, line.p)
+    return AlsoLine(name, line.kind, line.change, line.p)
 
 
-def _family(kind: str, changes: Mapping[str, TableChange]) -> tuple[Line, ...]:
+def _family(kind: str, changes: Mapping[str, TableChange]) -> tuple[AlsoLine, ...]:
     corrected = holm([change.p for change in changes.values()])
     return tuple(
-        Line(name, kind, change, p)
+        AlsoLine(name, kind, change, p)
         for (name, change), p in zip(changes.items(), corrected, strict=True)
     )
 
 
-def summary(also: Sequence[Line]) -> str:
+def summary(also: Sequence[AlsoLine]) -> str:
     """In a sentence, what was also measured and moved clearly."""
     moved = {
         word: [line.name for line in also if line.clear == sign]

@@ -97,7 +97,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "resume": (
         "resume",
-        "A place where the training was stopped, by a time limit or a failure, and went on from "
+        "A place where the training was stopped, by a time limit or a failure, and resumed from "
         "its last checkpoint.",
     ),
     "group-non_live": (
@@ -152,7 +152,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "repaired": (
         "repaired",
-        "Items that failed for reasons of infrastructure and were asked again.",
+        "Items that failed for reasons of infrastructure and were retried.",
     ),
     "contamination": (
         "contamination",

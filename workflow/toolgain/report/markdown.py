@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from toolgain.report.also import Line, TablePage, summary
+from toolgain.report.also import AlsoLine, TablePage, summary
 from toolgain.report.model import ChangeRow, Page, RunPage
 from toolgain.report.wording import (
     NO_VALUE,
@@ -22,7 +22,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&@])")
 _ADDRESS = re.compile(r"://|www\.|mailto:|xmpp:|@", re.IGNORECASE)
 
 
-def text(page: Page, also: Sequence[Line] = ()) -> str:
+def text(page: Page, also: Sequence[AlsoLine] = ()) -> str:
     """The whole document."""
     return "\n".join(_lines(page, also)).rstrip() + "\n"
 
@@ -35,7 +35,7 @@ def table_text(page: TablePage) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _also(also: Sequence[Line]) -> Iterable[str]:
+def _also(also: Sequence[AlsoLine]) -> Iterable[str]:
     if also:
         yield "### Also measured"
         yield ""
@@ -44,7 +44,7 @@ def _also(also: Sequence[Line]) -> Iterable[str]:
         yield from _scores("Benchmark", also)
 
 
-def _scores(first: str, lines: Sequence[Line]) -> Iterable[str]:
+def _scores(first: str, lines: Sequence[AlsoLine]) -> Iterable[str]:
     return table(
         [first, "Before", "After", "Change", "95 % interval", "p, corrected", "Items"],
         [
@@ -79,7 +79,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right_from: int = 
     ] + [""]
 
 
-def _lines(page: Page, also: Sequence[Line]) -> Iterable[str]:
+def _lines(page: Page, also: Sequence[AlsoLine]) -> Iterable[str]:
     yield f"## {escaped(page.title)}"
     yield ""
     yield f"**{escaped(page.sentence)}**"

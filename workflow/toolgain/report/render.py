@@ -20,7 +20,7 @@ from toolgain.common.files import read_bytes, write_text
 from toolgain.config.sections import ReportSection
 from toolgain.report import glossary, markdown, wording
 from toolgain.report.also import (
-    Line,
+    AlsoLine,
     TablePage,
     also_measured,
     read_tables,
@@ -85,7 +85,7 @@ def _html(
     comparison: bytes,
     text: str,
     max_megabytes: float,
-    also: tuple[Line, ...],
+    also: tuple[AlsoLine, ...],
 ) -> str:
     sides = {"baseline": sources.baseline.outcomes} | {
         name: run.evaluation.outcomes for name, run in islice(sources.runs.items(), RUNS_WITH_ITEMS)
@@ -112,7 +112,7 @@ def _html(
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", template.render(values, items=items))
 
 
-def _beside(also: tuple[Line, ...]) -> dict[str, object]:
+def _beside(also: tuple[AlsoLine, ...]) -> dict[str, object]:
     """What the section "also measured" needs."""
     ends = [abs(end) for line in also for end in line.change.ci95]
     return {"also": also, "also_summary": summary(also), "reach": max([1.0, *ends])}

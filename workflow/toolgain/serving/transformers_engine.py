@@ -1,6 +1,6 @@
 """Greedy generation for many requests at once, on a CPU, with the prompts' beginnings kept.
 
-`transformers serve` answers one request after the other and computes each prompt anew; a
+`transformers serve` answers one request after the other and computes each prompt again; a
 multi-turn item of BFCL asks twenty times with the same 5,000 tokens in front. This engine decodes
 several requests in one step, and keeps the keys and values of prompt blocks that it has seen.
 

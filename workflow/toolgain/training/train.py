@@ -1,7 +1,7 @@
 """The train stage: one GRPO training, from a frozen section to a manifest that is written last.
 
 The checkpoint folder is named after the fingerprint of what decides the outcome (section, weights,
-tasks). A killed training goes on from its last whole checkpoint; a finished one is only described
+tasks). A killed training resumes from its last whole checkpoint; a finished one is only described
 again; a second trainer is refused by a lease. What the trainer leaves behind is checked by content,
 since an exit code proves nothing.
 """

@@ -34,7 +34,7 @@ def check(job: TrainingJob) -> None:
 
 
 def start(job: TrainingJob, _: Path) -> LaunchOutcome:
-    """Train up to the steps planned; NeMo RL goes on from the newest checkpoint by itself."""
+    """Train up to the steps planned; NeMo RL resumes from the newest checkpoint by itself."""
     from toolgain.training.nemo_rl import launch
 
     progress = Progress(

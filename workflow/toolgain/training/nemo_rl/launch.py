@@ -1,6 +1,6 @@
 """Training with NeMo RL inside one Slurm job: checked, launched, watched, judged by what it left.
 
-A long training goes over several jobs. Each call here is one segment: it goes on from the newest
+A long training goes over several jobs. Each call here is one segment: it resumes from the newest
 checkpoint (NeMo RL does that by itself), stops in time before the job's limit, and says whether
 the planned steps are reached.
 """

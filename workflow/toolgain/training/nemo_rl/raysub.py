@@ -26,7 +26,7 @@ from toolgain.training.nemo_rl.overrides import Override, shell_words
 from toolgain.training.nemo_rl.refs import PROGRAM, Ref
 
 ENDED_GRACE_S = 30.0
-"""Longest wait for the process group to end by itself."""
+"""Timeout for the process group to end by itself."""
 
 
 def environment(

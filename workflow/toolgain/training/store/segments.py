@@ -23,7 +23,7 @@ PROCESSES = "processes.json"
 
 
 def begin(folder: Path, launch: Path, saved: datetime | None = None) -> None:
-    """Note that `launch` begins, and when the checkpoint was saved that it goes on from."""
+    """Note that `launch` begins, and when the checkpoint was saved that it resumes from."""
     _append(
         folder,
         {

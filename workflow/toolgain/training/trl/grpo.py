@@ -668,7 +668,7 @@ def main(plan_file: Path) -> None:
     )
     resume = plan.resume
     if resume:
-        say(f"goes on from {resume}")
+        say(f"resumes from {resume}")
         resume = str(Path(resume) / "policy" / "optimizer")
     trainer.train(resume_from_checkpoint=resume)
     if trainer.writer:
