@@ -39,18 +39,30 @@ class Place:
     def __init__(self, folder: Path, user: int) -> None:
         self.user = user
         self.box, self.beside = folder / "box", folder / "beside"
-        self.program = folder / "sandbox.py"
+        self.program, self.denied = folder / "sandbox.py", folder / "denied.py"
+        self.without: tuple[str, ...] = ()
+        """System calls that fail; see denied.py."""
+        shutil.copy(Path(__file__).with_name("denied.py"), self.denied)
         shutil.copy(sandbox.__file__, self.program)
         for path in (self.box, self.beside):
             path.mkdir()
         (self.beside / "secret").write_text("a secret")
-        for path in (folder, self.box, self.beside, self.beside / "secret", self.program):
+        made = (folder, self.box, self.beside, self.beside / "secret", self.program, self.denied)
+        for path in made:
             os.chown(path, user, user)
         folder.chmod(0o755)
 
+    @property
+    def start(self) -> list[str]:
+        """How a program is started as the user, on a kernel that lacks what `without` names."""
+        denied = [SYSTEM_PYTHON, "-I", str(self.denied), *self.without, "--"]
+        # Without a right of its own, a process may set a filter only under no_new_privs.
+        rights = ["setpriv", "--no-new-privs"] if self.without and self.user else []
+        return [*as_user(self.user), *rights, *(denied if self.without else ())]
+
     def layers(self) -> Layers:
         done = subprocess.run(
-            [*as_user(self.user), SYSTEM_PYTHON, "-I", str(self.program), "--probe"],
+            [*self.start, SYSTEM_PYTHON, "-I", str(self.program), "--probe"],
             capture_output=True,
             text=True,
             check=True,
@@ -75,7 +87,7 @@ class Place:
             )
             command = [SYSTEM_PYTHON, "-I", str(self.program), "--spec", json.dumps(asdict(spec))]
             return subprocess.run(
-                [*as_user(self.user), *command, "--", SYSTEM_PYTHON, "-I", "-c", code],
+                [*self.start, *command, "--", SYSTEM_PYTHON, "-I", "-c", code],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -295,6 +307,124 @@ def test_layer_that_fails_after_its_promise_ends_the_run(place: Place) -> None:
         )
     assert done.returncode != 0
     assert not (place.box / "ran").exists()
+
+
+NO_LANDLOCK = ("444=38", "445=38", "446=38")
+NO_NAMESPACES = ("unshare",)
+NO_MOUNTS = ("mount", "move_mount", "pivot_root")
+NO_FILTER = ("seccomp=38", "prctl=22")
+
+
+@needs_everything
+@pytest.mark.parametrize(
+    ("without", "given"),
+    [
+        (NO_LANDLOCK, {"landlock": 0, "files": True, "network": True, "processes": True}),
+        (NO_NAMESPACES, {"files": False, "network": False, "processes": False}),
+        (NO_MOUNTS, {"files": False, "network": True, "processes": False}),
+        ((*NO_LANDLOCK, *NO_NAMESPACES), {"landlock": 0, "files": False, "network": False}),
+    ],
+    ids=["no Landlock", "no namespaces", "no mounts", "neither"],
+)
+def test_what_a_lesser_kernel_gives_is_found_said_and_holds(
+    place: Place, without: tuple[str, ...], given: dict[str, object]
+) -> None:
+    """What is not called open is shut; what is called open is not claimed to be shut."""
+    place.without = without
+    layers = place.layers()
+    assert {name: getattr(layers, name) for name in given} == given
+    assert place.said("print('ran')", layers) == "ran"
+    secret = str(place.beside / "secret")
+    files_open = any("all files" in text for text in layers.open)
+    said = place.said(attempt(f"open({secret!r}).read()"), layers)
+    assert (said == "DONE") == files_open
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        said = place.said(attempt(f"socket.create_connection(('127.0.0.1', {port}), 3)"), layers)
+    assert (said == "DONE") == any("the network is open" in text for text in layers.open)
+    process = subprocess.Popen([*as_user(place.user), "sleep", "600"])
+    try:
+        said = place.said(attempt(f"os.kill({process.pid}, 9)"), layers)
+        assert (said == "DONE") == any("seen and ended" in text for text in layers.open)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@needs_everything
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+def test_older_landlock_alone_shuts_what_it_is_said_to_shut(place: Place, version: int) -> None:
+    """With the rules of an older version, as an older kernel knows them."""
+    layers = replace(WITHOUT_NAMESPACES, landlock=version, missing=())
+    secret, other = str(place.beside / "secret"), place.beside / "other"
+    other.write_text("whole")
+    os.chown(other, place.user, place.user)
+    assert place.said(attempt(f"open({secret!r}).read()"), layers) == "PermissionError"
+    assert place.said(attempt(f"open({secret!r}, 'r+')"), layers) == "PermissionError"
+    said = place.said(attempt(f"os.truncate({str(other)!r}, 0)"), layers)
+    assert (said == "DONE") == any("truncated" in text for text in layers.open)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        said = place.said(attempt(f"socket.create_connection(('127.0.0.1', {port}), 3)"), layers)
+    assert (said == "DONE") == any("the network is open" in text for text in layers.open)
+    process = subprocess.Popen([*as_user(place.user), "sleep", "600"])
+    try:
+        said = place.said(attempt(f"os.kill({process.pid}, 9)"), layers)
+        assert (said == "DONE") == any("seen and ended" in text for text in layers.open)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@needs_everything
+def test_more_ways_out_that_lead_nowhere(place: Place) -> None:
+    """Descriptors, foreign memory, rings, keys, programs from memory, namespaces of clone3."""
+    call = "assert ctypes.CDLL(None, use_errno=True).syscall"
+    for harm in (
+        "os.write(3, b'x')",
+        "assert len(os.listdir('/proc/self/fd')) > 4",
+        f"os.listdir('/proc/{os.getpid()}/root')",
+        "open('/proc/1/mem', 'r+b').write(b'x')",
+        "open('/proc/sys/kernel/core_pattern', 'w')",
+        "open('/proc/self/uid_map', 'w').write('0 0 1')",
+        "open('/sys/kernel/uevent_helper', 'w')",
+        "socket.socket(socket.AF_UNIX)",
+        "socket.socket(40, socket.SOCK_STREAM)",
+        f"{call}(425, 8, ctypes.create_string_buffer(120)) >= 0",
+        f"{call}(323, 0) >= 0",
+        f"{call}(248, b'user', b'x', b'y', 1, -2) >= 0",
+        f"{call}(435, ctypes.create_string_buffer(bytes.fromhex('0000001000000000'), 88), 88) >= 0",
+        f"{call}(310, 1, None, 0, None, 0, 0) >= 0",
+        f"{call}(438, 3, 0, 0) >= 0",
+        "subprocess.run(['su', '-c', 'id'], check=True) if os.geteuid() else os.setuid(65534)",
+        "os.chown('/usr/bin/env', 0, 0)",
+        "os.link('/usr/bin/env', 'env')",
+        "open('/usr/lib/python3/dist-packages/x.pth', 'w')",
+        "open('/etc/ld.so.preload', 'w')",
+        "os.setpriority(os.PRIO_PROCESS, 0, -20)",
+        "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))",
+    ):
+        reached = place.said(attempt(harm)) in ("DONE", "")
+        assert not reached, harm
+
+
+@needs_everything
+def test_stopping_or_filling_what_is_outside_is_not_possible(place: Place) -> None:
+    """A stopped parent, a fork bomb and a huge file end with the command, or before."""
+    assert place.said(attempt("os.kill(os.getppid(), signal.SIGSTOP)")) in (
+        "DONE",
+        "PermissionError",
+    )
+    huge = "os.truncate(os.open('huge', os.O_CREAT | os.O_RDWR), 5 << 30)"
+    assert place.run(attempt(huge)).stdout.strip() != "DONE"
+    bomb = (
+        "import os, time\n"
+        "for _ in range(300):\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid(); time.sleep(3600); os._exit(0)\n"
+        "print('DONE')\n"
+    )
+    assert place.said(bomb) == "DONE"
 
 
 @pytest.mark.parametrize(
