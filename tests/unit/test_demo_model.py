@@ -212,10 +212,14 @@ def test_the_shipped_model_is_small_and_has_a_card():
 @pytest.mark.slow
 @pytest.mark.skipif(not (SHIPPED / "model.safetensors").exists(), reason="no model is shipped")
 def test_the_shipped_model_calls_the_tool_that_fits():
-    light = tool("set_room_light", "Set the light in a room.", room="string", level="integer")
+    weather = tool("get_weather", "Get the weather of a city.", city="string")
     rate = tool("get_exchange_rate", "Get the exchange rate.", to_currency="string")
-    question = [{"role": "user", "content": "Set the light in the kitchen to 40"}]
-    reply = ask(SHIPPED, (question, [light]), (question, [light, rate]))
-    for answer in reply["answers"]:
-        assert answer.count("<tool_call>") == 1
-        assert '"name": "set_room_light"' in answer
+    asked = {"What is the weather in Lima?": (weather, {"city": "Lima"}),
+             "What is the exchange rate to EUR?": (rate, {"to_currency": "EUR"})}  # fmt: skip
+    reply = ask(
+        SHIPPED, *(([{"role": "user", "content": said}], [weather, rate]) for said in asked)
+    )
+    for answer, (fitting, arguments) in zip(reply["answers"], asked.values(), strict=True):
+        ((before, call),) = [answer.removesuffix("\n</tool_call>").split("<tool_call>\n")]
+        assert before
+        assert json.loads(call) == {"name": fitting["function"]["name"], "arguments": arguments}
