@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluating import TOOLGAIN, Evaluation
+from evaluating import TOOLGAIN, Evaluation, evaluate
 from fault_server import FaultServer, Handler, Request, completion, honest_answer
 
 Asked = Callable[..., tuple[FaultServer, Evaluation]]
@@ -288,3 +288,75 @@ def test_faults_that_stay_have_kinds_of_their_own(asked: Asked) -> None:
     several_turns = [row for row in evaluation.items if row.category.startswith("multi_turn")]
     assert not any("history_refused" in row.flags for row in several_turns)
     assert any(row.calls > 1 for row in several_turns)
+
+
+def test_conversation_that_the_server_refuses_is_the_models_wrong_answer(asked: Asked) -> None:
+    def refuses(request: Request, handler: Handler) -> bool:
+        messages = request.body["messages"]
+        before = [message for message in messages if message["role"] == "assistant"]
+        # It takes some conversations back, so it is no fault of all of them.
+        if len(before) < 2:
+            return False
+        handler.answer(400, {"error": "arguments of an earlier call are no object"})
+        return True
+
+    _, evaluation = asked(refuses)
+    assert evaluation.exit_code == 0, evaluation.stderr
+    summary = evaluation.summary
+    assert summary["errors"] == {}
+    lost = [row for row in evaluation.items if "history_refused" in row.flags]
+    assert lost and all(row.error_type == "history_refused" and not row.valid for row in lost)
+    assert summary["flags"]["history_refused"] == len(lost)
+    assert any("the server refused to go on" in said for said in summary["warnings"])
+
+
+HOSTILE = ["half \ud83d", "\x00\x85\u2028\r", "[" * 50_000, "</script><b>|`", "9" * 400]
+
+
+def test_evaluation_that_met_hostile_text_can_be_resumed(asked: Asked, tmp_path: Path) -> None:
+    broken = True
+
+    def hostile(request: Request, handler: Handler) -> bool:
+        if request.canary:
+            return False
+        if broken and request.number > 20:
+            handler.answer(503, {"error": "down"})
+            return True
+        body = usual(request)
+        message, text = body["choices"][0]["message"], HOSTILE[request.number % len(HOSTILE)]
+        for call in message.get("tool_calls", []):
+            call["function"]["name"] += text[:50] if request.number % 3 == 0 else ""
+            call["function"]["arguments"] = f'{{"x": {json.dumps(text)}, "y": {"9" * 400}}}'
+        if not message.get("tool_calls"):
+            message["content"] = text
+        handler.answer(200, body)
+        return True
+
+    section = {"retry": {"rounds": 0, "backoff_s": 0.1, "request_attempts": 1}}
+    server, first = asked(hostile, **section)
+    assert first.exit_code == 3 and set(first.summary["errors"]) == {"http_5xx"}
+    answered = [row for row in first.table if json.loads(row[4])[:5] != "Error"]
+    broken = False
+    second = evaluate(server, tmp_path / "out", **section)
+    assert second.exit_code == 0, second.stderr
+    assert [row for row in second.table if row in answered] == answered
+    assert not (tmp_path / "out" / "work" / "spent.json").exists()
+
+
+def test_missing_parser_is_a_warning_where_that_was_chosen(asked: Asked) -> None:
+    def as_text(request: Request, handler: Handler) -> bool:
+        message = honest_answer(request.body)
+        if calls := message.pop("tool_calls", None):
+            call = calls[0]["function"]
+            said = {"name": call["name"], "arguments": json.loads(call["arguments"])}
+            message["content"] = f"<tool_call>{json.dumps(said)}</tool_call>"
+        handler.answer(200, completion(message, request.body))
+        return True
+
+    _, evaluation = asked(as_text, canary="warn")
+    assert evaluation.exit_code == 0, evaluation.stderr
+    summary = evaluation.summary
+    assert any("after <tool_call>" in said for said in summary["warnings"])
+    credited = [row for row in evaluation.items if row.valid and not row.strict_valid]
+    assert all(row.flags for row in credited)
+    assert bool(credited) == any("count as right in the official" in w for w in summary["warnings"])
