@@ -134,3 +134,10 @@ def test_an_incomplete_last_batch_is_dropped() -> None:
 def test_a_pipeline_needs_megatron(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which has no pipeline"):
         asked(tmp_path, policy_backend="dtensor", pipeline_parallel=2)
+
+
+def test_a_run_s_name_at_weights_and_biases_may_be_a_path(tmp_path: Path) -> None:
+    found = asked(tmp_path, wandb="offline", wandb_name="grpo/{model}/{nodes}nodes/{run}-{seed}")
+    assert found["logger.wandb.name"] == "grpo/base/3nodes/grpo-7"
+    with pytest.raises(ValueError, match="in braces may stand run, model, nodes and seed"):
+        made.training(wandb_name="{date}/{run}")

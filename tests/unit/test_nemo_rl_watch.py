@@ -101,7 +101,34 @@ def test_a_hang_before_the_third_step_is_found(tmp_path: Path, steps: int) -> No
 
 
 @pytest.mark.parametrize(
-    "line", ["rollout 7: HTTP 500 from /run", "back-filling 3 rollouts with reward 0"]
+    "line",
+    [
+        '(NemoGym pid=1) INFO:     127.0.0.1:4 - "POST /run HTTP/1.1" 200 OK',
+        "backfill_missing_routed_experts(message_logs)",
+        "Mean Generation Length: 500 tokens of HTTP requests",
+    ],
+)
+def test_lines_about_something_else_are_no_failed_rollouts(tmp_path: Path, line: str) -> None:
+    log = tmp_path / "ray-driver.log"
+    log.write_text(f"{line}\n" * 30)
+    logs = watch.Logs()
+    logs.read([log])
+    assert logs.failed_rollouts == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # The forms of NeMo RL and Gym: an access line (Gym issue 214), RL's and Gym's own words.
+        '(NemoGym pid=19795) INFO:     127.0.0.1:47664 - "POST /run HTTP/1.1" 500 '
+        "Internal Server Error",
+        '(NemoGym pid=19795) INFO:     127.0.0.1:4 - "POST /v1/responses HTTP/1.1" 503 '
+        "Service Unavailable",
+        "GymTransportError: NeMo-Gym /run failed with HTTP 500: 500, message='Internal'",
+        '[rollout_collection] /run failed status=500 row={"agent_name": "my_agent"}',
+        "AssertionError: Hit a non-successful response when querying NeMo Gym for rollouts: {}",
+        "back-filling 3 rollouts with reward 0",
+    ],
 )
 def test_failed_rollouts_are_an_alarm_though_the_reward_is_not_zero(
     tmp_path: Path, line: str

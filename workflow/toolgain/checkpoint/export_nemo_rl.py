@@ -157,7 +157,8 @@ def _run(
         code = subprocess.run(
             command,
             cwd=root,
-            env=host_environment(os.environ) | _offline(cluster),
+            # The converters import nemo_rl of the checkout, as the training did.
+            env=host_environment(os.environ) | {"PYTHONPATH": str(root)} | _offline(cluster),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -427,7 +427,10 @@ class NemoRl(Section):
     What is left out keeps the value of the upstream YAML. docs/nemo-rl.md says more.
     """
 
-    WITHOUT_EFFECT = ("wandb", "wandb_project", "zero_reward_steps", "hang_factor")
+    WITHOUT_EFFECT = (
+        *("wandb", "wandb_project", "wandb_name"),
+        *("zero_reward_steps", "hang_factor"),
+    )
     EXPORT_GPUS = 1
 
     ref: Literal["v0.5.0", "v0.6.0", "v0.7.0", "v0.8.0", "main"] = Field(
@@ -475,6 +478,11 @@ class NemoRl(Section):
         "off", description="Weights & Biases; `online` reads WANDB_API_KEY."
     )
     wandb_project: str = Field("toolgain", description="Weights & Biases project.")
+    wandb_name: str = Field(
+        "{run}",
+        description="Name of the run at Weights & Biases; `{run}`, `{model}`, `{nodes}` and "
+        "`{seed}` are filled in, such as `grpo/{model}/{nodes}nodes/{run}`.",
+    )
     overrides: dict[str, Any] = Field(
         {}, description="Further upstream keys (dotted) and their values, checked for typos."
     )
@@ -485,6 +493,16 @@ class NemoRl(Section):
     hang_factor: Annotated[float, Field(gt=1)] = Field(
         10.0, description="A step of so many times the median step's time is ended as a hang."
     )
+
+    @field_validator("wandb_name")
+    @classmethod
+    def _wandb_name_can_be_filled_in(cls, name: str) -> str:
+        left = re.sub(r"\{(run|model|nodes|seed)\}", "", name)
+        if not name.strip() or "{" in left or "}" in left:
+            raise ValueError(
+                f"{name!r} is no name of a run: in braces may stand run, model, nodes and seed"
+            )
+        return name
 
     @model_validator(mode="after")
     def _saves_carry_validation(self) -> "NemoRl":
@@ -652,11 +670,15 @@ class NemoRlSite(Section):
     )
     python: str = Field(
         "uv run --no-sync python",
-        description="How the container starts Python; `--no-sync` works without a network.",
+        description="How the container starts Python; `--no-sync` works without a network. "
+        "`uv run python` installs again where the checkout's lock file differs from the image's.",
     )
     converter_python: str = Field(
-        "uv run --extra mcore python",
-        description="How the container starts Python for the converters of checkpoints.",
+        "/opt/ray_venvs/nemo_rl.models.policy.workers.megatron_policy_worker.MegatronPolicyWorker"
+        "/bin/python",
+        description="How the container starts Python for the converters of checkpoints: the "
+        "image's environment of the Megatron workers, which needs no network; "
+        "`uv run --extra mcore python` may want one.",
     )
     vllm_python: str = Field(
         "/opt/ray_venvs/nemo_rl.models.generation.vllm.vllm_worker_async.VllmAsyncGenerationWorker"

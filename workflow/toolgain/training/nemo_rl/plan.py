@@ -37,6 +37,8 @@ OWNED = {
     "data.train.data_path": "training.tasks.train_file",
     "data.validation.data_path": "training.tasks.validation_file",
     "logger.wandb_enabled": "training.nemo_rl.wandb",
+    "logger.wandb.project": "training.nemo_rl.wandb_project",
+    "logger.wandb.name": "training.nemo_rl.wandb_name",
 }
 # Keys without which toolgain could not judge, select or resume; they have one value.
 FIXED = {
@@ -212,7 +214,9 @@ def _values(
         values["policy.megatron_cfg.checkpoint.async_save"] = False
     if wandb != "off":
         values["logger.wandb.project"] = section.wandb_project
-        values["logger.wandb.name"] = place.run
+        values["logger.wandb.name"] = section.wandb_name.format(
+            run=place.run, model=place.model.name, nodes=place.nodes, seed=seed
+        )
     return values
 
 

@@ -145,8 +145,8 @@ REFS: dict[str, Ref] = {
         ),
         Ref(
             name="v0.8.0",
-            # Known from its release notes alone: its keys and files are taken to be those of main
-            # on 2026-08-22. Doctor reads the classes of the checkout itself.
+            # The versions are from its release notes. Not read, but taken from main as of
+            # 2026-08-22: every key, file name and habit. Doctor reads the checkout's classes.
             commit=None,
             gym_commit="1f8afc7",
             image="nvcr.io/nvidia/nemo-rl:v0.8.0",

@@ -62,7 +62,13 @@ _OUT_OF_MEMORY = re.compile(
     r"memory|exceeds the memory usage threshold|std::bad_alloc",
     re.I,
 )
-_FAILED_ROLLOUT = re.compile(r"\bHTTP 500\b|500 Internal Server Error|back-?filling", re.I)
+# An access line of Gym's servers (RL's log shows them), what NeMo RL and Gym say of a `/run` that
+# failed, and of rollouts that were filled up.
+_FAILED_ROLLOUT = re.compile(
+    r"\bHTTP 5\d\d\b|\bHTTP/1\.\d\" 5\d\d\b|/run failed status=5\d\d"
+    r"|Hit a non-successful response when querying NeMo Gym|back-?fill.*\brollout",
+    re.I,
+)
 FAILED_SHARE = 0.01
 """Share of failed rollouts from which on they are an alarm."""
 _FRESH_OPTIMIZER = "Optimizer will be freshly initialized"
