@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,9 +17,20 @@ Answer = Message | tuple[int, str]
 
 def call(name: str, arguments: object) -> Message:
     """An assistant message with one tool call."""
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    calls = [{"id": "call-1", "type": "function", "function": function}]
-    return {"role": "assistant", "content": None, "tool_calls": calls}
+    return several_calls([{"name": name, "arguments": arguments}])
+
+
+def several_calls(calls: Sequence[dict[str, Any]]) -> Message:
+    """An assistant message with tool calls: `name` and `arguments` of each."""
+    made = [
+        {
+            "id": f"call-{number}",
+            "type": "function",
+            "function": {"name": one["name"], "arguments": json.dumps(one["arguments"])},
+        }
+        for number, one in enumerate(calls)
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": made}
 
 
 def say(text: str) -> Message:

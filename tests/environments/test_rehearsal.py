@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from model_endpoint import Answer, Message, answering, call, say
+from model_endpoint import Answer, Message, answering, call, say, several_calls
 
 from toolgain.cli import cli
 from toolgain.common import package
@@ -27,6 +27,8 @@ from toolgain.records.rehearsal import Rehearsal
 from toolgain.rehearsal.inputs import Inputs
 from toolgain.rehearsal.rehearse import MODEL_SERVER, rehearsed
 from toolgain.serving.server import Endpoint
+from toolgain.tasks import gym_rows
+from toolgain.tasks.generated.generate import generate
 
 GYM = package.environment("gym")
 WORKPLACE = "resources_servers/workplace_assistant/configs/workplace_assistant.yaml"
@@ -302,6 +304,36 @@ def test_the_command_writes_the_record_and_says_why_in_its_exit_code(tmp_path: P
     record = Rehearsal.model_validate_json(out.read_text())
     assert record.verdict == "not_trainable" and record.gym_version == "0.4.0"
     assert record.agents == {"xlam_fc_simple_agent": None}
+
+
+def test_generated_tasks_earn_one_by_gyms_verifier_where_they_are_right_and_else_nothing(
+    place: Place,
+) -> None:
+    tasks = generate(7, 40, "train", 0.3, 2400, 0.3)
+    assert {task.kind for task in tasks} == {"call", "multiple", "parallel", "none"}
+    # As the schema has it: the agent's tools do nothing, and one answer is a rollout.
+    rows = [gym_rows.row(number, task) for number, task in enumerate(tasks)]
+    expected = {task.question: task.expected for task in tasks}
+
+    def right(messages: list[Message], number: int) -> Answer:
+        calls = expected[user_says(messages)]
+        if messages[-1]["role"] == "tool" or not calls:
+            return say("That is all.")
+        return several_calls(calls)
+
+    def wrong(messages: list[Message], number: int) -> Answer:
+        calls = expected[user_says(messages)]
+        if messages[-1]["role"] == "tool":
+            return say("That is all.")
+        if not calls:
+            return call("something", {})
+        return several_calls([{**calls[0], "name": "something"}, *calls[1:]])
+
+    record = place.rehearse(rows, right)
+    assert (record.reward_mean, record.failed, record.rows.unplayable) == (1.0, 0, 0)
+    declines = sum(task.kind == "none" for task in tasks) / len(tasks)
+    assert record.rows.reward_for_nothing == pytest.approx(declines)
+    assert place.rehearse(rows, wrong).reward_mean == 0.0
 
 
 # The last one: it ends the servers.

@@ -18,6 +18,7 @@ from toolgain.environments.play import Row
 from toolgain.models.base import check_files
 from toolgain.records.model import Model
 from toolgain.records.record import read_record
+from toolgain.tasks import gym_rows
 from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym as prepared
 from toolgain.training.nemo_rl import overrides as ov
@@ -144,7 +145,10 @@ def _config_paths(training: TrainingSection, cluster: ClusterSection) -> list[st
 
 def _rows(given: Given, training: TrainingSection, cluster: ClusterSection) -> dict[str, list[Row]]:
     if given.tasks:
-        files = {split: given.tasks.with_name(f"{split}.jsonl") for split in prepared.SPLITS}
+        # toolgain's own tasks lie there as rows; prepared rows are the tasks themselves.
+        own = given.tasks.parent / gym_rows.FOLDER
+        folder = own if own.is_dir() else given.tasks.parent
+        files = {split: folder / f"{split}.jsonl" for split in prepared.SPLITS}
     elif trainer(training).NEEDS_CLUSTER and not training.tasks.train_file:
         root = cluster.nemo_rl.root
         ref = REFS[training.nemo_rl.ref]
@@ -153,7 +157,10 @@ def _rows(given: Given, training: TrainingSection, cluster: ClusterSection) -> d
         named = {"train": training.tasks.train_file, "validation": training.tasks.validation_file}
         files = {split: Path(name) for split, name in named.items() if name}
         if "train" not in files:
-            raise UserError("training.tasks.train_file names no rows; give Gym's prepared rows.")
+            raise UserError(
+                "training.tasks.train_file names no rows; give Gym's prepared rows, or --tasks "
+                "tasks.json, which `toolgain tasks` writes."
+            )
     found: dict[str, list[Row]] = {}
     for split, path in files.items():
         rows = read_jsonl(path, f"{split} rows")

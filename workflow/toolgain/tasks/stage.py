@@ -1,8 +1,9 @@
 """The `tasks` stage: write the training and validation tasks, and prove their distance from BFCL.
 
 Input: a frozen training section (its `tasks` keys). Output, in one folder: `train.jsonl`,
-`validation.jsonl`, and `tasks.json` (counts, shares, digests, contamination), written last. Tasks
-are generated, or read from `train_file` and `validation_file`.
+`validation.jsonl`, the same tasks as rows of NeMo Gym in `gym/`, and `tasks.json` (counts, shares,
+digests, contamination), written last. Tasks are generated, or read from `train_file` and
+`validation_file`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections import Counter
 from pathlib import Path
 
 from toolgain.common.errors import StageError
-from toolgain.common.files import file_digest, write_text
+from toolgain.common.files import file_digest, write_jsonl, write_text
 from toolgain.config.sections import TasksSection
 from toolgain.records import tasks as records
 from toolgain.records.record import write_record
 from toolgain.records.tasks import Contamination
-from toolgain.tasks import contamination
+from toolgain.tasks import contamination, gym_rows
 from toolgain.tasks.files import read_pair, same_prompts
 from toolgain.tasks.generated.generate import generate
 from toolgain.tasks.generated.task import Split, Task, prompt_chars
@@ -47,6 +48,8 @@ def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
     for name, tasks in sets.items():
         lines = (json.dumps(task.as_json(), ensure_ascii=False) for task in tasks)
         write_text(out / f"{name}.jsonl", "".join(line + "\n" for line in lines))
+        rows = (gym_rows.row(number, task) for number, task in enumerate(tasks))
+        write_jsonl(out / gym_rows.FOLDER / f"{name}.jsonl", rows)
     every = [*sets["train"], *sets["validation"]]
     described = records.Tasks(
         train=len(sets["train"]),
