@@ -71,7 +71,9 @@ def test_server_asks_for_its_key_and_ends_with_us(model: Path, tmp_path: Path) -
         reply = read_reply(answer.status_code, answer.content)
         assert reply.kind == "ok", answer.text
         # Sampling goes the usual way of `transformers serve`.
-        assert ask(endpoint, "Hello", temperature=1.0).status_code == 200
+        drawn = [ask(endpoint, "Hello", temperature=1.0) for _ in range(4)]
+        assert {one.status_code for one in drawn} == {200}
+        assert len({one.json()["choices"][0]["message"]["content"] for one in drawn}) > 1
         # A server that cuts the prompt, or answers anyway, would hide the overflow.
         refused = ask(endpoint, "word " * 400)
         assert read_reply(refused.status_code, refused.content).kind == "context_overflow"

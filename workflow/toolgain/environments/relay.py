@@ -9,6 +9,7 @@ It listens on loopback alone and wants the key that was made for it.
 """
 
 import contextlib
+import hashlib
 import hmac
 import json
 import secrets
@@ -52,6 +53,8 @@ class Calls:
     too_many_calls: bool = False
     error: str | None = None
     """Why the model server gave no answer."""
+    said: str = ""
+    """Checksum of all answers, in their order."""
 
 
 @dataclass
@@ -110,6 +113,8 @@ def _count(reply: dict[str, Any], calls: Calls) -> None:
     calls.longest_prompt = max(calls.longest_prompt, int(usage.get("prompt_tokens") or 0))
     calls.answer_tokens += int(usage.get("completion_tokens") or 0)
     choice = reply["choices"][0]
+    said = json.dumps([calls.said, _without_ids(choice["message"])], sort_keys=True)
+    calls.said = hashlib.sha256(said.encode()).hexdigest()
     calls.cut += choice.get("finish_reason") == "length"
     message = choice["message"]
     made = message.get("tool_calls") or []
@@ -118,6 +123,11 @@ def _count(reply: dict[str, Any], calls: Calls) -> None:
     calls.empty += not made and not text.strip()
     calls.calls_as_text += not made and looks_like_call(text)
     calls.broken_arguments += sum(not _is_object(call["function"]["arguments"]) for call in made)
+
+
+def _without_ids(message: dict[str, Any]) -> list[object]:
+    made = message.get("tool_calls") or []
+    return [message.get("content"), *(call["function"] for call in made)]
 
 
 def _is_object(arguments: str) -> bool:

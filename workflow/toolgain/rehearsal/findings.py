@@ -97,6 +97,16 @@ def without_spread(rollouts: Iterable[Rollout]) -> float | None:
     return fmean(pstdev(group) == 0 for group in several) if several else None
 
 
+def never_differs(rollouts: Iterable[Rollout]) -> bool:
+    """Whether all rollouts of a row had the same answers, for every one of two rows or more."""
+    rows: dict[int, list[str]] = {}
+    for rollout in rollouts:
+        if rollout.calls.said:
+            rows.setdefault(rollout.row, []).append(rollout.calls.said)
+    several = [said for said in rows.values() if len(said) > 1]
+    return len(several) > 1 and all(len(set(said)) == 1 for said in several)
+
+
 def judge(
     rows: CheckedRows,
     rollouts: Sequence[Rollout],
@@ -122,6 +132,11 @@ def judge(
     failed = [rollout for rollout in rollouts if rollout.reward is None]
     said = answers(rollouts)
     _judge_failures(rollouts, failed, said, max_turns, reasons, warnings)
+    if never_differs(rollouts):
+        reasons.append(
+            "all rollouts of a row had the same answers, word for word, for every row: the model "
+            "server does not sample"
+        )
     rewards = rewards_of(rollouts)
     if rewards and without_spread(rollouts) is not None:
         _judge_rewards(rewards, without_spread(rollouts) or 0.0, reasons, warnings)

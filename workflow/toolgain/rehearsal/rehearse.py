@@ -5,7 +5,7 @@ REQUIRED INPUTS
 OUTPUTS
     rehearsal.json
 BESIDE IT
-    a folder of logs, one for each Gym server and one for the model server
+    a folder of logs, one for each Gym server and one for the model server, and the record again
 """
 
 import logging
@@ -91,10 +91,13 @@ def rehearse_environment(
             "start_s": round(start_s, 1),
         }
     )
+    # Snakemake takes the output of a failed rule away.
+    kept = logs / "rehearsal.json"
+    write_record(kept, record)
     write_record(out, record)
     click.echo(summary(record))
     if record.verdict != "trainable":
-        raise NotValidError(f"rehearse: not trainable: {'; '.join(record.reasons)}. See {out}.")
+        raise NotValidError(f"rehearse: not trainable: {'; '.join(record.reasons)}. See {kept}.")
     return record
 
 

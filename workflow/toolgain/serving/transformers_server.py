@@ -7,6 +7,9 @@ TOOLGAIN_SERVER_KEY; a request without it gets 401. What differs from plain `tra
 
 - greedy requests go through `toolgain.serving.transformers_engine`, if it agrees with the model;
   others are answered one by one as usual;
+- a temperature above 0 samples, from the whole distribution where the model's configuration does not
+  say otherwise, as with vLLM; plain `transformers serve` stays greedy for a model whose configuration
+  is;
 - a prompt that does not fit into the context gets 400, as with vLLM, not a cut answer;
 - tool calls are read as the TRL reward reads them (`toolgain.serving.answers`), in the form that
   the model's chat template writes; one that cannot be read comes back as text, as with vLLM.
@@ -96,6 +99,19 @@ def _ends(gen_config: Any) -> frozenset[int]:
     return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
+class ChatHandler(ChatCompletionHandler):  # type: ignore[misc]
+    """Chat completions whose temperature is what the request says."""
+
+    def _build_generation_config(
+        self, body: dict[str, object], model_generation_config: Any, use_cb: bool = False
+    ) -> Any:
+        config = super()._build_generation_config(body, model_generation_config, use_cb=use_cb)
+        if body.get("temperature"):
+            config.do_sample = True
+            config.top_k = model_generation_config.top_k or 0
+        return config
+
+
 class ServerState(GenerationState):  # type: ignore[misc]
     """Hands out our manager."""
 
@@ -148,7 +164,7 @@ def build_app(options: argparse.Namespace, key: str | None) -> Any:
     chat_completion.parse_assistant_message = parser(reader)
     app = build_server(
         models,
-        ChatCompletionHandler(model_manager=models, generation_state=state),
+        ChatHandler(model_manager=models, generation_state=state),
         completion_handler=CompletionHandler(model_manager=models, generation_state=state),
         response_handler=ResponseHandler(model_manager=models, generation_state=state),
         transcription_handler=TranscriptionHandler(models, state),
