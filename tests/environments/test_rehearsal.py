@@ -134,7 +134,11 @@ def test_right_answers_earn_one_and_wrong_ones_nothing(place: Place) -> None:
 
     record = place.rehearse(rows, answer)
     assert record.verdict == "not_trainable"
-    assert record.reasons == ["every rollout earned 1: no gradient; the rows are too easy for it"]
+    assert record.reasons == [
+        "all rollouts of a row had the same answers, word for word, for every row: the model "
+        "server does not sample",
+        "every rollout earned 1: no gradient; the rows are too easy for it",
+    ]
     assert record.reward_mean == 1.0 and record.failed == 0
     assert record.rows.checked == 5 and record.rows.unplayable == 0
     assert record.rows.reward_for_nothing == 0.0
@@ -288,7 +292,10 @@ def test_the_command_writes_the_record_and_says_why_in_its_exit_code(tmp_path: P
                 "model": {"path": "nowhere"},
                 "training": {
                     "backend": "trl",
-                    "tasks": {"train_file": str(tmp_path / "rows.jsonl")},
+                    "tasks": {
+                        "train_file": str(tmp_path / "rows.jsonl"),
+                        "validation_file": str(tmp_path / "rows.jsonl"),
+                    },
                     "gym": {"config_paths": [XLAM]},
                 },
             }

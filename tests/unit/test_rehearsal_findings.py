@@ -46,6 +46,13 @@ def test_rows_that_each_earn_the_same_give_no_gradient_though_they_differ() -> N
     assert "for every row: no gradient" in verdict(found)[0][0]
 
 
+def test_a_server_that_does_not_sample_is_found() -> None:
+    same = [rollout(row, 0.0, said=f"{row}") for row in (0, 0, 1, 1)]
+    assert any("does not sample" in reason for reason in verdict(same)[0])
+    other = [*same, rollout(1, 0.0, said="another")]
+    assert not any("does not sample" in reason for reason in verdict(other)[0])
+
+
 def test_errors_are_counted_by_kind() -> None:
     failed = [rollout(0, None, f"HTTP 500: session {n}f00dfeedf00dfeed") for n in range(10, 14)]
     assert findings.errors(failed) == {"HTTP 500: session …": 4}

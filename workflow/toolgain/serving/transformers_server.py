@@ -7,9 +7,8 @@ TOOLGAIN_SERVER_KEY; a request without it gets 401. What differs from plain `tra
 
 - greedy requests go through `toolgain.serving.transformers_engine`, if it agrees with the model;
   others are answered one by one as usual;
-- a temperature above 0 samples, from the whole distribution where the model's configuration does not
-  say otherwise, as with vLLM; plain `transformers serve` stays greedy for a model whose configuration
-  is;
+- a temperature above 0 samples, as with vLLM from the whole distribution where the model's
+  configuration has no top_k; plain `transformers serve` stays greedy where the configuration is;
 - a prompt that does not fit into the context gets 400, as with vLLM, not a cut answer;
 - tool calls are read as the TRL reward reads them (`toolgain.serving.answers`), in the form that
   the model's chat template writes; one that cannot be read comes back as text, as with vLLM.
