@@ -1,6 +1,7 @@
 """Layouts of result folders, revisions of the data, and the calling mode, without any package."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,74 @@ def test_v4_without_the_agentic_parts_has_no_overall(tmp_path: Path) -> None:
     assert found["overall"] is None
     assert found["groups"]["multi_turn"] == 25
     assert {"web_search_base", "memory_kv"} <= set(found["missing"])
+
+
+def stranger(root: Path) -> tuple[Path, Path]:
+    """A folder with the first items of a category; its result and its score file."""
+    first = BASE["parallel"][:3]
+    write(root, "parallel", [answered(one, CALL) for one in first], [wrong(first[1])])
+    kinds = ("result", "score")
+    files = [root / kind / "policy" / f"BFCL_v3_parallel_{kind}.json" for kind in kinds]
+    return files[0], files[1]
+
+
+def test_what_editors_and_systems_leave_behind_is_read_over(tmp_path: Path) -> None:
+    plain = results.score(one_model(stranger(tmp_path / "plain")[0].parents[2]), DATA)
+    for file in stranger(tmp_path / "windows"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+        (file.parent / ".DS_Store").write_bytes(b"\0\1")
+        (file.parent / f"._{file.name}").write_bytes(b"\0\1")
+        (file.parents[1] / ".DS_Store").write_bytes(b"\0\1")
+    assert results.score(one_model(tmp_path / "windows"), DATA) == plain
+
+
+def test_counts_that_are_no_numbers_are_not_known(tmp_path: Path) -> None:
+    file, _ = stranger(tmp_path)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    odd = ["N/A", None, [10**400, True, {}]]
+    for row, value in zip(rows, odd, strict=True):
+        row["input_token_count"] = row["latency"] = value
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert results.score(one_model(tmp_path), DATA)["n"] == 3
+
+
+def without_result(file: Path) -> None:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("\n".join(json.dumps({"id": row["id"]}) for row in rows))
+
+
+def link_to_nowhere(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("nowhere")
+
+
+def packed(file: Path) -> None:
+    file.rename(f"{file}.gz")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda file: file.unlink(), "holds no BFCL results. It has score/ alone"),
+        (link_to_nowhere, "has a link to nowhere of parallel and no answers"),
+        (lambda file: file.write_text(""), "is empty. Run `bfcl generate` again"),
+        (without_result, "holds no answer: expected `result` with a text or a list"),
+        (packed, "unpack them with `gunzip -r` first"),
+        (lambda file: file.write_text(file.read_text()[:-9]), "line 3, is cut or is not a result"),
+    ],
+)
+def test_what_cannot_be_read_says_what_to_do(
+    tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    file, _ = stranger(tmp_path)
+    spoil(file)
+    with pytest.raises(UserError, match=message) as refused:
+        results.score(one_model(tmp_path), DATA)
+    assert "\n" not in str(refused.value)
+
+
+def test_scores_without_answers_are_refused(tmp_path: Path) -> None:
+    _, score = stranger(tmp_path)
+    score.with_name("BFCL_v3_simple_score.json").write_text(score.read_text())
+    with pytest.raises(UserError, match="has scores of simple and no answers"):
+        results.score(one_model(tmp_path), DATA)

@@ -7,6 +7,7 @@
 A path may name the root, the launcher's job, or the model's folder below result/.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,29 @@ class HarnessFolder:
     @property
     def prefix(self) -> str:
         return f"BFCL_{self.version}_"
+
+    def present(self, categories: Iterable[str]) -> list[str]:
+        """The categories that were answered.
+
+        Raises:
+            UserError: one has scores and no answers, or is a link to nowhere.
+        """
+        found = []
+        for category in categories:
+            answers = self.result_file(category)
+            if answers.exists():
+                found.append(category)
+                continue
+            scores = self._file(self.scores, f"{self.prefix}{category}_score.json")
+            if answers.is_symlink() or scores.exists():
+                raise UserError(
+                    f"harness folder: {self.root} has "
+                    f"{'a link to nowhere' if answers.is_symlink() else 'scores'} of {category} "
+                    f"and no answers ({answers}); scores are read beside the answers that they "
+                    "are of. Bring the file back, or remove the score file to leave the category "
+                    "out."
+                )
+        return found
 
     def result_file(self, category: str) -> Path:
         """The result file of `category`; v4 keeps groups in folders of their own."""
@@ -124,7 +148,9 @@ def _model(root: Path, folder: Path) -> HarnessFolder | None:
 def _hint(path: Path) -> str:
     """What `path` seems to be, and what is read."""
     said = ""
-    if (path / "score").is_dir():
+    if next(path.rglob("BFCL_v*_result.json.gz"), None):
+        said = "Its files are packed; unpack them with `gunzip -r` first. "
+    elif (path / "score").is_dir():
         said = "It has score/ alone, and the answers lie in result/. "
     elif next(path.glob("*.eval"), None):
         said = "It looks like logs of inspect_evals, whose BFCL draws other items. "

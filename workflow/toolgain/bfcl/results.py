@@ -8,6 +8,7 @@ have been compared with the data.
 
 import ast
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -179,10 +180,29 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def read_answers(folder: HarnessFolder, category: str) -> list[Row]:
+    """The rows of a result file, each with an answer.
+
+    Raises:
+        UserError: as for `read_rows`, or a row holds no answer.
+    """
+    path = folder.result_file(category)
+    rows = read_rows(path)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row.get("result"), str | list):
+            raise UserError(
+                f"harness folder: {path}: row {number} ({row.get('id')}) holds no answer: expected "
+                "`result` with a text or a list. Run `bfcl generate` again."
+            )
+    return rows
+
+
 def _lines(path: Path) -> list[str]:
     try:
         # Not splitlines: answers may hold other line separators.
-        return [line for line in read_text(path, LARGEST_TABLE).split("\n") if line.strip()]
+        # Editors of Windows put a byte order mark in front.
+        text = read_text(path, LARGEST_TABLE).removeprefix("\ufeff")
+        return [line for line in text.split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"harness folder: {path} cannot be read: {reason(error)}.") from error
 
@@ -220,7 +240,7 @@ def read_outcomes(
     for category, chosen in items.items():
         if not chosen:
             continue
-        rows = read_rows(folder.result_file(category))
+        rows = read_answers(folder, category)
         check = check_ids(rows, chosen)
         if not check:
             raise UserError(
@@ -397,12 +417,13 @@ def steps_of(result: Any, multi_turn: bool) -> list[Any]:
     """The model's answers one by one: a list of calls, or text."""
     if isinstance(result, str) or not multi_turn:
         return [result]
-    return [step for turn in result for step in turn]
+    turns = [turn if isinstance(turn, list) else [turn] for turn in result]
+    return [step for turn in turns for step in turn]
 
 
 def _was_stopped(turn: list[Any]) -> bool:
     """Whether the harness cut the turn: its last allowed step was still a call."""
-    return len(turn) > MAX_STEPS and isinstance(turn[-1], list)
+    return isinstance(turn, list) and len(turn) > MAX_STEPS and isinstance(turn[-1], list)
 
 
 _HTTP_ERROR = re.compile(r"(\d{3}) (?:Client|Server) Error: (.*?) for url")
@@ -431,7 +452,11 @@ def error_kind(result: str) -> str:
 def _total(counts: Any) -> float:
     if isinstance(counts, list):
         return sum(_total(count) for count in counts)
-    return float(counts)
+    # Some handlers write "N/A"; then nothing is known of it.
+    try:
+        return float(counts) if math.isfinite(counts) else 0.0
+    except (TypeError, OverflowError):
+        return 0.0
 
 
 def error_of(row: Row | None) -> tuple[str, str]:
@@ -483,7 +508,7 @@ def native_or_prompt(folder: HarnessFolder, categories: Iterable[str]) -> Callin
     """The same by the answers of some categories, of whichever version of BFCL."""
     texts = 0
     for category in categories:
-        for row in read_rows(folder.result_file(category)):
+        for row in read_answers(folder, category):
             if is_error(row):
                 continue
             result = row.get("result")
@@ -516,7 +541,7 @@ def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
             f"harness folder: {folder.results} is of BFCL {folder.version}, whose data, categories "
             "and Overall are others."
         )
-    present = [c for c in CATEGORIES if folder.result_file(c).exists()]
+    present = folder.present(CATEGORIES)
     if not present:
         raise UserError(
             f"harness folder: {folder.results} holds no BFCL v3 result of a scored category."
@@ -530,6 +555,11 @@ def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
         known = revisions.Recognised((revisions.NVIDIA,), 0)
         return PlainFolder(folder, chosen, known, calling_mode(folder, chosen))
     ids = {c: [str(row.get("id")) for row in read_rows(folder.result_file(c))] for c in present}
+    if bare := [category for category, names in ids.items() if not names]:
+        raise UserError(
+            f"harness folder: {folder.result_file(bare[0])} is empty. Run `bfcl generate` again, "
+            "or remove the file and its scores to leave the category out."
+        )
     found = revisions.recognised(
         full, {c: set(names) for c, names in ids.items()}, _evidence(folder, present)
     )

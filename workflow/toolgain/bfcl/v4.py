@@ -19,7 +19,7 @@ from toolgain.bfcl.categories import cluster_of, sort_index
 from toolgain.bfcl.data import Items
 from toolgain.bfcl.folders import HarnessFolder
 from toolgain.bfcl.outcomes import INFERENCE_ERROR, ItemOutcome, accuracies
-from toolgain.bfcl.results import ERROR_PREFIX, error_of, is_error, published, read_rows, scored
+from toolgain.bfcl.results import ERROR_PREFIX, error_of, is_error, published, read_answers, scored
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest
 
@@ -90,7 +90,7 @@ def outcomes(folder: HarnessFolder, base: Items) -> list[ItemOutcome]:
     Raises:
         UserError: it holds no scored category, or scores that do not belong to the results.
     """
-    present = [name for name in CATEGORIES if folder.result_file(name).exists()]
+    present = folder.present(CATEGORIES)
     if not present:
         raise UserError(f"harness folder: {folder.results} holds no scored category of BFCL v4.")
     return [outcome for name in present for outcome in _category(folder, name, base)]
@@ -98,7 +98,7 @@ def outcomes(folder: HarnessFolder, base: Items) -> list[ItemOutcome]:
 
 def _category(folder: HarnessFolder, category: str, base: Items) -> list[ItemOutcome]:
     file, path = folder.result_file(category), folder.score_file(category)
-    rows = read_rows(file)
+    rows = read_answers(folder, category)
     head, *wrong = scored(path)
     if head.get("total_count") != len(rows):
         raise UserError(
