@@ -12,7 +12,10 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,12 +165,37 @@ def result_file(folder: Path, category: str) -> Path:
     return folder / f"{PREFIX}{category}_result.json"
 
 
+_PARSED: ContextVar[dict[Path, list[Row]] | None] = ContextVar("parsed rows", default=None)
+
+
+@contextmanager
+def parsed_once() -> Iterator[None]:
+    """In the block, each file is parsed once, however often its rows are read.
+
+    For folders that nobody writes at the time; parsing is most of the work of reading one.
+    """
+    token = _PARSED.set({})
+    try:
+        yield
+    finally:
+        _PARSED.reset(token)
+
+
 def read_rows(path: Path) -> list[Row]:
     """The rows of a result or score file.
 
     Raises:
         UserError: a line is cut or is not a JSON object.
     """
+    parsed = _PARSED.get()
+    if parsed is None:
+        return _rows(path)
+    if path not in parsed:
+        parsed[path] = _rows(path)
+    return parsed[path]
+
+
+def _rows(path: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(_lines(path), start=1):
         try:
@@ -486,7 +514,7 @@ def calls_in(step: Any, mode: CallingMode) -> int:
 def text_calls(text: str) -> int:
     """Number of calls in a text that is a Python list of calls, as prompt mode asks for; else 0."""
     text = text.strip()
-    if not text or len(text) > LONGEST_TEXT or text.count("(") > MOST_BRACKETS:
+    if "(" not in text or len(text) > LONGEST_TEXT or text.count("(") > MOST_BRACKETS:
         return 0
     if not text.startswith("["):
         text = f"[{text}]"
@@ -546,7 +574,7 @@ def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
         raise UserError(
             f"harness folder: {folder.results} holds no BFCL v3 result of a scored category."
         )
-    full = load_full(data)
+    full = all_items(data)
     own = folder.root.parent / "data"
     if all((own / f"{PREFIX}{category}.json").exists() for category in present):
         places = {item.key: item for item in flat(full)}
@@ -566,6 +594,12 @@ def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
     base = full if not found.names else revisions.items(full, found.names[0])
     chosen = {c: _asked(base[c], ids[c]) for c in present}
     return PlainFolder(folder, chosen, found, calling_mode(folder, chosen))
+
+
+@lru_cache(maxsize=1)
+def all_items(data: Path) -> Items:
+    """All 4441 items, read once however many folders are compared. Not to be changed."""
+    return load_full(data)
 
 
 def _asked(items: list[Item], ids: list[str]) -> list[Item]:
@@ -596,8 +630,9 @@ def score(folder: HarnessFolder, data: Path) -> dict[str, Any]:
         many items got no answer, and `as_published`: the same numbers by the harness's own count,
         which credits an error where no call is right.
     """
-    source = source_of(folder, data)
-    found = read_outcomes(folder, source.items, mode=source.mode)
+    with parsed_once():
+        source = source_of(folder, data)
+        found = read_outcomes(folder, source.items, mode=source.mode)
     return {
         "n": len(found),
         **scores(accuracies(found)),

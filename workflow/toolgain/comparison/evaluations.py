@@ -14,9 +14,16 @@ from pydantic import JsonValue
 
 from toolgain.bfcl import outcomes, v4
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
-from toolgain.bfcl.data import installed_data, load_full
+from toolgain.bfcl.data import installed_data
 from toolgain.bfcl.folders import READ, HarnessFolder, Version, is_harness_folder, one_model
-from toolgain.bfcl.results import PlainFolder, native_or_prompt, read_outcomes, source_of
+from toolgain.bfcl.results import (
+    PlainFolder,
+    all_items,
+    native_or_prompt,
+    parsed_once,
+    read_outcomes,
+    source_of,
+)
 from toolgain.bfcl.revisions import Recognised
 from toolgain.common.errors import UserError
 from toolgain.comparison.behaviour import NO_ANSWERS, AnswerColumns
@@ -157,10 +164,11 @@ def read_evaluation(folder: Path, bfcl_env: Path) -> Evaluation:
         manifest = _ours(EvaluationManifest, folder / outcomes.MANIFEST)
     elif is_harness_folder(folder):
         harness = one_model(folder)
-        if harness.version == "v4":
-            return _of_v4(folder, harness, bfcl_env)
-        source = source_of(harness, installed_data(bfcl_env))
-        columns = _columns(source)
+        with parsed_once():
+            if harness.version == "v4":
+                return _of_v4(folder, harness, bfcl_env)
+            source = source_of(harness, installed_data(bfcl_env))
+            columns = _columns(source)
     else:
         raise UserError(
             f"evaluation: {folder} is neither an evaluation of toolgain (items.csv, summary.json, "
@@ -172,7 +180,7 @@ def read_evaluation(folder: Path, bfcl_env: Path) -> Evaluation:
 
 
 def _of_v4(folder: Path, harness: HarnessFolder, bfcl_env: Path) -> Evaluation:
-    rows = v4.outcomes(harness, load_full(installed_data(bfcl_env)))
+    rows = v4.outcomes(harness, all_items(installed_data(bfcl_env)))
     keys = [row.key for row in rows]
     right = np.array([[float(row.valid)] for row in rows])
     mode = native_or_prompt(harness, dict.fromkeys(row.category for row in rows))
