@@ -5,14 +5,15 @@
 #
 # Most servers need Gym alone and run in ENVIRONMENT. One with requirements of its own gets an
 # environment on top of it, ENVIRONMENT/servers/SERVER, so that nothing is installed when it starts.
-# Python 3.12 is $GYM_PYTHON, or python3.12 or python3 of the PATH.
+# Python 3.12 is $GYM_PYTHON, or python3.12 or python3 of the PATH, or pyenv's. Exit code 2 without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=$1
 shift
 
 python=
-for candidate in "${GYM_PYTHON:-}" python3.12 python3; do
+for candidate in "${GYM_PYTHON:-}" python3.12 python3 \
+    "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12.*/bin/python3.12; do
     if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' \
         2> /dev/null; then
         python=$candidate
@@ -21,7 +22,8 @@ for candidate in "${GYM_PYTHON:-}" python3.12 python3; do
 done
 if [ -z "$python" ]; then
     echo "make setup-gym: NeMo Gym needs Python 3.12, and neither python3.12 nor python3 of the PATH is" \
-        "one; install it, or name it: make setup-gym GYM_PYTHON=/path/to/python3.12" >&2
+        "one, and pyenv has none; install it, or name it:" \
+        "make setup-gym GYM_PYTHON=/path/to/python3.12" >&2
     exit 2
 fi
 
