@@ -1,0 +1,53 @@
+"""Models of other people: another family and another markup through the whole chain."""
+
+import os
+import subprocess
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+from small_chain import ROOT, SMALL, Chain
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    """A tiny Llama that writes calls as Llama 3 does."""
+    folder = tmp_path / "llama"
+    paths = [ROOT / "workflow", ROOT / "tests" / "unit"]
+    environment = {"PYTHONPATH": ":".join(map(str, paths)), "HF_HUB_OFFLINE": "1"}
+    python = ROOT / ".venvs" / "trl" / "bin" / "python"
+    program = ROOT / "tests" / "training" / "tiny_model.py"
+    subprocess.run(
+        [str(python), str(program), str(folder), "llama3_json"],
+        env=os.environ | environment | {"OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def test_a_llama_with_its_own_markup_goes_through_the_chain(tmp_path: Path, llama: Path) -> None:
+    config = deepcopy(SMALL)
+    config["model"] = {"path": str(llama)}
+    config["training"]["smoke_steps"] = 1
+    # So tiny a model calls at every question, and what nobody offered.
+    config["evaluation"]["canary"] = "warn"
+    config["evaluation"]["sampling"] = {"max_tokens": 24}
+    config["training"]["trl"]["learning_rate"] = 1e-3
+    chain = Chain(tmp_path, config)
+    done = chain.run("all")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    # Read in the training: else each call would have been text, a refusal.
+    curves = chain.read("runs/grpo/manifest.json")["curves"]
+    assert max(value for _, value in curves["train/called"]) > 0
+    assert chain.read("runs/grpo/smoke.json")["passed"] is True
+    assert "the trial evaluation would count" in (tmp_path / "logs/smoke/grpo.log").read_text()
+    # And by the server.
+    baseline = chain.read("evaluations/baseline/summary.json")
+    assert baseline["valid"], baseline["reasons"]
+    assert baseline["canary"]["parsed_call"] is True
+    assert chain.read("comparison.json")["verdict"] != "not_comparable"
+    export = chain.read("runs/grpo/export.json")
+    assert 0 < export["weights_changed"] <= 1 and 0 < export["update_kept"] <= 1
