@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,33 @@ def test_a_context_beyond_the_models_own_is_refused(
             server.check_context(serve, tmp_path)
     elsewhere = Serve(backend="endpoint", url="http://127.0.0.1:1/v1", max_model_len=10**6)
     server.check_context(elsewhere, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.0.0.2", "[::1]", "0.0.0.0"),
+        *("::", "::ffff:127.0.0.1", socket.gethostname()),
+    ],
+)
+def test_no_proxy_is_asked_for_this_machine_however_it_is_spelt(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://192.0.2.1:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert server.is_this_machine(host)
+    shown = f"[{host}]" if ":" in host and "[" not in host else host
+    serve = Serve.model_validate({"backend": "endpoint", "url": f"http://{shown}:1/v1"})
+    assert server.existing(serve, "s", "m", None).proxies == {}
+
+
+def test_other_machines_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://192.0.2.1:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for host in ("192.0.2.7", "localhost.example", "example.org"):
+        assert not server.is_this_machine(host)
+        serve = Serve.model_validate({"backend": "endpoint", "url": f"http://{host}:1/v1"})
+        assert server.existing(serve, "s", "m", None).proxies

@@ -1,6 +1,7 @@
 """The model server: started, waited for and stopped, or an endpoint that is already up."""
 
 import contextlib
+import ipaddress
 import logging
 import os
 import secrets
@@ -212,12 +213,27 @@ def existing(serve: Serve, subject: str, model: str, ready_timeout_s: float | No
     return Endpoint(url, model, key, ready_timeout_s or ENDPOINT_READY_S, proxies=_proxies(url))
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host in a URL is this machine, in any spelling: 127.0.0.2, [::1], 0.0.0.0, its
+    own name."""
+    name = host.strip("[]").rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        own = socket.gethostname().lower()
+        return (
+            name == "localhost" or name.endswith(".localhost") or name in (own, own.split(".")[0])
+        )
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
+
+
 def _proxies(url: str) -> dict[str, str]:
     """Proxies of the environment for `url`, none for this machine."""
     from urllib.request import getproxies, proxy_bypass
 
     host = httpx.URL(url).host
-    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
+    if is_this_machine(host) or proxy_bypass(host):
         return {}
     return {scheme: proxy for scheme, proxy in getproxies().items() if scheme in ("http", "https")}
 
