@@ -310,6 +310,51 @@ def test_conversation_that_the_server_refuses_is_the_models_wrong_answer(asked: 
     assert any("the server refused to go on" in said for said in summary["warnings"])
 
 
+def test_rounds_go_on_while_they_answer_something(asked: Asked, undisturbed: Evaluation) -> None:
+    """Every other question fails once, so the steps of a conversation take several rounds."""
+
+    def later(request: Request, handler: Handler) -> bool:
+        if request.canary or request.attempt or int(request.fingerprint[:4], 16) % 2:
+            return False
+        handler.answer(503, {"error": "overloaded"})
+        return True
+
+    _, evaluation = asked(later, retry={"rounds": 1, "backoff_s": 0.1, "request_attempts": 1})
+    assert evaluation.exit_code == 0, evaluation.stderr
+    assert evaluation.table == undisturbed.table
+    assert evaluation.summary["rounds"] > 1
+
+
+def test_server_that_allows_so_many_requests_a_minute(
+    tmp_path: Path, undisturbed: Evaluation
+) -> None:
+    """Few requests are refused, and none of them counts as a failure of the server."""
+    window_s, allowed = 4.0, 8
+    started: list[float] = []
+    refusals = 0
+
+    def limit(request: Request, handler: Handler) -> bool:
+        nonlocal refusals
+        now = time.monotonic()
+        started[:] = [at for at in started if at > now - window_s]
+        if len(started) < allowed:
+            started.append(now)
+            return False
+        refusals += 1
+        handler.send_response(429)
+        handler.send_header("Retry-After", str(max(1, round(started[0] + window_s - now))))
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    with FaultServer(limit) as server:
+        evaluation = evaluate(server, tmp_path / "out", retry={"rounds": 1, "request_attempts": 1})
+    assert evaluation.exit_code == 0, evaluation.stderr
+    assert evaluation.table == undisturbed.table
+    assert evaluation.summary["rounds"] == 0
+    assert 0 < refusals < len(server.bodies) / 2
+
+
 HOSTILE = ["half \ud83d", "\x00\x85\u2028\r", "[" * 50_000, "</script><b>|`", "9" * 400]
 
 

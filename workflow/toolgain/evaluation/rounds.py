@@ -162,15 +162,18 @@ def ask_items(
     )
     repaired = _repaired(folders)
     problem: str | None = None
-    attempt, idle, before = 0, 0, job.size
+    attempt, idle, before, known = 0, 0, job.size, _answers(folders)
     while True:
         state = result_files.heal(result, job.items, take_out_failed=False)
         waiting = result_files.unanswered(state)
         if not waiting and _is_scored(folders, state):
             break
         if attempt:
-            # Rounds go on while they answer something; `rounds` bounds those that do not.
-            idle = 0 if waiting < before and attempt > 1 else idle + 1
+            # Rounds go on while they answer something, be it one step of a conversation; `rounds`
+            # bounds those that do not.
+            now = _answers(folders)
+            idle = 0 if (waiting < before or now > known) and attempt > 1 else idle + 1
+            known = now
             if ledger.budget.is_spent:
                 log.warning(
                     "evaluate: %d items are not answered after %g hours, the "
@@ -302,6 +305,11 @@ def _is_scored(folders: HarnessFolders, state: result_files.ResultState) -> bool
         return False
     made = [path.stat().st_mtime for path in scores.glob("*/*_score.json")]
     return len(made) == len([rows for rows in state.rows.values() if rows]) and min(made) >= newest
+
+
+def _answers(folders: HarnessFolders) -> int:
+    """How many answers of the server are kept."""
+    return len(request_log.read_lines(folders.answers))
 
 
 def _repaired(folders: HarnessFolders) -> set[data.Key]:
