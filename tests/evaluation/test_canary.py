@@ -86,14 +86,14 @@ def test_call_that_the_harness_cannot_decode_proves_nothing() -> None:
     broken = {**CALL, "function": {"name": "f", "arguments": "no JSON"}}
     found = canary(always({"content": None, "tool_calls": [broken]}))
     assert found.answered and not found.parsed_call and not found.text
-    assert {row["verdict"] for row in found.seen} == {"undecodable"}
+    assert {row.verdict for row in found.seen} == {"undecodable"}
 
 
 def test_call_in_another_spelling_is_proof() -> None:
     call = {"function": {"name": "f", "arguments": {"x": 1}}}
     found = canary(always({"content": None, "tool_calls": [call]}))
     assert found.parsed_call
-    assert found.seen[0]["normalised"] == ["tool_call_type", "tool_call_id", "arguments_object"]
+    assert list(found.seen[0].normalised) == ["tool_call_type", "tool_call_id", "arguments_object"]
 
 
 def test_empty_answer_is_no_text() -> None:
