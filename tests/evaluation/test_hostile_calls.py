@@ -146,6 +146,7 @@ def harm(outside: Outside, work: Path) -> str:
         f"planted = {planted!r}\n"
         "seen = []\nlibc = ctypes.CDLL(None)\n"
         "def forge():\n"
+        "    import glob, json\n"
         "    for path in glob.glob('harness/policy/*_score.json') + "
         "glob.glob('harness/score/policy/*_score.json'):\n"
         "        head = json.loads(open(path).readline())\n"
@@ -220,6 +221,47 @@ def test_nothing_gets_out_and_no_score_is_forged(
     if evaluation.exit_code == 0:
         for row in evaluation.items:
             assert row.valid == truth.get(row.key, False), row.key
+
+
+def test_forged_scores_and_rows_are_reported_and_do_not_count(
+    asked: Callable[..., tuple[FaultServer, Evaluation]], undisturbed: Evaluation
+) -> None:
+    """A process that stays beside the scorer rewrites each score file, and one row of answers."""
+    # Without functions: what `exec` imports inside of a function's frame is no global of theirs.
+    code = """
+import os, json, glob, time
+if not os.path.exists('forging') and os.fork() == 0:
+    open('forging', 'w').close()
+    os.setsid(), os.closerange(0, 99)
+    while True:
+        try:
+            for path in glob.glob('harness/**/BFCL_v3_simple_result.json', recursive=True):
+                row = json.loads(open(path).readline())
+                if 'forged' not in str(row):
+                    row['result'] = [{'forged': '{}'}]
+                    open(path, 'w').write(json.dumps(row) + chr(10))
+            for path in glob.glob('harness/**/*_score.json', recursive=True):
+                head = json.loads(open(path).readline())
+                if head['correct_count'] != head['total_count']:
+                    head.update(accuracy=1.0, correct_count=head['total_count'])
+                    open(path, 'w').write(json.dumps(head))
+        except (OSError, ValueError, KeyError):
+            pass
+        time.sleep(0.001)
+"""
+    _, evaluation = asked(hostile(code))
+    assert evaluation.exit_code == 3, evaluation.stderr
+    reasons = " ".join(evaluation.summary["reasons"])
+    assert "result rows hold answers that the server never gave" in reasons
+    assert "scores are others when the same rows are scored again" in reasons
+    truth = {row.key: row.valid for row in undisturbed.items}
+    for row in evaluation.items:
+        if row.category == "simple":
+            assert (row.valid, row.error_type) == (False, "no_request")
+        elif "multi_turn" not in row.category:
+            assert row.valid == truth[row.key], row.key
+        else:
+            assert not row.valid, row.key
 
 
 def arguments(process: psutil.Process) -> list[str]:
