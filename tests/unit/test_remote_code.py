@@ -31,7 +31,8 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "model"
     made.mkdir()
     (made / "config.json").write_text(json.dumps(NEMOTRON))
-    (made / "tokenizer_config.json").write_text("{}")
+    template = "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ messages[0].content }}"
+    (made / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
     (made / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     return made
 
