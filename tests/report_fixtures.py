@@ -442,10 +442,12 @@ def train(folder: Path, *, seed: int, curves: bool = True, healthy: bool = True)
     manifest = {
         "schema": 1,
         "run": folder.name,
+        "fingerprint": "5eed",
         "backend": "nemo_rl",
         "seed": seed,
         "checkpoint_dir": "results/work/training/5eed",
         "config_digest": "5eed" + "0" * 60,
+        "weights": {"path": "/models/base", "digest": "ba5e" * 16},
         "planned_steps": steps,
         "total_steps": steps,
         "segments": [
@@ -463,7 +465,10 @@ def train(folder: Path, *, seed: int, curves: bool = True, healthy: bool = True)
         "hosts": ["node001", "node002", "node003", "node004"],
         "world_size": 32,
         "curves": {"train/reward": reward, "validation/accuracy": accuracy} if curves else {},
-        "checkpoints": [{"step": step, "accuracy": value} for step, value in accuracy if step],
+        "checkpoints": [
+            {"step": step, "accuracy": value, "kept": step >= 160 and step % 40 == 0}
+            for step, value in accuracy if step
+        ],
         "validation_items": 545,
         "health": [
             {
@@ -493,13 +498,16 @@ def train(folder: Path, *, seed: int, curves: bool = True, healthy: bool = True)
         "versions": {"nemo-rl": "v0.7.0", "ray": "2.54.0", "torch": "2.13.0"},
         "times": {
             "started": "2026-11-18T10:00:00+00:00", "finished": "2026-11-19T11:40:00+00:00",
-            "wall_s": 91680.0,
+            "wall_s": 91680.0, "lost_s": 0.0, "stages": {"checkpoints": 1200.0, "steps": 86000.0},
         },
         "cost": {
             "nodes": 4, "gpus": 32, "gpu_hours": 814.9, "jobs": ["481400", "481455"],
             "source": "sacct",
         },
-        "slurm": {"id": "481455", "partition": "batch", "account": "research"},
+        "slurm": {
+            "job_id": "481455", "nodes": ["node001", "node002", "node003", "node004"],
+            "partition": "batch", "account": "research",
+        },
         "slurm_jobs": ["481400", "481455"],
         "wandb_url": None,
         "commit": "3f2c1d0" + "0" * 33,
@@ -531,6 +539,11 @@ def train(folder: Path, *, seed: int, curves: bool = True, healthy: bool = True)
             "digest": f"{seed:02d}" * 32,
             "name": "simulated model after step 240",
             "base_digest": "ba5e" * 16,
+            "checkpoint": best["path"],
+            "step": best["step"],
+            "kind": "hugging_face",
+            "bytes": 16_060_522_496,
+            "exported": "2026-11-19T11:52:00+00:00",
             "checks": {"same_tensors": True, "no_nan": True, "greedy_equal": "4 of 4 prompts"},
             "dtype": "bfloat16",
             "tensors_changed": 398,

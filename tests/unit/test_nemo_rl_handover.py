@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import run_records
 from toolgain.cli import cli
 from toolgain.common.errors import UserError
 from toolgain.config.sections import Config, parse_config
@@ -111,15 +112,14 @@ def test_the_verb_prints_it_and_asks_for_nothing_else(here: Path) -> None:
 
 def test_the_report_says_what_was_handed_over(here: Path) -> None:
     shown = handovers.show(configuration(here), "grpo", None, smoke=False).handover
-    manifest = {"handover": shown.model_dump()}
+    by_nemo_rl = run_records.manifest(backend="nemo_rl", handover=shown.model_dump())
     runs = {
-        "grpo": RunFolder("grpo", EvaluationFolder("grpo"), manifest=manifest),
-        "other": RunFolder(
-            "other", EvaluationFolder("other"), manifest={"handover": {"nodes": "x"}}
-        ),
+        "grpo": RunFolder("grpo", EvaluationFolder("grpo"), by_nemo_rl),
+        "other": RunFolder("other", EvaluationFolder("other"), run_records.manifest()),
+        "failed": RunFolder("failed", EvaluationFolder("failed")),
     }
     compared: Any = SimpleNamespace(baseline=None)
-    found = provenance(Sources(compared, EvaluationFolder("baseline"), runs, {}, {}, (), {}))
+    found = provenance(Sources(compared, EvaluationFolder("baseline"), runs, {}, None, (), {}))
     [(run, text)] = found.handovers
     assert run == "grpo"
     assert "++cluster.num_nodes=2" in text

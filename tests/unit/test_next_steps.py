@@ -4,13 +4,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import run_records
 from toolgain.config.sections import load
 from toolgain.report.cost import CostTable, StageCost
 from toolgain.report.next_steps import next_steps
 
 
 def sources(subset: bool, **manifest: Any) -> Any:
-    run = SimpleNamespace(manifest={"backend": "trl", "total_steps": 40, **manifest})
+    run = SimpleNamespace(manifest=run_records.manifest(total_steps=40, **manifest))
     comparison = SimpleNamespace(subset={"non_live": 10} if subset else None, n=142)
     return SimpleNamespace(runs={"grpo": run}, comparison=comparison)
 

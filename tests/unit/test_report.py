@@ -13,10 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+import report_fixtures
+import run_records
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.common.errors import UserError
 from toolgain.config.sections import ReportSection
+from toolgain.records.checkpoint import Best, Export
 from toolgain.records.comparison import Comparison, Reason
+from toolgain.records.record import read_record, write_record
+from toolgain.records.training import Cost, Manifest, Smoke
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
 from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack
@@ -54,12 +59,24 @@ def numbered(outcomes: list[ItemAnswer]) -> dict[tuple[str, str, int], ItemAnswe
 
 
 def test_every_stage_on_slurm_shows_its_gpu_hours() -> None:
-    used = {"nodes": 1, "gpus": 8, "gpu_hours": 2.0, "jobs": ["7"], "source": "sacct"}
+    used: dict[str, Any] = {
+        "nodes": 1,
+        "gpus": 8,
+        "gpu_hours": 2.0,
+        "jobs": ["7"],
+        "source": "sacct",
+    }
     run = RunFolder(
-        "grpo", EvaluationFolder("grpo"), smoke={"slurm_jobs": ["7"], "cost": used}, export={}
-    )
+        "grpo", EvaluationFolder("grpo"),
+        smoke=Smoke(
+            run="grpo", fingerprint="5eed", left_out=False, slurm_jobs=["7"], cost=Cost(**used)
+        ),
+        export=run_records.export(),
+    )  # fmt: skip
     seconds = {"smoke/grpo": 900.0, "export/grpo": 60.0}
-    found = cost(Sources(NOTHING, EvaluationFolder("baseline"), {"grpo": run}, {}, {}, (), seconds))
+    found = cost(
+        Sources(NOTHING, EvaluationFolder("baseline"), {"grpo": run}, {}, None, (), seconds)
+    )
     smoke, export = found.stages
     assert (smoke.gpu_hours, smoke.where) == (2.0, "job 7")
     assert (export.seconds, export.gpu_hours, export.where) == (60.0, None, "")
@@ -335,13 +352,9 @@ def training_folder(folder: Path) -> None:
     run = folder / "results/runs/grpo"
     run.mkdir(parents=True)
     curve = [[step, value] for step, value in enumerate([0.1, 0.3, 0.5, 0.5, 0.6, 0.8], start=1)]
-    manifest = {"total_steps": 6, "backend": "trl", "curves": {"train/reward": curve}}
-    best = {
-        "step": 6, "accuracy": 0.5, "initial_accuracy": 0.2,
-        "candidates": [{"step": 6, "accuracy": 0.5}],
-    }  # fmt: skip
-    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    (run / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    candidate = {"step": 6, "path": "step_6", "accuracy": 0.5}
+    write_record(run / "manifest.json", run_records.manifest(curves={"train/reward": curve}))
+    write_record(run / "best.json", run_records.best(initial_accuracy=0.2, candidates=[candidate]))
 
 
 def test_the_reward_stands_beside_the_benchmark(tmp_path: Path) -> None:
@@ -420,18 +433,46 @@ def test_a_comparison_without_runs_has_its_page(tmp_path: Path) -> None:
 def test_a_run_that_failed_half_way_still_has_its_page(tmp_path: Path) -> None:
     folder = tmp_path / "results/runs/grpo"
     folder.mkdir(parents=True)
-    manifest = {
-        "schema": 1, "planned_steps": 40, "total_steps": 12, "backend": "trl", "seed": 1,
-        "segments": [{"first_step": 1, "last_step": 12, "end": "killed"}, {"first_step": None}],
-        "curves": {"train/reward": [[1, 0.1], [2, None], ["x", 3], 4]}, "health": [{}, None],
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    launch = {"started": "2026-11-18T10:00:00+00:00", "end": "killed"}
+    manifest = run_records.manifest(
+        planned_steps=40,
+        total_steps=12,
+        segments=[launch | {"first_step": 1, "last_step": 12}, launch],
+        curves={"train/reward": [[1, 0.1]]},
+    )
+    write_record(folder / "manifest.json", manifest)
     (folder / "best.json").write_text("{cut", encoding="utf-8")
     page = rendered(tmp_path, comparison())
+    assert "1 to 12" in page.text
     assert "12 of 40 planned" in page.text
     assert "No checkpoint was chosen" in page.text
     assert "results/runs/grpo/best.json cannot be read" in page.text
     assert "left no curve of validation accuracy" in page.text
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"total_steps": "12"}, "manifest.json cannot be read (`total_steps` is '12'"),
+        ({"health": [None]}, "manifest.json cannot be read (`health.0` is None"),
+        ({"curves": {"train/reward": [[1, None]]}}, "cannot be read (`curves.train/reward.0.1`"),
+        ({"backend": "\u202eother"}, "cannot be read (`backend` is '\\u202eother'"),
+    ],
+)
+def test_a_broken_record_is_named_with_its_key_and_not_shown(
+    tmp_path: Path, broken: dict[str, Any], said: str
+) -> None:
+    folder = tmp_path / "results/runs/grpo"
+    folder.mkdir(parents=True)
+    manifest = json.loads(run_records.manifest().model_dump_json(by_alias=True))
+    (folder / "manifest.json").write_text(json.dumps(manifest | broken), encoding="utf-8")
+    assert said in rendered(tmp_path, comparison()).text
+
+
+def test_the_pages_that_the_browser_opens_are_made_of_whole_records(tmp_path: Path) -> None:
+    report_fixtures.train(tmp_path, seed=1)
+    for kind, name in ((Manifest, "manifest"), (Best, "best"), (Export, "export")):
+        read_record(kind, tmp_path / f"{name}.json", name)
 
 
 @pytest.mark.parametrize(
@@ -441,7 +482,7 @@ def test_a_run_that_failed_half_way_still_has_its_page(tmp_path: Path) -> None:
 def test_the_tracker_of_a_training_is_linked(tmp_path: Path, url: str | None, linked: bool) -> None:
     folder = tmp_path / "results/runs/grpo"
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"schema": 1, "wandb_url": url}))
+    write_record(folder / "manifest.json", run_records.manifest(wandb_url=url))
     page = rendered(tmp_path, comparison())
     links = [attributes.get("href") for tag, attributes in page.elements if tag == "a"]
     assert (url in links) == linked

@@ -5,7 +5,7 @@ from pathlib import Path
 
 CODE = Path(__file__).parents[2] / "workflow"
 UNTYPED = re.compile(r"(?:dict|Mapping)\[str, Any\]|\bJson\b")
-MOST = 4.8
+MOST = 3.8
 """Lines with an untyped object in 1,000 lines. Lower it whenever it can be."""
 
 

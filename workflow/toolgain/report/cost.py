@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from toolgain.report.sources import Json, Sources, as_dict
-from toolgain.report.wording import number
-from toolgain.slurm.accounting import jobs_of
+from toolgain.records.checkpoint import Export
+from toolgain.records.evaluation import EvaluationManifest
+from toolgain.records.training import Manifest, Smoke
+from toolgain.report.sources import Sources
 
 ACCOUNTING = "Slurm's accounting"
 
@@ -67,44 +68,45 @@ def _stages(sources: Sources) -> Iterable[StageCost]:
         yield from _stage(f"Evaluation after{of}", name, "evaluation", run.evaluation.manifest)
 
 
-def _stage(title: str, run: str, kind: str, manifest: Json) -> Iterable[StageCost]:
-    times, spent = as_dict(manifest.get("times")), as_dict(manifest.get("cost"))
-    if not times and not spent:
+def _stage(
+    title: str, run: str, kind: str, manifest: Manifest | EvaluationManifest | None
+) -> Iterable[StageCost]:
+    if manifest is None or not (manifest.times or manifest.cost):
         return
-    hosts = manifest.get("hosts") or [manifest.get("host")]
-    where = _jobs(manifest) or ", ".join(filter(None, hosts))
-    measured = {"sacct": ACCOUNTING}.get(str(spent.get("source")), spent.get("source"))
+    times, spent = manifest.times, manifest.cost
+    hosts = manifest.hosts if isinstance(manifest, Manifest) else [manifest.host]
     yield StageCost(
         title,
         run,
         kind,
-        number(times.get("wall_s")),
-        number(spent.get("nodes")),
-        number(spent.get("gpus")),
-        number(spent.get("gpu_hours")),
-        where,
-        str(measured or "the stage's clock"),
+        times.wall_s if times else None,
+        spent.nodes if spent else None,
+        spent.gpus if spent else None,
+        spent.gpu_hours if spent else None,
+        _jobs(manifest.slurm_jobs) or ", ".join(filter(None, hosts)),
+        ACCOUNTING if spent and spent.source == "sacct" else "the stage's clock",
     )
 
 
-def _measured(title: str, run: str, kind: str, seconds: float, record: Json) -> StageCost:
+def _measured(
+    title: str, run: str, kind: str, seconds: float, record: Smoke | Export | None
+) -> StageCost:
     """A stage whose time Snakemake took; what it used is in its record, if Slurm counts that."""
-    spent = as_dict(record.get("cost"))
+    spent = record.cost if record else None
     return StageCost(
         title,
         run,
         kind,
         seconds,
-        number(spent.get("nodes")),
-        number(spent.get("gpus")),
-        number(spent.get("gpu_hours")),
-        _jobs(record),
+        spent.nodes if spent else None,
+        spent.gpus if spent else None,
+        spent.gpu_hours if spent else None,
+        _jobs(record.slurm_jobs) if record else "",
         f"Snakemake, {ACCOUNTING}" if spent else "Snakemake",
     )
 
 
-def _jobs(record: Json) -> str:
-    ids = jobs_of(record)
+def _jobs(ids: list[str]) -> str:
     return f"job {', '.join(ids)}" if ids else ""
 
 

@@ -17,6 +17,7 @@ from toolgain.records.comparison import (
     RecipeComparison,
     RunComparison,
 )
+from toolgain.records.tasks import Tasks
 from toolgain.report import origin, wording
 from toolgain.report.behaviour import BehaviourTables, behaviour
 from toolgain.report.cost import CostTable, cost
@@ -24,7 +25,7 @@ from toolgain.report.items import ItemFlips, Matrix, flips, migration
 from toolgain.report.next_steps import NextStep, next_steps
 from toolgain.report.provenance import Provenance, provenance
 from toolgain.report.rehearsal import Rehearsed, rehearsed
-from toolgain.report.sources import Json, Sources, as_dict
+from toolgain.report.sources import Sources
 from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
 
@@ -134,7 +135,7 @@ class Page:
     next_steps: tuple[NextStep, ...]
     trust: Trust
     provenance: Provenance
-    tasks: tuple[tuple[str, Json], ...]
+    tasks: tuple[tuple[str, Tasks], ...]
 
     @property
     def comparable(self) -> bool:
@@ -340,11 +341,11 @@ def _notes(comparison: Comparison, floor: float | None) -> Iterable[str]:
 
 
 def _model_name(sources: Sources) -> str:
-    weights = as_dict(sources.baseline.manifest.get("weights"))
-    return _text(weights.get("name") or sources.model.get("name") or "")
+    manifest, model = sources.baseline.manifest, sources.model
+    return (manifest and manifest.weights.name) or (model and model.name) or ""
 
 
-def chart_data(page: Page) -> Json:
+def chart_data(page: Page) -> dict[str, object]:
     """What the charts need, by run. Numbers only; titles come from the harness's categories."""
     return {
         "noiseFloor": page.noise_floor,
@@ -366,7 +367,7 @@ def chart_data(page: Page) -> Json:
     }
 
 
-def _dot(change: ChangeRow) -> Json:
+def _dot(change: ChangeRow) -> dict[str, object]:
     return {
         "kind": change.kind,
         "name": change.name,

@@ -51,18 +51,16 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
             command + "all",
             _amount(evaluations, population / asked, "by the items asked here; nothing is trained"),
         )
-    steps = sources.runs[first].manifest.get("total_steps")
-    if isinstance(steps, int) and steps:
-        backend = str(sources.runs[first].manifest.get("backend") or "trl")
-        key = {"nemo_rl": "nemo_rl: {max_steps: ", "trl": "trl: {steps: "}.get(backend, "")
+    manifest = sources.runs[first].manifest
+    if manifest and manifest.total_steps:
+        key = {"nemo_rl": "nemo_rl: {max_steps: ", "trl": "trl: {steps: "}[manifest.backend]
         trainings = [stage for stage in of_run if stage.kind in ("training", "evaluation")]
-        if key:
-            yield NextStep(
-                "Twice the steps, where the curves still rise at their end (a new training)",
-                f"training: {{{key}{2 * steps}}}}}",
-                command + "all",
-                _amount(trainings, 2, "at most, by this run"),
-            )
+        yield NextStep(
+            "Twice the steps, where the curves still rise at their end (a new training)",
+            f"training: {{{key}{2 * manifest.total_steps}}}}}",
+            command + "all",
+            _amount(trainings, 2, "at most, by this run"),
+        )
     yield NextStep(
         "A run that was cut off: the same command resumes it",
         "",

@@ -1,18 +1,16 @@
 """Where the numbers come from: versions, commits, configs, digests, jobs, commands."""
 
-import contextlib
 import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from toolgain import __version__
-from toolgain.records.training import Handover
-from toolgain.report.sources import Json, Sources, as_dict
+from toolgain.records.evaluation import EvaluationManifest
+from toolgain.records.summary import Summary
+from toolgain.records.training import Manifest
+from toolgain.report.sources import Sources
 from toolgain.report.wording import moment, percent
-from toolgain.slurm.accounting import jobs_of
 
 
 @dataclass(frozen=True)
@@ -50,82 +48,84 @@ def provenance(sources: Sources) -> Provenance:
         commands=tuple(_commands(sources)),
         handovers=tuple(_handovers(sources)),
         harness=tuple(
-            (subject, percent(own, 2))
+            (subject, percent(summary.harness_overall, 2))
             for subject, summary in _summaries(sources)
-            if (own := summary.get("harness_overall")) is not None
+            if summary is not None and summary.harness_overall is not None
         ),
     )
 
 
-def _stages(sources: Sources) -> Iterable[tuple[str, Json]]:
-    yield "Evaluation before", sources.baseline.manifest
+def _stages(sources: Sources) -> Iterable[tuple[str, Manifest | EvaluationManifest]]:
+    """The stages that left a manifest."""
+    if sources.baseline.manifest:
+        yield "Evaluation before", sources.baseline.manifest
     for name, run in sources.runs.items():
         of = f" ({name})" if len(sources.runs) > 1 else ""
-        yield f"Training{of}", run.manifest
-        yield f"Evaluation after{of}", run.evaluation.manifest
+        if run.manifest:
+            yield f"Training{of}", run.manifest
+        if run.evaluation.manifest:
+            yield f"Evaluation after{of}", run.evaluation.manifest
 
 
-def _summaries(sources: Sources) -> Iterable[tuple[str, Json]]:
+def _summaries(sources: Sources) -> Iterable[tuple[str, Summary | None]]:
     yield "before", sources.baseline.summary
     for name, run in sources.runs.items():
         yield f"after ({name})", run.evaluation.summary
 
 
 def _facts(sources: Sources) -> Iterable[tuple[str, str]]:
-    commits = {
-        str(manifest["commit"]) for _, manifest in _stages(sources) if manifest.get("commit")
-    }
+    commits = {manifest.commit for _, manifest in _stages(sources) if manifest.commit}
     for commit in sorted(commits):
         yield "Commit of the workflow", commit
     if len(commits) > 1:
         yield "Note", "The stages ran with different commits of the workflow."
     for title, manifest in _stages(sources):
-        times = as_dict(manifest.get("times"))
-        if times.get("started"):
-            yield title, f"{moment(times['started'])} to {moment(times.get('finished'))}"
+        times = manifest.times
+        if times and times.started:
+            yield title, f"{moment(times.started)} to {moment(times.finished)}"
 
 
 def _versions(sources: Sources) -> Iterable[tuple[str, tuple[tuple[str, str], ...]]]:
     for title, manifest in _stages(sources):
-        versions = as_dict(manifest.get("versions"))
-        if versions:
-            yield title, tuple((str(key), str(value)) for key, value in sorted(versions.items()))
+        if manifest.versions:
+            yield (
+                title,
+                tuple((key, str(value)) for key, value in sorted(manifest.versions.items())),
+            )
 
 
 def _digests(sources: Sources) -> Iterable[tuple[str, str]]:
-    weights = as_dict(sources.baseline.manifest.get("weights"))
-    digest = weights.get("digest")
+    digest = sources.baseline.manifest and sources.baseline.manifest.weights.digest
     if not digest and sources.comparison.baseline is not None:
         digest = sources.comparison.baseline.digest
     if digest:
-        yield "Weights before", str(digest)
+        yield "Weights before", digest
     for name, run in sources.runs.items():
-        trained = as_dict(run.evaluation.manifest.get("weights")).get("digest")
+        trained = run.evaluation.manifest and run.evaluation.manifest.weights.digest
         if trained:
-            yield f"Weights after ({name})", str(trained)
-        exported = run.export.get("digest")
-        if exported and exported != trained:
-            yield f"Exported model ({name})", str(exported)
+            yield f"Weights after ({name})", trained
+        if run.export and run.export.digest != trained:
+            yield f"Exported model ({name})", run.export.digest
     for title, manifest in _stages(sources):
-        if manifest.get("config_digest"):
-            yield f"Config: {title}", str(manifest["config_digest"])
+        if manifest.config_digest:
+            yield f"Config: {title}", manifest.config_digest
 
 
 def _jobs(sources: Sources) -> Iterable[tuple[str, str]]:
     for title, manifest in _stages(sources):
-        if jobs := jobs_of(manifest):
-            yield title, ", ".join(jobs)
+        if manifest.slurm_jobs:
+            yield title, ", ".join(manifest.slurm_jobs)
 
 
 def _handovers(sources: Sources) -> Iterable[tuple[str, str]]:
     for name, run in sources.runs.items():
-        with contextlib.suppress(ValidationError):
-            yield name, "\n".join(Handover.model_validate(run.manifest.get("handover")).lines())
+        if run.manifest and run.manifest.handover:
+            yield name, "\n".join(run.manifest.handover.lines())
 
 
 def _commands(sources: Sources) -> Iterable[str]:
     commit = next(
-        (str(m["commit"]).removesuffix("+dirty") for _, m in _stages(sources) if m.get("commit")),
+        (stage.commit.removesuffix("+dirty") for _, stage in _stages(sources) if stage.commit),
         None,
     )
     if commit:

@@ -12,13 +12,20 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from toolgain.common.errors import UserError
+from pydantic import ValidationError
+
 from toolgain.common.files import opened_text, parse_json, read_gzip, read_text, reason
+from toolgain.records.checkpoint import Best, Export
 from toolgain.records.comparison import Comparison, Origin, RunComparison, read_comparison
-from toolgain.records.record import read_record
+from toolgain.records.evaluation import EvaluationManifest
+from toolgain.records.model import Model
+from toolgain.records.record import Record, finding
 from toolgain.records.rehearsal import Rehearsal
+from toolgain.records.summary import Summary
+from toolgain.records.tasks import Tasks
+from toolgain.records.training import Manifest, Smoke
 
 # Answers may be far above csv's default limit of 128 kB for a field.
 LONGEST_FIELD = 1 << 30
@@ -26,7 +33,7 @@ LONGEST_FIELD = 1 << 30
 RUNS_WITH_ITEMS = 20
 """The items of so many runs are read, the primary run's first: a page holds no more."""
 
-Json = dict[str, Any]
+Kind = TypeVar("Kind", bound=Record)
 Key = tuple[str, str, int]
 
 
@@ -72,29 +79,29 @@ class Question:
 
 @dataclass(frozen=True)
 class EvaluationFolder:
-    """One evaluation folder, as far as it is there."""
+    """One evaluation folder, as far as it is there; None: missing or broken."""
 
     subject: str
-    summary: Json = field(default_factory=dict)
-    manifest: Json = field(default_factory=dict)
+    summary: Summary | None = None
+    manifest: EvaluationManifest | None = None
     outcomes: dict[Key, ItemAnswer] = field(default_factory=dict)
     questions: dict[Key, Question] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One training run, as far as it is there."""
+    """One training run, as far as it is there; None: missing or broken."""
 
     name: str
     evaluation: EvaluationFolder
-    manifest: Json = field(default_factory=dict)
-    smoke: Json = field(default_factory=dict)
-    """Empty without a smoke training."""
-    best: Json = field(default_factory=dict)
-    export: Json = field(default_factory=dict)
-    tasks: Json = field(default_factory=dict)
+    manifest: Manifest | None = None
+    smoke: Smoke | None = None
+    """None without a smoke training too."""
+    best: Best | None = None
+    export: Export | None = None
+    tasks: Tasks | None = None
     rehearsal: Rehearsal | None = None
-    """None without a rehearsal."""
+    """None without a rehearsal too."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,9 @@ class Sources:
     baseline: EvaluationFolder
     runs: dict[str, RunFolder]
     """The primary run first, or those of the primary recipe."""
-    configs: dict[str, Any]
-    model: Json
+    configs: dict[str, object]
+    """The frozen sections, as they are."""
+    model: Model | None
     missing: tuple[str, ...]
     benchmarks: dict[str, float] = field(default_factory=dict)
 
@@ -132,14 +140,12 @@ def read_sources(comparison_file: Path, results: Path) -> Sources:
         str(path.relative_to(results / "config").with_suffix("")): reader.json(path)
         for path in sorted((results / "config").rglob("*.json"))
     }
-    model_file = results / "model.json"
-    model = reader.json(model_file) if model_file.exists() else {}
     return Sources(
         comparison,
         baseline,
         runs,
         configs,
-        as_dict(model),
+        reader.record_if_there(Model, results / "model.json"),
         tuple(reader.missing),
         _benchmarks(results / "benchmarks"),
     )
@@ -151,14 +157,27 @@ class _FolderReader:
     def __init__(self) -> None:
         self.missing: list[str] = []
 
-    def json(self, path: Path) -> Json:
+    def record(self, kind: type[Kind], path: Path) -> Kind | None:
         try:
-            return as_dict(parse_json(read_text(path)))
+            return kind.model_validate_json(read_text(path))
         except FileNotFoundError:
             self.missing.append(f"{_shown(path)} is missing.")
+        except ValidationError as error:
+            self.missing.append(f"{_shown(path)} cannot be read ({finding(error)}).")
         except (OSError, ValueError):
             self.missing.append(f"{_shown(path)} cannot be read.")
-        return {}
+        return None
+
+    def record_if_there(self, kind: type[Kind], path: Path) -> Kind | None:
+        """Of a file that a whole results folder need not have."""
+        return self.record(kind, path) if path.exists() else None
+
+    def json(self, path: Path) -> object:
+        try:
+            return parse_json(read_text(path))
+        except (OSError, ValueError):
+            self.missing.append(f"{_shown(path)} cannot be read.")
+        return None
 
     def evaluation(
         self,
@@ -179,8 +198,8 @@ class _FolderReader:
             return EvaluationFolder(subject)
         return EvaluationFolder(
             subject,
-            self.json(folder / "summary.json"),
-            self.json(folder / "manifest.json"),
+            self.record(Summary, folder / "summary.json"),
+            self.record(EvaluationManifest, folder / "manifest.json"),
             self._outcomes(folder / "items.csv") if items else {},
             self._questions(folder / "questions.jsonl.gz") if questions else {},
         )
@@ -194,30 +213,18 @@ class _FolderReader:
                 "checkpoints and training cost are not shown."
             )
             return RunFolder(name, evaluation)
-        manifest = self.json(folder / "manifest.json")
+        manifest = self.record(Manifest, folder / "manifest.json")
         tasks_file = results / "tasks" / name / "tasks.json"
-        tasks = as_dict(manifest.get("tasks"))
-        if not tasks and tasks_file.exists():
-            tasks = self.json(tasks_file)
-        smoke = folder / "smoke.json"
-        rehearsal = folder / "rehearsal.json"
         return RunFolder(
             name,
             evaluation,
             manifest,
-            self.json(smoke) if smoke.exists() else {},
-            self.json(folder / "best.json"),
-            self.json(folder / "export.json"),
-            tasks,
-            self._rehearsal(rehearsal) if rehearsal.exists() else None,
+            self.record_if_there(Smoke, folder / "smoke.json"),
+            self.record(Best, folder / "best.json"),
+            self.record(Export, folder / "export.json"),
+            manifest.tasks if manifest else self.record_if_there(Tasks, tasks_file),
+            self.record_if_there(Rehearsal, folder / "rehearsal.json"),
         )
-
-    def _rehearsal(self, path: Path) -> Rehearsal | None:
-        try:
-            return read_record(Rehearsal, path, "rehearsal")
-        except UserError:
-            self.missing.append(f"{_shown(path)} cannot be read.")
-            return None
 
     def _outcomes(self, path: Path) -> dict[Key, ItemAnswer]:
         csv.field_size_limit(LONGEST_FIELD)
@@ -342,11 +349,6 @@ def _benchmarks(folder: Path) -> dict[str, float]:
             continue
         found[str(path.relative_to(folder).with_suffix(""))] = seconds
     return found
-
-
-def as_dict(value: object) -> Json:
-    """`value` if it is an object, else an empty one: results may hold anything."""
-    return value if isinstance(value, dict) else {}
 
 
 def _shown(path: Path) -> str:

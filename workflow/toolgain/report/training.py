@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
-from toolgain.records.checkpoint import ENOUGH_KEPT
-from toolgain.report.sources import Json, RunFolder, as_dict
+from toolgain.records import training as records
+from toolgain.records.checkpoint import ENOUGH_KEPT, Best, Candidate, Export
+from toolgain.records.tasks import Tasks
+from toolgain.report.sources import RunFolder
 from toolgain.report.wording import (
     NO_VALUE,
     count,
     moment,
-    number,
     of_them,
     percent,
     points,
@@ -22,6 +22,8 @@ from toolgain.report.wording import (
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
+
+_BACKENDS = {"nemo_rl": "NeMo RL", "trl": "TRL"}
 
 Curve = tuple[tuple[int, float], ...]
 
@@ -99,7 +101,7 @@ class Training:
         """Steps of the moving mean of the reward; 1: every step is drawn as it is."""
         return max(1, round(len(self.reward) / 24))
 
-    def chart(self) -> Json:
+    def chart(self) -> dict[str, object]:
         """Plain data for the curves; accuracies as shares."""
         return {
             "reward": [list(point) for point in self.reward],
@@ -114,38 +116,28 @@ class Training:
 def training(run: RunFolder) -> Training | None:
     """The training of `run`; None when nothing of it is recorded."""
     manifest, best = run.manifest, run.best
-    if not manifest and not best:
+    if manifest is None and best is None:
         return None
-    curves = as_dict(manifest.get("curves"))
-    items = _int(manifest.get("validation_items"))
-    segments = [part for part in _list(manifest.get("segments")) if isinstance(part, dict)]
-    chosen, initial = _int(best.get("step")), number(best.get("initial_accuracy"))
-    checkpoints = tuple(_checkpoints(manifest, best, items, chosen))
-    reward, accuracy = _curve(curves.get(REWARD)), _curve(curves.get(ACCURACY))
+    segments = manifest.segments if manifest else []
+    initial = best.initial_accuracy if best else None
+    checkpoints = tuple(_checkpoints(manifest, best))
+    reward, accuracy = _curve(manifest, REWARD), _curve(manifest, ACCURACY)
     return Training(
-        backend={"nemo_rl": "NeMo RL", "trl": "TRL"}.get(
-            str(manifest.get("backend")), str(manifest.get("backend") or "not recorded")
-        ),
-        seed=str(manifest.get("seed", "not recorded")),
-        steps=_steps(manifest),
+        backend=_BACKENDS[manifest.backend] if manifest else "not recorded",
+        seed=str(manifest.seed) if manifest else "not recorded",
+        steps=_steps(manifest) if manifest else "not recorded",
         reward=reward,
         accuracy=accuracy,
-        resumes=tuple(
-            step for part in segments[1:] if (step := _int(part.get("first_step"))) is not None
-        ),
+        resumes=tuple(part.first_step for part in segments[1:] if part.first_step is not None),
         segments=tuple(_segment(part) for part in segments),
         signs=(*_signs(manifest), *_kept_sign(run.export)),
         checkpoints=checkpoints,
-        passed_over=tuple(
-            (str(part.get("path", "")), str(part.get("reason", "")))
-            for part in _list(best.get("passed_over"))
-            if isinstance(part, dict)
-        ),
-        chosen_step=chosen,
+        passed_over=tuple((part.path, part.reason) for part in (best.passed_over if best else ())),
+        chosen_step=best.step if best else None,
         initial_accuracy=None if initial is None else 100 * initial,
         notes=tuple(_notes(manifest, best, checkpoints, bool(reward), bool(accuracy))),
-        validation_items=items,
-        tracker=str(manifest.get("wandb_url") or ""),
+        validation_items=manifest.validation_items if manifest else None,
+        tracker=(manifest and manifest.wandb_url) or "",
     )
 
 
@@ -194,53 +186,37 @@ def beside(training: Training, overall: tuple[float, float] | None) -> tuple[Mea
     return (*found, Measure("BFCL Overall, %", "overall", "the benchmark", *sides))
 
 
-def _segment(part: Json) -> SegmentLine:
-    where = [str(part[key]) for key in ("host", "slurm_job_id") if part.get(key)]
+def _segment(part: records.Segment) -> SegmentLine:
     return SegmentLine(
-        f"{count(part.get('first_step'))} to {count(part.get('last_step'))}",
-        moment(part.get("started")),
-        ", ".join(where) or NO_VALUE,
-        str(part.get("end") or NO_VALUE).replace("_", " "),
+        f"{count(part.first_step)} to {count(part.last_step)}",
+        moment(part.started),
+        ", ".join(filter(None, (part.host, part.slurm_job_id))) or NO_VALUE,
+        part.end.replace("_", " "),
     )
 
 
-def _steps(manifest: Json) -> str:
-    total, planned = manifest.get("total_steps"), manifest.get("planned_steps")
-    if number(total) is None:
-        return "not recorded"
-    if number(planned) is None or total == planned:
+def _steps(manifest: records.Manifest) -> str:
+    total, planned = manifest.total_steps, manifest.planned_steps
+    if total == planned:
         return of_them(total, "step")
     return f"{count(total)} of {count(planned)} planned steps"
 
 
-def _curve(points: Any) -> Curve:
-    found = []
-    for point in _list(points):
-        if not isinstance(point, list | tuple) or len(point) != 2:
-            continue
-        step, value = number(point[0]), number(point[1])
-        if step is not None and value is not None:
-            found.append((round(step), value))
-    return tuple(sorted(found))
+def _curve(manifest: records.Manifest | None, name: str) -> Curve:
+    return tuple(sorted(manifest.curves.get(name, ()))) if manifest else ()
 
 
-def _signs(manifest: Json) -> Iterable[HealthLine]:
-    for part in _list(manifest.get("health")):
-        if isinstance(part, dict):
-            passed = part.get("passed")
-            yield HealthLine(
-                str(part.get("title") or part.get("name") or ""),
-                passed if isinstance(passed, bool) else None,
-                typeset(str(part.get("evidence") or "")),
-            )
+def _signs(manifest: records.Manifest | None) -> Iterable[HealthLine]:
+    for sign in manifest.health if manifest else ():
+        yield HealthLine(sign["title"], sign["passed"], typeset(sign["evidence"]))
 
 
-def _kept_sign(export: Json) -> Iterable[HealthLine]:
+def _kept_sign(export: Export | None) -> Iterable[HealthLine]:
     """Whether the exported model is the one that was trained, where its number type is shorter."""
-    changed, kept = number(export.get("weights_changed")), number(export.get("update_kept"))
-    if changed is None or kept is None:
+    if export is None or export.weights_changed is None or export.update_kept is None:
         return
-    dtype = str(export.get("dtype") or "the base's number type")
+    changed, kept = export.weights_changed, export.update_kept
+    dtype = export.dtype or "the base's number type"
     yield HealthLine(
         "The exported model keeps what was learned",
         kept >= ENOUGH_KEPT,
@@ -251,38 +227,34 @@ def _kept_sign(export: Json) -> Iterable[HealthLine]:
     )
 
 
-def _checkpoints(
-    manifest: Json, best: Json, items: int | None, chosen: int | None
-) -> Iterable[CheckpointLine]:
-    candidates = _list(best.get("candidates")) or _list(manifest.get("checkpoints"))
+def _checkpoints(manifest: records.Manifest | None, best: Best | None) -> Iterable[CheckpointLine]:
+    """The candidates; where none was chosen, every checkpoint that was written."""
+    saved = manifest.checkpoints if manifest else []
+    items = manifest.validation_items if manifest else None
     found = []
-    for part in candidates:
-        step = _int(part.get("step")) if isinstance(part, dict) else None
-        if step is None:
-            continue
-        accuracy = number(part.get("accuracy"))
-        error = number(part.get("standard_error"))
-        if error is None and accuracy is not None and items:
-            error = math.sqrt(max(0.0, accuracy * (1 - accuracy)) / items)
+    for part in (best.candidates if best else None) or saved:
+        error = part.standard_error if isinstance(part, Candidate) else None
+        if error is None and part.accuracy is not None and items:
+            error = math.sqrt(max(0.0, part.accuracy * (1 - part.accuracy)) / items)
         found.append(
             CheckpointLine(
-                step,
-                None if accuracy is None else 100 * accuracy,
+                part.step,
+                None if part.accuracy is None else 100 * part.accuracy,
                 None if error is None else 100 * error,
-                step == chosen,
+                best is not None and part.step == best.step,
             )
         )
     return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def _notes(
-    manifest: Json,
-    best: Json,
+    manifest: records.Manifest | None,
+    best: Best | None,
     checkpoints: tuple[CheckpointLine, ...],
     reward: bool,
     accuracy: bool,
 ) -> Iterable[str]:
-    if not manifest:
+    if manifest is None:
         yield "The training's manifest is missing: the training may have failed half-way."
     elif not reward or not accuracy:
         gone = [
@@ -290,45 +262,31 @@ def _notes(
             if not there
         ]  # fmt: skip
         yield f"The training left no curve of {' and none of '.join(gone)}."
-    if not best:
+    if best is None:
         yield "No checkpoint was chosen (best.json is missing)."
         return
-    initial, chosen = number(best.get("initial_accuracy")), number(best.get("accuracy"))
-    if initial is not None and chosen is not None:
-        word = "beats" if best.get("beats_initial") else "does not beat"
+    if best.initial_accuracy is not None:
+        word = "beats" if best.beats_initial else "does not beat"
         yield (
-            f"The chosen checkpoint (step {best.get('step')}, {percent(100 * chosen)} %) {word} "
-            f"the model before the training ({percent(100 * initial)} %)."
+            f"The chosen checkpoint (step {best.step}, {percent(100 * best.accuracy)} %) {word} "
+            f"the model before the training ({percent(100 * best.initial_accuracy)} %)."
         )
-    if best.get("within_noise") and len(checkpoints) > 1:
+    if best.within_noise and len(checkpoints) > 1:
         yield (
             "The best two checkpoints are within noise of each other: the choice between them is "
             "as good as chance."
         )
 
 
-def contamination(tasks: Json) -> Iterable[tuple[str, str]]:
+def contamination(tasks: Tasks) -> Iterable[tuple[str, str]]:
     """The figures of the check of training tasks against BFCL's items, as (label, value)."""
-    found = as_dict(tasks.get("contamination"))
-    if not found:
+    found = tasks.contamination
+    if found is None:
         return
-    compared = count(found.get("compared_items"))
-    limit = share(found.get("limit"), 1)
-    for key, label in (
-        ("name_overlap", "Tasks with a function name of BFCL"),
-        ("ngram_overlap", "Tasks that share a word sequence with BFCL"),
+    compared = count(found.compared_items)
+    limit = share(found.limit, 1)
+    for overlap, label in (
+        (found.name_overlap, "Tasks with a function name of BFCL"),
+        (found.ngram_overlap, "Tasks that share a word sequence with BFCL"),
     ):
-        if key in found:
-            yield (
-                label,
-                f"{share(found.get(key), 1)} (limit {limit}; compared with {compared} items)",
-            )
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _int(value: object) -> int | None:
-    x = number(value)
-    return None if x is None else round(x)
+        yield label, f"{share(overlap, 1)} (limit {limit}; compared with {compared} items)"

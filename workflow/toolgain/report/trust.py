@@ -1,6 +1,6 @@
 """Whether the numbers may be trusted: validity of both sides, equal conditions, noise."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,12 @@ from toolgain.records.comparison import (
     OverallChange,
     PooledItems,
 )
-from toolgain.report.sources import EvaluationFolder, Json, Sources, as_dict
+from toolgain.records.summary import Canary, SandboxState, Summary
+from toolgain.report.sources import EvaluationFolder, Sources
 from toolgain.report.wording import (
     NO_VALUE,
     count,
     interval,
-    number,
     p_equals,
     percent,
     points,
@@ -95,7 +95,7 @@ def trust(sources: Sources, anchors: bool) -> Trust:
         reasons=tuple(
             f"{evaluation.subject}: {reason}"
             for evaluation in evaluations
-            for reason in _list(evaluation.summary.get("reasons"))
+            for reason in (evaluation.summary.reasons if evaluation.summary else ())
         ),
         equal=tuple(_equal(comparison)),
         impossible=tuple(comparison.checks_impossible),
@@ -115,12 +115,11 @@ def trust(sources: Sources, anchors: bool) -> Trust:
     )
 
 
-def _sandbox(record: Json) -> str:
+def _sandbox(state: SandboxState | None) -> str:
     """What the kernel could not give to the sandbox, in words."""
-    if not record:
+    if state is None:
         return NO_VALUE
-    lacking = "; ".join(map(shown, _list(record.get("open")) or _list(record.get("missing"))))
-    return lacking or "whole"
+    return "; ".join(state.open or state.missing) or "whole"
 
 
 def _strict(strict: OverallChange, official: OverallChange) -> str:
@@ -145,26 +144,38 @@ def _facts(evaluations: list[EvaluationFolder]) -> Iterable[Fact]:
     summaries = [evaluation.summary for evaluation in evaluations]
     if not any(summaries):
         return
-    valid = [summary.get("valid") for summary in summaries]
-    yield Fact(
-        "Valid measurement",
-        "",
-        tuple(_yes(v) for v in valid),
-        tuple(v is False for v in valid),
-    )
-    yield _counts("Items", "", summaries, "n", bad=False)
-    kinds = sorted({kind for s in summaries for kind in as_dict(s.get("errors"))})
-    if not kinds:
-        yield Fact(
-            "Inference errors",
-            "inference-error",
-            ("0",) * len(summaries),
-            (False,) * len(summaries),
+
+    def fact(
+        label: str,
+        term: str,
+        said: Callable[[Summary], str],
+        bad: Callable[[Summary], bool] = lambda _: False,
+    ) -> Fact:
+        return Fact(
+            label,
+            term,
+            tuple(NO_VALUE if summary is None else said(summary) for summary in summaries),
+            tuple(summary is not None and bad(summary) for summary in summaries),
         )
-    errors = [as_dict(summary.get("errors")) for summary in summaries]
+
+    def counted(
+        label: str, term: str, of: Callable[[Summary], Mapping[str, int]], kind: str, bad: bool
+    ) -> Fact:
+        return fact(
+            label,
+            term,
+            lambda s: count(of(s).get(kind, 0)),
+            lambda s: bad and of(s).get(kind, 0) > 0,
+        )
+
+    yield fact("Valid measurement", "", lambda s: MARK[s.valid], lambda s: not s.valid)
+    yield fact("Items", "", lambda s: count(s.n))
+    kinds = sorted({kind for s in summaries if s for kind in s.errors})
+    if not kinds:
+        yield fact("Inference errors", "inference-error", lambda _: "0")
     for kind in kinds:
-        yield _counts(f"Inference errors: {kind}", "inference-error", errors, kind, bad=True)
-    flags = [as_dict(s.get("flags")) for s in summaries]
+        label = f"Inference errors: {kind}"
+        yield counted(label, "inference-error", lambda s: s.errors, kind, bad=True)
     for flag, label, term in (
         ("empty", "Empty answers", ""),
         ("truncated", "Answers cut at the token limit", "truncated"),
@@ -174,72 +185,48 @@ def _facts(evaluations: list[EvaluationFolder]) -> Iterable[Fact]:
         ("forced_stop", "Forced stops in multi-turn", "forced-stop"),
         ("context_overflow", "Context overflows", "overflow"),
     ):
-        yield _counts(label, term, flags, flag, bad=False, default=0)
-    yield _counts("Repaired items", "repaired", summaries, "repaired", bad=False)
-    yield _counts("Requests answered", "", summaries, "requests", bad=False)
-    normalised = [as_dict(summary.get("normalised")) for summary in summaries]
-    for kind in sorted({kind for counts in normalised for kind in counts}):
+        yield counted(label, term, lambda s: s.flags, flag, bad=False)
+    yield fact("Repaired items", "repaired", lambda s: count(s.repaired))
+    yield fact("Requests answered", "", lambda s: count(s.requests))
+    for kind in sorted({kind for s in summaries if s for kind in s.normalised}):
         label = f"Requests brought into another form: {kind.replace('_', ' ')}"
-        yield _counts(label, "", normalised, kind, bad=False, default=0)
-    yield _counts("Repeats of the evaluation", "", summaries, "repeats", bad=False)
-    canaries = [as_dict(summary.get("canary")) for summary in summaries]
-    yield Fact(
+        yield counted(label, "", lambda s: s.normalised, kind, bad=False)
+    yield fact("Repeats of the evaluation", "", lambda s: count(s.repeats))
+    yield fact(
         "Canary",
         "canary",
-        tuple(canary(record) for record in canaries),
-        tuple(record.get("answered") is False or record.get("call_as_text") is True
-              for record in canaries),
-    )  # fmt: skip
-    boxes = [as_dict(summary.get("sandbox")) for summary in summaries]
-    yield Fact(
+        lambda s: canary(s.canary),
+        lambda s: s.canary is not None and (not s.canary.answered or s.canary.call_as_text),
+    )
+    yield fact(
         "Sandbox of the harness",
         "",
-        tuple(_sandbox(record) for record in boxes),
-        tuple(bool(_list(record.get("open"))) for record in boxes),
+        lambda s: _sandbox(s.sandbox),
+        lambda s: s.sandbox is not None and bool(s.sandbox.open),
     )
-    yield Fact(
+    yield fact(
         "Sampling that the server received",
         "condition-sampling",
-        tuple("; ".join(map(shown, _list(s.get("sampling_seen")))) or NO_VALUE for s in summaries),
-        (False,) * len(summaries),
+        lambda s: "; ".join(map(shown, s.sampling_seen)) or NO_VALUE,
     )
-    yield Fact(
-        "Overall",
-        "overall",
-        tuple(percent(s.get("overall"), 2) for s in summaries),
-        (False,) * len(summaries),
-    )
-    yield Fact(
-        "Strict Overall",
-        "strict",
-        tuple(percent(as_dict(s.get("strict")).get("overall"), 2) for s in summaries),
-        (False,) * len(summaries),
-    )
+    yield fact("Overall", "overall", lambda s: percent(s.overall, 2))
+    yield fact("Strict Overall", "strict", lambda s: percent(s.strict and s.strict.overall, 2))
 
 
-def canary(record: Json) -> str:
+def canary(record: Canary | None) -> str:
     """What the canary requests showed, in words."""
-    if not record:
+    if record is None:
         return NO_VALUE
-    if record.get("answered") is False:
-        return f"no answer ({record.get('failure') or 'no reason given'})"
-    if record.get("call_as_text"):
+    if not record.answered:
+        return f"no answer ({record.failure or 'no reason given'})"
+    if record.call_as_text:
         return "tool call came back as text"
-    seen = [word for key, word in (("parsed_call", "parsed call"), ("text", "text answer"))
-            if record.get(key)]  # fmt: skip
+    seen = [
+        word
+        for there, word in ((record.parsed_call, "parsed call"), (record.text, "text answer"))
+        if there
+    ]
     return " and ".join(seen) if seen else "neither call nor text"
-
-
-def _counts(
-    label: str, term: str, records: list[Json], key: str, bad: bool, default: object = None
-) -> Fact:
-    values = [record.get(key, default) if record else None for record in records]
-    return Fact(
-        label,
-        term,
-        tuple(count(value) for value in values),
-        tuple(bad and bool(number(value)) for value in values),
-    )
 
 
 def _equal(comparison: Comparison) -> Iterable[Equal]:
@@ -322,10 +309,6 @@ def _naive(pooled: PooledItems) -> Iterable[tuple[str, str]]:
     )
     if pooled.sign_differs:
         yield "Careful", "pooled items and the official Overall change in opposite directions"
-
-
-def _yes(value: object) -> str:
-    return MARK[value] if isinstance(value, bool) else NO_VALUE
 
 
 def _list(value: object) -> list[Any]:
