@@ -4,10 +4,12 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import evaluation_folders
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from markdown_it import MarkdownIt
 import report_fixtures
 import run_records
 from toolgain.bfcl.categories import CATEGORIES
+from toolgain.bfcl.outcomes import write_items
 from toolgain.common.errors import UserError
 from toolgain.config.sections import ReportSection
 from toolgain.records.checkpoint import Best, Export
@@ -25,7 +28,14 @@ from toolgain.records.training import Cost, Manifest, Smoke
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
 from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack
-from toolgain.report.sources import EvaluationFolder, ItemAnswer, Question, RunFolder, Sources
+from toolgain.report.sources import (
+    EvaluationFolder,
+    ItemAnswer,
+    Question,
+    RunFolder,
+    Sources,
+    read_sources,
+)
 from toolgain.report.trust import shown
 from toolgain.statistics import answer
 
@@ -253,12 +263,12 @@ def test_runaway_answers_do_not_take_for_ever() -> None:
     assert packed.notes
 
 
-@given(text=st.text(max_size=30), calls=st.none() | st.integers(0, 9))
-def test_an_answer_takes_at_least_what_is_reckoned_with(text: str, calls: int | None) -> None:
+@given(text=st.text(max_size=30), calls=st.integers(0, 9))
+def test_an_answer_takes_at_least_what_is_reckoned_with(text: str, calls: int) -> None:
     """Else data that fits would be given up before it is made."""
     least = outcome(
         True, answer=text, calls=calls, finish="",
-        prompt_tokens=None, completion_tokens=None, latency=None,
+        prompt_tokens=0, completion_tokens=0, latency=0,
     )  # fmt: skip
     packed = pack({"baseline": {least.key: least}}, {}, 10**6, runs=0)
     (side,) = unpacked(packed.text)["items"][0][6]
@@ -273,6 +283,48 @@ def test_items_are_in_the_order_of_the_data() -> None:
     }  # fmt: skip
     rows = unpacked(pack({"baseline": outcomes}, {}, 10**6, runs=0).text)["items"]
     assert [row[1] for row in rows] == ["simple_9", "simple_10", "java_1"]
+
+
+def read_items_of_baseline(folder: Path, table: Callable[[Path], None]) -> Sources:
+    evaluation = folder / "results/evaluations/baseline"
+    evaluation.mkdir(parents=True)
+    table(evaluation)
+    file = folder / "results/comparison.json"
+    file.write_text(json.dumps(comparison(runs={})), encoding="utf-8")
+    return read_sources(file, file.parent)
+
+
+def test_the_repeats_of_an_item_are_shown_as_one(tmp_path: Path) -> None:
+    right = evaluation_folders.outcome("simple", 0, True, prompt_tokens=10, latency_s=1.0)
+    wrong = evaluation_folders.outcome(
+        "simple", 0, False, repeat=1, error_type="value_error", prompt_tokens=20, latency_s=2.0
+    )
+    found = read_items_of_baseline(tmp_path, lambda folder: write_items(folder, [right, wrong]))
+    [item] = found.baseline.outcomes.values()
+    assert (item.valid, item.repeats, item.error) == (0.5, (True, False), "value_error")
+    assert (item.prompt_tokens, item.latency) == (15, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (lambda folder: None, "items.csv is missing: single items are not shown."),
+        (lambda folder: (folder / "items.csv").write_text("id\n1\n"), "has other columns than"),
+        (
+            lambda folder: write_items(
+                folder, [evaluation_folders.outcome("simple", 0, True, latency_s=float("nan"))]
+            ),
+            "not shown: results/evaluations/baseline/items.csv cannot be read: 'nan' is not a "
+            "finite number.",
+        ),
+    ],
+)
+def test_a_table_of_items_that_cannot_be_read_is_said(
+    tmp_path: Path, table: Callable[[Path], None], said: str
+) -> None:
+    found = read_items_of_baseline(tmp_path, table)
+    assert found.baseline.outcomes == {}
+    assert any(said in note for note in found.missing)
 
 
 # -- the page

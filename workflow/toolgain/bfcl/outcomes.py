@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -156,6 +157,13 @@ def _flags(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(";")))
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a finite number")
+    return value
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "occurrence": int,
     "index": int,
@@ -166,7 +174,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "flags": _flags,
     "prompt_tokens": int,
     "completion_tokens": int,
-    "latency_s": float,
+    "latency_s": _finite,
     "requests": int,
 }
 """How the columns that are not text are read."""

@@ -271,9 +271,7 @@ def _side(
     )
 
 
-def _short(value: float | None) -> float | int | None:
-    if value is None:
-        return None
+def _short(value: float) -> float | int:
     return int(value) if value == int(value) else round(value, 3)
 
 

@@ -6,17 +6,17 @@ that failed half-way still renders and says what it lacks.
 
 import csv
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from toolgain.common.files import opened_text, parse_json, read_gzip, read_text, reason
+from toolgain.bfcl import outcomes
+from toolgain.common.errors import UserError
+from toolgain.common.files import opened_text, parse_json, read_gzip, read_text
 from toolgain.records.checkpoint import Best, Export
 from toolgain.records.comparison import Comparison, Origin, RunComparison, read_comparison
 from toolgain.records.evaluation import EvaluationManifest
@@ -26,9 +26,6 @@ from toolgain.records.rehearsal import Rehearsal
 from toolgain.records.summary import Summary
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, Smoke
-
-# Answers may be far above csv's default limit of 128 kB for a field.
-LONGEST_FIELD = 1 << 30
 
 RUNS_WITH_ITEMS = 20
 """The items of so many runs are read, the primary run's first: a page holds no more."""
@@ -54,11 +51,12 @@ class ItemAnswer(NamedTuple):
     message: str
     answer: str
     expected: str
-    calls: int | None
+    calls: int
     flags: tuple[str, ...]
-    prompt_tokens: float | None
-    completion_tokens: float | None
-    latency: float | None
+    prompt_tokens: float
+    completion_tokens: float
+    latency: float
+    """Seconds."""
     finish: str
     repeats: tuple[bool, ...] = ()
 
@@ -200,7 +198,7 @@ class _FolderReader:
             subject,
             self.record(Summary, folder / "summary.json"),
             self.record(EvaluationManifest, folder / "manifest.json"),
-            self._outcomes(folder / "items.csv") if items else {},
+            self._outcomes(folder) if items else {},
             self._questions(folder / "questions.jsonl.gz") if questions else {},
         )
 
@@ -226,21 +224,16 @@ class _FolderReader:
             self.record_if_there(Rehearsal, folder / "rehearsal.json"),
         )
 
-    def _outcomes(self, path: Path) -> dict[Key, ItemAnswer]:
-        csv.field_size_limit(LONGEST_FIELD)
-        rows: list[list[str]] = []
-        try:
-            with opened_text(path, newline="", errors="replace") as file:
-                # What stands before an error is kept.
-                rows.extend(filter(None, csv.reader(file)))
-        except FileNotFoundError:
+    def _outcomes(self, folder: Path) -> dict[Key, ItemAnswer]:
+        path = folder / outcomes.ITEMS
+        if not path.exists():
             self.missing.append(f"{_shown(path)} is missing: single items are not shown.")
-        except (OSError, csv.Error) as error:
-            self.missing.append(f"{_shown(path)} cannot be read ({reason(error)}).")
+            return {}
         try:
-            return _by_item(rows)
-        except (KeyError, ValueError) as error:
-            self.missing.append(f"{_shown(path)} cannot be read ({error}).")
+            return _by_item(outcomes.read_columns(folder))
+        except UserError as error:
+            said = str(error).removeprefix("evaluation: ").replace(str(path), _shown(path))
+            self.missing.append(f"Single items are not shown: {said}")
             return {}
 
     def _questions(self, path: Path) -> dict[Key, Question]:
@@ -259,46 +252,29 @@ class _FolderReader:
         return found
 
 
-def _by_item(rows: list[list[str]]) -> dict[Key, ItemAnswer]:
-    """The outcomes in a table whose first row names the columns.
-
-    Made column by column: row by row takes half as long again.
-    """
-    names, *cells = rows or [[]]
-    if not cells:
-        return {}
-    table = dict(zip(names, zip_longest(*cells, fillvalue=""), strict=False))
-    absent = ("",) * len(cells)
-
-    def text(name: str) -> Sequence[str]:
-        return table.get(name, absent)
-
-    def numbers(name: str) -> Iterable[float | None]:
-        return map(_float, text(name))
-
-    valid = [value == 1 for value in numbers("valid")]
-    strict = [value == 1 for value in numbers("strict_valid")] if "strict_valid" in table else valid
+def _by_item(table: Mapping[str, list[Any]]) -> dict[Key, ItemAnswer]:
+    """The answers of items.csv, by column: row by row takes half as long again."""
     answers = list(
         map(
             ItemAnswer,
             table["category"],
             table["id"],
-            [int(number or 0) for number in text("occurrence")],
-            map(float, valid),
-            map(float, strict),
+            table["occurrence"],
+            map(float, table["valid"]),
+            map(float, table["strict_valid"]),
             [
                 error or ("" if right else "not given")
-                for error, right in zip(text("error_type"), valid, strict=True)
+                for error, right in zip(table["error_type"], table["valid"], strict=True)
             ],
-            text("error_message"),
-            text("answer"),
-            text("expected"),
-            [None if calls is None else int(calls) for calls in numbers("calls")],
-            [tuple(filter(None, flags.split(";"))) for flags in text("flags")],
-            numbers("prompt_tokens"),
-            numbers("completion_tokens"),
-            numbers("latency_s"),
-            text("finish_reason"),
+            table["error_message"],
+            table["answer"],
+            table["expected"],
+            table["calls"],
+            table["flags"],
+            table["prompt_tokens"],
+            table["completion_tokens"],
+            table["latency_s"],
+            table["finish_reason"],
         )
     )
     found = {answer.key: answer for answer in answers}
@@ -316,26 +292,13 @@ def _over_repeats(answers: Iterable[ItemAnswer]) -> dict[Key, ItemAnswer]:
             message=next(filter(None, (answer.message for answer in repeats)), ""),
             valid=fmean(answer.valid for answer in repeats),
             strict=fmean(answer.strict for answer in repeats),
-            prompt_tokens=_mean(answer.prompt_tokens for answer in repeats),
-            completion_tokens=_mean(answer.completion_tokens for answer in repeats),
-            latency=_mean(answer.latency for answer in repeats),
+            prompt_tokens=fmean(answer.prompt_tokens for answer in repeats),
+            completion_tokens=fmean(answer.completion_tokens for answer in repeats),
+            latency=fmean(answer.latency for answer in repeats),
             repeats=tuple(answer.valid == 1 for answer in repeats) if len(repeats) > 1 else (),
         )
         for key, repeats in grouped.items()
     }
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _float(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return {"True": 1.0, "False": 0.0}.get(text or "")
-    return value if math.isfinite(value) else None
 
 
 def _benchmarks(folder: Path) -> dict[str, float]:
