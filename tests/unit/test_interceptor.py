@@ -1,0 +1,133 @@
+"""How one request is asked: retries, the breaker, replays; a real server that fails on purpose."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from fault_server import Fault, FaultServer, Handler, Request, no_fault
+from interceptor_process import PYTHON, interceptor
+
+pytestmark = pytest.mark.skipif(
+    not PYTHON.exists(), reason="the harness's environment is not installed (.venvs/bfcl)"
+)
+
+UNASKED = "not asked: the server seems to be down"
+
+
+def failing(status: int, times: int) -> Fault:
+    """Answers the first `times` attempts at a question with `status`."""
+
+    def fault(request: Request, handler: Handler) -> bool:
+        if request.attempt >= times:
+            return False
+        handler.answer(status, {"error": "on purpose"})
+        return True
+
+    return fault
+
+
+def hanging(request: Request, handler: Handler) -> bool:
+    handler.hang(600)
+    return True
+
+
+def test_a_failure_of_the_server_is_retried_and_every_attempt_recorded(tmp_path: Path) -> None:
+    with FaultServer(failing(503, times=2)) as server, interceptor(tmp_path, server.url) as asked:
+        answer = asked.ask("What is the weather?")
+        (row,) = asked.recorded()
+    assert answer.status == "200"
+    assert [attempt["kind"] for attempt in row["attempts"]] == ["http_5xx", "http_5xx", "ok"]
+    assert row["kind"] == "ok"
+    assert row["verdict"] == "text"
+
+
+def test_the_harness_sees_the_kind_of_a_failure_that_stays(tmp_path: Path) -> None:
+    with FaultServer(failing(503, times=9)) as server, interceptor(tmp_path, server.url) as asked:
+        answer = asked.ask("What is the weather?")
+        assert len(server.bodies) == 3  # `attempts`
+    assert answer.status == "503 http_5xx"
+    assert not asked.answers.read_text()
+
+
+def test_what_the_server_refuses_is_asked_once(tmp_path: Path) -> None:
+    with FaultServer(failing(400, times=9)) as server, interceptor(tmp_path, server.url) as asked:
+        assert asked.ask("What is the weather?").status == "400 http_4xx"
+        assert len(server.bodies) == 1
+
+
+def test_a_request_without_an_answer_in_time_is_a_timeout(tmp_path: Path) -> None:
+    with (
+        FaultServer(hanging) as server,
+        interceptor(tmp_path, server.url, timeout_s=0.2, attempts=1) as asked,
+    ):
+        assert asked.ask("What is the weather?").status == "502 timeout"
+        (row,) = asked.recorded()
+    assert row["attempts"][0]["detail"] == "no answer within 0.2 s"
+
+
+def test_a_response_above_the_limit_is_cut_and_not_retried(tmp_path: Path) -> None:
+    with (
+        FaultServer() as server,
+        interceptor(tmp_path, server.url, max_bytes=20) as asked,
+    ):
+        assert asked.ask("What is the weather?").status == "502 too_large"
+        assert len(server.bodies) == 1
+
+
+def test_the_server_gets_the_configured_sampling_model_and_key(tmp_path: Path) -> None:
+    with (
+        FaultServer(key="s3cret") as server,
+        interceptor(tmp_path, server.url, key="s3cret", sampling={"temperature": 0.5}) as asked,
+    ):
+        assert asked.ask("What is the weather?", temperature=0.001, seed=7).status == "200"
+        (body,) = server.bodies
+        (row,) = asked.recorded()
+    assert (body["model"], body["temperature"], body["seed"]) == ("policy", 0.5, 7)
+    assert row["sampling"] == {"temperature": 0.5, "seed": 7}
+    assert "s3cret" not in asked.record.read_text() + asked.answers.read_text()
+
+
+def test_a_refusal_for_haste_is_waited_for_and_costs_no_attempt(tmp_path: Path) -> None:
+    with (
+        FaultServer(failing(429, times=1)) as server,
+        interceptor(tmp_path, server.url, attempts=1, give_up_at=4e9) as asked,
+    ):
+        assert asked.ask("What is the weather?").status == "200"
+        (row,) = asked.recorded()
+    assert [attempt["kind"] for attempt in row["attempts"]] == ["http_429", "ok"]
+
+
+def test_after_failures_in_a_row_requests_fail_unasked_until_a_probe_is_answered(
+    tmp_path: Path,
+) -> None:
+    with (
+        FaultServer(failing(503, times=9)) as server,
+        interceptor(tmp_path, server.url, breaker=2, attempts=1) as asked,
+    ):
+        # The third, or on a busy machine a later one: every few seconds a probe goes out.
+        answers = iter(lambda: asked.ask("What is the weather?").body, UNASKED)
+        assert set(answers) == {'{"error": "on purpose"}'}
+        *reached, spared = asked.recorded()
+        assert len(reached) == len(server.bodies) >= 2
+        assert (spared["kind"], spared["attempts"]) == ("http_5xx", [])
+        server.fault = no_fault
+        while asked.ask("What is the weather?").status != "200":
+            time.sleep(0.1)
+        assert asked.ask("And tomorrow?").status == "200"
+
+
+def test_answers_of_an_interrupted_attempt_are_replayed_once_each(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    with FaultServer() as server:
+        with interceptor(first, server.url) as asked:
+            before = asked.ask("What is the weather?")
+        with interceptor(second, server.url, replay=str(asked.answers)) as again:
+            replayed = again.ask("What is the weather?")
+            assert len(server.bodies) == 1
+            again.ask("What is the weather?")
+            assert len(server.bodies) == 2
+    assert json.loads(replayed.body) == json.loads(before.body)
+    (old,), (same, new) = asked.recorded(), again.recorded()
+    assert same["number"] == old["number"] != new["number"]
+    assert (same["attempts"], len(new["attempts"])) == ([], 1)
