@@ -41,7 +41,7 @@ from toolgain.head import command_line
 from toolgain.head.last_words import invalid_evaluations
 from toolgain.slurm.endings import Ending
 from toolgain.slurm.preflight import NO_SLURM
-from toolgain.slurm.queue import NoAnswerError, QueuedJob, ask, jobs, standing, state_of
+from toolgain.slurm.queue import EndedJobs, NoAnswerError, ask, jobs, standing
 
 # Here, since Snakemake imports its plugins before it reads anything else.
 command_line.check_or_exit()
@@ -49,10 +49,6 @@ command_line.check_or_exit()
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 5, 20
-ANSWERS_WITHOUT_JOB = 3
-"""So many answers in a row that do not know a job make it a lost one."""
-BAD_ANSWERS = 2
-"""A dying node's job shows NODE_FAIL for a moment before Slurm requeues it."""
 CONTROLLER_WAIT = 1800
 """Timeout for slurmctld before a submission, in seconds."""
 
@@ -76,8 +72,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self.next_seconds_between_status_checks: int = SHORTEST_PAUSE
         self.endings: dict[Any, Ending] = {}
         """How the jobs that failed ended, by Snakemake's job."""
-        self._absent: dict[str, int] = {}
-        self._failed: dict[str, int] = {}
+        self._end_of = EndedJobs()
         self._silent_since: float | None = None
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncGenerator[Any, None]:
@@ -97,7 +92,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         known = {job.job_id: job for job in answer}
         ended = False
         for job in active_jobs:
-            state = await self._state(job.external_jobid, known)
+            # In a thread, since Slurm may be asked once more about a job that squeue forgot.
+            state = await asyncio.to_thread(self._end_of.state, job.external_jobid, known)
             if state is None:
                 yield job
                 continue
@@ -139,27 +135,6 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def _note_second_interrupt(self, *_: object) -> None:
         self.logger.warning("The jobs are being cancelled; that takes at most a minute.")
-
-    async def _state(self, job_id: str, known: dict[str, QueuedJob]) -> str | None:
-        """The state in which a job ended, or None while it has not."""
-        found = known.get(job_id)
-        if found is None:
-            self._absent[job_id] = self._absent.get(job_id, 0) + 1
-            if self._absent[job_id] < ANSWERS_WITHOUT_JOB:
-                return None
-            try:
-                return await asyncio.to_thread(state_of, job_id) or "UNKNOWN"
-            except NoAnswerError:
-                return None
-        self._absent.pop(job_id, None)
-        if found.standing == "ended_well":
-            return found.state
-        if found.standing != "ended_badly":
-            self._failed.pop(job_id, None)
-            return None
-        self._failed[job_id] = self._failed.get(job_id, 0) + 1
-        may_come_back = found.state in ("NODE_FAIL", "PREEMPTED")
-        return None if may_come_back and self._failed[job_id] < BAD_ANSWERS else found.state
 
     def run_job(self, job: Any) -> None:
         """Submit, once slurmctld is there."""

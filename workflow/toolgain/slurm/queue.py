@@ -6,6 +6,8 @@ other either forgets running jobs or waits for ever.
 
 import getpass
 import subprocess
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +26,11 @@ RUNNING = frozenset(
     {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
 ENDED_WELL = "COMPLETED"
+
+ANSWERS_WITHOUT_JOB = 3
+"""So many answers in a row that do not know a job make it a lost one."""
+BAD_ANSWERS = 2
+"""A dying node's job shows NODE_FAIL for a moment before Slurm requeues it."""
 
 Standing = Literal["waiting", "running", "ended_well", "ended_badly"]
 
@@ -128,6 +135,40 @@ def state_of(job_id: str) -> str | None:
         return None
     lines = text.split("\n")
     return lines[-2] if len(lines) > 1 and lines[-2] else None
+
+
+class EndedJobs:
+    """Which jobs have ended, told from one answer of squeue after another."""
+
+    def __init__(self) -> None:
+        self._absent: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+
+    def state(self, job_id: str, known: Mapping[str, QueuedJob]) -> str | None:
+        """The state in which a job ended; None while it has not, or nobody knows.
+
+        Args:
+            job_id: The job.
+            known: The present answer of squeue, by job id.
+        """
+        found = known.get(job_id)
+        if found is None:
+            self._absent[job_id] += 1
+            if self._absent[job_id] < ANSWERS_WITHOUT_JOB:
+                return None
+            try:
+                return state_of(job_id) or "UNKNOWN"
+            except NoAnswerError:
+                return None
+        del self._absent[job_id]
+        if found.standing == "ended_well":
+            return found.state
+        if found.standing != "ended_badly":
+            del self._failed[job_id]
+            return None
+        self._failed[job_id] += 1
+        may_come_back = found.state in ("NODE_FAIL", "PREEMPTED")
+        return None if may_come_back and self._failed[job_id] < BAD_ANSWERS else found.state
 
 
 def is_alive(job_id: str) -> bool:
