@@ -6,81 +6,8 @@ from typing import Any
 
 import pytest
 
-from toolgain.slurm.preflight import (
-    JobRequest,
-    Partition,
-    limit_minutes,
-    mismatches,
-    read_partitions,
-)
-
 from . import cluster as machine
 from .conftest import TRAINED, Site, slurm, state_of, tiny, wait_for
-
-PARTITIONS = read_partitions(
-    "PartitionName=batch Default=YES MaxNodes=UNLIMITED MaxTime=1-00:00:00 State=UP TotalNodes=4\n"
-    "PartitionName=short Default=NO MaxNodes=1 MaxTime=00:10:00 State=DOWN TotalNodes=2\n",
-    "batch|64|500000|gpu:h100:8(S:0-1)\nbatch|64|500000|gpu:h100:4\nshort|64+|500000+|(null)\n",
-)
-
-
-def test_partitions_are_read_as_slurm_prints_them() -> None:
-    assert PARTITIONS["batch"] == Partition(
-        "batch", True, True, 4, None, 1440, frozenset({4, 8}), 64, 500000
-    )
-    assert PARTITIONS["short"] == Partition(
-        "short", False, False, 2, 1, 10, frozenset({0}), 64, 500000
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("1-00:00:00", 1440), ("00:10:00", 10), ("2-12:30:00", 3630), ("UNLIMITED", None)],
-)
-def test_time_limits_are_read_in_minutes(text: str, expected: int | None) -> None:
-    assert limit_minutes(text) == expected
-
-
-def test_what_fits_is_not_mentioned() -> None:
-    request = JobRequest("train_run", nodes=4, gpus=8, cpus=64, minutes=1440, whole_nodes=True)
-    assert list(mismatches(request, PARTITIONS, shortest=10)) == []
-
-
-def test_whole_nodes_have_all_their_gpus() -> None:
-    request = JobRequest("train_run", nodes=2, gpus=6, minutes=60, whole_nodes=True)
-    assert "have 4 or 8" in " ".join(mismatches(request, PARTITIONS, shortest=10))
-
-
-def test_a_partition_that_is_down_is_named() -> None:
-    request = JobRequest("evaluate_model", partition="short", minutes=5)
-    assert "short is not up" in " ".join(mismatches(request, PARTITIONS, shortest=1))
-
-
-@pytest.mark.parametrize(
-    ("fields", "account", "refused"),
-    [
-        ("AllowAccounts=ALL", "research", False),
-        ("AllowAccounts=research,teaching", "research", False),
-        ("AllowAccounts=research,teaching", "guests", True),
-        ("DenyAccounts=guests", "guests", True),
-        ("DenyAccounts=guests", "research", False),
-    ],
-)
-def test_an_account_that_may_not_use_the_partition_is_named(
-    fields: str, account: str, refused: bool
-) -> None:
-    found = read_partitions(
-        f"PartitionName=batch {fields} Default=YES MaxNodes=UNLIMITED MaxTime=UNLIMITED State=UP "
-        "TotalNodes=4\n",
-        "batch|64|500000|gpu:8\n",
-    )
-    lines = list(
-        mismatches(JobRequest("train_run", account=account, minutes=60), found, shortest=10)
-    )
-    assert bool(lines) == refused
-    if refused:
-        assert f"account {account} (SLURM_ACCOUNT or cluster.account) may not use" in lines[0]
-
 
 BAD: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("account", {}, {"SLURM_ACCOUNT": "reserch"}, "no account 'reserch' for root"),

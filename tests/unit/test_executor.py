@@ -1,6 +1,6 @@
 """How the jobs of a start are followed: by squeue's answers, and through Slurm's silence.
 
-Programs in the place of Slurm's print what Slurm prints; a real cluster is in tests/slurm.
+With programs in the place of Slurm's; a real cluster is in tests/slurm.
 """
 
 import asyncio
@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slurm_programs import SlurmPrograms
 
 from snakemake_executor_plugin_toolgain_slurm import LONGEST_PAUSE, SHORTEST_PAUSE, Executor
 from toolgain.common import failures
 from toolgain.common.errors import ExitCode
 from toolgain.common.failures import Failure
-from toolgain.slurm.queue import RUNNING, SEPARATOR, WAITING, EndedJobs, QueuedJob
+from toolgain.slurm.queue import RUNNING, WAITING, EndedJobs, QueuedJob
 
 
 def queued(state: str, job_id: str = "7") -> dict[str, QueuedJob]:
@@ -25,11 +26,11 @@ def queued(state: str, job_id: str = "7") -> dict[str, QueuedJob]:
     return {job_id: QueuedJob(job_id, "start", state, "None", "n1", "1:00", "/w", "rule_all")}
 
 
-def program(folder: Path, name: str, script: str) -> None:
-    """A program on the PATH."""
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmPrograms:
+    """Slurm's programs, and a folder to start in."""
+    monkeypatch.chdir(tmp_path)
+    return SlurmPrograms(tmp_path / "bin", monkeypatch)
 
 
 @given(st.lists(st.sampled_from(sorted(WAITING | RUNNING))))
@@ -50,12 +51,9 @@ def test_the_job_of_a_dying_node_may_come_back() -> None:
     assert said == [None, None, None, None, "NODE_FAIL"]
 
 
-def test_a_job_that_squeue_forgot_is_looked_up_after_three_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program(tmp_path, "squeue", "echo 'squeue: Invalid job id specified' >&2; exit 1")
-    program(tmp_path, "sacct", "echo CANCELLED by 0")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+def test_a_job_that_squeue_forgot_is_looked_up_after_three_answers(slurm: SlurmPrograms) -> None:
+    slurm.fails("squeue", "slurm_load_jobs error: Invalid job id specified")
+    slurm.says("sacct", "CANCELLED by 0\n")
     jobs = EndedJobs()
     assert [jobs.state("7", {}) for _ in range(3)] == [None, None, "CANCELLED by 0"]
     jobs = EndedJobs()
@@ -63,14 +61,13 @@ def test_a_job_that_squeue_forgot_is_looked_up_after_three_answers(
 
 
 def test_a_job_that_nobody_knows_is_lost_and_one_that_nobody_can_ask_about_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slurm: SlurmPrograms,
 ) -> None:
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    program(tmp_path, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    slurm.fails("squeue", "Unable to contact slurm controller")
     jobs = EndedJobs()
     assert not any(jobs.state("7", {}) for _ in range(10))
-    program(tmp_path, "squeue", "exit 0")
-    program(tmp_path, "sacct", "exit 0")
+    slurm.says("squeue", "")
+    slurm.says("sacct", "")
     assert jobs.state("7", {}) == "UNKNOWN"
 
 
@@ -123,21 +120,8 @@ class Reported(Executor):
         return asyncio.run(remaining())
 
 
-def squeue_says(folder: Path, **states: str) -> None:
-    rows = [
-        SEPARATOR.join((one[1:], "start", state, "None", "n1", "1:00", "/w", "rule_all"))
-        for one, state in states.items()
-    ]
-    (folder / "answer").write_text("\n".join(rows) + "\n")
-    program(folder, "squeue", f"cat {folder}/answer")
-
-
-def test_what_ended_is_reported_and_the_rest_is_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    squeue_says(tmp_path, j1="RUNNING", j2="COMPLETED", j3="TIMEOUT", j4="PENDING")
+def test_what_ended_is_reported_and_the_rest_is_followed(slurm: SlurmPrograms) -> None:
+    slurm.queue({"1": "RUNNING", "2": "COMPLETED", "3": "TIMEOUT", "4": "PENDING"})
     executor = Reported()
     assert executor.look("1", "2", "3", "4") == ["1", "4"]
     assert executor.succeeded == ["2"]
@@ -146,16 +130,14 @@ def test_what_ended_is_reported_and_the_rest_is_followed(
 
 
 def test_a_stage_that_ended_with_bad_input_is_not_submitted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slurm: SlurmPrograms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("SLURM_JOB_ID", "3")
-    squeue_says(tmp_path, j3="FAILED")
+    slurm.queue({"3": "FAILED"})
     executor = Reported()
     executor.look("3")
     assert executor.planned.attempt == 1
-    (tmp_path / ".snakemake").mkdir()
+    Path(".snakemake").mkdir()
     failures.record(Failure(ExitCode.BAD_INPUT, "model: no such folder."))
     executor.look("3")
     assert executor.planned.attempt > executor.planned.restart_times
@@ -163,14 +145,13 @@ def test_a_stage_that_ended_with_bad_input_is_not_submitted_again(
 
 
 def test_an_unanswered_question_keeps_every_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    slurm: SlurmPrograms, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    program(tmp_path, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    slurm.fails("squeue", "Unable to contact slurm controller")
     executor = Reported()
     for _ in range(5):
         assert executor.look("1", "2") == ["1", "2"]
-    squeue_says(tmp_path, j1="RUNNING", j2="RUNNING")
+    slurm.queue({"1": "RUNNING", "2": "RUNNING"})
     assert executor.look("1", "2") == ["1", "2"]
     assert not executor.succeeded and not executor.failed
     silent, again = caplog.messages
@@ -178,12 +159,8 @@ def test_an_unanswered_question_keeps_every_job(
     assert again.startswith("Slurm answers again after")
 
 
-def test_the_pause_between_questions_grows_while_nothing_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    squeue_says(tmp_path, j1="RUNNING", j2="RUNNING")
+def test_the_pause_between_questions_grows_while_nothing_ends(slurm: SlurmPrograms) -> None:
+    slurm.queue({"1": "RUNNING", "2": "RUNNING"})
     executor = Reported()
     pauses = []
     for _ in range(20):
@@ -191,6 +168,6 @@ def test_the_pause_between_questions_grows_while_nothing_ends(
         pauses.append(executor.next_seconds_between_status_checks)
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE
-    squeue_says(tmp_path, j1="RUNNING", j2="COMPLETED")
+    slurm.queue({"1": "RUNNING", "2": "COMPLETED"})
     assert executor.look("1", "2") == ["1"]
     assert executor.next_seconds_between_status_checks == SHORTEST_PAUSE
