@@ -171,7 +171,7 @@ def _segment(
             "NeMo RL trains with other values than asked: " + "; ".join(otherwise),
         )
     else:
-        end, message = _judge(total, prepared.planned, code, logs, ended_by, bool(told), outlived)
+        end, message = judge(total, prepared.planned, code, logs, ended_by, bool(told), outlived)
     lost = 0.0 if end == "finished" else _lost_seconds(folder, started)
     why = (
         f"training: step {total} of {prepared.planned} is saved; {message} "
@@ -185,7 +185,7 @@ def _segment(
     return outcome
 
 
-def _judge(
+def judge(
     total: int,
     planned: int,
     code: int | None,
