@@ -166,7 +166,7 @@ def ask_items(
     while True:
         state = result_files.heal(result, job.items, take_out_failed=False)
         waiting = result_files.unanswered(state)
-        if not waiting and _is_scored(folders, state):
+        if not waiting and is_scored(folders, state):
             break
         if attempt:
             # Rounds go on while they answer something, be it one step of a conversation; `rounds`
@@ -202,13 +202,13 @@ def ask_items(
         if state.failed:
             repaired |= result_files.keys_of(state.failed)
             files.write_json(folders.work / "repaired.json", sorted(map(list, repaired)))
-        _prepare_replay(folders, job.items, state)
+        prepare_replay(folders, job.items, state)
         endpoint = model_server.endpoint()
         problem = _run_harness(job, ledger, settings, folders, endpoint, state, repeat)
         if problem:
             log.warning("evaluate: %s", problem)
     state = result_files.heal(result, job.items, take_out_failed=False)
-    if state.missing or not _is_scored(folders, state):
+    if state.missing or not is_scored(folders, state):
         # Items without a row are failures; the harness must see a row for each to pair the others.
         result_files.fill_gaps(result, state, problem or "not asked")
         endpoint = model_server.endpoint(wait=False)
@@ -295,7 +295,7 @@ def _categories(job: EvaluationJob) -> list[str]:
     return [category for category, chosen in job.items.items() if chosen]
 
 
-def _is_scored(folders: HarnessFolders, state: result_files.ResultState) -> bool:
+def is_scored(folders: HarnessFolders, state: result_files.ResultState) -> bool:
     """Whether the scores were made from the result files as they are now."""
     scores = folders.output / "score"
     newest = max(
@@ -319,7 +319,7 @@ def _repaired(folders: HarnessFolders) -> set[data.Key]:
     return {(c, item_id, n) for c, item_id, n in files.read_json(path, "repaired items")}
 
 
-def _prepare_replay(folders: HarnessFolders, items: Items, state: result_files.ResultState) -> None:
+def prepare_replay(folders: HarnessFolders, items: Items, state: result_files.ResultState) -> None:
     """Keep the answers that were received but are in no row, for the interceptor to replay."""
     received = request_log.read_lines(folders.answers)
     folders.replay.unlink(missing_ok=True)

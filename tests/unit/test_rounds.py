@@ -1,0 +1,136 @@
+"""What a round of an evaluation rests on: the server, the canaries, answers kept for a replay."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_server import FaultServer, Handler, Request, no_fault
+from harness_folders import answered, decoder, item
+from test_evaluation_request_log import request
+
+from toolgain.bfcl.results import result_file
+from toolgain.common.files import write_jsonl
+from toolgain.evaluation.budget import Budget
+from toolgain.evaluation.harness import HarnessFolders
+from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
+from toolgain.evaluation.result_files import ResultState
+from toolgain.evaluation.rounds import ModelServer, ask_canary, goes_on, is_scored, prepare_replay
+from toolgain.records.summary import Canary
+
+ROOT = Path(__file__).parents[2]
+
+
+def job_of(folder: Path, url: str, **section: Any) -> EvaluationJob:
+    """The evaluation of an endpoint."""
+    config = folder / "evaluation.json"
+    config.write_text(json.dumps(section))
+    read = read_section(config, url, None, 1)
+    envs = ROOT / ".venvs/bfcl", ROOT / ".venvs/trl"
+    return prepare(folder / "baseline", read, None, url, "policy", *envs)
+
+
+def ledger_of(folder: Path) -> Ledger:
+    return Ledger(Budget(folder / "spent.json", None))
+
+
+# -- the server and the canaries
+
+
+def test_the_canaries_are_asked_once_for_all_attempts(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        job, ledger = job_of(tmp_path, server.url), ledger_of(tmp_path)
+        with ModelServer(job, ledger) as model_server:
+            first = ask_canary(job, ledger, model_server, decoder())
+        asked = len(server.bodies)
+        with ModelServer(job, ledger) as model_server:
+            second = ask_canary(job, ledger, model_server, decoder())
+        assert len(server.bodies) == asked
+    assert (first.answered, first.parsed_call, first.text) == (True, True, True)
+    assert second == first
+    assert set(ledger.times) == {"server", "canary"}
+
+
+def test_canaries_that_end_the_evaluation_are_asked_again_by_the_next(tmp_path: Path) -> None:
+    def unknown_model(request: Request, handler: Handler) -> bool:
+        handler.answer(404, {"error": "The model `policy` does not exist."})
+        return True
+
+    with FaultServer(unknown_model) as server:
+        job, ledger = job_of(tmp_path, server.url), ledger_of(tmp_path)
+        with ModelServer(job, ledger) as model_server:
+            failed = ask_canary(job, ledger, model_server, decoder())
+            assert not failed.answered
+            assert "does not exist" in failed.failure
+            server.fault = no_fault
+            assert ask_canary(job, ledger, model_server, decoder()).answered
+
+
+def test_calls_as_text_end_an_evaluation_unless_it_is_told_to_go_on(tmp_path: Path) -> None:
+    as_text = Canary(answered=True, call_as_text=True)
+    assert not goes_on(job_of(tmp_path, "http://h/v1"), as_text)
+    assert goes_on(job_of(tmp_path, "http://h/v1", canary="warn"), as_text)
+    assert not goes_on(job_of(tmp_path, "http://h/v1"), Canary(answered=False))
+
+
+def test_an_endpoint_that_is_not_ready_is_asked_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FaultServer(up=False) as server:
+        job = job_of(tmp_path, server.url, serve={"ready_timeout_s": 1})
+        with ModelServer(job, ledger_of(tmp_path)) as model_server:
+            assert model_server.endpoint().base_url == server.url
+    assert "the server is not ready" in caplog.text
+
+
+# -- answers that no row holds yet
+
+
+def test_answers_without_a_row_are_replayed_and_cut_lines_dropped(tmp_path: Path) -> None:
+    folders = HarnessFolders(tmp_path)
+    a, b = item("simple", 0), item("simple", 1)
+    write_jsonl(folders.requests, [request(a, "x", "1"), request(b, "y", "2")])
+    received = [{"number": number, "request": f"r{number}", "body": {}} for number in "12"]
+    folders.answers.write_text("".join(f"{json.dumps(row)}\n" for row in received) + '{"numb')
+    state = ResultState(rows={"simple": [answered(a, "x")]}, missing=[b])
+    prepare_replay(folders, {"simple": [a, b]}, state)
+    assert [json.loads(line) for line in folders.replay.read_text().splitlines()] == received[1:]
+    assert [json.loads(line) for line in folders.answers.read_text().splitlines()] == received
+
+
+def test_without_answers_an_earlier_replay_is_gone(tmp_path: Path) -> None:
+    folders = HarnessFolders(tmp_path)
+    folders.replay.write_text("{}\n")
+    prepare_replay(folders, {"simple": []}, ResultState())
+    assert not folders.replay.exists()
+
+
+# -- scores
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda result, score, summary: None, True),
+        (lambda result, score, summary: os.utime(result, (300, 300)), False),
+        (lambda result, score, summary: score.unlink(), False),
+        (lambda result, score, summary: summary.unlink(), False),
+    ],
+    ids=["as scored", "a row came after", "a category is not scored", "the harness did not end"],
+)
+def test_scores_count_when_they_are_of_the_present_rows(
+    tmp_path: Path, change: Callable[[Path, Path, Path], object], expected: bool
+) -> None:
+    folders = HarnessFolders(tmp_path)
+    result = result_file(folders.output / "result" / "policy", "simple")
+    score = folders.output / "score" / "policy" / "BFCL_v3_simple_score.json"
+    summary = folders.output / "results.yml"
+    for moment, path in ((100, result), (200, score), (200, summary)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+        os.utime(path, (moment, moment))
+    change(result, score, summary)
+    state = ResultState(rows={"simple": [answered(item("simple", 0), "x")], "java": []})
+    assert is_scored(folders, state) == expected
