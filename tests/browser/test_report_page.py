@@ -457,7 +457,8 @@ def test_damaged_or_unreadable_items_are_said(report: Report, open_page: Open) -
     )
     old = open_page(path, java_script_enabled=False)
     assert "The items need JavaScript" in old.page.locator("#items noscript").inner_text()
-    assert old.text("#sentence").startswith("Improved: ")
+    comparison = json.loads((path.parent / "comparison.json").read_text(encoding="utf-8"))
+    assert old.text("#sentence").replace("−", "-") == comparison["sentence"]
 
 
 # -- for everyone
