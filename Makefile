@@ -9,7 +9,7 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 # Servers of NeMo Gym with requirements of their own, for `make setup-gym`.
 GYM_SERVERS ?=
 
-.PHONY: help setup setup-gym demo test test-fast test-upstream lint generate lock cluster cluster-down clean
+.PHONY: help setup setup-gym demo test test-fast test-upstream test-vllm lint generate lock cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,7 +29,7 @@ test: setup .venv/.dev .venvs/bfcl-eval/.ready ## Run every test
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --durations 20 $(TESTS)
 
 # What editors and pre-commit run.
-test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: under two minutes
+test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: three minutes
 	.venv/bin/python -m pytest --numprocesses 2 -m "not slow and not cluster and not browser" \
 	    tests/unit tests/workflow/test_repository.py $(TESTS)
 
