@@ -9,12 +9,12 @@ from harness_folders import answered, decoder, item, outcomes, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hermes import score
 from questions import read_questions
 from toolgain.bfcl.history import one_call_each, sendable
 from toolgain.bfcl.outcomes import read_items, write_items, write_questions
 from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call
 from toolgain.common.files import digest, read_json, write_json
-from toolgain.tasks.reward import parse, score
 
 PIECES = st.sampled_from(
     [
@@ -56,11 +56,6 @@ def test_reward_of_any_completion(completion: str) -> None:
 def test_reward_of_values_that_are_no_floats(value: str) -> None:
     call = f'<tool_call>{{"name": "f", "arguments": {{"x": {value}}}}}</tool_call>'
     assert -1 <= score(TASK, call).reward < 1
-
-
-@pytest.mark.parametrize("part", ["<tool_call>", "</tool_call>", "</tool_call><tool_call>"])
-def test_reward_takes_no_more_than_linear_time(part: str) -> None:
-    parse(part * (2**20 // len(part)))
 
 
 @given(HOSTILE)

@@ -82,7 +82,7 @@ def test_the_demo_s_template_keeps_earlier_turns() -> None:
 def test_a_template_that_rewrites_earlier_turns_is_found(change: str) -> None:
     found = prompts.two_turns(change + CHATML, {})
     assert not found.ok
-    assert "writes an earlier turn anew" in found.message
+    assert "rewrites an earlier turn" in found.message
 
 
 def test_thoughts_that_vanish_from_earlier_turns_are_found() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes import parse, score
 from toolgain.tasks.generated.generate import generate
-from toolgain.tasks.reward import parse, same_value, score
+from toolgain.tasks.reward import same_value
 
 WEATHER = {"name": "get_weather", "arguments": {"city": "Lima", "days": 3}}
 TASK = {"expected": [WEATHER]}

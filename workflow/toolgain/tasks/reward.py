@@ -1,4 +1,4 @@
-"""The reward of a completion: parse its tool calls, compare them exactly with the expected ones.
+"""The reward of an answer: its tool calls, compared exactly with the expected ones.
 
     right decision, everything exact                  1
     call expected, calls made but not exact           0 to 0.8: names, argument names, values
@@ -15,9 +15,7 @@ trainer's environment.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +23,6 @@ WRONG_DECISION = -0.6
 UNREADABLE = -1.0
 NAME_SHARE, KEYS_SHARE, VALUES_SHARE = 0.3, 0.2, 0.3
 """What a call that is not exact can earn: the right function, argument names, and values."""
-
-_BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -45,37 +41,6 @@ class Score:
     reward: float
     exact: bool
     called: bool
-
-
-def parse(completion: str) -> Answer:
-    """Read the `<tool_call>` blocks of a completion (special end tokens are dropped)."""
-    completion = re.sub(r"<\|[a-z_]+\|>", "", completion)
-    calls: list[dict[str, Any]] = []
-    unreadable = 0
-    # No block ends later; without this cut, each `<tool_call>` would look to the end for one.
-    cut = completion.rfind("</tool_call>") + len("</tool_call>")
-    blocks, rest = (
-        (completion[:cut], completion[cut:]) if "</tool_call>" in completion else ("", completion)
-    )
-    for block in _BLOCK.findall(blocks):
-        try:
-            call = json.loads(block)
-        except (ValueError, RecursionError):
-            unreadable += 1
-            continue
-        if (
-            isinstance(call, dict)
-            and set(call) == {"name", "arguments"}
-            and isinstance(call["name"], str)
-            and isinstance(call["arguments"], dict)
-        ):
-            calls.append(call)
-        else:
-            unreadable += 1
-    text = (_BLOCK.sub("", blocks) + rest).strip()
-    # A block that was opened and never closed, or closed and never opened.
-    unreadable += text.count("<tool_call>") or text.count("</tool_call>")
-    return Answer(tuple(calls), text, unreadable)
 
 
 def same_value(given: Any, expected: Any) -> bool:
@@ -115,15 +80,6 @@ def call_credit(given: dict[str, Any], expected: dict[str, Any]) -> float:
         same_value(given["arguments"][key], expected["arguments"][key]) for key in keys & wanted
     )
     return NAME_SHARE + KEYS_SHARE * len(keys & wanted) / most + VALUES_SHARE * right / most
-
-
-def score(task: Mapping[str, Any], completion: str, finished: bool = True) -> Score:
-    """Score one completion in Hermes markup of a task (a line of train.jsonl, or anything with
-    "expected").
-
-    `finished` is false if the completion was cut at the length limit.
-    """
-    return score_answer(task["expected"], parse(completion), finished)
 
 
 def score_answer(expected: Sequence[dict[str, Any]], answer: Answer, finished: bool) -> Score:

@@ -1,7 +1,7 @@
 """Prompts of Gym's rows as the model's template writes them: do they fit, and do turns stay as is?
 
 A prompt beyond `policy.max_total_sequence_length` comes back from NeMo RL's server as an empty
-answer with reward 0 and no error anywhere. A template that writes an earlier turn anew once
+answer with reward 0 and no error anywhere. A template that rewrites an earlier turn once
 another one follows breaks the training on several steps (NeMo Gym issue 1416).
 """
 
@@ -149,7 +149,7 @@ def two_turns(template: str, tokens: Mapping[str, str]) -> Finding:
                     return Finding(
                         name,
                         False,
-                        f"the chat template writes an earlier turn anew when a tool's result "
+                        f"the chat template rewrites an earlier turn when a tool's result "
                         f"follows ({kind}): {before[at : at + 60]!r} becomes "
                         f"{after[at : at + 60]!r}. NeMo RL would end in its first rollout of "
                         "several steps, or train on other tokens than were sampled; use "
