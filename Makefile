@@ -29,7 +29,7 @@ test: setup .venv/.dev .venvs/bfcl-eval/.ready ## Run every test
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --durations 20 $(TESTS)
 
 # What editors and pre-commit run.
-test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: three minutes
+test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: under two minutes
 	.venv/bin/python -m pytest --numprocesses 2 -m "not slow and not cluster and not browser" \
 	    tests/unit tests/workflow/test_repository.py $(TESTS)
 
