@@ -1,6 +1,6 @@
 """Are the verdicts as sure as they say? Simulated pairs of evaluations with known truth.
 
-    .venv/bin/python benchmarks/calibration.py --write docs/measurement.md
+    .venv/bin/python benchmarks/calibration.py --write docs/statistics.md
 
 Uses the real sizes and clusters of BFCL v3, read from the data of the harness's environment, and
 the same functions as `toolgain compare`. Prints the tables; `--write` puts them into the document
