@@ -1,0 +1,41 @@
+"""Lengths of time as people write them: `90m`, `4h`, `2d`, or Slurm's `4:00:00`."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+DURATION = re.compile(
+    r"(?P<count>[1-9]\d*)(?P<unit>m|h|d)|(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):00"
+)
+SHAPE = "^([1-9][0-9]*(m|h|d)|([0-9]+-)?[0-9]+:[0-5][0-9]:00)$"
+UNITS = {"m": 1, "h": 60, "d": 1440}
+
+
+def minutes(duration: str) -> int:
+    """A duration such as `90m`, `4h`, `2d`, `4:00:00` or `1-12:00:00` in minutes."""
+    match = DURATION.fullmatch(duration)
+    if match is None:
+        raise ValueError("is no duration; say 90m, 4h, 2d, or as Slurm does 4:00:00 or 1-12:00:00")
+    if match["unit"]:
+        return int(match["count"]) * UNITS[match["unit"]]
+    hours = int(match["days"] or 0) * 24 + int(match["hours"])
+    return hours * 60 + int(match["minutes"])
+
+
+def _duration(value: Any) -> Any:
+    # YAML itself makes seconds of an unquoted 4:00:00.
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 3600 and not value % 60:
+        return f"{value // 60}m"
+    text = str(value)
+    try:
+        minutes_given = minutes(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} {error}") from None
+    if minutes_given < 1:
+        raise ValueError(f"{text!r} is no time at all; one minute is the least")
+    return text
+
+
+Duration = Annotated[str, BeforeValidator(_duration), Field(json_schema_extra={"pattern": SHAPE})]
+"""A length of time, such as `90m`, `4h`, `2d` or `4:00:00`."""

@@ -1,0 +1,73 @@
+"""`training.trl`: GRPO with TRL."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from toolgain.config.sections.base import Positive, Section
+
+
+class Trl(Section):
+    """GRPO with TRL's GRPOTrainer."""
+
+    WITHOUT_EFFECT = ("threads", "processes")
+    EXPORT_GPUS = 0
+
+    steps: Positive = Field(40, description="Optimizer steps.")
+    prompts_per_step: Positive = Field(8, description="Prompts in one step, over all processes.")
+    generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-5, description="Peak learning rate.")
+    schedule: Literal["constant_with_warmup", "linear", "cosine"] = Field(
+        "constant_with_warmup", description="Course of the learning rate after the warm-up."
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="Steps in which the learning rate rises to its peak."
+    )
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="The gradient is scaled down to this norm where it is longer."
+    )
+    beta: Annotated[float, Field(ge=0)] = Field(0.0, description="Weight of the KL penalty.")
+    epsilon: Annotated[float, Field(gt=0)] = Field(
+        0.2, description="Clip range of the policy ratio, both ways."
+    )
+    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
+        "dapo", description="How token losses are averaged; TRL's `loss_type`."
+    )
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        "group", description="Over what the advantages are divided by their standard deviation."
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
+    max_completion_tokens: Positive = Field(128, description="Longest completion, in tokens.")
+    val_period: Positive = Field(10, description="Steps between validations.")
+    validation_batch: Positive = Field(128, description="Validation tasks answered at once.")
+    save_period: Positive = Field(10, description="Steps between checkpoints.")
+    keep_top_k: Positive = Field(3, description="Best checkpoints kept, besides the latest.")
+    processes: Positive = Field(1, description="Processes per node (torchrun when above 1).")
+    micro_batch: Positive | None = Field(
+        None,
+        description="Completions of one forward and backward pass in a process; none: all of its "
+        "share of a step. Less memory, and the same result up to rounding.",
+    )
+    share_prompts: bool = Field(
+        True,
+        description="Compute a prompt once for all its completions in the loss, where the model's "
+        "attention allows it (checked before the training).",
+    )
+    bf16: bool = Field(True, description="bfloat16 autocast where the processor has it.")
+    gradient_checkpointing: bool = Field(False, description="Trade time for memory.")
+    threads: Positive | None = Field(None, description="CPU threads of each process.")
+
+    @model_validator(mode="after")
+    def _saves_carry_validation(self) -> "Trl":
+        if self.save_period % self.val_period:
+            raise ValueError(
+                f"save_period {self.save_period} is not a multiple of val_period "
+                f"{self.val_period}: checkpoints without a validation accuracy cannot be selected; "
+                f"set save_period to {self.val_period}"
+            )
+        if self.save_period > self.steps:
+            raise ValueError(
+                f"save_period {self.save_period} is above steps {self.steps}: no checkpoint with "
+                "a validation accuracy would be written"
+            )
+        return self
