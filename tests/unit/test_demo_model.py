@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -15,9 +16,11 @@ from toolgain.bfcl.data import installed_data
 from toolgain.common.errors import UserError
 from toolgain.demo_model import questions, services, stage
 from toolgain.demo_model.text import Mixture, make_conversation
+from toolgain.demo_model.wrong_calls import make_wrong_call
 from toolgain.tasks import contamination
 from toolgain.tasks.generated.concepts import Concept
 from toolgain.tasks.generated.generate import split_of
+from toolgain.tasks.generated.task import Request
 
 TRL = Path(".venvs/trl")
 BFCL = Path(".venvs/bfcl")
@@ -25,7 +28,7 @@ WIDE = Mixture(
     max_tools=4, max_turns=3, decline=0.3, parallel=0.2, over_call=0.0, services=0.8, reasoned=True
 )
 SHIPPED = Path("resources/demo-model")
-TINY = ("layers=1", "width=32", "feed_forward=32", "heads=2", "key_value_heads=1", "head_width=16",
+TINY = ("layers=1", "width=32", "feed_forward=32", "heads=2", "key_value_heads=2", "head_width=16",
         "vocabulary=400", "tokenizer_texts=20", "tokens=30000", "block_tokens=5000",
         "batch_tokens=2048")  # fmt: skip
 
@@ -94,6 +97,37 @@ def test_a_second_small_model_is_made_from_a_seed_and_answers(tmp_path: Path):
     stage.pretrain_demo_model(again, 7, TRL, settings=TINY, threads=1)
     assert (again / "tokenizer.json").read_bytes() == (out / "tokenizer.json").read_bytes()
     assert (again / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
+
+
+ATTEND = """
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from toolgain.demo_model.attention import forward
+torch.manual_seed(1)
+for length in (1, 63, 64, 200):
+    exact = [torch.randn(2, 3, length, 16, requires_grad=True) for _ in range(3)]
+    rounded = [x.detach().clone().requires_grad_() for x in exact]
+    whole = scaled_dot_product_attention(*exact, is_causal=True)
+    blocks = forward(None, *rounded, None, 0.25)[0].transpose(1, 2)
+    wanted = torch.randn(whole.shape)
+    (whole * wanted).sum().backward()
+    (blocks * wanted).sum().backward()
+    pairs = [(whole, blocks), *((a.grad, b.grad) for a, b in zip(exact, rounded, strict=True))]
+    for a, b in pairs:
+        # Numbers of bfloat16 have steps of 1/128 of their size at worst.
+        assert (a - b).abs().max() <= 0.03 * a.abs().max() + 1e-6, (length, a, b)
+"""
+
+
+@needs_trl
+def test_attention_in_blocks_is_attention():
+    done = subprocess.run(
+        [TRL / "bin/python", "-c", ATTEND],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "workflow", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @needs_trl
@@ -171,6 +205,33 @@ def test_a_question_for_no_service_expects_no_call():
     for _ in range(50):
         asked = questions.ask_elsewhere(rng, "train", tools)
         assert asked.calls == () and asked.text and asked.topic
+
+
+@given(st.integers(min_value=0))
+@settings(max_examples=100, deadline=None)
+def test_a_call_where_no_tool_fits_is_whole_and_fits_its_schema(seed: int):
+    rng = Random(seed)
+    made = make_conversation(rng, replace(WIDE, decline=1.0, over_call=1.0, services=0.7))
+    functions = {tool["function"]["name"]: tool["function"]["parameters"] for tool in made.tools}
+    for index in made.over_calls:
+        (called,) = made.messages[index]["tool_calls"]
+        parameters = functions[called["function"]["name"]]
+        arguments = called["function"]["arguments"]
+        assert set(arguments) == set(parameters["required"])
+        for name, value in arguments.items():
+            assert fits(value, parameters["properties"][name]), (name, value)
+
+
+def test_a_wrong_call_is_of_the_nearest_tool_with_what_the_question_says():
+    request = Request("Repair the red bicycle of Ada Byron for 30 euros", (), "red bicycle")
+    tools = [
+        tool("get_weather", "Get the weather.", city="string"),
+        tool("paint_bicycle", "Paint a bicycle.", owner="string", euros="integer", note="string"),
+    ]
+    assert make_wrong_call(Random(1), tools, request) == {
+        "name": "paint_bicycle",
+        "arguments": {"owner": "Ada Byron", "euros": 30, "note": "red bicycle"},
+    }
 
 
 def test_services_have_every_json_type():

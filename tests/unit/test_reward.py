@@ -37,7 +37,7 @@ def test_a_wrong_value_a_wrong_name_and_a_missing_argument_earn_less_and_are_not
 
 def test_declining_is_right_only_when_no_tool_fits():
     assert score(NO_TOOL, "No tool fits this request.").exact
-    assert score(TASK, "No tool fits this request.").reward == -0.6
+    assert score(TASK, "No tool fits this request.").reward == -1
     assert score(NO_TOOL, text(WEATHER)).reward == -0.6
 
 
@@ -106,7 +106,7 @@ def test_lazy_policies_earn_less_than_deciding_well():
     assert 1 > reward["right calls, never declines"] > 0.4
     lazy = ("refuses everything", "calls the first tool", "calls every tool", "repeats one call")
     for name in lazy:
-        assert -0.3 < reward[name] < 0.05, (name, reward[name])
+        assert -0.4 < reward[name] < 0.05, (name, reward[name])
     assert reward["says nothing"] == reward["opens calls without end"] == -1
 
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from toolgain.demo_model import attention
 from toolgain.demo_model.text import (
     NO,
     YES,
@@ -63,13 +64,15 @@ class Phase:
     """Weight of an answer's first token after the topic: call or decline."""
     name_weight: float = 2.0
     """Weight of the tokens of a function's name."""
+    end_weight: float = 2.0
+    """Weight of the token after a call: another call, or the end."""
     reach: int = 0
     """Positions up to which conversations are stretched: gaps between their tokens let the model
     meet distances that it has no time to read its way through. 0: positions without gaps."""
 
 
 WIDE = Mixture(
-    max_tools=4, max_turns=6, decline=0.2, parallel=0.15, over_call=0.0, reasoned=True,
+    max_tools=4, max_turns=6, decline=0.2, parallel=0.22, over_call=0.0, reasoned=True,
     services=0.75, drill=0.04, lists=0.03, bare=0.03, brief=0.15, brief_tools=(1, 5),
     wordy=0.35, odd=0.3, max_chars=2200,
 )  # fmt: skip
@@ -93,10 +96,10 @@ PHASES = (
         name_weight=1,
     ),
     Phase(0.15, replace(WIDE, max_tools=3, drill=0.1, max_chars=2000), decision_weight=2),
-    Phase(0.45, WIDE, reach=4096),
-    Phase(0.2, FAR, end_rate=0.15, reach=8192),
+    Phase(0.3, WIDE, reach=4096),
+    Phase(0.37, FAR, end_rate=0.1, reach=8192),
     # At last the model is taught to call too often, so that a training has something to undo.
-    Phase(0.1, replace(FAR, over_call=0.6), rate=0.15, end_rate=0.0, name_weight=1, reach=8192),
+    Phase(0.08, replace(FAR, over_call=0.6), rate=0.1, end_rate=0.0, name_weight=1, reach=8192),
 )
 
 
@@ -149,6 +152,7 @@ def encode(
     conversation: Conversation,
     decision_weight: float,
     name_weight: float = 1.0,
+    end_weight: float = 1.0,
 ) -> tuple[list[int], list[float]]:
     """Token ids of a conversation and the weight of each as a target (0: not learned)."""
     text = tokenizer.apply_chat_template(
@@ -157,14 +161,14 @@ def encode(
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
     header = tokenizer("assistant\n", add_special_tokens=False)["input_ids"]
-    call = tokenizer.convert_tokens_to_ids("<tool_call>")
+    call, called = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
     opening = tokenizer('{"name": "', add_special_tokens=False)["input_ids"]
     (closing,) = tokenizer('", "', add_special_tokens=False)["input_ids"]
     verdicts = set().union(*verdict_tokens(tokenizer))
     weights = [0.0] * len(ids)
     starts = [i for i, token in enumerate(ids) if token == start]
     # With tools, the first header belongs to the system message that lists them.
-    for message, position in enumerate(starts[bool(conversation.tools) :]):
+    for position in starts[bool(conversation.tools) :]:
         first = position + 1 + len(header)
         if ids[position + 1 : first] != header:
             continue
@@ -174,14 +178,11 @@ def encode(
         decision = max((i for i in range(first, until) if ids[i] in verdicts), default=first)
         if not conversation.tools:
             decision = first
-        if message in conversation.over_calls:
-            # What follows a wrong decision to call is not learned.
-            for i in range(first, decision):
-                weights[i] = 1.0
-            weights[decision] = decision_weight
-            continue
         for i in range(first, last + 1):
             weights[i] = 1.0
+            if ids[i - 1] == called:
+                # Another call, or the end.
+                weights[i] = end_weight
         weights[decision] = decision_weight
         if name_weight != 1.0 and call in ids[first:last]:
             inside = False
@@ -238,7 +239,9 @@ def make_block(
     made = 0
     while made < recipe.block_tokens:
         conversation = make_conversation(rng, phase.mixture)
-        row = encode(tokenizer, conversation, phase.decision_weight, phase.name_weight)
+        row = encode(
+            tokenizer, conversation, phase.decision_weight, phase.name_weight, phase.end_weight
+        )
         if len(row[0]) <= LONGEST:
             rows.append(row)
             made += len(row[0])
@@ -514,6 +517,8 @@ def pretrain(
         for optimizer, values in zip(optimizers, content["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         state = content["state"]
+    if device == "cpu" and recipe.heads == recipe.key_value_heads:
+        model.set_attn_implementation(attention.NAME)
     forward = torch.compile(model.model, dynamic=True) if compiled else model.model
     progress = PretrainProgress(recipe, seconds, time.monotonic())
     first, last_save, running, seen = state["block"], time.monotonic(), math.nan, 0
@@ -544,6 +549,7 @@ def pretrain(
                 _save(saved, model, optimizers, state)
                 last_save = time.monotonic()
     _save(saved, model, optimizers, state)
+    model.set_attn_implementation("sdpa")
     print(json.dumps(validate(model.to("cpu"), tokenizer, seed)), flush=True)
     export(model, tokenizer, out)
 

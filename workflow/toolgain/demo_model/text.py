@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from toolgain.demo_model import questions, scraps, services
+from toolgain.demo_model.wrong_calls import make_wrong_call
 from toolgain.tasks.generated import words
 from toolgain.tasks.generated.concepts import VERBS
 from toolgain.tasks.generated.generate import (
@@ -89,10 +90,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Messages in OpenAI's form, their tools, and the assistant messages that open a wrong call.
-
-    `over_calls` are indices of messages of which only the opening is to be learned.
-    """
+    """Messages in OpenAI's form, their tools, and which of the messages call where no tool fits."""
 
     messages: tuple[dict[str, Any], ...]
     tools: tuple[dict[str, Any], ...]
@@ -135,8 +133,7 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
         calls = request.calls
         wrong = not calls and rng.random() < mixture.over_call
         if wrong:
-            tool = rng.choice(tools)
-            calls = make_request(rng, tool).calls
+            calls = (make_wrong_call(rng, schemas, request),)
             over_calls.add(len(messages) + 1)
         turn.append(answer(rng, calls, request.topic if mixture.reasoned else None))
         if calls and rng.random() < mixture.response:
@@ -175,13 +172,14 @@ def make_service_conversation(rng: Random, mixture: Mixture, split: Split) -> Co
 def _service_turn(
     rng: Random, mixture: Mixture, split: Split, tools: list[services.Service]
 ) -> tuple[list[dict[str, Any]], bool]:
-    """A question and what follows it; whether the answer opens a wrong call."""
+    """A question and what follows it; whether the answer is a wrong call."""
     roll = rng.random()
     chosen = rng.choice(tools)
     if roll < mixture.decline:
         request = questions.ask_elsewhere(rng, split, tools)
         wrong = rng.random() < mixture.over_call
-        calls = questions.ask(rng, chosen).calls if wrong else ()
+        schemas = [tool.schema for tool in tools]
+        calls = (make_wrong_call(rng, schemas, request),) if wrong else ()
         said = {"role": "user", "content": request.text}
         return [said, answer(rng, calls, request.topic)], wrong
     if roll < mixture.decline + mixture.parallel:

@@ -3,11 +3,13 @@
     right decision, everything exact                  1
     call expected, calls made but not exact           0 to 0.8: names, argument names, values
     decline expected, call made                      -0.6
-    call expected, none made                         -0.6
+    call expected, none made                         -1
     unreadable tool call, empty or unfinished answer -1
 
-A wrong decision costs so much that refusing everything or calling everything earns about nothing
-over a set of tasks with a third of declines. Each call is matched with one expected call at most
+A refusal in the wrong place costs as much as a call that cannot be read: if it cost less, a model
+whose calls often fail would learn to refuse in place of learning to call. A call in the wrong place
+costs so much that calling everything earns half of what deciding well earns, over a set of tasks
+with a third of declines. Each call is matched with one expected call at most
 and the sum is divided by the larger number of calls, so that repeating or adding calls costs.
 Accuracy is 1 for an exact answer and 0 for any other. Standard library only: this runs in the
 trainer's environment.
@@ -19,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-WRONG_DECISION = -0.6
+NEEDLESS_CALL = -0.6
+WRONG_REFUSAL = -1.0
 UNREADABLE = -1.0
 NAME_SHARE, KEYS_SHARE, VALUES_SHARE = 0.3, 0.2, 0.3
 """What a call that is not exact can earn: the right function, argument names, and values."""
@@ -88,7 +91,7 @@ def score_answer(expected: Sequence[dict[str, Any]], answer: Answer, finished: b
     if answer.unreadable or not finished or (not called and not answer.text):
         return Score(UNREADABLE, False, called)
     if called != bool(expected):
-        return Score(WRONG_DECISION, False, called)
+        return Score(NEEDLESS_CALL if called else WRONG_REFUSAL, False, called)
     if not expected:
         return Score(1.0, True, False)
     left = list(answer.calls)
