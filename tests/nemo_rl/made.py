@@ -95,11 +95,11 @@ def data(folder: Path, train: int = 60, validation: int = 8) -> tuple[Path, Path
 def training(**values: Any) -> TrainingSection:
     """A frozen training section: 10 steps of 6 prompts, validated and saved every 2."""
     nemo = {
-        "prompts_per_step": 6,
-        "generations": 4,
+        "num_prompts_per_step": 6,
+        "num_generations_per_prompt": 4,
         "val_period": 2,
         "save_period": 2,
-        "tensor_parallel": 1,
+        "tensor_parallel_size": 1,
     }
     return TrainingSection.model_validate(
         {"backend": "nemo_rl", "smoke_steps": 2, "nemo_rl": {**nemo, **values}}

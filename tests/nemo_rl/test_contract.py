@@ -284,11 +284,13 @@ def test_what_makes_a_training_worthless_ends_it(
 
 
 def test_what_can_be_known_before_is_said_before(cluster: None, tmp_path: Path) -> None:
-    run = Run(tmp_path, nodes=1, settings={"prompts_per_step": 5, "overrides": {"grpo.sead": 1}})
+    run = Run(
+        tmp_path, nodes=1, settings={"num_prompts_per_step": 5, "overrides": {"grpo.sead": 1}}
+    )
     code, log = run.launch()
     assert code == 2
     assert "unknown key `grpo.sead`; did you mean `grpo.seed`?" in log
-    run.settings = {"prompts_per_step": 5}
+    run.settings = {"num_prompts_per_step": 5}
     code, log = run.launch()
     assert code == 2
     assert "global batch 20 mod 8 = 4" in log

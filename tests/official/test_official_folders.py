@@ -184,7 +184,6 @@ def by_nvidia(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = HarnessSettings(
         bfcl_env=BFCL_ENV,
         alias=alias,
-        task="multi_turn,ast",
         parallelism=1,
         sampling={},
         timeout_s=0,

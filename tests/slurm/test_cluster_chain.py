@@ -63,7 +63,7 @@ def chain(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     """One full run over two nodes with `--verbose` and marked tokens in the environment."""
     site = Site(tmp_path_factory.mktemp("chain"), environment=TOKENS)
     site.config = tiny(
-        training={"trl": {"steps": 4, "max_completion_tokens": 64}}, cluster={"nodes": 2}
+        training={"trl": {"max_steps": 4, "max_completion_length": 64}}, cluster={"nodes": 2}
     )
     with Watch() as watch:
         site.succeed("all", "--verbose", "--retries", "1", seconds=1500)

@@ -18,7 +18,7 @@ def last_block(site: Site) -> str:
 
 def test_bad_input_is_submitted_once_and_the_screen_ends_with_its_cause(site: Site) -> None:
     """A training whose tasks were spoiled."""
-    site.config = tiny(training={"trl": {"steps": 2}})
+    site.config = tiny(training={"trl": {"max_steps": 2}})
     site.succeed("results/tasks/grpo/tasks.json")
     (site.folder / "results/tasks/grpo/train.jsonl").write_text("no JSON\n")
     assert site.run("train") == 1
@@ -34,7 +34,7 @@ def test_bad_input_is_submitted_once_and_the_screen_ends_with_its_cause(site: Si
 
 
 def test_ctrl_c_twice_leaves_no_job_in_the_queue(site: Site) -> None:
-    site.config = tiny(training={"trl": {"steps": 16}})
+    site.config = tiny(training={"trl": {"max_steps": 16}})
     process = site.start("train")
     site.wait_for_job("train_run", "RUNNING")
     for _ in range(3):
@@ -56,7 +56,7 @@ def test_each_folder_of_a_run_has_to_be_shared(site: Site, name: str) -> None:
 
 def test_a_lost_terminal_does_not_end_the_run(site: Site) -> None:
     # Room for whole answers: where all are cut, four steps have no gradient and nothing to export.
-    site.config = tiny(training={"trl": {"steps": 4, "max_completion_tokens": 64}})
+    site.config = tiny(training={"trl": {"max_steps": 4, "max_completion_length": 64}})
     process = site.start("train")
     site.wait_for_job("train_run", "RUNNING")
     process.send_signal(signal.SIGHUP)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def start_training(site: Site, steps: int = 16) -> "subprocess.Popen[bytes]":
-    site.config = tiny(training={"trl": {"steps": steps}})
+    site.config = tiny(training={"trl": {"max_steps": steps}})
     process = site.start(TRAINED)
     site.wait_for_step(3)
     return process
@@ -111,7 +111,7 @@ def test_a_config_edited_while_a_job_waits_changes_nothing_of_it(site: Site) -> 
         site.prefix = prefix
         for node in machine.NODES:
             slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=drill")
-        site.config = tiny(training={"seed": 5, "trl": {"steps": 4}})
+        site.config = tiny(training={"seed": 5, "trl": {"max_steps": 4}})
         process = site.start(TRAINED)
         wait_for(lambda: bool(site.jobs("train_run")), "a waiting job", 120, site)
         assert state_of(site.jobs("train_run")[0]) == "PENDING"
@@ -129,7 +129,7 @@ def test_a_config_edited_while_a_job_waits_changes_nothing_of_it(site: Site) -> 
 def test_files_that_arrive_late_are_waited_for(site: Site) -> None:
     """The node writes into a folder that this host sees only seconds later."""
     runs = site.folder / "results/runs"
-    site.config = tiny(training={"trl": {"steps": 2}})
+    site.config = tiny(training={"trl": {"max_steps": 2}})
     site.succeed("results/runs/grpo/smoke.json")
     own = machine.ROOT / "node" / "n1" / "late"
     subprocess.run(["cp", "-a", str(runs), str(own)], check=True)
@@ -153,7 +153,7 @@ def test_files_that_arrive_late_are_waited_for(site: Site) -> None:
 
 def test_a_finished_training_is_not_done_again_for_a_files_time(site: Site) -> None:
     """Touched inputs, a lost .snakemake and a forced rule are refused; a wish is granted."""
-    site.config = tiny(training={"trl": {"steps": 2}})
+    site.config = tiny(training={"trl": {"max_steps": 2}})
     site.succeed(TRAINED)
     jobs = site.submitted()
     tasks = site.folder / "results/tasks/grpo/tasks.json"

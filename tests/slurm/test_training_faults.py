@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 def start_training(site: Site, steps: int, nodes: int = 1) -> "subprocess.Popen[bytes]":
     """Start a training and wait until it has saved its first checkpoint."""
-    site.config = tiny(training={"trl": {"steps": steps}}, cluster={"nodes": nodes})
+    site.config = tiny(training={"trl": {"max_steps": steps}}, cluster={"nodes": nodes})
     process = site.start(TRAINED)
     site.wait_for_step(3)
     return process
@@ -92,7 +92,7 @@ def first_rank_of(job: str) -> tuple[str, int]:
 
 def test_a_time_limit_ends_a_training_with_everything_saved(site: Site) -> None:
     """Two minutes per job, of which one is kept for the end; the next job goes on."""
-    site.config = tiny(training={"trl": {"steps": 120}}, cluster={"train_time": "2m"})
+    site.config = tiny(training={"trl": {"max_steps": 120}}, cluster={"train_time": "2m"})
     site.succeed(TRAINED, "--retries", "9", seconds=1500)
     segments = site.trained()["segments"]
     assert len(segments) > 1
@@ -146,7 +146,9 @@ def trained_on(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Calla
         idle_nodes()
         site = Site(tmp_path_factory.mktemp(f"hosts{hosts}"))
         site.config = tiny(
-            training={"trl": {"steps": 6, "prompts_per_step": 4, "max_completion_tokens": 64}},
+            training={
+                "trl": {"max_steps": 6, "num_prompts_per_step": 4, "max_completion_length": 64}
+            },
             cluster={"nodes": hosts},
         )
         site.succeed(TRAINED)
@@ -188,7 +190,7 @@ def test_a_full_disk_fails_one_save_and_the_training_goes_on_once_there_is_room(
     site: Site,
 ) -> None:
     """The checkpoints lie on a small disk of n1, which is filled up in mid-training."""
-    site.config = tiny(training={"trl": {"steps": 16}})
+    site.config = tiny(training={"trl": {"max_steps": 16}})
     work = site.folder / "results/work/training"
     work.mkdir(parents=True)
     mount = ("mount", "-t", "tmpfs", "-o", "size=700m", "drill", str(work))

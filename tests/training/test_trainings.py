@@ -72,7 +72,7 @@ def test_a_training_leaves_its_manifest_curves_and_best_checkpoints(undisturbed:
     newest = whole[-1].path
     assert json.loads((newest / "training_info.json").read_text())["val:accuracy"] is not None
     config = yaml.safe_load((newest / "config.yaml").read_text())
-    assert config["training"]["trl"]["steps"] == 12
+    assert config["training"]["trl"]["max_steps"] == 12
     assert {path.name for path in (newest / "policy").iterdir()} == {
         "weights", "tokenizer", "optimizer",
     }  # fmt: skip
@@ -132,7 +132,7 @@ def test_kill_9_in_the_middle_changes_nothing_in_the_end(place: Place, undisturb
 
 
 def test_term_saves_at_the_end_of_the_step_and_says_to_run_again(place: Place) -> None:
-    place.configure(steps=40, val_period=20, save_period=20)
+    place.configure(max_steps=40, val_period=20, save_period=20)
     process = place.start()
     wait_for(lambda: curve_of(place, 3), process)
     process.send_signal(signal.SIGTERM)
@@ -152,7 +152,7 @@ def curve_of(place: Place, step: int) -> bool:
 
 
 def test_a_second_trainer_is_refused_and_the_first_goes_on(place: Place) -> None:
-    place.configure(steps=60, val_period=60, save_period=60)
+    place.configure(max_steps=60, val_period=60, save_period=60)
     process = place.start()
     wait_for(lambda: curve_of(place, 1), process)
     second = place.train()
@@ -209,7 +209,14 @@ def test_a_prompt_that_leaves_no_room_for_an_answer_is_named(place: Place) -> No
 
 
 def test_two_processes_share_one_step(place: Place) -> None:
-    place.configure(steps=2, processes=2, val_period=2, save_period=2, micro_batch=4, beta=0.1)
+    place.configure(
+        max_steps=2,
+        processes=2,
+        val_period=2,
+        save_period=2,
+        per_device_train_batch_size=4,
+        beta=0.1,
+    )
     done = place.train()
     assert done.returncode == 0, done.stdout + done.stderr
     manifest = place.read()
@@ -244,7 +251,7 @@ def test_the_smoke_training_can_be_left_out(place: Place) -> None:
 
 
 def test_nothing_lives_on_when_the_stage_is_killed(place: Place) -> None:
-    place.configure(steps=60, val_period=60, save_period=60)
+    place.configure(max_steps=60, val_period=60, save_period=60)
     process = place.start()
     wait_for(lambda: curve_of(place, 1), process)
     work = place.folder / "results" / "work" / "training"

@@ -17,11 +17,11 @@ TRL_ENV = ROOT / ".venvs" / "trl"
 TOOLGAIN = Path(sys.executable).with_name("toolgain")
 
 SETTINGS: dict[str, Any] = {
-    "steps": 12,
-    "prompts_per_step": 4,
-    "generations": 4,
+    "max_steps": 12,
+    "num_prompts_per_step": 4,
+    "num_generations": 4,
     "learning_rate": 1e-2,
-    "max_completion_tokens": 24,
+    "max_completion_length": 24,
     "val_period": 4,
     "save_period": 4,
     "keep_top_k": 1,

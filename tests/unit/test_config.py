@@ -64,21 +64,21 @@ def test_a_run_overrides_the_training_and_is_checked_like_it() -> None:
     config = parse_config(
         {
             "model": MODEL,
-            "training": {"backend": "trl", "trl": {"steps": 40}},
+            "training": {"backend": "trl", "trl": {"max_steps": 40}},
             "runs": {
                 "first": {"seed": 1},
-                "second": {"seed": 2, "training": {"trl": {"steps": 80}}},
+                "second": {"seed": 2, "training": {"trl": {"max_steps": 80}}},
             },
             "comparison": {"primary": "second"},
         }
     )
     first, second = config.training_of("first"), config.training_of("second")
-    assert (first.seed, first.trl.steps) == (1, 40)
-    assert (second.seed, second.trl.steps) == (2, 80)
+    assert (first.seed, first.trl.max_steps) == (1, 40)
+    assert (second.seed, second.trl.max_steps) == (2, 80)
     assert second.trl.learning_rate == first.trl.learning_rate
-    message = message_of({"runs": {"bad": {"training": {"trl": {"stepz": 1}}}}})
-    assert "runs.bad.training.trl.stepz" in message
-    assert "did you mean `steps`?" in message
+    message = message_of({"runs": {"bad": {"training": {"trl": {"max_stepz": 1}}}}})
+    assert "runs.bad.training.trl.max_stepz" in message
+    assert "did you mean `max_steps`?" in message
 
 
 def test_the_requests_at_once_follow_the_model_copies_unless_they_are_given() -> None:
@@ -141,7 +141,7 @@ def recipes_of(**runs: object) -> dict[str, list[str]]:
 
 def test_runs_that_differ_by_their_seed_alone_are_of_one_recipe() -> None:
     assert recipes_of(a={"seed": 1}, b={"seed": 2}) == {"a, b": ["a", "b"]}
-    high = {"trl": {"steps": 80}}
+    high = {"trl": {"max_steps": 80}}
     assert recipes_of(
         a={"seed": 1}, b={"seed": 2, "training": high}, c={"seed": 3}, d={"training": high}
     ) == {"a, c": ["a", "c"], "b, d": ["b", "d"]}
@@ -152,7 +152,7 @@ def test_runs_that_differ_by_their_seed_alone_are_of_one_recipe() -> None:
 
 
 def test_of_several_recipes_one_is_declared_the_answer() -> None:
-    runs = {"a": {"seed": 1}, "b": {"training": {"trl": {"steps": 80}}}}
+    runs = {"a": {"seed": 1}, "b": {"training": {"trl": {"max_steps": 80}}}}
     assert "of 2 recipes (a; b)" in message_of({"training": TRL, "runs": runs})
     assert "no run or recipe 'c'" in message_of(
         {"training": TRL, "runs": runs, "comparison": {"primary": "c"}}

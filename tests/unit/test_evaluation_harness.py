@@ -42,7 +42,6 @@ def settings(folder: Path, script: str, stall_s: float = 60) -> HarnessSettings:
     return HarnessSettings(
         bfcl_env=folder / "env",
         alias="policy",
-        task="multi_turn,ast",
         parallelism=4,
         sampling={"temperature": 0.0},
         timeout_s=5,

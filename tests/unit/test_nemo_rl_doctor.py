@@ -32,11 +32,11 @@ def config(folder: Path, **changes: Any) -> dict[str, Any]:
                 "validation_file": str(folder / "data/validation.jsonl"),
             },
             "nemo_rl": {
-                "prompts_per_step": 6,
-                "generations": 4,
+                "num_prompts_per_step": 6,
+                "num_generations_per_prompt": 4,
                 "val_period": 2,
                 "save_period": 2,
-                "tensor_parallel": 1,
+                "tensor_parallel_size": 1,
             },
         },
         "cluster": {
@@ -95,7 +95,7 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
         ({"cluster__nemo_rl__hf_home": None}, "shared caches", "hf_home is not set"),
         ({"cluster__nemo_rl__hf_home": "/no/home"}, "shared caches", "no folder you can write"),
         ({"training__tasks__train_file": "/no/rows"}, "data", "does not exist"),
-        ({"cluster__nodes": 5}, "batch", "set prompts_per_step to 10"),
+        ({"cluster__nodes": 5}, "batch", "set num_prompts_per_step to 10"),
         ({"cluster__train_time": "1h"}, "time limit", "too short for one step"),
         ({"training__nemo_rl__config": "no.yaml"}, "settings (no.yaml)", "no.yaml does not exist"),
         (
@@ -368,7 +368,7 @@ def test_the_shipped_periods_are_found_before_submission(tmp_path: Path) -> None
     shipped["policy"]["megatron_cfg"]["tensor_model_parallel_size"] = 5
     path.write_text(yaml.safe_dump(shipped))
     values = config(
-        tmp_path, training__nemo_rl__config=str(path), training__nemo_rl__tensor_parallel=None
+        tmp_path, training__nemo_rl__config=str(path), training__nemo_rl__tensor_parallel_size=None
     )
     found = [line for line in doctor.checks(parse_config(values), []) if not line.ok]
     assert len(found) == 2

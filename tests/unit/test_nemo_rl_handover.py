@@ -39,7 +39,7 @@ def configuration(folder: Path, **nemo: Any) -> Config:
 
 
 def raw(folder: Path, **nemo: Any) -> dict[str, Any]:
-    training = made.training(prompts_per_step=32, **nemo).model_dump()
+    training = made.training(num_prompts_per_step=32, **nemo).model_dump()
     training["tasks"] = {
         "train_file": str(folder / "data/train.jsonl"),
         "validation_file": str(folder / "data/validation.jsonl"),
@@ -89,7 +89,7 @@ def test_a_smoke_training_has_one_node_and_a_folder_of_its_own(here: Path) -> No
 
 
 def test_what_would_refuse_the_job_refuses_to_show_it(here: Path) -> None:
-    with pytest.raises(UserError, match="set prompts_per_step to"):
+    with pytest.raises(UserError, match="set num_prompts_per_step to"):
         handovers.show(configuration(here), "grpo", 5, smoke=False)
     trl = parse_config(raw(here) | {"training": {"backend": "trl"}})
     with pytest.raises(UserError, match="only nemo_rl hands a command"):

@@ -72,7 +72,7 @@ def wanted(tmp_path: Path) -> dict[str, Any]:
     """A training of 10 steps on two nodes."""
     made.data(tmp_path / "tasks")
     return {
-        "section": made.training(max_steps=10, prompts_per_step=4),
+        "section": made.training(max_num_steps=10, num_prompts_per_step=4),
         "weights": made.model(tmp_path / "model"),
         "tasks": tmp_path / "tasks/tasks.json",
         "name": "grpo",
@@ -116,7 +116,7 @@ def test_a_batch_that_nemo_rl_cannot_divide_is_refused_before_the_launch(
     wanted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_a_job(SlurmPrograms(tmp_path / "bin", monkeypatch), monkeypatch, nodes=2)
-    wanted["section"] = made.training(max_steps=10, prompts_per_step=6)
+    wanted["section"] = made.training(max_num_steps=10, num_prompts_per_step=6)
     with pytest.raises(UserError, match="global batch 24 mod 16 = 8"):
         train(**wanted)
     assert not wanted["directory"].exists()

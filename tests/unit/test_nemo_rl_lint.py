@@ -144,7 +144,7 @@ def test_a_batch_that_passes_divides_and_the_advice_is_right(
     share = numbers.data_parallel * micro
     assert finding.ok == (prompts * generations % share == 0)
     if not finding.ok:
-        advice = finding.message.split("set prompts_per_step to ")[1].split(", or use")[0]
+        advice = finding.message.split("set num_prompts_per_step to ")[1].split(", or use")[0]
         for number in advice.split(" or "):
             fixed = replace(numbers, prompts=int(number), global_batch=int(number) * generations)
             assert lint.batch(fixed).ok
@@ -155,13 +155,13 @@ def test_three_nodes_do_not_divide_1024_rollouts() -> None:
     assert message.startswith(
         "global batch 1024 mod 12 = 4 (24 GPUs / 2 = 12 data-parallel ranks, x 1 micro batch = 12)"
     )
-    assert "set prompts_per_step to 63 or 66" in message
+    assert "set num_prompts_per_step to 63 or 66" in message
 
 
 @pytest.mark.parametrize(
     ("change", "name", "text"),
     [
-        ({"rows": 30}, "steps", "lower prompts_per_step to 30"),
+        ({"rows": 30}, "steps", "lower num_prompts_per_step to 30"),
         ({"val_period": 20, "save_period": 20}, "val_period within the steps", "20 > min("),
         ({"global_batch": 1000}, "batch", "is no multiple of train_global_batch_size 1000"),
         ({"tensor_parallel": 3}, "parallel sizes", "16 is no multiple of tensor 3"),

@@ -63,7 +63,7 @@ def test_a_smoke_training_saves_and_validates_once(tmp_path: Path) -> None:
 
 
 def test_dtensor_gets_the_optimizer_that_the_megatron_yaml_lacks(tmp_path: Path) -> None:
-    found = asked(tmp_path, policy_backend="dtensor_v2", learning_rate=2e-6, tensor_parallel=2)
+    found = asked(tmp_path, policy_backend="dtensor_v2", learning_rate=2e-6, tensor_parallel_size=2)
     assert found["policy.dtensor_cfg._v2"] is True
     assert found["checkpointing.save_consolidated"] is True
     assert found["policy.megatron_cfg.enabled"] is False
@@ -114,7 +114,7 @@ def test_user_s_overrides_come_last_and_deletions_first(tmp_path: Path) -> None:
 
 def test_the_numbers_are_those_that_upstream_will_read(tmp_path: Path) -> None:
     yaml = ov.load_yaml(made.checkout(tmp_path / "rl") / WORKPLACE_YAML)
-    section = made.training(tensor_parallel=2).nemo_rl
+    section = made.training(tensor_parallel_size=2).nemo_rl
     found = plan.numbers(
         ov.apply(yaml, plan.overrides(section, 1, REFS["v0.7.0"], yaml, PLACE, 60)), 60
     )
@@ -124,16 +124,16 @@ def test_the_numbers_are_those_that_upstream_will_read(tmp_path: Path) -> None:
 
 
 def test_an_incomplete_last_batch_is_dropped() -> None:
-    section = made.training(prompts_per_step=64, epochs=2, max_steps=None).nemo_rl
+    section = made.training(num_prompts_per_step=64, max_num_epochs=2, max_num_steps=None).nemo_rl
     assert plan.planned_steps(section, 1255) == 38
-    assert plan.planned_steps(section.model_copy(update={"max_steps": 20}), 1255) == 20
+    assert plan.planned_steps(section.model_copy(update={"max_num_steps": 20}), 1255) == 20
     with pytest.raises(UserError, match="only 50 training rows"):
         plan.planned_steps(section, 50)
 
 
 def test_a_pipeline_needs_megatron(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which has no pipeline"):
-        asked(tmp_path, policy_backend="dtensor", pipeline_parallel=2)
+        asked(tmp_path, policy_backend="dtensor", pipeline_parallel_size=2)
 
 
 def test_a_run_s_name_at_weights_and_biases_may_be_a_path(tmp_path: Path) -> None:

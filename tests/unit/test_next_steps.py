@@ -39,7 +39,7 @@ def test_each_way_on_has_a_command_and_a_cost() -> None:
     assert seeds.cost == "about 22 h and 176.0 GPU-hours (for both, by this run)"
     assert items.edit == "evaluation: {subset: null}"
     assert items.cost.startswith("about 20 h and 160.0 GPU-hours")
-    assert longer.edit == "training: {trl: {steps: 80}}"
+    assert longer.edit == "training: {trl: {max_steps: 80}}"
     assert all(step.command == "snakemake --profile slurm all" for step in steps.values())
     assert cut.edit == ""
 

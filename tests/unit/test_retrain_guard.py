@@ -17,7 +17,7 @@ MANIFEST = Path("results/runs/grpo/manifest.json")
 
 def config(steps: int = 40, model: str = "model") -> Config:
     return parse_config(
-        {"model": {"path": model}, "training": {"backend": "trl", "trl": {"steps": steps}}}
+        {"model": {"path": model}, "training": {"backend": "trl", "trl": {"max_steps": steps}}}
     )
 
 

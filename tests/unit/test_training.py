@@ -41,7 +41,7 @@ class TestFingerprint:
 
     @pytest.mark.parametrize(
         "changes",
-        [{"seed": 2}, {"trl": {"learning_rate": 2e-5}}, {"trl": {"steps": 50}}],
+        [{"seed": 2}, {"trl": {"learning_rate": 2e-5}}, {"trl": {"max_steps": 50}}],
     )
     def test_what_is_trained_decides(
         self, tasks: tuple[Path, Path], changes: dict[str, Any]

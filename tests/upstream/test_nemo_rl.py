@@ -110,7 +110,7 @@ def test_upstream_s_parser_takes_every_override_and_resolves_to_the_same(
         base = ov.load_yaml(file)
         if not ref.has_val_at_end:
             # The lint asks for it: the last step is validated only when it falls on the period.
-            section = section.model_copy(update={"max_steps": 55})
+            section = section.model_copy(update={"max_num_steps": 55})
         asked = plan.overrides(section, 3, ref, base, PLACE, 1255, schema=schema.read_schema(root))
         asked.append(ov.Override("checkpointing.checkpoint_must_save_by", "00:03:45:00"))
         theirs = loader.load_config(file)

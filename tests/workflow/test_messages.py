@@ -55,8 +55,8 @@ def snakemake(
             "give all files to one: --configfile good.yaml more.yaml",
         ),
         (
-            ["--configfile", "good.yaml", "--config", "training.trl.steps=3"],
-            "write it as --config 'training={trl: {steps: 3}}'",
+            ["--configfile", "good.yaml", "--config", "training.trl.max_steps=3"],
+            "write it as --config 'training={trl: {max_steps: 3}}'",
         ),
     ],
 )
@@ -71,7 +71,7 @@ def test_a_start_that_cannot_work_ends_with_one_line(
 
 def test_what_the_messages_advise_works(folder: Path) -> None:
     files = ["--configfile", "good.yaml", "more.yaml"]
-    done = snakemake(folder, *files, "--config", "training={trl: {steps: 30}}")
+    done = snakemake(folder, *files, "--config", "training={trl: {max_steps: 30}}")
     assert done.returncode == 0, done.stderr
 
 

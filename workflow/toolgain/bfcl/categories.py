@@ -12,6 +12,9 @@ from typing import Literal
 
 Group = Literal["non_live", "live", "multi_turn"]
 
+TASK = "multi_turn,ast"
+"""The task of the harness that holds these categories."""
+
 POPULATION: Mapping[str, int] = MappingProxyType(
     {
         "simple": 400,

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from toolgain.bfcl.categories import TASK
 from toolgain.bfcl.responses import MAX_RESPONSE_BYTES
 from toolgain.common import files, processes
 from toolgain.common.errors import UserError
@@ -121,7 +122,6 @@ class HarnessSettings:
 
     bfcl_env: Path
     alias: str
-    task: str
     parallelism: int
     sampling: Mapping[str, Any]
     timeout_s: float
@@ -162,7 +162,7 @@ def run_config(
         output_dir=str(folders.box / "harness"),
         params=ConfigParams(
             parallelism=settings.parallelism,
-            task=settings.task,
+            task=TASK,
             extra={"native_calling": True},
         ),
     )
@@ -370,7 +370,7 @@ def score_again(
     box.fill(folders.box, folders.again, settings.alias, categories)
     program = harness_program(settings.bfcl_env).with_name("bfcl")
     key, output = "none", str(folders.box / "harness")
-    argv = ["evaluate", "--model", settings.alias, "--test-category", settings.task]
+    argv = ["evaluate", "--model", settings.alias, "--test-category", TASK]
     argv += ["--model-mapping", "oai", "--result-dir", output, "--score-dir", output]
     argv += ["--model-args", f"base_url=http://127.0.0.1:9/v1,native_calling={native}"]
     if settings.container:

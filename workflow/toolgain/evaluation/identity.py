@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from toolgain.bfcl.categories import TASK
 from toolgain.bfcl.data import Items, items_digest
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest, file_digest, read_json, read_text
@@ -97,7 +98,7 @@ def comparable(
         "harness": section.harness_container
         or f"nemo-evaluator {python_version_of(bfcl_env, 'nemo-evaluator')}",
         "formula": FORMULA,
-        "task": section.task,
+        "task": TASK,
         "alias": section.alias,
         "chat_template": _chat_template(weights.folder) if own else None,
         "tool_parser": serve.tool_parser or ("response_template" if own else None),

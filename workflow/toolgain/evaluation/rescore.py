@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 MAX_DIFFERING = 0.01
 """Share of items of equal data that may be scored otherwise than in the folder; on answers of known
 form it is 0."""
-TASK = "multi_turn,ast"
 
 
 @contextmanager
@@ -50,7 +49,6 @@ def rescorer(bfcl_env: Path) -> Iterator[Callable[[Evaluation], Evaluation]]:
             settings = HarnessSettings(
                 bfcl_env=bfcl_env.absolute(),
                 alias=section.alias,
-                task=TASK,
                 parallelism=1,
                 sampling={},
                 timeout_s=0,

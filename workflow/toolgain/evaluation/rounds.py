@@ -151,7 +151,6 @@ def ask_items(
         container=job.section.harness_container,
         layers=job.layers,
         alias=job.section.alias,
-        task=job.section.task,
         parallelism=job.section.requests_at_once,
         sampling=job.sampling,
         timeout_s=limits.request_timeout_s,

@@ -220,13 +220,9 @@ def _sampling(section: TrainingSection) -> dict[str, object]:
         settings = section.settings
         return {
             "temperature": settings.temperature,
-            "max_output_tokens": settings.max_completion_tokens,
+            "max_output_tokens": settings.max_completion_length,
         }
     return {"temperature": 1.0}
-
-
-def _step_size(settings: Trl | NemoRl) -> int:
-    return settings.prompts_per_step * settings.generations
 
 
 def _record(
@@ -247,9 +243,9 @@ def _record(
     used = {rollout.agent for rollout in played if rollout.agent}
     limits = [agents[name] or section.gym.max_turns for name in used]
     used_by = section.settings
-    sequence = used_by.max_sequence_length if isinstance(used_by, NemoRl) else None
-    completion = used_by.max_completion_tokens if isinstance(used_by, Trl) else None
-    size = _step_size(section.settings)
+    sequence = used_by.max_total_sequence_length if isinstance(used_by, NemoRl) else None
+    completion = used_by.max_completion_length if isinstance(used_by, Trl) else None
+    size = section.settings.rollouts_per_step
     return Rehearsal(
         run=None,
         verdict="not_trainable" if reasons else "trainable",

@@ -53,7 +53,7 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
         )
     manifest = sources.runs[first].manifest
     if manifest and manifest.total_steps:
-        key = {"nemo_rl": "nemo_rl: {max_steps: ", "trl": "trl: {steps: "}[manifest.backend]
+        key = {"nemo_rl": "nemo_rl: {max_num_steps: ", "trl": "trl: {max_steps: "}[manifest.backend]
         trainings = [stage for stage in of_run if stage.kind in ("training", "evaluation")]
         yield NextStep(
             "Twice the steps, where the curves still rise at their end (a new training)",

@@ -69,9 +69,6 @@ class Retry(Section):
 class EvaluationSection(Section):
     """BFCL v3 by NeMo Evaluator, the same for the baseline and every run."""
 
-    task: Literal["multi_turn,ast"] = Field(
-        "multi_turn,ast", description="The 17 scored categories of BFCL v3."
-    )
     alias: str = Field("policy", description="Served model name, the same for all evaluations.")
     subset: Subset | None = Field(None, description="Draw a subset; none: all 4441 items.")
     repeats: Positive = Field(

@@ -33,10 +33,14 @@ class NemoRl(Section):
         "examples/nemo_gym/grpo_workplace_assistant_nemotron_nano_v2_9b.yaml",
         description="Upstream YAML: a path in the NeMo RL checkout, or an absolute one.",
     )
-    epochs: Positive = Field(1, description="Passes over the training data.")
-    max_steps: Positive | None = Field(None, description="Most steps; none: what the epochs give.")
-    prompts_per_step: Positive = Field(64, description="Prompts in one step.")
-    generations: Annotated[int, Field(ge=2)] = Field(16, description="Rollouts per prompt.")
+    max_num_epochs: Positive = Field(1, description="Passes over the training data.")
+    max_num_steps: Positive | None = Field(
+        None, description="Most steps; none: what the epochs give."
+    )
+    num_prompts_per_step: Positive = Field(64, description="Prompts in one step.")
+    num_generations_per_prompt: Annotated[int, Field(ge=2)] = Field(
+        16, description="Rollouts per prompt."
+    )
     val_period: Positive = Field(5, description="Steps between validations.")
     save_period: Positive = Field(
         5, description="Steps between checkpoints; a multiple of val_period."
@@ -48,10 +52,12 @@ class NemoRl(Section):
     policy_backend: Literal["megatron", "dtensor", "dtensor_v2"] | None = Field(
         None, description="Training backend of the policy."
     )
-    tensor_parallel: Positive | None = Field(None, description="Tensor parallel size of training.")
-    pipeline_parallel: Positive | None = Field(None, description="Pipeline parallel size.")
-    context_parallel: Positive | None = Field(None, description="Context parallel size.")
-    max_sequence_length: Positive | None = Field(
+    tensor_parallel_size: Positive | None = Field(
+        None, description="Tensor parallel size of training."
+    )
+    pipeline_parallel_size: Positive | None = Field(None, description="Pipeline parallel size.")
+    context_parallel_size: Positive | None = Field(None, description="Context parallel size.")
+    max_total_sequence_length: Positive | None = Field(
         None, description="Longest prompt and answer together, in tokens."
     )
     micro_batch_size: Positive | None = Field(
@@ -85,6 +91,11 @@ class NemoRl(Section):
     hang_factor: Annotated[float, Field(gt=1)] = Field(
         10.0, description="A step of so many times the median step's time is ended as a hang."
     )
+
+    @property
+    def rollouts_per_step(self) -> int:
+        """Rollouts of one step, over all hosts."""
+        return self.num_prompts_per_step * self.num_generations_per_prompt
 
     @field_validator("wandb_name")
     @classmethod

@@ -13,11 +13,13 @@ class Trl(Section):
     WITHOUT_EFFECT = ("threads", "processes")
     EXPORT_GPUS = 0
 
-    steps: Positive = Field(40, description="Optimizer steps.")
-    prompts_per_step: Positive = Field(8, description="Prompts in one step, over all processes.")
-    generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt.")
+    max_steps: Positive = Field(40, description="Optimizer steps.")
+    num_prompts_per_step: Positive = Field(
+        8, description="Prompts in one step, over all processes."
+    )
+    num_generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-5, description="Peak learning rate.")
-    schedule: Literal["constant_with_warmup", "linear", "cosine"] = Field(
+    lr_scheduler_type: Literal["constant_with_warmup", "linear", "cosine"] = Field(
         "constant_with_warmup", description="Course of the learning rate after the warm-up."
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
@@ -30,20 +32,20 @@ class Trl(Section):
     epsilon: Annotated[float, Field(gt=0)] = Field(
         0.2, description="Clip range of the policy ratio, both ways."
     )
-    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
-        "dapo", description="How token losses are averaged; TRL's `loss_type`."
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
+        "dapo", description="How token losses are averaged."
     )
     scale_rewards: Literal["group", "batch", "none"] = Field(
         "group", description="Over what the advantages are divided by their standard deviation."
     )
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
-    max_completion_tokens: Positive = Field(128, description="Longest completion, in tokens.")
+    max_completion_length: Positive = Field(128, description="Longest completion, in tokens.")
     val_period: Positive = Field(10, description="Steps between validations.")
     validation_batch: Positive = Field(128, description="Validation tasks answered at once.")
     save_period: Positive = Field(10, description="Steps between checkpoints.")
     keep_top_k: Positive = Field(3, description="Best checkpoints kept, besides the latest.")
     processes: Positive = Field(1, description="Processes per node (torchrun when above 1).")
-    micro_batch: Positive | None = Field(
+    per_device_train_batch_size: Positive | None = Field(
         None,
         description="Completions of one forward and backward pass in a process; none: all of its "
         "share of a step. Less memory, and the same result up to rounding.",
@@ -57,6 +59,11 @@ class Trl(Section):
     gradient_checkpointing: bool = Field(False, description="Trade time for memory.")
     threads: Positive | None = Field(None, description="CPU threads of each process.")
 
+    @property
+    def rollouts_per_step(self) -> int:
+        """Completions of one step, over all processes."""
+        return self.num_prompts_per_step * self.num_generations
+
     @model_validator(mode="after")
     def _saves_carry_validation(self) -> "Trl":
         if self.save_period % self.val_period:
@@ -65,9 +72,9 @@ class Trl(Section):
                 f"{self.val_period}: checkpoints without a validation accuracy cannot be selected; "
                 f"set save_period to {self.val_period}"
             )
-        if self.save_period > self.steps:
+        if self.save_period > self.max_steps:
             raise ValueError(
-                f"save_period {self.save_period} is above steps {self.steps}: no checkpoint with "
-                "a validation accuracy would be written"
+                f"save_period {self.save_period} is above max_steps {self.max_steps}: no "
+                "checkpoint with a validation accuracy would be written"
             )
         return self

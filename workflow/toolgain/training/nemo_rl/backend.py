@@ -23,7 +23,7 @@ def make_tasks(
 
 
 def planned_steps(section: TrainingSection, train: Path) -> int:
-    """Steps that follow from the epochs and the rows of `train`, or fewer by max_steps."""
+    """Steps that follow from the epochs and the rows of `train`, or fewer by max_num_steps."""
     from toolgain.training.nemo_rl import plan
 
     return plan.planned_steps(section.nemo_rl, saves.validation_items(train))

@@ -71,7 +71,7 @@ def cadence(numbers: RunNumbers, ref: Ref) -> list[Finding]:
     steps = f"min({numbers.max_steps}, {numbers.epochs} epochs x {per_epoch}) = {total} steps"
     if total == 0:
         message = (
-            f"{steps}: fewer rows than prompts_per_step; lower prompts_per_step to "
+            f"{steps}: fewer rows than num_prompts_per_step; lower num_prompts_per_step to "
             f"{numbers.rows} or below."
         )
         return [*found, Finding("steps", False, message)]
@@ -99,7 +99,7 @@ def cadence(numbers: RunNumbers, ref: Ref) -> list[Finding]:
                 ""
                 if last
                 else f": NeMo RL {ref.name} saves the last step without val:accuracy, as it knows "
-                f"no val_at_end; set max_steps to {total - total % val or val}."
+                f"no val_at_end; set max_num_steps to {total - total % val or val}."
             ),
         )
     )
@@ -146,7 +146,7 @@ def batch(numbers: RunNumbers) -> Finding:
         "batch",
         False,
         f"global batch {size} mod {share} = {size % share} ({ranks}): NeMo RL stops at the first "
-        f"step; set prompts_per_step to {advice}, or use another number of nodes.",
+        f"step; set num_prompts_per_step to {advice}, or use another number of nodes.",
     )
 
 
@@ -171,8 +171,8 @@ def parallel(numbers: RunNumbers) -> Finding:
     return Finding(
         "parallel sizes",
         False,
-        f"{world} is no multiple of {product}; lower tensor_parallel, pipeline_parallel or "
-        "context_parallel, or use more GPUs.",
+        f"{world} is no multiple of {product}; lower tensor_parallel_size, "
+        "pipeline_parallel_size or context_parallel_size, or use more GPUs.",
     )
 
 

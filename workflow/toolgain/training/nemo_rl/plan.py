@@ -21,11 +21,11 @@ METRIC = "val:accuracy"
 OWNED = {
     "cluster.num_nodes": "cluster.nodes",
     "cluster.gpus_per_node": "cluster.gpus_per_node",
-    "grpo.max_num_steps": "training.nemo_rl.max_steps",
-    "grpo.max_num_epochs": "training.nemo_rl.epochs",
+    "grpo.max_num_steps": "training.nemo_rl.max_num_steps",
+    "grpo.max_num_epochs": "training.nemo_rl.max_num_epochs",
     "grpo.seed": "training.seed",
-    "grpo.num_prompts_per_step": "training.nemo_rl.prompts_per_step",
-    "grpo.num_generations_per_prompt": "training.nemo_rl.generations",
+    "grpo.num_prompts_per_step": "training.nemo_rl.num_prompts_per_step",
+    "grpo.num_generations_per_prompt": "training.nemo_rl.num_generations_per_prompt",
     "grpo.val_period": "training.nemo_rl.val_period",
     "checkpointing.save_period": "training.nemo_rl.save_period",
     "checkpointing.keep_top_k": "training.nemo_rl.keep_top_k",
@@ -173,8 +173,8 @@ def _values(
     rows: int | None,
     smoke_steps: int,
 ) -> dict[str, ov.Value]:
-    epochs = section.epochs
-    most = section.max_steps or 1_000_000
+    epochs = section.max_num_epochs
+    most = section.max_num_steps or 1_000_000
     if rows is not None:
         most = planned_steps(section, rows)
     val_period, save_period = section.val_period, section.save_period
@@ -184,8 +184,8 @@ def _values(
     values: dict[str, ov.Value] = {
         "cluster.num_nodes": place.nodes,
         "cluster.gpus_per_node": place.gpus_per_node,
-        "grpo.num_prompts_per_step": section.prompts_per_step,
-        "grpo.num_generations_per_prompt": section.generations,
+        "grpo.num_prompts_per_step": section.num_prompts_per_step,
+        "grpo.num_generations_per_prompt": section.num_generations_per_prompt,
         "grpo.max_num_epochs": epochs,
         "grpo.max_num_steps": most,
         "grpo.seed": seed,
@@ -236,9 +236,9 @@ def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dic
                 values[key] = value
         folder = "policy.megatron_cfg"
         names = {
-            "tensor_parallel": f"{folder}.tensor_model_parallel_size",
-            "pipeline_parallel": f"{folder}.pipeline_model_parallel_size",
-            "context_parallel": f"{folder}.context_parallel_size",
+            "tensor_parallel_size": f"{folder}.tensor_model_parallel_size",
+            "pipeline_parallel_size": f"{folder}.pipeline_model_parallel_size",
+            "context_parallel_size": f"{folder}.context_parallel_size",
         }
         if rate is not None:
             values[f"{folder}.optimizer.lr"] = rate
@@ -248,12 +248,12 @@ def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dic
                 values[f"{folder}.optimizer.min_lr"] = rate
     else:
         names = {
-            "tensor_parallel": "policy.dtensor_cfg.tensor_parallel_size",
-            "context_parallel": "policy.dtensor_cfg.context_parallel_size",
+            "tensor_parallel_size": "policy.dtensor_cfg.tensor_parallel_size",
+            "context_parallel_size": "policy.dtensor_cfg.context_parallel_size",
         }
-        if (section.pipeline_parallel or 1) > 1:
+        if (section.pipeline_parallel_size or 1) > 1:
             raise UserError(
-                "training.nemo_rl.pipeline_parallel is above 1, but the policy backend is "
+                "training.nemo_rl.pipeline_parallel_size is above 1, but the policy backend is "
                 f"{backend}, which has no pipeline; leave it out or use megatron."
             )
         if ov.lookup(base, "policy.optimizer") is None:
@@ -278,8 +278,8 @@ def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dic
     for name, key in names.items():
         if size := getattr(section, name):
             values[key] = size
-    if section.max_sequence_length:
-        values["policy.max_total_sequence_length"] = section.max_sequence_length
+    if section.max_total_sequence_length:
+        values["policy.max_total_sequence_length"] = section.max_total_sequence_length
     if section.micro_batch_size:
         # Unequal ones change log probabilities at tensor parallel 4 and above.
         values["policy.train_micro_batch_size"] = section.micro_batch_size
@@ -328,14 +328,14 @@ def planned_steps(section: NemoRl, rows: int) -> int:
     Raises:
         UserError: there are fewer rows than prompts in one step.
     """
-    prompts = section.prompts_per_step
-    steps = section.epochs * (rows // prompts)
+    prompts = section.num_prompts_per_step
+    steps = section.max_num_epochs * (rows // prompts)
     if steps == 0:
         raise UserError(
-            f"training.nemo_rl.prompts_per_step is {prompts}, but there are only {rows} training "
-            f"rows; set it to {rows} or below."
+            f"training.nemo_rl.num_prompts_per_step is {prompts}, but there are only {rows} "
+            f"training rows; set it to {rows} or below."
         )
-    return min(section.max_steps or steps, steps)
+    return min(section.max_num_steps or steps, steps)
 
 
 def numbers(used: Mapping[str, Any], rows: int | None) -> RunNumbers:

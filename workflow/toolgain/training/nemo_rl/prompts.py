@@ -120,7 +120,7 @@ def lengths(
             f"{over} of the {len(counts)} longest rows have prompts of {limit} tokens "
             f"(policy.max_total_sequence_length) and more, the longest {most}: NeMo RL answers "
             "them with nothing and reward 0, without an error; raise "
-            "training.nemo_rl.max_sequence_length, or take these rows out.",
+            "training.nemo_rl.max_total_sequence_length, or take these rows out.",
         )
     return Finding(
         name,

@@ -42,11 +42,11 @@ FINE = {
     "fresh_optimizer": "No line of the logs says that it was made afresh.",
 }
 ADVICE = {
-    "out_of_memory": "Lower gpu_memory_utilization, micro_batch_size or max_sequence_length; for "
-    "host memory ask for more with the job.",
+    "out_of_memory": "Lower gpu_memory_utilization, micro_batch_size or "
+    "max_total_sequence_length; for host memory ask for more with the job.",
     "zero_reward": "With the environment alive this means tool calls that arrive as text (tool "
-    "parser or chat template), answers cut off or prompts beyond max_sequence_length, or a model "
-    "too weak for the tasks; `HTTP 500` in ray-driver.log means that the environment fails.",
+    "parser or chat template), answers cut off or prompts beyond max_total_sequence_length, or a "
+    "model too weak for the tasks; `HTTP 500` in ray-driver.log means that the environment fails.",
     "hang": "Look at the last lines of ray-driver.log and ray-worker-*.log.",
     "empty_batch": "Look for `HTTP 500` and the environment's error in ray-driver.log.",
     "nan": "Lower the learning rate; look at the step before in the curves.",

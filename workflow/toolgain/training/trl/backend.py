@@ -53,8 +53,8 @@ def make_tasks(
 
 
 def planned_steps(section: TrainingSection, _: Path) -> int:
-    """The section's `trl.steps`."""
-    return section.trl.steps
+    """The section's `trl.max_steps`."""
+    return section.trl.max_steps
 
 
 def check(job: TrainingJob) -> None:
@@ -222,7 +222,7 @@ def cause(code: int, log: Path) -> str:
     if "No space left on device" in text or shutil.disk_usage(log.parent).free < FULL:
         return f"the disk that holds {log.parent} is full; the last whole checkpoint is untouched."
     if out_of_memory(text):
-        return "out of memory; lower trl.micro_batch or prompts_per_step."
+        return "out of memory; lower trl.per_device_train_batch_size or num_prompts_per_step."
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "the program was killed (signal 9), by someone or for lack of memory."
     errors = re.findall(r"^(?:\[rank\d+\]: )?(?:\w+\.)*(\w*(?:Error|Exception)\b.*)$", text, re.M)

@@ -4,8 +4,8 @@
     torchrun ... --module toolgain.training.trl.grpo PLAN.json      several processes or hosts
 
 The plan (`toolgain.training.trl.plan`) names the weights, the tasks, the settings, the checkpoint
-folder and the log folder. One step is `prompts_per_step` prompts with `generations` completions
-each, whatever the number of processes. Only the first process writes.
+folder and the log folder. One step is `num_prompts_per_step` prompts with `num_generations`
+completions each, whatever the number of processes. Only the first process writes.
 
 What makes a resumed run equal to an undisturbed one: the order of the prompts is a function of the
 seed and is laid out before the first step, and the random numbers of step N on process R are a
@@ -355,8 +355,8 @@ class ToolTrainer(GRPOTrainer):
         info: dict[str, Any] = {
             "total_steps": step,
             "current_step": step,
-            "current_epoch": step * settings.prompts_per_step // self.train_tasks,
-            "consumed_samples": step * settings.prompts_per_step,
+            "current_epoch": step * settings.num_prompts_per_step // self.train_tasks,
+            "consumed_samples": step * settings.num_prompts_per_step,
         }
         if self.val_accuracy is not None:
             info[checkpoints.METRIC] = self.val_accuracy
@@ -545,13 +545,14 @@ def batches(settings: Trl, world: int) -> tuple[int, int]:
     Raises:
         ValueError: the completions of a step do not divide over the processes.
     """
-    total = settings.prompts_per_step * settings.generations
+    total = settings.num_prompts_per_step * settings.num_generations
     if total % world:
         raise ValueError(
-            f"prompts_per_step x generations = {total} does not divide over {world} processes"
+            f"num_prompts_per_step x num_generations = {total} does not divide over "
+            f"{world} processes"
         )
     each = total // world
-    size = min(each, settings.micro_batch or each)
+    size = min(each, settings.per_device_train_batch_size or each)
     while each % size:
         size -= 1
     return size, each // size
@@ -575,16 +576,16 @@ def arguments(plan: LaunchPlan, world: int) -> GRPOConfig:
         max_steps=plan.steps,
         per_device_train_batch_size=size,
         gradient_accumulation_steps=passes,
-        num_generations=settings.generations,
-        max_completion_length=settings.max_completion_tokens,
+        num_generations=settings.num_generations,
+        max_completion_length=settings.max_completion_length,
         temperature=settings.temperature,
         top_k=0,
         beta=settings.beta,
         epsilon=settings.epsilon,
-        loss_type=settings.loss,
+        loss_type=settings.loss_type,
         scale_rewards=settings.scale_rewards,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
+        lr_scheduler_type=settings.lr_scheduler_type,
         warmup_steps=settings.warmup_steps,
         max_grad_norm=settings.max_grad_norm,
         weight_decay=0.0,
@@ -627,7 +628,7 @@ def main(plan_file: Path) -> None:
     validation.sort(key=lambda task: len(task["text"]))
     order = prompt_order(
         [str(task.get("kind")) for task in train],
-        plan.steps * settings.prompts_per_step,
+        plan.steps * settings.num_prompts_per_step,
         plan.section.seed,
     )
     rendered = {index: render(tokenizer, train[index]) for index in set(order)}
@@ -637,7 +638,7 @@ def main(plan_file: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(plan.weights, dtype=torch.float32)
     prompts = [(train[index]["id"], text) for index, text in rendered.items()]
     prompts += [(task["id"], task["text"]) for task in validation]
-    check_lengths(tokenizer, prompts, model.config, settings.max_completion_tokens)
+    check_lengths(tokenizer, prompts, model.config, settings.max_completion_length)
     course = Course(plan, stop)
     endings = endings_of(model, tokenizer)
     judge = Judge(answers.reader(tokenizer, model.config.model_type, endings), endings)
@@ -699,7 +700,7 @@ def check_lengths(
     if context and length + answer > context:
         raise UserError(
             f"training.tasks: the prompt of task {task} has {length} tokens, with the longest "
-            f"answer (training.trl.max_completion_tokens) {length + answer}; the model's context "
+            f"answer (training.trl.max_completion_length) {length + answer}; the model's context "
             f"is {context}. Shorten the task or the answer"
         )
 
