@@ -183,7 +183,7 @@ def test_each_finding_says_what_to_do(change: dict[str, object], name: str, text
 
 def test_an_old_version_wants_the_last_step_validated() -> None:
     found = wrong(GOOD, "v0.5.0")
-    assert "knows no val_at_end; set max_steps to 15" in found["last step"]
+    assert "knows no val_at_end; set max_num_steps to 15" in found["last step"]
     assert wrong(replace(GOOD, max_steps=15), "v0.5.0") == {}
 
 
