@@ -9,15 +9,25 @@ from typing import Any
 import pytest
 from fault_server import FaultServer, Handler, Request, no_fault
 from harness_folders import answered, decoder, item
+from hypothesis import given
+from hypothesis import strategies as st
 from test_evaluation_request_log import request
 
 from toolgain.bfcl.results import result_file
 from toolgain.common.files import write_jsonl
+from toolgain.config.sections import Retry
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.harness import HarnessFolders
 from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
 from toolgain.evaluation.result_files import ResultState
-from toolgain.evaluation.rounds import ModelServer, ask_canary, goes_on, is_scored, prepare_replay
+from toolgain.evaluation.rounds import (
+    ModelServer,
+    RetryRounds,
+    ask_canary,
+    goes_on,
+    is_scored,
+    prepare_replay,
+)
 from toolgain.records.summary import Canary
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +93,48 @@ def test_an_endpoint_that_is_not_ready_is_asked_all_the_same(
         with ModelServer(job, ledger_of(tmp_path)) as model_server:
             assert model_server.endpoint().base_url == server.url
     assert "the server is not ready" in caplog.text
+
+
+# -- how long the harness is run again
+
+
+def pauses(*after_each_run: tuple[int, int], rounds: int = 3) -> list[float | None]:
+    """The pause before each run of the harness on 10 items; a run leaves (items, answers)."""
+    retries = RetryRounds(Retry(rounds=rounds, backoff_s=20))
+    return [retries.pause_s(*state) for state in ((10, 0), *after_each_run)]
+
+
+def test_the_pause_doubles_with_each_round_that_answers_nothing_until_there_are_no_more() -> None:
+    assert pauses((4, 6), (4, 6), (4, 6), (4, 6)) == [0, 20, 40, 80, None]
+
+
+def test_a_round_that_answers_something_is_followed_by_another_at_once() -> None:
+    assert pauses((4, 6), (4, 6), (3, 7), (3, 7)) == [0, 20, 40, 20, 20]
+
+
+def test_one_step_of_a_conversation_counts_as_an_answer_though_its_item_has_none() -> None:
+    assert pauses((4, 6), (4, 7), (4, 8), (4, 8), rounds=1) == [0, 20, 20, 20, 20]
+    assert pauses((4, 6), (4, 7), (4, 7), (4, 7), rounds=1) == [0, 20, 20, 20, None]
+
+
+def test_without_retry_rounds_what_failed_stays_failed() -> None:
+    assert pauses((4, 6), rounds=0) == [0, None]
+
+
+@given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 3)), max_size=30), st.integers(0, 4))
+def test_rounds_end_only_after_so_many_in_a_row_that_answered_nothing(
+    runs: list[tuple[int, int]], rounds: int
+) -> None:
+    waiting, answers, states = 10, 0, []
+    for least, more in runs:
+        waiting, answers = min(waiting, least), answers + more
+        states.append((waiting, answers))
+    found = pauses(*states, rounds=rounds)
+    if None in found:
+        end = found.index(None)
+        idle = [(10, 0), *states][max(1, end - rounds) : end + 1]
+        assert len(set(idle)) == 1
+        assert end >= rounds + 1
 
 
 # -- answers that no row holds yet

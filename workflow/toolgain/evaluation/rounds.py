@@ -12,6 +12,7 @@ from toolgain.bfcl.decoder import Decoder
 from toolgain.bfcl.toolcalls import own_tags
 from toolgain.common import files, processes
 from toolgain.common.errors import StageError
+from toolgain.config.sections import Retry
 from toolgain.evaluation import harness, request_log, rescoring, result_files
 from toolgain.evaluation.canary import ask_canaries
 from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
@@ -26,6 +27,40 @@ log = logging.getLogger(__name__)
 
 STALL_MARGIN_S = 120.0
 """Scoring shows no progress for a while; only a longer silence is a stall."""
+
+
+class RetryRounds:
+    """Whether the harness is run once more, and after how long.
+
+    The first run asks everything. Retry rounds go on while they answer something, be it one step of
+    a conversation; `evaluation.retry.rounds` bounds those in a row that answer nothing.
+    """
+
+    def __init__(self, limits: Retry) -> None:
+        self._limits = limits
+        self.begun = 0
+        """Runs of the harness, the first included."""
+        self.idle = 0
+        """The retry rounds in a row that answered nothing, and the one that is next."""
+        self._waiting = self._answers = 0
+
+    def pause_s(self, waiting: int, answers: int) -> float | None:
+        """Seconds to wait before the next run; None: there is none any more.
+
+        Args:
+            waiting: Items that have no answer.
+            answers: Answers that the server gave so far, whatever became of their items.
+        """
+        answered = waiting < self._waiting or answers > self._answers
+        self._waiting, self._answers = waiting, answers
+        if self.begun:
+            self.idle = 0 if answered and self.begun > 1 else self.idle + 1
+        if self.idle > self._limits.rounds:
+            return None
+        self.begun += 1
+        if self.begun == 1:
+            return 0.0
+        return self._limits.backoff_s * 2 ** max(0, self.idle - 1)
 
 
 class ModelServer:
@@ -161,42 +196,36 @@ def ask_items(
     )
     repaired = _repaired(folders)
     problem: str | None = None
-    attempt, idle, before, known = 0, 0, job.size, _answers(folders)
+    rounds = RetryRounds(limits)
     while True:
         state = result_files.heal(result, job.items, take_out_failed=False)
         waiting = result_files.unanswered(state)
         if not waiting and is_scored(folders, state):
             break
-        if attempt:
-            # Rounds go on while they answer something, be it one step of a conversation; `rounds`
-            # bounds those that do not.
-            now = _answers(folders)
-            idle = 0 if (waiting < before or now > known) and attempt > 1 else idle + 1
-            known = now
-            if ledger.budget.is_spent:
-                log.warning(
-                    "evaluate: %d items are not answered after %g hours, the "
-                    "evaluation.retry.max_hours; no retry starts any more",
-                    waiting,
-                    limits.max_hours,
-                )
-                break
-            if idle > limits.rounds:
-                break
+        if rounds.begun and ledger.budget.is_spent:
+            log.warning(
+                "evaluate: %d items are not answered after %g hours, the "
+                "evaluation.retry.max_hours; no retry starts any more",
+                waiting,
+                limits.max_hours,
+            )
+            break
+        pause = rounds.pause_s(waiting, _answers(folders))
+        if pause is None:
+            break
+        if rounds.begun > 1:
             ledger.rounds += 1
-            pause = limits.backoff_s * 2 ** (idle - 1 if idle else 0)
             log.info(
                 "evaluate: %d items failed; retry round %d in %g s (the last %d answered nothing; "
                 "evaluation.retry.rounds is %d)",
                 waiting,
-                attempt,
+                rounds.begun - 1,
                 pause,
-                max(0, idle - 1),
+                max(0, rounds.idle - 1),
                 limits.rounds,
             )
             time.sleep(pause)
             ledger.budget.keep()
-        attempt, before = attempt + 1, waiting
         state = result_files.heal(result, job.items, take_out_failed=True)
         if state.failed:
             repaired |= result_files.keys_of(state.failed)

@@ -10,7 +10,7 @@ from toolgain.config.sections.cluster import ClusterSection, NemoRlSite
 from toolgain.config.sections.comparison import ComparisonSection
 from toolgain.config.sections.durations import minutes
 from toolgain.config.sections.environments import EnvironmentsSection
-from toolgain.config.sections.evaluation import EvaluationSection, Subset
+from toolgain.config.sections.evaluation import EvaluationSection, Retry, Subset
 from toolgain.config.sections.gym import GymSection
 from toolgain.config.sections.model import ModelSection
 from toolgain.config.sections.nemo_rl import NemoRl
@@ -37,6 +37,7 @@ __all__ = [
     "NemoRl",
     "NemoRlSite",
     "ReportSection",
+    "Retry",
     "Section",
     "SectionType",
     "Serve",
