@@ -60,7 +60,7 @@ class RetryRounds:
         self.begun += 1
         if self.begun == 1:
             return 0.0
-        return self._limits.backoff_s * 2 ** max(0, self.idle - 1)
+        return self._limits.backoff_s * 2.0 ** max(0, self.idle - 1)
 
 
 class ModelServer:

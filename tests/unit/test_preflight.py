@@ -1,0 +1,147 @@
+"""What ends `snakemake` before any job starts: a line per finding, exit code 2, nothing written."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from toolgain.common.files import write_json, write_text
+from toolgain.config.freeze import frozen
+from toolgain.config.sections import Config
+from toolgain.head import preflight, retrain_guard
+
+ROOT = Path(__file__).parents[2]
+VALUES: dict[str, Any] = {
+    "model": {"path": str(ROOT / "resources/demo-model")},
+    "evaluation": {"serve": {"backend": "transformers"}},
+    "training": {"backend": "trl"},
+    "environments": {"bfcl": str(ROOT / ".venvs/bfcl"), "trl": str(ROOT / ".venvs/trl")},
+}
+
+
+def config(**changes: Any) -> Config:
+    """The configuration of a run on this machine, as the Snakefile reads it."""
+    return preflight.config_or_exit({**VALUES, **changes})
+
+
+def plan(*jobs: Any, dryrun: bool = False, touch: bool = False, dag: bool = True) -> Any:
+    """A workflow of Snakemake, on this machine; only what the checks read of it."""
+    planned = SimpleNamespace(
+        needrun_jobs=lambda: list(jobs),
+        reason=lambda _: SimpleNamespace(incomplete_output=False),
+    )
+    return SimpleNamespace(
+        dag=planned if dag else None,
+        dryrun=dryrun,
+        touch=touch,
+        executor_plugin=None,
+    )
+
+
+def ended(call: Any, *arguments: Any) -> None:
+    with pytest.raises(SystemExit) as end:
+        call(*arguments)
+    assert end.value.code == 2
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+# -- the configuration
+
+
+def test_a_configuration_file_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended(preflight.readable_or_exit, str(tmp_path / "no.yaml"))
+    (line,) = lines(capsys)
+    assert line.startswith(f"toolgain: config: {tmp_path}/no.yaml does not exist")
+    assert "--configfile" in line
+    (tmp_path / "bad.yaml").write_text("model: [")
+    ended(preflight.readable_or_exit, str(tmp_path / "bad.yaml"))
+    (line,) = lines(capsys)
+    assert "bad.yaml" in line
+
+
+def test_a_wrong_key_is_one_line_with_the_nearest_that_exists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ended(preflight.config_or_exit, {**VALUES, "trainings": {}})
+    (line,) = lines(capsys)
+    assert line == "toolgain: config: unknown key `trainings`; did you mean `training`?"
+
+
+# -- the start
+
+
+def test_with_everything_in_place_the_jobs_start_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    preflight.check_or_exit(config(), plan())
+    assert lines(capsys) == []
+
+
+def test_all_findings_are_said_at_once_with_the_page_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = config(model={"path": "/no/model"}, environments={"bfcl": "/no/env", "trl": "/no/env"})
+    ended(preflight.check_or_exit, wrong, plan())
+    *found, last = lines(capsys)
+    assert [line for line in found if line.startswith("toolgain: model: ") and "/no/model" in line]
+    assert [line for line in found if "/no/env" in line]
+    assert all(line.endswith(")") and ".md" in line for line in found)
+    assert last == f"toolgain: {len(found)} things are to be mended first. Nothing was started."
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_run_is_checked_with_its_own_trainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = {"here": {}, "there": {"training": {"backend": "nemo_rl"}}}
+    found = list(preflight.findings(config(runs=runs, comparison={"primary": "here"}), plan()))
+    assert any(line.startswith("run there, NeMo RL: cluster.nemo_rl.root names") for line in found)
+    assert not any(line.startswith("run here") for line in found)
+
+
+def test_a_finished_run_is_a_finding_unless_the_files_are_only_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(retrain_guard.WISH, raising=False)
+    for stage in ("model", "training/grpo"):
+        write_text(retrain_guard.FROZEN / f"{stage}.json", frozen(config(), stage) + "\n")
+    write_json(Path("results/runs/grpo/manifest.json"), {"planned_steps": 40, "total_steps": 40})
+    job = SimpleNamespace(
+        rule=SimpleNamespace(name="train_run"), wildcards=SimpleNamespace(run="grpo")
+    )
+    (line,) = preflight.findings(config(), plan(job))
+    assert line.startswith("finished run: ")
+    assert "TOOLGAIN_RETRAIN=grpo" in line
+    assert list(preflight.findings(config(), plan(job, touch=True))) == []
+
+
+# -- a dry run
+
+
+def test_a_dry_run_says_the_same_and_ends_as_dry_runs_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = config(model={"path": "/no/model"})
+    preflight.check_dry_run(wrong, plan(dryrun=True), tmp_path)
+    *found, last = lines(capsys)
+    assert any("/no/model" in line for line in found)
+    assert last.endswith("to be mended first. This plan cannot start yet.")
+
+
+@pytest.mark.parametrize("workflow", [plan(), plan(dryrun=True, dag=False)])
+def test_after_a_run_or_without_a_plan_a_dry_run_has_nothing_to_say(
+    workflow: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preflight.check_dry_run(config(model={"path": "/no/model"}), workflow, tmp_path)
+    assert lines(capsys) == []
