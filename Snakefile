@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 
 from toolgain.config.freeze import frozen, write_for_this_start
-from toolgain.head import hangup
+from toolgain.head import command_line, hangup
 from toolgain.head.last_words import print_at_exit
 from toolgain.head.preflight import (
     check_dry_run,
@@ -45,6 +45,7 @@ if not config:
 CONFIG = config_or_exit(config)
 RUNS = sorted(CONFIG.runs)
 SUBJECTS = ["baseline", *RUNS]
+ASKED = resources.asked(CONFIG, command_line.on_slurm())
 # Of any run or subject. Naming them all would cost a plan of 1,000 runs a fifth of its time.
 NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 

@@ -12,7 +12,8 @@ from toolgain.evaluation.identity import EvaluatedModel, comparable, read_weight
 
 ROOT = Path(__file__).parents[2]
 ITEMS = data.load(data.installed_data(ROOT / ".venvs" / "bfcl"), ["live_relevance"])
-BASE = EvaluatedModel("/models/base", "a" * 64, "base", "policy")
+DEMO = str(ROOT / "resources" / "demo-model")
+BASE = EvaluatedModel(DEMO, "a" * 64, "base", "policy")
 
 
 def key(weights: EvaluatedModel = BASE, **section: object) -> str:
@@ -25,7 +26,7 @@ def key(weights: EvaluatedModel = BASE, **section: object) -> str:
 def test_other_weights_or_another_way_of_asking_is_another_folder() -> None:
     keys = [
         key(),
-        key(EvaluatedModel("/models/base", "b" * 64, "base", "policy")),
+        key(EvaluatedModel(DEMO, "b" * 64, "base", "policy")),
         key(sampling={"temperature": 0.6}),
         key(serve={"backend": "transformers", "dtype": "float32"}),
         key(serve={"backend": "transformers", "max_model_len": 4096}),
@@ -56,8 +57,19 @@ def test_versions_come_from_the_environments() -> None:
     assert facts["server_version"]
 
 
+def test_what_reads_the_calls_is_recorded_by_its_name() -> None:
+    envs = ROOT / ".venvs" / "bfcl", ROOT / ".venvs" / "trl"
+    for serve, name in (
+        ({"backend": "transformers"}, "hermes"),
+        ({"backend": "vllm", "tool_parser": "mistral"}, "mistral"),
+        ({"backend": "vllm"}, None),
+    ):
+        section = EvaluationSection.model_validate({"serve": serve})
+        assert comparable(section, ITEMS, BASE, *envs)["tool_parser"] == name
+
+
 def test_chat_template_is_part_of_what_must_agree(tmp_path: Path) -> None:
-    section = EvaluationSection.model_validate({"serve": {"backend": "transformers"}})
+    section = EvaluationSection.model_validate({"serve": {"backend": "vllm"}})
     weights = EvaluatedModel(str(tmp_path), "a" * 64, "m", "policy")
     envs = ROOT / ".venvs" / "bfcl", ROOT / ".venvs" / "trl"
     found = []

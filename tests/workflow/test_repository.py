@@ -84,7 +84,7 @@ def test_a_start_a_dry_run_and_doctor_find_the_same_and_all_at_once(tmp_path: Pa
         text=True,
         check=False,
     )
-    assert (start.returncode, dry.returncode, doctor.returncode) == (2, 0, 2), dry.stderr
+    assert (start.returncode, dry.returncode, doctor.returncode) == (2, 2, 2), dry.stderr
     found = findings(start.stderr)
     assert len(found) >= 6, start.stderr
     assert findings(dry.stderr) == findings(doctor.stdout) == found

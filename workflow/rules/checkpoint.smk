@@ -44,7 +44,7 @@ rule export:
     benchmark:
         "results/benchmarks/export/{run}.tsv"
     resources:
-        **resources.export(CONFIG),
+        **ASKED.export,
     shell:
         r"""
         exec &> >(tee {log:q})

@@ -36,7 +36,7 @@ rule evaluate_model:
     benchmark:
         "results/benchmarks/evaluate/{subject}.tsv"
     resources:
-        **resources.evaluate(CONFIG),
+        **ASKED.evaluate,
     shell:
         r"""
         exec &> >(tee {log:q})

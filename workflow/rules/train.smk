@@ -33,7 +33,7 @@ rule rehearse:
     benchmark:
         "results/benchmarks/rehearse/{run}.tsv"
     resources:
-        **resources.evaluate(CONFIG),
+        **ASKED.evaluate,
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -64,7 +64,7 @@ rule smoke:
     benchmark:
         "results/benchmarks/smoke/{run}.tsv"
     resources:
-        **resources.smoke(CONFIG),
+        **ASKED.smoke,
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -100,7 +100,7 @@ rule train_run:
     benchmark:
         "results/benchmarks/train/{run}.tsv"
     resources:
-        **resources.train(CONFIG),
+        **ASKED.train,
     shell:
         r"""
         exec &> >(tee {log:q})

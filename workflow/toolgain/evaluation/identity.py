@@ -14,6 +14,7 @@ from toolgain.bfcl.data import Items, items_digest
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest, file_digest, read_json, read_text
 from toolgain.config.sections import EvaluationSection
+from toolgain.models.response_templates import reader_of_folder
 from toolgain.records.evaluation import EvaluatedWeights
 from toolgain.serving.server import python_version_of
 
@@ -101,7 +102,7 @@ def comparable(
         "task": TASK,
         "alias": section.alias,
         "chat_template": _chat_template(weights.folder) if own else None,
-        "tool_parser": serve.tool_parser or ("response_template" if own else None),
+        "tool_parser": serve.tool_parser or (reader_of_folder(weights.folder) if package else None),
         "sampling": section.sampling.model_dump(),
         "context": serve.max_model_len if own else None,
         "dtype": serve.dtype if own else None,

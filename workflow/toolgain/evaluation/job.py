@@ -27,7 +27,6 @@ from toolgain.evaluation.identity import (
     work_key,
 )
 from toolgain.evaluation.sandbox import Layers
-from toolgain.models.response_templates import reader_of_folder
 from toolgain.serving.server import check_context
 
 
@@ -159,8 +158,6 @@ def prepare(
     found = read_weights(weights, model_name or section.alias, section.serve.url, trust_remote_code)
     if section.serve.server.ours:
         check_context(section.serve, found.folder)
-    if section.serve.server.package:
-        reader_of_folder(found.folder)
     facts = comparable(section, items, found, bfcl_env, trl_env)
     root = _work_root(out)
     return EvaluationJob(

@@ -5,10 +5,13 @@ from the executor plugin, which every Snakemake of this environment imports firs
 here would have failed a moment later with a traceback, or would have been taken for something else.
 """
 
+import contextlib
+import io
 import os
 import re
 import sys
 from collections.abc import MutableMapping
+from functools import cache
 from pathlib import Path
 
 from toolgain.common.errors import ExitCode, UserError
@@ -19,8 +22,7 @@ CACHE = Path(".snakemake/cache")
 
 def check_or_exit() -> None:
     """End this process with one line where it is a Snakemake that cannot start as it was called."""
-    program = Path(sys.argv[0])
-    if program.name != "snakemake" and program.parts[-2:] != ("snakemake", "__main__.py"):
+    if not _is_snakemake():
         return
     try:
         check(sys.argv[1:])
@@ -28,6 +30,28 @@ def check_or_exit() -> None:
         print(f"toolgain: {error}", file=sys.stderr)
         sys.exit(ExitCode.BAD_INPUT)
     with_cache(os.environ, folder_of(sys.argv[1:]))
+
+
+@cache
+def on_slurm() -> bool:
+    """Whether this Snakemake submits its jobs to Slurm, would do so but for `-n`, or runs in one.
+
+    Snakemake itself forgets its executor in a dry run, which is to be checked as a real one.
+    """
+    if not _is_snakemake():
+        return False
+    # Imported here, since Snakemake imports this module before it is whole.
+    from snakemake.cli import parse_args  # type: ignore[import-untyped]
+
+    # It says which profile it uses, a second time.
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        _, options_given = parse_args(sys.argv[1:])
+    return "slurm" in (options_given.executor or "")
+
+
+def _is_snakemake() -> bool:
+    program = Path(sys.argv[0])
+    return program.name == "snakemake" or program.parts[-2:] == ("snakemake", "__main__.py")
 
 
 def check(words: list[str]) -> None:

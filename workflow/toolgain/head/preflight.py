@@ -1,8 +1,9 @@
 """Checks before any job starts: a line per finding, all at once, exit code 2, nothing written.
 
-A dry run shows the plan and then the same lines, and ends as dry runs end.
+A dry run shows the plan and then the same lines, and ends with the same exit code.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 from toolgain.common.errors import ExitCode, UserError
 from toolgain.config import yaml_file
 from toolgain.config.sections import Config, parse_config
-from toolgain.head import retrain_guard
+from toolgain.head import command_line, retrain_guard
 from toolgain.slurm import preflight as slurm
 
 
@@ -43,7 +44,10 @@ def check_or_exit(config: Config, workflow: Any) -> None:
 
 
 def check_dry_run(config: Config, workflow: Any, folder: Path) -> None:
-    """Say at the end of a dry run what would keep its plan from starting.
+    """Say at the end of a dry run what would keep its plan from starting, with exit code 2.
+
+    To be called at the exit of the process, and before all that is to happen then: Snakemake has
+    no hook at the end of a dry run.
 
     Args:
         config: the configuration.
@@ -56,6 +60,10 @@ def check_dry_run(config: Config, workflow: Any, folder: Path) -> None:
     found = list(findings(config, workflow))
     if found:
         _say(found, "This plan cannot start yet.")
+        logging.shutdown()
+        sys.stderr.flush()
+        # Nothing else changes the exit code of a process that is at its exit.
+        os._exit(ExitCode.BAD_INPUT)
 
 
 def findings(config: Config, workflow: Any) -> Iterator[str]:
@@ -63,7 +71,8 @@ def findings(config: Config, workflow: Any) -> Iterator[str]:
     from toolgain.head import doctor
 
     # `--touch` plans nothing: it accepts files as they are.
-    requests = [] if workflow.touch else slurm.requests_of(workflow)
+    on_slurm = command_line.on_slurm() and not workflow.touch
+    requests = slurm.requests_of(workflow) if on_slurm else []
     lines = list(doctor.checks(config, requests))
     if not workflow.touch:
         lines += [

@@ -7,6 +7,7 @@ adds to Jinja is added here: its filters and functions, and the special tokens b
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -70,6 +71,12 @@ def _environment() -> ImmutableSandboxedEnvironment:
     return environment
 
 
+@lru_cache(maxsize=8)
+def _compiled(template: str) -> jinja2.Template:
+    # A check renders some fifty conversations, and compiling takes a hundred times as long.
+    return _environment().from_string(template)
+
+
 def template_of(folder: Path) -> str:
     """The chat template that the model in `folder` uses where tools are offered.
 
@@ -126,16 +133,12 @@ def render(
         CannotRenderError: the template is broken, or refuses the conversation.
     """
     try:
-        return (
-            _environment()
-            .from_string(template)
-            .render(
-                messages=messages,
-                tools=tools,
-                documents=None,
-                add_generation_prompt=generation_prompt,
-                **tokens,
-            )
+        return _compiled(template).render(
+            messages=messages,
+            tools=tools,
+            documents=None,
+            add_generation_prompt=generation_prompt,
+            **tokens,
         )
     # A template is a program: it may fail in every way.
     except Exception as error:

@@ -318,17 +318,7 @@ def _account_findings(requests: list[JobRequest]) -> Iterator[str]:
             )
 
 
-def is_slurm(workflow: Any) -> bool:
-    """Whether this Snakemake submits its jobs to Slurm."""
-    plugin = getattr(workflow, "executor_plugin", None) or getattr(
-        workflow, "_executor_plugin", None
-    )
-    return str(getattr(plugin, "name", "")).endswith("slurm")
-
-
 def requests_of(workflow: Any) -> list[JobRequest]:
-    """What the plan of a Snakemake workflow asks Slurm for; nothing where it runs elsewhere."""
-    if not is_slurm(workflow):
-        return []
+    """What the plan of a Snakemake workflow asks Slurm for, light rules left out."""
     jobs = [job for job in workflow.dag.needrun_jobs() if not workflow.is_local(job.rule)]
     return sorted({request_of(job) for job in jobs}, key=lambda request: request.rule)

@@ -1,9 +1,28 @@
-"""What each stage asks Slurm for, from the `cluster` section. Elsewhere these ask for nothing."""
+"""What each stage asks Slurm for, from the `cluster` section."""
+
+from dataclasses import dataclass, field
 
 from toolgain.config.sections import ClusterSection, Config, minutes
 
 Resources = dict[str, str | int]
 """What Snakemake is told, by its names of resources."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the rules of a workflow ask for. Without Slurm that is nothing but a training's node."""
+
+    train: Resources = field(default_factory=lambda: {"nodes": 1})
+    smoke: Resources = field(default_factory=dict)
+    export: Resources = field(default_factory=dict)
+    evaluate: Resources = field(default_factory=dict)
+
+
+def asked(config: Config, on_slurm: bool) -> Asked:
+    """What the rules ask for, of Slurm or of one machine."""
+    if not on_slurm:
+        return Asked()
+    return Asked(train(config), smoke(config), export(config), evaluate(config))
 
 
 def train(config: Config) -> Resources:
