@@ -1,6 +1,8 @@
 """What a person is told who calls Snakemake in a way that cannot work; on real Snakemake."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("messages")
     for name, text in FILES.items():
         (folder / name).write_text(text)
+    for name in (".venvs", "resources"):
+        (folder / name).symlink_to(ROOT / name)
     return folder
 
 
@@ -73,6 +77,24 @@ def test_what_the_messages_advise_works(folder: Path) -> None:
     files = ["--configfile", "good.yaml", "more.yaml"]
     done = snakemake(folder, *files, "--config", "training={trl: {max_steps: 30}}")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_dry_run_for_slurm_is_checked_as_a_start_is(folder: Path, tmp_path: Path) -> None:
+    """Where there is no Slurm: a PATH without its commands is as good."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("bash", "sh", "which", "git", "env", "uname"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    path = f"{Path(sys.executable).parent}:{tools}"
+    profile = ["--profile", str(ROOT / "profiles/slurm"), "--configfile", "good.yaml"]
+    dry = snakemake(folder, *profile, PATH=path)
+    assert dry.returncode == 2
+    assert "toolgain: Slurm: no Slurm here" in dry.stderr
+    # What a job would ask Slurm for is asked on one machine of nobody.
+    assert "mem_mb=4000" in dry.stdout
+    local = snakemake(folder, "--profile", str(ROOT / "profiles/local"))
+    assert local.returncode == 0, local.stderr
+    assert not {"mem_mb", "gres", "runtime"} & set(re.findall(r"\w+(?==)", local.stdout))
 
 
 @pytest.mark.parametrize("home", [None, "/proc/no-home"], ids=["missing", "not-writable"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from plans import Job, outputs, planned
-from small_chain import SMALL, Chain
+from small_chain import ROOT, SMALL, Chain
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "comparison": {"draws": 2000},
     "report": {"title": "Another title"},
     "cluster": {"memory_gb_per_node": 800, "train_time": "2d"},
-    "environments": {"trl": "elsewhere/trl"},
+    "environments": {"trl": str(ROOT / ".venvs" / ".." / ".venvs" / "trl")},
 }
 """An edit of every section of the configuration."""
 

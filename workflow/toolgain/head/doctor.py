@@ -106,7 +106,8 @@ def checks(
     yield _line("working folder", _folder)
     yield from environment_lines(config)
     yield _line("model", lambda: _model(config))
-    yield _line("chat template", lambda: _template(config))
+    if Path(config.model.path).is_dir():
+        yield _line("chat template", lambda: _template(config))
     yield _line("serving flags", lambda: _serving(config))
     for run_name in config.runs:
         training = config.training_of(run_name)
