@@ -20,6 +20,7 @@ import run_records
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.bfcl.outcomes import write_items
 from toolgain.common.errors import UserError
+from toolgain.common.screen import visible
 from toolgain.config.sections import ReportSection
 from toolgain.records.checkpoint import Best, Export
 from toolgain.records.comparison import Comparison, Reason
@@ -585,7 +586,7 @@ SIGNS = st.sampled_from([*"`|<>*_[]()#!&@\\~ \n\u202e\x1b", "http://", "www.", "
 @given(st.lists(SIGNS | st.text(st.characters(codec="utf-8"), max_size=3)).map("".join))
 def test_markdown_takes_text_literally(text: str) -> None:
     """A parser finds the text again, with nothing in it but words and code; hidden signs shown."""
-    shown = " ".join(wording.visible(text).split())
+    shown = " ".join(visible(text).split())
     tokens = MarkdownIt("commonmark").parse(f"x{markdown.escaped(text)}x")
     (inline,) = (token for token in tokens if token.type == "inline")
     assert {one.type for one in inline.children or []} <= {"text", "code_inline"}

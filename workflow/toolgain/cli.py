@@ -19,6 +19,7 @@ from toolgain import __version__
 from toolgain.common import failures, package
 from toolgain.common.errors import ExitCode, StageError, ToolgainError, of_system
 from toolgain.common.files import utf8_name
+from toolgain.common.screen import TerminalFormatter, for_terminal
 
 if TYPE_CHECKING:
     from toolgain.config.sections import ClusterSection
@@ -491,15 +492,15 @@ def _fail(error: ToolgainError) -> NoReturn:
     """End with the error's line and exit code."""
     message = " ".join(str(error).split())
     failures.record(failures.Failure(error.exit_code, message))
-    click.echo(f"{failures.MARK}{message}", err=True)
+    click.echo(f"{failures.MARK}{for_terminal(message)}", err=True)
     sys.exit(error.exit_code)
 
 
 def main() -> None:
     """Run the command line; expected failures end as one line and an exit code."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
-    )
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(TerminalFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[shown])
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         cli.main(standalone_mode=False)

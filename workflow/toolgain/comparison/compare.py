@@ -16,6 +16,7 @@ from toolgain.bfcl.categories import POPULATION
 from toolgain.bfcl.folders import one_model
 from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, INFERENCE_ERROR
 from toolgain.common.errors import ExitCode, NotValidError, UserError
+from toolgain.common.screen import for_terminal
 from toolgain.comparison import behaviour, comparability, evaluations, groups, record
 from toolgain.comparison.evaluations import Evaluation
 from toolgain.config.sections import ComparisonSection
@@ -153,7 +154,7 @@ def require_verdict(path: Path, require: str) -> int:
         UserError: `path` is not a comparison; one line says what is wrong with it.
     """
     result = record.read_any(path)
-    print(said(result) if isinstance(result, Comparison) else result.sentence)
+    print(for_terminal(said(result) if isinstance(result, Comparison) else result.sentence))
     found = result.verdict
     if found is None:
         raise UserError(

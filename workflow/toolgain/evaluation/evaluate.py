@@ -22,6 +22,7 @@ from toolgain.bfcl.decoder import decoding
 from toolgain.common import files, processes
 from toolgain.common.errors import NotValidError
 from toolgain.common.failures import not_valid
+from toolgain.common.screen import for_terminal
 from toolgain.evaluation import request_log
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
@@ -70,7 +71,7 @@ def evaluate_model(
         raise NotValidError(f"evaluate: {job.subject} is not valid: {'; '.join(verdict.reasons)}.")
     if not verdict.valid:
         # Its rule ends well, so that the report can say why; the person should know now.
-        click.echo(not_valid(job.subject, verdict.reasons), err=True)
+        click.echo(for_terminal(not_valid(job.subject, verdict.reasons)), err=True)
 
 
 def ask_model(

@@ -46,7 +46,6 @@ from toolgain.bfcl.responses import (
 from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
 from toolgain.evaluation.pace import Pace
-from toolgain.evaluation.rescoring import is_plain
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "top_k")
 CONNECT_TIMEOUT_S = 10.0
@@ -250,7 +249,6 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
                 "goes_on": has_calls(asked.body["messages"]),
                 "calls": len(done.calls),
                 "foreign": sum(call.name.replace(".", "_") not in offered for call in done.calls),
-                "plain": is_plain(answer, offered),
                 "verdict": self._code.verdict(answer).kind,
                 "finish_reason": done.finish_reason,
                 "prompt_tokens": done.prompt_tokens,

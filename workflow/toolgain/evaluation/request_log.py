@@ -43,8 +43,6 @@ class MatchedRequests:
     """Requests whose answer or conversation was brought into another form, by kind."""
     unasked: set[Key] = field(default_factory=set)
     """Items whose row holds an answer that the server never gave."""
-    plain: bool = True
-    """Every answer was text or calls of offered functions; see `rescoring`."""
     rescored: list[str] = field(default_factory=list)
     """Items whose second score is another one."""
     uneven: list[str] = field(default_factory=list)
@@ -140,7 +138,6 @@ def match_requests(
         failures=dict(failures),
         normalised=dict(sorted(normalised.items())),
         unasked=unasked,
-        plain=all(request.get("plain") for request in answered),
         sampling=_different(request["sampling"] for request in asked),
     )
 

@@ -262,30 +262,28 @@ def _checked(
     evidence: request_log.MatchedRequests,
     repeat: int,
 ) -> tuple[list[outcomes.ItemOutcome], request_log.MatchedRequests]:
-    """The outcomes, without rows that no request stands behind and without scores that the model's
-    own code may have changed."""
+    """The outcomes, with the scores of a second scoring, and without rows that no request stands
+    behind.
+
+    The harness scores where it has evaluated the model's calls; see `rescoring`.
+    """
     found = results.outcomes(folders.output, job.items, decoder.verdicts, repeat, evidence.seen)
     uneven = results.score_differences(folders.output, job.items)
-    evidence = replace(evidence, uneven=uneven)
-    if not evidence.plain:
-        log.info("evaluate: a call was no call of an offered function; scoring again")
-        rescoring.write_harmless(
-            state.rows, job.items, folders.again / "result" / job.section.alias
+    rescoring.write_harmless(state.rows, job.items, folders.again / "result" / job.section.alias)
+    if problem := harness.score_again(settings, folders, _categories(job)):
+        raise StageError(f"evaluate: {problem}; see {folders.work / 'rescoring.log'}.")
+    again = results.outcomes(folders.again, job.items, decoder.verdicts, repeat, evidence.seen)
+    evidence = replace(evidence, uneven=uneven, rescored=rescoring.differences(found, again))
+    truth = {row.key: row for row in again}
+    found = [
+        row._replace(
+            valid=truth[row.key].valid,
+            strict_valid=truth[row.key].strict_valid,
+            error_type=truth[row.key].error_type,
+            error_message=truth[row.key].error_message,
         )
-        if problem := harness.score_again(settings, folders, _categories(job)):
-            raise StageError(f"evaluate: {problem}; see {folders.work / 'rescoring.log'}.")
-        again = results.outcomes(folders.again, job.items, decoder.verdicts, repeat, evidence.seen)
-        evidence = replace(evidence, rescored=rescoring.differences(found, again))
-        truth = {row.key: row for row in again}
-        found = [
-            row._replace(
-                valid=truth[row.key].valid,
-                strict_valid=truth[row.key].strict_valid,
-                error_type=truth[row.key].error_type,
-                error_message=truth[row.key].error_message,
-            )
-            for row in found
-        ]
+        for row in found
+    ]
     return [
         row._replace(valid=False, strict_valid=False, error_type="no_request")
         if row.key in evidence.unasked

@@ -26,6 +26,7 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -253,7 +254,7 @@ def _fails(attempt: Callable[[], object]) -> str | None:
 
 def _try_processes(user: bool) -> None:
     unshare(CLONE_NEWNS | CLONE_NEWPID, user)
-    _in_child(lambda: checked(libc.mount(b"proc", b"/proc", b"proc", 0, None), "mount /proc"))
+    _in_child(lambda: mount_proc("/proc"))
 
 
 def _try_files(user: bool) -> None:
@@ -280,7 +281,7 @@ def _try_together(user: bool, given: dict[str, bool]) -> None:
         if given["files"]:
             own_root(spec, own_proc=given["processes"])
         elif given["processes"]:
-            own_proc()
+            mount_proc("/proc")
 
     _in_child(inside)
 
@@ -372,7 +373,7 @@ def inside(spec: Spec, layers: Layers, command: list[str], alive: int) -> NoRetu
         if layers.files:
             own_root(spec, own_proc=layers.processes)
         elif layers.processes:
-            own_proc()
+            mount_proc("/proc")
         # As in every interactive shell: a terminal of the caller must not be typed into.
         with contextlib.suppress(OSError):
             os.setsid()
@@ -446,12 +447,24 @@ def raise_loopback() -> None:
 # --- files --------------------------------------------------------------------------------------
 
 
-def own_proc() -> None:
-    """Show the processes of this namespace alone."""
-    checked(
-        libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None),
-        "mount /proc",
-    )
+def mount_proc(path: str) -> None:
+    """Show the processes of this namespace alone, read-only: as root, one may write the kernel's
+    settings (core_pattern) there without any capability."""
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    checked(libc.mount(b"proc", path.encode(), b"proc", flags, None), "mount /proc")
+    limit_numbers(Path(path))
+    attributes(path, MOUNT_ATTR_RDONLY, recursive=False)
+
+
+def limit_numbers(proc: Path) -> None:
+    """Limit the processes of a new namespace, which RLIMIT_NPROC does not do for root.
+
+    The kernel counts by namespace since 6.14; before, the number is that of the whole machine.
+    """
+    version = [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
+    if version >= [6, 14] and os.geteuid() == 0:
+        with contextlib.suppress(OSError):
+            (proc / "sys/kernel/pid_max").write_text(str(PROCESSES))
 
 
 def own_root(spec: Spec, own_proc: bool) -> None:
@@ -491,10 +504,10 @@ def own_root(spec: Spec, own_proc: bool) -> None:
     devices()
     os.makedirs("/new/proc", exist_ok=True)  # noqa: PTH103
     if own_proc:
-        flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-        checked(libc.mount(b"proc", b"/new/proc", b"proc", flags, None), "mount /proc")
+        mount_proc("/new/proc")
     else:
         checked(libc.mount(b"/old/proc", b"/new/proc", None, MS_BIND | MS_REC, None), "bind /proc")
+        attributes("/new/proc", MOUNT_ATTR_RDONLY, recursive=True)
     cpus = "/sys/devices/system/cpu"
     if Path("/old" + cpus).is_dir():
         show(cpus, writable=False)
@@ -663,10 +676,12 @@ class Landlock:
 
 
 def limit() -> None:
-    """Limits of this process and its children. As root the number of processes has none."""
+    """Limits of this process and its children; for root's number of processes see
+    `limit_numbers`."""
     running = sum(1 for _ in Path("/proc").glob("[0-9]*/task/[0-9]*"))
     for kind, most in (
-        (resource.RLIMIT_CORE, 0),
+        # Not 0: a program that core_pattern names would get the dump all the same (core(5)).
+        (resource.RLIMIT_CORE, 1),
         (resource.RLIMIT_AS, ADDRESS_SPACE),
         (resource.RLIMIT_FSIZE, FILE_SIZE),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
@@ -707,6 +722,7 @@ class ArgumentComparison(ctypes.Structure):
 
 
 EQUAL, AT_LEAST, MASKED_EQUAL = 4, 5, 7
+SOCK_TYPE_MASK = 0xF
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
 EPERM, ENOSYS = 1, 38
 
@@ -744,6 +760,9 @@ def forbid_system_calls() -> None:
     for family in (1, 3, 4, 5, 6, 7, 8, 9):
         forbid("socket", EPERM, ArgumentComparison(0, EQUAL, family, 0))
     forbid("socket", EPERM, ArgumentComparison(0, AT_LEAST, 11, 0))
+    # A pair of datagram sockets can send to any unix socket by name; a pair of streams cannot.
+    datagram = ArgumentComparison(1, MASKED_EQUAL, SOCK_TYPE_MASK, socket.SOCK_DGRAM)
+    forbid("socketpair", EPERM, datagram)
     result = seccomp.seccomp_load(context)
     seccomp.seccomp_release(context)
     if result < 0:

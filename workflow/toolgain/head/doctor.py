@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
 from toolgain.common.files import opened_text, shell_signs
+from toolgain.common.screen import for_terminal
 from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
 from toolgain.head import container_probe, handovers
@@ -83,7 +84,9 @@ def print_checks(config_file: Path, container_job: bool) -> int:
         lines += container_lines(config)
     for line in lines:
         where = "" if line.ok else f" ({line.page})"
-        click.echo(f"{'ok ' if line.ok else 'FIX'}  {line.name}: {line.message}{where}")
+        click.echo(
+            for_terminal(f"{'ok ' if line.ok else 'FIX'}  {line.name}: {line.message}{where}")
+        )
     wrong = sum(not line.ok for line in lines)
     click.echo(f"{len(lines) - wrong} of {len(lines)} checks ok")
     return int(ExitCode.BAD_INPUT if wrong else ExitCode.OK)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.common.failures import not_valid, said_in
-from toolgain.common.files import parse_json
+from toolgain.common.files import parse_json, read_text
 from toolgain.common.logs import last_lines
+from toolgain.common.screen import for_terminal
 from toolgain.slurm.endings import Ending, advice
 
 
@@ -30,7 +31,7 @@ def print_at_exit(workflow: Any) -> None:
     endings: dict[Any, Ending] = getattr(scheduler._executor, "endings", {})
     text = "\n".join(lines([(job, endings.get(job)) for job in scheduler.failed], width()))
     if text:
-        atexit.register(lambda: print(text, file=sys.stderr, flush=True))
+        atexit.register(lambda: print(for_terminal(text), file=sys.stderr, flush=True))
 
 
 def invalid_evaluations(outputs: Iterable[Path]) -> Iterator[str]:
@@ -38,7 +39,7 @@ def invalid_evaluations(outputs: Iterable[Path]) -> Iterator[str]:
     for path in outputs:
         if path.name == "summary.json":
             try:
-                summary = parse_json(path.read_text(encoding="utf-8"))
+                summary = parse_json(read_text(path))
                 if summary["valid"] is False:
                     yield not_valid(path.parent.name, [str(why) for why in summary["reasons"]])
             except (OSError, ValueError, KeyError, TypeError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.common.errors import ExitCode, UserError
+from toolgain.common.screen import for_terminal
 from toolgain.config import yaml_file
 from toolgain.config.sections import Config, parse_config
 from toolgain.head import command_line, retrain_guard
@@ -87,6 +88,6 @@ def findings(config: Config, workflow: Any) -> Iterator[str]:
 def _say(found: list[str], end: str) -> None:
     sys.stdout.flush()
     for line in found:
-        print(f"toolgain: {line}", file=sys.stderr)
+        print(for_terminal(f"toolgain: {line}"), file=sys.stderr)
     count = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
     print(f"toolgain: {count} to be mended first. {end}", file=sys.stderr)

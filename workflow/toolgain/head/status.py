@@ -20,6 +20,7 @@ from toolgain.common.errors import UserError
 from toolgain.common.failures import said_in
 from toolgain.common.files import parse_json, read_text
 from toolgain.common.progress import clock
+from toolgain.common.screen import for_terminal
 from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.endings import MEANINGS, Ending
 from toolgain.slurm.queue import NoAnswerError, QueuedJob, jobs
@@ -80,7 +81,7 @@ def show_status(results: Path, watch: bool) -> None:
             "--results."
         )
     while True:
-        text = "\n".join(report(results, shutil.get_terminal_size((80, 24)).columns))
+        text = for_terminal("\n".join(report(results, shutil.get_terminal_size((80, 24)).columns)))
         if not watch:
             click.echo(text)
             return

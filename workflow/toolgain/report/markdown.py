@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from toolgain.common.screen import visible
 from toolgain.report.also import AlsoLine, TablePage, summary
 from toolgain.report.model import ChangeRow, Page, RunPage
 from toolgain.report.wording import (
@@ -13,7 +14,6 @@ from toolgain.report.wording import (
     p_value,
     percent,
     points,
-    visible,
 )
 
 # Backslash escapes work for every ASCII punctuation character of CommonMark.

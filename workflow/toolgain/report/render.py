@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from toolgain import __version__
+from toolgain.common import screen
 from toolgain.common.files import read_bytes, write_text
 from toolgain.config.sections import ReportSection
 from toolgain.report import glossary, markdown, wording
@@ -173,9 +174,9 @@ def _environment() -> Environment:
 
 
 def visible(value: Any) -> Any:
-    """Text with `wording.visible` controls; other values, and markup of ours, as they are."""
+    """Text with `screen.visible` controls; other values, and markup of ours, as they are."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return wording.visible(value)
+        return screen.visible(value)
     return value
 
 

@@ -9,10 +9,6 @@ from toolgain.statistics import answer
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "\N{EN DASH}"
 
-# Characters that change how text around them is read: controls, and overrides of direction.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
-)
 _TOGETHER = re.compile(r"p [<=] [\d.]+|\d %( interval)?|[\d.]+ → [\d.]+|[+\u2212]?[\d.]+ points?")
 
 GROUPS = {"non_live": "Non-live", "live": "Live", "multi_turn": "Multi-turn"}
@@ -191,11 +187,6 @@ def moment(value: object) -> str:
 def kept_together(text: str) -> str:
     """`text` with no line break inside of a number's unit, a relation or a range."""
     return _TOGETHER.sub(lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
-
-
-def visible(text: str) -> str:
-    """`text` with control and direction characters shown as `\\u{202E}`."""
-    return _HIDDEN.sub(lambda match: f"\\u{{{ord(match[0]):04X}}}", text)
 
 
 def category(name: str) -> str:
