@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.utils import add_fused_lm_head
 
 from toolgain.training.trl.grpo import rounded
-from toolgain.training.trl.packing import pack, unpack
+from toolgain.training.trl.packing import parts_of, score_packed
 from toolgain.training.trl.sampling import complete
 
 DRAWS = 20_000
@@ -52,15 +52,9 @@ def sampled(model: Any, prompt: list[int]) -> float:
 def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -> dict[str, float]:
     """Largest differences of log-probabilities and gradients from one row per completion."""
     width = max(map(len, completions))
-    rows = pack(prompts, completions, 0)
-    output = model(
-        input_ids=rows.input_ids,
-        attention_mask=rows.attention_mask,
-        position_ids=rows.position_ids,
-        shift_labels=rows.shift_labels,
-        fused_lm_head=True,
-    )
-    together = unpack(output.log_probs, rows, width)
+    parts = parts_of(prompts, completions, 2)
+    rows = sum(len({tuple(prompts[i]) for i in part}) for part in parts)
+    together, _ = score_packed(model, prompts, completions, 0, width, model.device, 2)
     weights = torch.linspace(-1, 1, len(prompts))[:, None]
     (together * weights).sum().backward()
     gradient = [parameter.grad.clone() for parameter in model.parameters()]
@@ -77,7 +71,7 @@ def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -
         float((parameter.grad - before).abs().max())
         for parameter, before in zip(model.parameters(), gradient, strict=True)
     )
-    return {"log_probs": difference, "gradient": slope, "rows": float(len(rows.input_ids))}
+    return {"log_probs": difference, "gradient": slope, "rows": rows, "passes": len(parts)}
 
 
 def rounded_and_back(model: Any) -> bool:

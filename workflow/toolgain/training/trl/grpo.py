@@ -27,7 +27,7 @@ import socket
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ from toolgain.serving.answers import AnswerReader
 from toolgain.tasks.reward import Answer, Score, score_answer
 from toolgain.training.store import checkpoints
 from toolgain.training.trl.order import prompt_order
-from toolgain.training.trl.packing import largest_difference, pack, unpack
+from toolgain.training.trl.packing import largest_difference, score_packed
 from toolgain.training.trl.plan import LaunchEnd, LaunchPlan, Processes
 from toolgain.training.trl.sampling import complete
 
@@ -205,7 +205,10 @@ class ToolTrainer(GRPOTrainer):
         model = self.accelerator.unwrap_model(self.model_wrapped)
         training = model.training
         model.eval()
-        with self.accelerator.autocast():
+        # On a CPU, to cast the weights at every token costs more than the products gain.
+        on_cpu = self.accelerator.device.type == "cpu"
+        cast = nullcontext() if on_cpu else self.accelerator.autocast()
+        with cast:
             completions = complete(
                 model,
                 prompts,
@@ -243,22 +246,15 @@ class ToolTrainer(GRPOTrainer):
             for row, shown in zip(ids, mask, strict=True)
             for parts in [(slice(None, split), slice(split, None))]
         ]
-        packed = pack(
-            [prompt for prompt, _ in kept],
-            [completion for _, completion in kept],
-            self._tokenizer.pad_token_id,
-        ).to(input_ids.device)
         with self.accelerator.autocast():
-            output = model(
-                input_ids=packed.input_ids,
-                attention_mask=packed.attention_mask,
-                position_ids=packed.position_ids,
-                shift_labels=packed.shift_labels,
-                fused_lm_head=True,
+            return score_packed(
+                model,
+                [prompt for prompt, _ in kept],
+                [completion for _, completion in kept],
+                self._tokenizer.pad_token_id,
+                width,
+                input_ids.device,
             )
-        # The reference model of the KL penalty gives no entropy.
-        entropy = None if output.entropy is None else unpack(output.entropy, packed, width)
-        return unpack(output.log_probs, packed, width), entropy
 
     def _can_share_prompts(self) -> bool:
         """Whether the model gives a shared prompt the numbers of separate rows."""

@@ -19,6 +19,9 @@ import torch
 NOTHING = -100
 """Label of places that are not scored."""
 
+PARTS = 4
+"""Passes at most in which rows are computed, the short ones apart from the long ones."""
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -40,6 +43,28 @@ class Packed:
         tensors = (self.input_ids, self.position_ids, self.attention_mask, self.shift_labels)
         ids, positions, mask, labels = (tensor.to(device) for tensor in tensors)
         return Packed(ids, positions, mask, labels, self.places)
+
+
+def parts_of(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], most: int
+) -> list[list[int]]:
+    """Indices of the completions in at most `most` parts, those of a prompt together.
+
+    Rows of a part are about equally long, so that little is computed on padding: the mask makes
+    what a row costs grow with the square of the longest.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(tuple(prompt), []).append(index)
+    ordered = sorted(
+        groups.items(),
+        key=lambda group: len(group[0]) + sum(1 + len(completions[index]) for index in group[1]),
+    )
+    size = -(-len(ordered) // most)
+    return [
+        [index for _, members in ordered[start : start + size] for index in members]
+        for start in range(0, len(ordered), size)
+    ]
 
 
 def pack(
@@ -91,6 +116,41 @@ def unpack(values: torch.Tensor, packed: Packed, width: int) -> torch.Tensor:
             torch.nn.functional.pad(values[row, begin : begin + length], (0, width - length))
         )
     return torch.stack(rows)
+
+
+def score_packed(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    pad: int,
+    width: int,
+    device: torch.device,
+    most: int = PARTS,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Log-probabilities and entropies, (completions, width), zero behind the end of each.
+
+    `model` has TRL's fused head; one without entropies, as the reference model of the KL penalty,
+    gives None for them.
+    """
+    parts = parts_of(prompts, completions, most)
+    log_probs: list[torch.Tensor] = []
+    entropies: list[torch.Tensor] = []
+    for part in parts:
+        packed = pack([prompts[i] for i in part], [completions[i] for i in part], pad)
+        packed = packed.to(device)
+        output = model(
+            input_ids=packed.input_ids,
+            attention_mask=packed.attention_mask,
+            position_ids=packed.position_ids,
+            shift_labels=packed.shift_labels,
+            fused_lm_head=True,
+        )
+        log_probs.append(unpack(output.log_probs, packed, width))
+        if output.entropy is not None:
+            entropies.append(unpack(output.entropy, packed, width))
+    place = {index: n for n, index in enumerate(index for part in parts for index in part)}
+    order = [place[index] for index in range(len(prompts))]
+    return torch.cat(log_probs)[order], torch.cat(entropies)[order] if entropies else None
 
 
 @torch.no_grad()

@@ -148,4 +148,8 @@ def _draw(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     if temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    return torch.multinomial(probabilities, 1).squeeze(1)
+    # One random number a row: `multinomial` draws one for every token of the vocabulary.
+    ends = probabilities.cumsum(dim=-1)
+    points = torch.rand_like(ends[:, :1]) * ends[:, -1:]
+    points = torch.minimum(points, torch.nextafter(ends[:, -1:], torch.zeros_like(points)))
+    return torch.searchsorted(ends, points, right=True).squeeze(1)
