@@ -92,7 +92,8 @@ def test_a_dry_run_for_slurm_is_checked_as_a_start_is(folder: Path, tmp_path: Pa
     assert "toolgain: Slurm: no Slurm here" in dry.stderr
     # What a job would ask Slurm for is asked on one machine of nobody.
     assert "mem_mb=4000" in dry.stdout
-    local = snakemake(folder, "--profile", str(ROOT / "profiles/local"))
+    profile[1] = str(ROOT / "profiles/local")
+    local = snakemake(folder, *profile)
     assert local.returncode == 0, local.stderr
     assert not {"mem_mb", "gres", "runtime"} & set(re.findall(r"\w+(?==)", local.stdout))
 

@@ -29,7 +29,7 @@ def findings(workflow: Any, config: Config) -> Iterator[str]:
     if not unchanged(config, "model"):
         return
     wished = {name.strip() for name in os.environ.get(WISH, "").split(",")}
-    for job in workflow.dag.needrun_jobs():
+    for job in workflow.dag.needrun_jobs(exclude_finished=False):
         if job.rule.name != "train_run":
             continue
         run = job.wildcards.run

@@ -320,5 +320,11 @@ def _account_findings(requests: list[JobRequest]) -> Iterator[str]:
 
 def requests_of(workflow: Any) -> list[JobRequest]:
     """What the plan of a Snakemake workflow asks Slurm for, light rules left out."""
-    jobs = [job for job in workflow.dag.needrun_jobs() if not workflow.is_local(job.rule)]
+    # Not `workflow.is_local`: in a dry run every rule is local.
+    light = workflow._localrules
+    jobs = [
+        job
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
+        if job.rule.name not in light and not job.rule.norun
+    ]
     return sorted({request_of(job) for job in jobs}, key=lambda request: request.rule)
