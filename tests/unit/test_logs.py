@@ -35,3 +35,40 @@ def test_a_log_without_an_error_names_none(tmp_path: Path, text: str) -> None:
 
 def test_a_missing_log_names_none(tmp_path: Path) -> None:
     assert first_error(tmp_path / "none.log") is None
+
+
+# As vLLM 0.20.0 wrote it on a machine without a GPU; the engine core was killed.
+KILLED = """\
+(APIServer pid=63) ERROR 11-28 10:57:20 [hermes_tool_parser.py:139] Error in extracting tool call.
+(APIServer pid=63) ERROR 11-28 10:57:20 [hermes_tool_parser.py:139] Traceback (most recent call last):
+(APIServer pid=63) ERROR 11-28 10:57:20 [hermes_tool_parser.py:139] json.decoder.JSONDecodeError: Unterminated string
+(APIServer pid=63) INFO:     127.0.0.1:33858 - "POST /v1/chat/completions HTTP/1.1" 200 OK
+(Worker pid=31) INFO 11-28 10:57:41 [multiproc_executor.py:775] Parent process exited, terminating worker queues
+(Worker pid=31) Process VllmWorker-0:
+(Worker pid=31) Traceback (most recent call last):
+(APIServer pid=63) ERROR 11-28 10:57:41 [async_llm.py:699] Traceback (most recent call last):
+(Worker pid=31)     torch._C._cuda_init()
+(Worker pid=31) RuntimeError: Found no NVIDIA driver on your system.
+(APIServer pid=63) ERROR 11-28 10:57:41 [async_llm.py:699] vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause.
+(APIServer pid=63) INFO:     127.0.0.1:33854 - "POST /v1/chat/completions HTTP/1.1" 500 Internal Server Error
+"""  # noqa: E501
+
+
+def test_a_killed_engine_is_named_and_no_error_that_was_survived(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text(KILLED)
+    said = first_error(log)
+    assert said and "EngineDeadError" in said
+    # A cause of the engine's own comes before what follows from it.
+    own = "(EngineCore pid=30) ERROR 11-28 10:57:40 [core.py:9] torch.OutOfMemoryError: CUDA\n"
+    log.write_text(KILLED.replace("(Worker", own + "(Worker", 1))
+    said = first_error(log)
+    assert said and "torch.OutOfMemoryError" in said
+
+
+def test_errors_of_an_earlier_start_are_passed_over(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text(KILLED)
+    begin = log.stat().st_size
+    log.write_text(KILLED + VLLM)
+    assert first_error(log, begin) == "ValueError: No memory for the cache"

@@ -177,13 +177,15 @@ def serving(
     command = BACKENDS[serve.backend](request)
     env = processes.scrubbed_environment(None, folder, with_slurm=True)
     log.info("evaluate: starting the model server (%s), log %s", serve.backend, log_file)
+    # Every start appends.
+    begin = log_file.stat().st_size if log_file.exists() else 0
     with processes.running(command, env, log_file, claim) as process:
 
         def alive() -> str | None:
             if process.poll() is None:
                 return None
             return f"the model server ended (exit {process.returncode}); see {log_file}: " + (
-                first_error(log_file) or last_line(log_file)
+                first_error(log_file, begin) or last_line(log_file)
             )
 
         base_url = f"http://127.0.0.1:{port}/v1"
