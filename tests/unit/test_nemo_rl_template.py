@@ -1,6 +1,7 @@
 """A private copy of a model, with its chat template patched by counted replacements."""
 
 import json
+import os
 from pathlib import Path
 
 import made
@@ -10,6 +11,7 @@ from toolgain.common.errors import UserError
 from toolgain.config.sections import ModelSection
 from toolgain.models import base, chat_template
 from toolgain.models.rendering import template_of
+from toolgain.training.nemo_rl import prompts
 
 # The tags of the model's template that the patch is about, in a template of our own.
 CUT = (
@@ -19,6 +21,14 @@ CUT = (
     "{%- endif -%}"
 )
 BEFORE = "{%- set ns = namespace(enable_thinking=true) -%}A"
+# The model's template also lets a message switch it on and off.
+SWITCHED = (
+    BEFORE
+    + "{%- for m in messages -%}{%- if '/think' in m.content -%}"
+    + "{%- set ns.enable_thinking = true -%}"
+    + "{%- elif '/no_think' in m.content -%}{%- set ns.enable_thinking = false -%}{%- endif -%}"
+    + "{%- endfor -%}"
+)
 AFTER = "{{ tools | tojson }}{%- for message in messages -%}{{ message.content }}{%- endfor -%}"
 
 
@@ -39,9 +49,25 @@ def test_white_space_between_trimming_tags_means_nothing() -> None:
     assert text == BEFORE.replace("true", "false") + AFTER
 
 
-def test_a_patched_template_is_left_as_it_is() -> None:
-    once = chat_template.patched(BEFORE + CUT + AFTER, "nemotron-nano-v2", "here")
+def test_what_a_message_may_switch_is_left_as_it_is() -> None:
+    text = chat_template.patched(SWITCHED + CUT + AFTER, "nemotron-nano-v2", "here")
+    assert text == SWITCHED.replace("(enable_thinking=true", "(enable_thinking=false") + AFTER
+
+
+@pytest.mark.parametrize("begin", [BEFORE, SWITCHED])
+def test_a_patched_template_is_left_as_it_is(begin: str) -> None:
+    once = chat_template.patched(begin + CUT + AFTER, "nemotron-nano-v2", "here")
     assert chat_template.patched(once, "nemotron-nano-v2", "here") == once
+
+
+@pytest.mark.skipif("NEMOTRON_TEMPLATE" not in os.environ, reason="NEMOTRON_TEMPLATE names no file")
+def test_the_model_s_own_template_keeps_earlier_turns_once_patched() -> None:
+    """The template of the model's card, in a file named by NEMOTRON_TEMPLATE."""
+    own = Path(os.environ["NEMOTRON_TEMPLATE"]).read_text()
+    before = prompts.two_turns(own, {})
+    assert not before.ok and "rewrites an earlier turn" in before.message
+    after = prompts.two_turns(chat_template.patched(own, "nemotron-nano-v2", "here"), {})
+    assert after.ok, after.message
 
 
 @pytest.mark.parametrize(

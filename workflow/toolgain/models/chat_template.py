@@ -39,9 +39,10 @@ PATCHES: dict[str, tuple[Replacement, ...]] = {
     "nemotron-nano-v2": (
         Replacement(
             what="enable_thinking=true",
-            pattern=re.compile(r"enable_thinking\s*=\s*true\b"),
-            by="enable_thinking=false",
-            done=re.compile(r"enable_thinking\s*=\s*false\b"),
+            # Where it begins; `/think` and `/no_think` of a message set it further down.
+            pattern=re.compile(r"namespace\(\s*enable_thinking\s*=\s*true\b"),
+            by="namespace(enable_thinking=false",
+            done=re.compile(r"namespace\(\s*enable_thinking\s*=\s*false\b"),
         ),
         Replacement(
             what="the block that cuts off a last assistant turn",
