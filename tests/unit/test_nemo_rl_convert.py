@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dcp
 import made
 import pytest
 
@@ -96,6 +97,15 @@ def test_fp32_weights_are_rounded_to_the_base_s_type(tmp_path: Path) -> None:
     assert {p.name for p in folder.glob("*.safetensors")} == {
         p.name for p in base.glob("*.safetensors")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TORCH.exists(), reason="needs torch: make setup")
+def test_a_distributed_checkpoint_of_torch_s_is_exported_bit_by_bit(tmp_path: Path) -> None:
+    step = dcp.trained(tmp_path, None)
+    found = dcp.exported(tmp_path, step, made.checkout(tmp_path / "rl"))
+    assert found["checks"]["rounded_exactly"] and found["checks"]["nothing_left_out"]
+    assert dcp.unequal(found, step) == []
 
 
 def test_weights_that_equal_the_base_are_refused(tmp_path: Path) -> None:

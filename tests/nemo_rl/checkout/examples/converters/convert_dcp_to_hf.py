@@ -1,4 +1,7 @@
-"""A stand-in for NeMo RL's DCP converter, written for the tests: one fp32 pytorch_model.bin."""
+"""A stand-in for NeMo RL's DCP converter, written for the tests: one fp32 pytorch_model.bin.
+
+It reads torch's distributed checkpoints, and the files that the stand-in for the training writes.
+"""
 
 import argparse
 import shutil
@@ -7,6 +10,7 @@ from pathlib import Path
 import torch
 import yaml
 from safetensors.torch import load
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--config")
@@ -19,8 +23,11 @@ out.mkdir(parents=True)
 weights = Path(arguments.dcp_ckpt_path)
 if not (weights / ".metadata").exists():
     raise FileNotFoundError(f"No metadata file found in {weights}")
-state = {}
-for path in sorted(weights.glob("*.distcp")):
-    state |= {name: value.float() for name, value in load(path.read_bytes()).items()}
-torch.save({"model": state}, out / "pytorch_model.bin")
+if (weights / ".metadata").read_bytes() == b"{}":
+    state = {}
+    for path in sorted(weights.glob("*.distcp")):
+        state |= {name: value.float() for name, value in load(path.read_bytes()).items()}
+    torch.save({"model": state}, out / "pytorch_model.bin")
+else:
+    dcp_to_torch_save(weights, out / "pytorch_model.bin")
 shutil.copy(Path(config["policy"]["model_name"]) / "config.json", out)
