@@ -261,8 +261,14 @@ def read_outcomes(
     requests: RequestLog | None = None,
     mode: CallingMode | None = None,
     decode: Decode | None = None,
+    texts: bool = True,
 ) -> list[ItemOutcome]:
-    """The same for the files of one model; `mode` is found out where it is not known."""
+    """The same for the files of one model.
+
+    Args:
+        mode: found out where it is not known.
+        texts: whether `answer` and `expected` are wanted; else they are empty.
+    """
     mode = mode or calling_mode(folder, items)
     found = []
     for category, chosen in items.items():
@@ -281,7 +287,7 @@ def read_outcomes(
         verdicts = _verdicts([row for _, row in paired], category, decode, mode)
         for (item, row), said in zip(paired, verdicts, strict=True):
             seen = requests.get(item.key, UNKNOWN_SERVER_SIDE) if requests else UNKNOWN_SERVER_SIDE
-            one = _outcome(item, row, said, errors.get(item.key), repeat, seen, mode)
+            one = _outcome(item, row, said, errors.get(item.key), repeat, seen, mode, texts)
             if decode and not is_error(row) and _is_disputed(one, said, seen):
                 one = one._replace(flags=(*one.flags, DISPUTED))
             found.append(one)
@@ -391,6 +397,7 @@ def _outcome(
     repeat: int,
     seen: ServerSide,
     mode: CallingMode,
+    texts: bool,
 ) -> ItemOutcome:
     failed = is_error(row)
     multi_turn = group_of(item.category) == "multi_turn"
@@ -429,8 +436,8 @@ def _outcome(
         strict_valid=strict,
         error_type=flags[0] if failed else error_type,
         error_message=row["result"] if failed else message,
-        answer=json.dumps(row["result"], ensure_ascii=False),
-        expected=expected_text(item),
+        answer=json.dumps(row["result"], ensure_ascii=False) if texts else "",
+        expected=expected_text(item) if texts else "",
         calls=0 if failed else sum(calls),
         flags=tuple(flags),
         prompt_tokens=round(_total(row.get("input_token_count", 0))),
@@ -479,7 +486,7 @@ def error_kind(result: str) -> str:
 
 def _total(counts: Any) -> float:
     if isinstance(counts, list):
-        return sum(_total(count) for count in counts)
+        return sum(map(_total, counts))
     # Some handlers write "N/A"; then nothing is known of it.
     try:
         return float(counts) if math.isfinite(counts) else 0.0
@@ -632,7 +639,7 @@ def score(folder: HarnessFolder, data: Path) -> dict[str, Any]:
     """
     with parsed_once():
         source = source_of(folder, data)
-        found = read_outcomes(folder, source.items, mode=source.mode)
+        found = read_outcomes(folder, source.items, mode=source.mode, texts=False)
     return {
         "n": len(found),
         **scores(accuracies(found)),

@@ -133,26 +133,41 @@ def recognised(
         ids: the ids of the rows of each category that is there.
         seen: question and expected answer of wrong items.
     """
-    evidence = list(seen)
+    by_id = {category: {item.id: item for item in base[category]} for category in ids}
+    # Mostly an item is the base's in every revision: whether it fits is found out once.
+    evidence = [
+        (one, item is not None and _fits(item, None, one))
+        for one in seen
+        for item in [by_id.get(one.category, {}).get(one.id)]
+    ]
     differing: dict[str, int] = {}
     for name, changed in table().items():
         known = {
-            category: {
-                (changes[place].id if place in changes else item.id): (item, changes.get(place))
-                for place, item in enumerate(base[category])
-            }
+            category: _known(base[category], changed[category])
+            if category in changed
+            else {item_id: (item, None) for item_id, item in by_id[category].items()}
             for category in ids
-            for changes in [changed.get(category, {})]
         }
-        if any(ids[category] - set(known[category]) for category in ids):
+        if any(ids[category] - known[category].keys() for category in ids):
             continue
         differing[name] = sum(
-            not _fits(*known[one.category][one.id], one)
-            for one in evidence
-            if one.id in known.get(one.category, {})
+            not (fits if change is None else _fits(item, change, one))
+            for one, fits in evidence
+            if one.category in known and one.id in known[one.category]
+            for item, change in [known[one.category][one.id]]
         )
     fitting = tuple(name for name, count in differing.items() if count == 0)
     return Recognised(fitting, len(evidence), min(differing.values(), default=len(evidence)))
+
+
+def _known(
+    items: Sequence[Item], changes: Mapping[int, RevisedItem]
+) -> dict[str, tuple[Item, RevisedItem | None]]:
+    """A category's items of a revision, by their id there."""
+    return {
+        changes[place].id if place in changes else item.id: (item, changes.get(place))
+        for place, item in enumerate(items)
+    }
 
 
 def _fits(item: Item, change: RevisedItem | None, seen: ItemEvidence) -> bool:

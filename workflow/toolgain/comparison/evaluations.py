@@ -237,7 +237,7 @@ _POSITION = {name: number for number, name in enumerate(CATEGORIES)}
 
 
 def _columns(source: PlainFolder) -> Columns:
-    found = read_outcomes(source.folder, source.items, mode=source.mode)
+    found = read_outcomes(source.folder, source.items, mode=source.mode, texts=False)
     return dict(zip(outcomes.COLUMNS, zip(*found, strict=True), strict=True))
 
 
