@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import Opened
+from click.testing import CliRunner
+from opened import Opened, clean
 from scenarios import SCENARIOS
 
+from toolgain.cli import cli
 from toolgain.config.sections import ReportSection
 from toolgain.report import render, sources, wording
 
@@ -516,6 +518,43 @@ def test_no_serious_finding_of_axe(
     )
     bad = [finding for finding in found if finding["impact"] in ("serious", "critical")]
     assert bad == []
+
+
+def test_other_benchmarks_stand_beside_the_answer(
+    report: Report, open_page: Open, tmp_path: Path
+) -> None:
+    comparison = report("regressed").with_name("comparison.json")
+    line = ["report", comparison, "--results", comparison.parent, "--out", tmp_path / "report.html"]
+    for name, right in (("<i>gsm8k", (150, 120)), ("mmlu", (100, 101))):
+        sides = [tmp_path / f"{name}-{side}.csv" for side in ("before", "after")]
+        for side, number_right in zip(sides, right, strict=True):
+            rows = [f"q{n},{int(n < number_right)}" for n in range(200)]
+            side.write_text("\n".join(["id,correct", *rows]))
+        line += ["--also-tables", *sides]
+    done = CliRunner().invoke(cli, list(map(str, line)))
+    assert done.exception is None, done.exception
+    for width in (1280, 390):
+        opened = open_page(tmp_path / "report.html", width=width).ready()
+        assert opened.page.locator("nav.contents a[href='#also']").count() == 1
+        lead = opened.text("#also .lead")
+        assert lead.startswith("Of 2 other benchmarks, <i>gsm8k fell clearly.")
+        rows = opened.page.locator("#also tbody tr")
+        assert [clean(text) for text in rows.locator("th").all_inner_texts()] == [
+            "<i>gsm8k",
+            "mmlu",
+        ]
+        delta, _, interval, before, after, *_ = rows.first.locator("td").all_inner_texts()
+        low, high = (number(end) for end in re.findall(r"[+\u2212]?\d+\.\d+", interval))
+        assert (number(before), number(after), number(delta)) == (75, 60, -15)
+        assert low is not None and high is not None and low < -15 < high < 0
+        # The interval is drawn left of the zero line, with the change on it.
+        drawn = rows.first.locator("svg.whisker.down")
+        x1, x2 = (float(drawn.locator(".bar").get_attribute(end)) for end in ("x1", "x2"))
+        assert x1 < float(drawn.locator("circle").get_attribute("cx")) < x2 < 0
+        assert rows.last.locator("svg.whisker:not(.down):not(.up)").count() == 1
+        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        assert not opened.page.evaluate(wide)
+        assert opened.requests == [] and opened.errors == []
 
 
 def test_works_with_the_keyboard_alone(report: Report, open_page: Open) -> None:

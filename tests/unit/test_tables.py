@@ -47,12 +47,28 @@ def test_samples_of_lm_evaluation_harness(tmp_path: Path) -> None:
         rows = [{"doc_id": n, "exact_match": float(n < right), "arguments": {}} for n in range(60)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     read = [
-        tables.read_table(tmp_path / f"{name}.jsonl", "exact_match") for name in ("before", "after")
+        tables.read_table(tmp_path / f"{name}.jsonl", ["exact_match"])
+        for name in ("before", "after")
     ]
     found = tables.compare(read[0], read[1], ("before", "after"), 0.05)
     assert found.verdict == "regressed"
     with pytest.raises(UserError, match="name one with --metric: exact_match"):
-        tables.read_table(tmp_path / "before.jsonl", "acc")
+        tables.read_table(tmp_path / "before.jsonl", ["acc"])
+
+
+def test_samples_that_were_filtered_in_two_ways(tmp_path: Path) -> None:
+    """As lm-evaluation-harness does with gsm8k: one row for each item and filter."""
+    path = tmp_path / "samples_gsm8k.jsonl"
+    rows = [
+        {"doc_id": n, "filter": name, "exact_match": float(n < right)}
+        for name, right in (("strict-match", 2), ("flexible-extract", 3))
+        for n in range(4)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    read = tables.read_table(path, ["acc", "exact_match,flexible-extract"])
+    assert [row.score for row in read.values()] == [1, 1, 1, 0]
+    with pytest.raises(UserError, match="name one: --metric exact_match,strict-match"):
+        tables.read_table(path)
 
 
 def test_groups_are_corrected_together(tmp_path: Path) -> None:
@@ -114,7 +130,7 @@ def test_any_bytes_are_a_table_or_one_line(
         path = tmp_path_factory.getbasetemp() / f"any{suffix}"
         path.write_bytes(raw)
         try:
-            tables.read_table(path, "acc")
+            tables.read_table(path, ["acc"])
         except UserError as error:
             assert "\n" not in str(error)
 

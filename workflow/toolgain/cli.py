@@ -56,6 +56,12 @@ gym_env = click.option(
     show_default=".venvs/gym of the checkout, or of TOOLGAIN_HOME",
     help="Python environment of NeMo Gym; `make setup-gym` makes it.",
 )
+metric = click.option(
+    "--metric",
+    multiple=True,
+    help="Name of the score in samples of lm-evaluation-harness (.jsonl), or NAME,FILTER; of "
+    "several, each table's first.",
+)
 trl_env = click.option(
     "--trl-env",
     type=FOLDER,
@@ -317,7 +323,7 @@ def score(folder: Path, bfcl_env: Path) -> None:
 @click.argument("folders", type=PATH, nargs=-1, required=True)
 @click.option("--baseline", help="Name of the model before, where FOLDERS is one root of many.")
 @click.option("--trained", multiple=True, help="Name of a model after, likewise; may be repeated.")
-@click.option("--metric", help="Name of the score in samples of lm-evaluation-harness (.jsonl).")
+@metric
 @click.option(
     "--rescore", is_flag=True, help="Score the answers of BFCL folders again, by nvidia-bfcl."
 )
@@ -329,7 +335,7 @@ def compare(
     folders: tuple[Path, ...],
     baseline: str | None,
     trained: tuple[str, ...],
-    metric: str | None,
+    metric: tuple[str, ...],
     primary: str | None,
     rescore: bool,
     config: Path | None,
@@ -348,7 +354,9 @@ def compare(
 
     section = read_section(ComparisonSection, config) if config else ComparisonSection()
     if len(folders) == 2 and all(map(tables.is_table, folders)):
-        click.echo(tables.compare_tables(*folders, metric, section.alpha, out).sentence)
+        found = tables.compare_tables(*folders, metric, section.alpha)
+        tables.write(found, out)
+        click.echo(found.sentence)
         return
     before, *after = compare.chosen(folders, baseline, trained)
     with _nothing_is_garbage():
@@ -388,22 +396,42 @@ def verdict(comparison: Path, require: str) -> None:
     multiple=True,
     help="A comparison of two tables, shown as also measured; may be repeated.",
 )
+@click.option(
+    "--also-tables",
+    type=FILE,
+    nargs=2,
+    multiple=True,
+    metavar="BEFORE AFTER",
+    help="The same of two tables of a benchmark, .csv or .jsonl; may be repeated.",
+)
+@metric
 @click.option("--config", type=FILE, help="Frozen report section.")
 @click.option("--out", type=FILE, required=True)
 def report(
-    comparison: Path, results: Path, also: tuple[Path, ...], config: Path | None, out: Path
+    comparison: Path,
+    results: Path,
+    also: tuple[Path, ...],
+    also_tables: tuple[tuple[Path, Path], ...],
+    metric: tuple[str, ...],
+    config: Path | None,
+    out: Path,
 ) -> None:
     """Write the comparison report as HTML and Markdown.
 
     COMPARISON is what `toolgain compare` wrote, also of tables or by group.
     """
+    from toolgain.comparison import record, tables
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import ReportSection
     from toolgain.report import render
 
     section = read_section(ReportSection, config) if config else ReportSection()
     with _nothing_is_garbage():
-        render.write_report(comparison, results, section, out, also)
+        pairs = {}
+        if also_tables:
+            alpha = record.read_any(comparison).alpha
+            pairs = tables.compare_pairs(also_tables, metric, alpha)
+        render.write_report(comparison, results, section, out, also, pairs)
 
 
 @cli.command()

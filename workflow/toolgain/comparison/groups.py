@@ -119,9 +119,10 @@ def compare(
         benchmark="BFCL v3" if version == "v3" else "BFCL v4",
         verdict=verdict,
         primary=primary,
-        sentence=_sentence(verdict, primary, asked, lines, names, lacking),
+        sentence=_sentence(verdict, primary, asked, lines, names, lacking, section.alpha),
         baseline=names[0],
         trained=names[1],
+        alpha=section.alpha,
         overall=whole,
         no_overall=lacking,
         groups=corrected(lines),
@@ -231,17 +232,23 @@ def _sentence(
     lines: Mapping[str, TableChange],
     names: tuple[str, str],
     lacking: str | None,
+    alpha: float,
 ) -> str:
     if verdict is not None and asked is not None:
-        return f"{answer.TITLES[verdict]}: {_moved(primary or '', asked, names)}."
-    said = "; ".join(_moved(name, line) for name, line in lines.items()) or "no group is complete"
+        return f"{answer.TITLES[verdict]}: {_moved(primary or '', asked, alpha, names)}."
+    said = (
+        "; ".join(_moved(name, line, alpha) for name, line in lines.items())
+        or "no group is complete"
+    )
     hint = " A verdict on one group: --primary GROUP." if lines else ""
     return f"No verdict. {lacking} {said}.{hint}"
 
 
-def _moved(name: str, change: TableChange, names: tuple[str, str] | None = None) -> str:
+def _moved(
+    name: str, change: TableChange, alpha: float, names: tuple[str, str] | None = None
+) -> str:
     sides = change.baseline, change.trained
-    return answer.moved(name, sides, change.delta, change.ci95, change.p, names)
+    return answer.moved(name, sides, change.delta, change.ci95, change.p, names, 1 - alpha)
 
 
 def _warnings(

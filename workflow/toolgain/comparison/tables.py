@@ -1,7 +1,7 @@
 """Two tables of any benchmark, compared item by item: the check for forgetting.
 
 A table is a CSV file with a header, or the samples that lm-evaluation-harness writes with
-`--log_samples` (JSON lines with `doc_id` and the metric). One row per item:
+`--log_samples` (JSON lines with `doc_id`, the metric and its `filter`). One row per item:
 
     id                 pairs the rows of the two tables
     correct or score   in [0, 1]; the metric's name, for samples
@@ -13,8 +13,10 @@ A table is a CSV file with a header, or the samples that lm-evaluation-harness w
 import csv
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,8 @@ from toolgain.statistics.weighted import Floats, MeanChange, mean_change
 SUFFIXES = (".csv", ".jsonl")
 SCORES = ("correct", "score")
 KNOWN = ("id", *SCORES, "cluster", "group", "weight")
+Sample = dict[str, object]
+
 LONGEST_LINE = 10_000_000
 """Characters of a line of samples; they hold whole prompts."""
 
@@ -50,27 +54,79 @@ def is_table(path: Path) -> bool:
 
 
 def compare_tables(
-    before: Path, after: Path, metric: str | None, alpha: float, out: Path
+    before: Path, after: Path, metrics: Sequence[str], alpha: float
 ) -> TableComparison:
-    """Compare two tables and write the result to `out`.
+    """Compare two tables.
 
     Args:
-        metric: name of the score in samples of lm-evaluation-harness; needed for them alone.
+        metrics: names of the score in samples of lm-evaluation-harness; see `read_table`.
         alpha: two-sided error level.
 
     Raises:
         UserError: a table cannot be read.
         NotValidError: they hold different items, clusters, groups or weights.
     """
-    found = compare(
-        read_table(before, metric), read_table(after, metric), (before.name, after.name), alpha
-    )
+    sides = read_table(before, metrics), read_table(after, metrics)
+    return compare(*sides, (before.name, after.name), alpha)
+
+
+def write(found: TableComparison, out: Path) -> None:
+    """Write what `compare_tables` found."""
     write_text(out, found.model_dump_json(indent=1, by_alias=True) + "\n")
+
+
+def compare_pairs(
+    pairs: Iterable[tuple[Path, Path]], metrics: Sequence[str], alpha: float
+) -> dict[str, TableComparison]:
+    """Several benchmarks, by name, each as a table before and one after.
+
+    Raises:
+        UserError: a table cannot be read, or two pairs have one name.
+        NotValidError: the two tables of a pair hold different items.
+    """
+    found: dict[str, TableComparison] = {}
+    for before, after in pairs:
+        if unknown := next((one for one in (before, after) if not is_table(one)), None):
+            raise UserError(f"table: {unknown} ends neither in {' nor in '.join(SUFFIXES)}.")
+        name = benchmark_name(before, after)
+        if name in found:
+            raise UserError(f"table: two pairs would be called {name!r}; rename the files of one.")
+        found[name] = compare_tables(before, after, metrics, alpha)
     return found
 
 
-def read_table(path: Path, metric: str | None = None) -> dict[str, TableRow]:
+def benchmark_name(before: Path, after: Path) -> str:
+    """What the names of two files have in common: `gsm8k` of gsm8k-before.csv and gsm8k-after.csv.
+
+    Of files that have nothing in common, both names.
+    """
+    names = [_DATED.sub("", path.stem).removeprefix("samples_") for path in (before, after)]
+    if names[0] == names[1]:
+        return names[0]
+    first, last = _common_words(*names), _common_words(*(name[::-1] for name in names))[::-1]
+    return max(first, last, key=len).strip("-_. ") or " and ".join(names)
+
+
+_DATED = re.compile(r"_\d{4}-\d\d-\d\dT[\d.:-]+$")
+"""How lm-evaluation-harness ends the name of a file of samples."""
+
+
+def _common_words(one: str, other: str) -> str:
+    """The words with which both begin, none of them in part."""
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    common = "".join(sign for sign, _ in pairs)
+    if not any(name[len(common) : len(common) + 1].isalnum() for name in (one, other)):
+        return common
+    return common[: len(common) - len(re.split(r"[-_. ]", common)[-1])]
+
+
+def read_table(path: Path, metrics: Sequence[str] = ()) -> dict[str, TableRow]:
     """The rows of a table, by id.
+
+    Args:
+        metrics: names of the score in samples of lm-evaluation-harness, as `exact_match` or, where
+            they were filtered in several ways, `exact_match,strict-match`; the first that is there
+            is read. None is needed where the samples hold one alone.
 
     Raises:
         UserError: with file, line and value.
@@ -80,7 +136,7 @@ def read_table(path: Path, metric: str | None = None) -> dict[str, TableRow]:
         text = read_text(path).removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"table: {path} cannot be read: {reason(error)}.") from error
-    rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _samples(path, text, metric)
+    rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _samples(path, text, metrics)
     found: dict[str, TableRow] = {}
     for line, values in rows:
         row_id = values.get("id", "")
@@ -119,26 +175,58 @@ def _csv_rows(path: Path, text: str) -> Iterable[tuple[int, Values]]:
         raise UserError(f"table: {path}, line {reader.line_num}, is not CSV: {error}.") from error
 
 
-def _samples(path: Path, text: str, metric: str | None) -> Iterable[tuple[int, Values]]:
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
+def _samples(path: Path, text: str, metrics: Sequence[str]) -> Iterable[tuple[int, Values]]:
+    samples = [
+        (line, _sample(path, line, content))
+        for line, content in enumerate(text.split("\n"), start=1)
+        if content.strip()
+    ]
+    if not samples:
+        return
+    metric, wanted = _metric(path, [sample for _, sample in samples], metrics)
+    for line, sample in samples:
+        if wanted and sample.get("filter") != wanted:
             continue
-        try:
-            sample = json.loads(content) if len(content) <= LONGEST_LINE else None
-        except (ValueError, RecursionError):
-            sample = None
-        if not isinstance(sample, dict) or "doc_id" not in sample:
-            raise UserError(
-                f"table: {path}, line {line}, is no sample of lm-evaluation-harness: expected a "
-                "JSON object with doc_id."
-            )
-        if metric is None or metric not in sample:
-            numbers = [n for n, v in sample.items() if isinstance(v, int | float) and n != "doc_id"]
-            raise UserError(
-                f"table: {path}, line {line}, has no metric {metric or '(none named)'}; name one "
-                f"with --metric: {', '.join(numbers) or 'none is there'}."
-            )
+        if metric not in sample:
+            raise UserError(f"table: {path}, line {line}, has no metric {metric}.")
         yield line, {"id": str(sample["doc_id"]), "score": str(sample[metric])}
+
+
+def _sample(path: Path, line: int, content: str) -> Sample:
+    try:
+        sample = json.loads(content) if len(content) <= LONGEST_LINE else None
+    except (ValueError, RecursionError):
+        sample = None
+    if not isinstance(sample, dict) or "doc_id" not in sample:
+        raise UserError(
+            f"table: {path}, line {line}, is no sample of lm-evaluation-harness: expected a "
+            "JSON object with doc_id."
+        )
+    return sample
+
+
+def _metric(path: Path, samples: Sequence[Sample], metrics: Sequence[str]) -> tuple[str, str]:
+    """The score to read, and the filter of its samples; no filter where all have one."""
+    first = samples[0]
+    numbers = [
+        name for name, value in first.items() if isinstance(value, int | float) and name != "doc_id"
+    ]
+    filters = list(dict.fromkeys(str(one["filter"]) for one in samples if "filter" in one))
+    asked = [(name, wanted) for name, _, wanted in (one.partition(",") for one in metrics)]
+    if not metrics and len(numbers) == 1:
+        asked = [(numbers[0], "")]
+    metric, wanted = next(((name, of) for name, of in asked if name in first), ("", ""))
+    if not metric:
+        raise UserError(
+            f"table: {path} has no metric {' or '.join(metrics) or '(none named)'}; name one "
+            f"with --metric: {', '.join(numbers) or 'none is there'}."
+        )
+    if (wanted and wanted not in filters) or (not wanted and len(filters) > 1):
+        raise UserError(
+            f"table: {path} holds samples filtered as {', '.join(filters) or '(none)'}; name one: "
+            f"--metric {metric},{filters[0] if filters else ''}"
+        )
+    return metric, wanted
 
 
 def _number(text: str, where: str, low: float, high: float) -> float:
@@ -191,16 +279,17 @@ def compare(
     return TableComparison(
         schema_=1,
         verdict=verdict,
-        sentence=table_sentence(verdict, overall, names),
+        sentence=table_sentence(verdict, overall, names, alpha),
         baseline=names[0],
         trained=names[1],
+        alpha=alpha,
         clusters=len({row.cluster for row in before.values()}),
         overall=overall,
         groups=corrected(parts),
     )
 
 
-def table_sentence(verdict: str, change: TableChange, names: tuple[str, str]) -> str:
+def table_sentence(verdict: str, change: TableChange, names: tuple[str, str], alpha: float) -> str:
     """The verdict in one sentence."""
     return answer.sentence(
         verdict,
@@ -210,6 +299,7 @@ def table_sentence(verdict: str, change: TableChange, names: tuple[str, str]) ->
         change.ci95,
         change.p,
         names,
+        1 - alpha,
     )
 
 

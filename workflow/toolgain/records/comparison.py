@@ -277,6 +277,11 @@ class Comparison(Record):
             raise ValueError(f"{self.verdict} without a headline")
         return self
 
+    @property
+    def alpha(self) -> float:
+        """The two-sided error level; intervals are of 1 - alpha."""
+        return self.method.alpha if self.method else 0.05
+
 
 def read_comparison(path: Path) -> Comparison:
     """Read comparison.json.

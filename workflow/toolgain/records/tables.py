@@ -35,6 +35,7 @@ class TableComparison(Part):
     sentence: str
     baseline: str = Field(description="The table before.")
     trained: str = Field(description="The table after.")
+    alpha: float = Field(0.05, description="Two-sided error level; intervals are of 1 - alpha.")
     clusters: int
     overall: TableChange
     groups: dict[str, TableChange] = Field(description="Empty without a column `group`.")
@@ -55,6 +56,7 @@ class GroupComparison(Part):
     sentence: str
     baseline: str = Field(description="The folder before.")
     trained: str = Field(description="The folder after.")
+    alpha: float = Field(0.05, description="Two-sided error level; intervals are of 1 - alpha.")
     overall: TableChange | None = Field(description="The official v4 Overall; null: `no_overall`.")
     no_overall: str | None = Field(description="Why there is no Overall.")
     groups: dict[str, TableChange] = Field(description="Those of which both hold every category.")

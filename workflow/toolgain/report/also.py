@@ -5,7 +5,7 @@ there being several benchmarks.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolgain.common.errors import UserError
@@ -14,8 +14,6 @@ from toolgain.records.record import read_record
 from toolgain.records.tables import GroupComparison, TableChange, TableComparison
 from toolgain.report import wording
 from toolgain.statistics.paired_tests import holm
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,12 +26,14 @@ class AlsoLine:
     change: TableChange
     p: float
     """Corrected in its family."""
+    alpha: float
+    """Two-sided error level; the interval is of 1 - alpha."""
 
     @property
     def clear(self) -> str:
         """`up` or `down` where the change is clear after the correction for several tests."""
         low, high = self.change.ci95
-        if self.p >= ALPHA or low <= 0 <= high:
+        if self.p >= self.alpha or low <= 0 <= high:
             return ""
         return "up" if low > 0 else "down"
 
@@ -66,13 +66,20 @@ def read_tables(path: Path) -> TableComparison | GroupComparison | None:
     return read_record(GroupComparison, path, "comparison") if kind == "groups" else None
 
 
-def also_measured(files: Sequence[Path]) -> tuple[AlsoLine, ...]:
-    """A line for each file that `toolgain compare` wrote of two tables, corrected together.
+def also_measured(
+    files: Sequence[Path], tables: Mapping[str, TableComparison], alpha: float
+) -> tuple[AlsoLine, ...]:
+    """A line for each other benchmark, corrected together.
+
+    Args:
+        files: what `toolgain compare` wrote of two tables each.
+        tables: two tables each that are compared now, by name.
+        alpha: error level of the comparison beside which they stand.
 
     Raises:
-        UserError: a file is not one, or two have one name.
+        UserError: a file is not one, was made with another error level, or two have one name.
     """
-    found: dict[str, TableChange] = {}
+    found = {name: one.overall for name, one in tables.items()}
     for path in files:
         read = read_tables(path)
         if read is None or read.overall is None:
@@ -80,10 +87,16 @@ def also_measured(files: Sequence[Path]) -> tuple[AlsoLine, ...]:
                 f"--also: {path} is no comparison of two tables; `toolgain compare before.csv "
                 "after.csv --out FILE` writes one."
             )
+        if read.alpha != alpha:
+            raise UserError(
+                f"--also: {path} was compared with an error level of {read.alpha:g}, the "
+                f"comparison that it stands beside with {alpha:g}; compare it again with the same "
+                "section (--config)."
+            )
         if path.stem in found:
-            raise UserError(f"--also: two files are called {path.stem}; the name is shown.")
+            raise UserError(f"--also: two benchmarks are called {path.stem}; the name is shown.")
         found[path.stem] = read.overall
-    return _family("overall", found)
+    return _family("overall", found, alpha)
 
 
 def table_page(
@@ -93,13 +106,13 @@ def table_page(
     alone = (
         []
         if read.overall is None
-        else [AlsoLine("All items", "overall", read.overall, read.overall.p)]
+        else [AlsoLine("All items", "overall", read.overall, read.overall.p, read.alpha)]
     )
-    lines = [*alone, *_family("group", read.groups)]
+    lines = [*alone, *_family("group", read.groups, read.alpha)]
     notes: list[str] = []
     unknown: list[str] = []
     if isinstance(read, GroupComparison):
-        lines += _family("category", read.categories)
+        lines += _family("category", read.categories, read.alpha)
         notes = [*filter(None, [read.no_overall]), *read.warnings]
         unknown = read.checks_impossible
         lines = [_titled(line) for line in lines]
@@ -124,13 +137,13 @@ def _titled(line: AlsoLine) -> AlsoLine:
         name = "Overall"
     else:
         name = wording.group(line.name) if line.kind == "group" else wording.category(line.name)
-    return AlsoLine(name, line.kind, line.change, line.p)
+    return replace(line, name=name)
 
 
-def _family(kind: str, changes: Mapping[str, TableChange]) -> tuple[AlsoLine, ...]:
+def _family(kind: str, changes: Mapping[str, TableChange], alpha: float) -> tuple[AlsoLine, ...]:
     corrected = holm([change.p for change in changes.values()])
     return tuple(
-        AlsoLine(name, kind, change, p)
+        AlsoLine(name, kind, change, p, alpha)
         for (name, change), p in zip(changes.items(), corrected, strict=True)
     )
 

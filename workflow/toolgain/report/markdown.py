@@ -45,8 +45,9 @@ def _also(also: Sequence[AlsoLine]) -> Iterable[str]:
 
 
 def _scores(first: str, lines: Sequence[AlsoLine]) -> Iterable[str]:
+    level = 100 * (1 - lines[0].alpha) if lines else 95
     return table(
-        [first, "Before", "After", "Change", "95 % interval", "p, corrected", "Items"],
+        [first, "Before", "After", "Change", f"{level:g} % interval", "p, corrected", "Items"],
         [
             [
                 escaped(line.name),

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from toolgain import __version__
 from toolgain.common import screen
 from toolgain.common.files import read_bytes, write_text
 from toolgain.config.sections import ReportSection
+from toolgain.records.tables import TableComparison
 from toolgain.report import glossary, markdown, wording
 from toolgain.report.also import (
     AlsoLine,
@@ -52,6 +53,7 @@ def write_report(
     section: ReportSection,
     out: Path,
     also: Sequence[Path] = (),
+    also_tables: Mapping[str, TableComparison] | None = None,
 ) -> None:
     """Write the report of `comparison` to `out` (.html) and beside it as Markdown.
 
@@ -60,18 +62,20 @@ def write_report(
 
     Args:
         also: comparisons of two tables each, shown as "also measured".
+        also_tables: the same by name, where they were not written to a file.
 
     Raises:
         UserError: `comparison` is not a comparison. Whatever else is missing is said in the page.
     """
-    beside = also_measured(also)
     if (tables := read_tables(comparison)) is not None:
+        beside = also_measured(also, also_tables or {}, tables.alpha)
         plain = table_page(comparison, tables, beside, section.title)
         write_text(out, _table_html(plain))
         write_text(out.with_suffix(".md"), markdown.table_text(plain))
         click.echo(f"report: {out}. {plain.sentence}")
         return
     sources = read_sources(comparison, results)
+    beside = also_measured(also, also_tables or {}, sources.comparison.alpha)
     content = page(sources, section.title, section.anchors)
     text = markdown.text(content, beside)
     html = _html(content, sources, read_bytes(comparison), text, section.max_megabytes, beside)
