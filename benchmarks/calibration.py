@@ -202,7 +202,7 @@ def tally(cell: Cell) -> Tally:
         change = after.astype(float) - before
         boot = bootstrap.bootstrap(layout, change, resampling)
         for row, true in enumerate(change_of_row):
-            found, few = intervals.read(layout, change, boot, row, ALPHA)
+            found, few = intervals.interval_to_read(layout, change, boot, row, ALPHA)
             excludes[row] += ((found.low > 0) | (found.high < 0)).sum()
             covers[row] += ((found.low <= true + 1e-9) & (found.high >= true - 1e-9)).sum()
             usual[row] += (~few).sum()
@@ -398,18 +398,18 @@ def extremes(items: data.Items, limits: Limits) -> Iterator[str]:
             ("simple alone gained", none, simple),
             ("one item of simple gained", none, one),
         ):
-            (judged,) = verdict.judge(
+            (judged,) = verdict.judge_pairs(
                 [Pair(layout, before, after)], settings, verdict.resampling(layout, settings)
             )
             lines = [judged.line(row) for row in range(4)]
-            for of in (*lines, *verdict.categories(judged).values()):
+            for of in (*lines, *verdict.category_family(judged).values()):
                 low, high = of.ci95
                 fits = -100 <= low <= of.delta + 1e-6 and of.delta - 1e-6 <= high <= 100
                 agrees = (of.p < ALPHA) == (not low <= 0 <= high)
                 if not (fits and agrees and low < high):
                     limits.missed.append(f"{size}, {name}: {of}")
             spans = [f"{of.ci95[0]:+.2f} to {of.ci95[1]:+.2f}" for of in lines]
-            held = verdict.non_inferiority(judged).held
+            held = verdict.single_turn_held(judged).held
             yield (
                 f"| {size}: {name} | {spans[0]} | {lines[0].p:.2g} | {spans[1]} | {spans[2]} | "
                 f"{spans[3]} | {held} |"
@@ -429,12 +429,12 @@ def repeated(layout: Design, simulations: int, draws: int, limits: Limits) -> st
             for sides in zip(before.T, after.T, strict=True)
         ]
         resampling = bootstrap.resample(layout, draws, SEED + number)
-        boots = repeats.bootstrap(pairs, resampling, number)
+        boots = repeats.bootstrap_repeats(pairs, resampling, number)
         for pair, boot in zip(pairs, boots, strict=True):
             change = pair.change[:, None]
             changed.append(float((change != 0).mean()))
             found = {
-                "verdict": intervals.read(layout, change, boot, 0, ALPHA)[0],
+                "verdict": intervals.interval_to_read(layout, change, boot, 0, ALPHA)[0],
                 "percentile": intervals.percentile(boot, 0, ALPHA),
             }
             for name, one in found.items():

@@ -38,7 +38,7 @@ def choose(number: int) -> Rows:
     from toolgain.bfcl import data
 
     subset = yaml.safe_load(Path("config/demo.yaml").read_text())["evaluation"]["subset"]
-    items = data.load(data.installed_data(Path(".venvs/bfcl")), CATEGORIES)
+    items = data.load_items(data.installed_data(Path(".venvs/bfcl")), CATEGORIES)
     used = data.draw(items, data.sizes_of(subset), subset["seed"])
     rows: Rows = []
     for category in CATEGORIES:

@@ -169,7 +169,7 @@ def judging(folder: Path, items: data.Items) -> float:
         outcomes = results.outcomes(work / "harness", items, decoder.verdicts, 0, evidence.seen)
     canary = Canary(answered=True, parsed_call=True, text=True)
     limits = validity.ValidityLimits(0.005, 0.02)
-    validity.judge(outcomes, len(outcomes), canary, limits, evidence.sampling, {})
+    validity.judge_evaluation(outcomes, len(outcomes), canary, limits, evidence.sampling, {})
     return time.perf_counter() - started
 
 
@@ -194,7 +194,7 @@ def main() -> None:
     raw = (0.0, 0.0)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        data.write(items, source, folder / "data")
+        data.write_data_folder(items, source, folder / "data")
         for name, fail_every in (("raw harness", 0), ("toolgain", 0), ("toolgain, 2 % fail", 50)):
             ours, theirs = multiprocessing.Pipe()
             server = multiprocessing.Process(target=serve, args=(theirs, fail_every), daemon=True)

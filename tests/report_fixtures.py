@@ -250,7 +250,7 @@ def scored(
 def harness_folder(folder: Path, items: Items, wish: Wish, seed: int, repeat: int) -> None:
     """Write result/ as the harness does, and let nvidia-bfcl score it into score/."""
     output = folder / "output"
-    data.write(items, data.installed_data(BFCL_ENV), folder / "data")
+    data.write_data_folder(items, data.installed_data(BFCL_ENV), folder / "data")
     answered = output / "result" / "policy"
     answered.mkdir(parents=True)
     for category, chosen in items.items():

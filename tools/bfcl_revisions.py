@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 from toolgain.bfcl import revisions
 from toolgain.bfcl.categories import CATEGORIES
-from toolgain.bfcl.data import installed_data, load, load_full
+from toolgain.bfcl.data import installed_data, load_full, load_items
 
 
 def main() -> None:
@@ -22,11 +22,11 @@ def main() -> None:
     found = {}
     for argument in sys.argv[2:]:
         name, _, folder = argument.partition("=")
-        theirs = load(Path(folder))
+        theirs = load_items(Path(folder))
         found[name] = {
             category: changed
             for category in CATEGORIES
-            if (changed := revisions.changes(base[category], theirs[category]))
+            if (changed := revisions.changed_items(base[category], theirs[category]))
         }
     lines = json.dumps(found, sort_keys=True).replace('}, "', '},\n"')
     revisions.TABLE.write_text(lines + "\n")

@@ -158,7 +158,7 @@ def test_several_runs_have_a_row_each_and_a_mean(report: Report, open_page: Open
         cells = row.locator("th, td").all_inner_texts()
         overall = comparison["runs"][name]["overall"]
         assert cells[0] == name
-        assert cells[1] == wording.verdict(comparison["runs"][name]["verdict"])
+        assert cells[1] == wording.verdict_title(comparison["runs"][name]["verdict"])
         assert cells[4] == wording.points(overall["delta"])
         assert cells[5] == wording.interval(overall["ci95"])
     mean = opened.page.locator("#runs-table tfoot").locator("th, td").all_inner_texts()
@@ -188,7 +188,7 @@ def test_each_recipe_has_a_row_and_the_declared_one_is_the_answer(
     for (name, recipe), row in zip(reversed(recipes.items()), rows, strict=True):
         cells = row.locator("th, td").all_inner_texts()
         assert cells[0] == f"Mean of {name}"
-        assert cells[1] == wording.verdict(recipe["verdict"])
+        assert cells[1] == wording.verdict_title(recipe["verdict"])
         assert cells[4] == wording.points(recipe["overall"]["delta"])
     assert opened.comparison["headline"] == recipes["high rate"]["overall"]
     assert "The answer above is the mean of high rate." in opened.text("#answer")

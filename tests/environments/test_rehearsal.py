@@ -95,7 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("gym")
     with (
         relaying(12) as relay,
-        gym.running(
+        gym.running_environment(
             environment=GYM,
             config_paths=[WORKPLACE, XLAM],
             overrides=MODEL_SERVER,

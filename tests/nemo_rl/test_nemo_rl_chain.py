@@ -74,7 +74,7 @@ def assert_shown_beforehand_is_what_the_job_handed_over(site: Site, handed: dict
     here = Path.cwd()
     os.chdir(site.folder)
     try:
-        shown = handovers.show(parse_config(site.config), "grpo", None, smoke=False)
+        shown = handovers.shown_handover(parse_config(site.config), "grpo", None, smoke=False)
     finally:
         os.chdir(here)
     assert shown.notes == ()

@@ -102,7 +102,7 @@ def numbers(scores: dict[str, object]) -> dict[str, float]:
 
 def test_the_scores_are_the_official_ones_to_every_printed_digit(before: Path, after: Path) -> None:
     for root in (before, after):
-        found = results.score(one_model(root), installed_data(BFCL_ENV))
+        found = results.score_folder(one_model(root), installed_data(BFCL_ENV))
         assert found["n"] == 4441 and found["errors"] == 0
         assert found["data"] == "bfcl-eval 2025.7.17 to 2025.8.6"
         assert numbers(found) == to_printed_digits(printed(root))
@@ -118,7 +118,7 @@ def test_with_errors_both_numbers_are_given(answered: Root) -> None:
         del row["latency"]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     scored(root)
-    found = results.score(one_model(root), installed_data(BFCL_ENV))
+    found = results.score_folder(one_model(root), installed_data(BFCL_ENV))
     assert found["errors"] == 100
     assert numbers(found["as_published"]) == to_printed_digits(printed(root))
     assert found["overall"] < found["as_published"]["overall"]
@@ -163,7 +163,9 @@ def test_older_score_rows_are_numbered(before: Path, tmp_path: Path) -> None:
         rows = [{**row, "id": number} for number, row in enumerate(rows, start=1)]
         file.write_text("\n".join(json.dumps(row) for row in [head, *rows]))
     data = installed_data(BFCL_ENV)
-    assert results.score(one_model(root), data) == results.score(one_model(before), data)
+    assert results.score_folder(one_model(root), data) == results.score_folder(
+        one_model(before), data
+    )
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +179,7 @@ def by_nvidia(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = [source, "BFCL_v3", folders.again / "result" / alias, 1, 0.4]
     subprocess.run([sys.executable, program, *map(str, arguments)], check=True)
     items = results.load_full(source)
-    data.write(items, source, folders.data)
+    data.write_data_folder(items, source, folders.data)
     for file in (folders.again / "result" / alias).iterdir():
         if file.stem.removeprefix("BFCL_v3_").removesuffix("_result") not in items:
             file.unlink()

@@ -12,7 +12,7 @@ from markups import TEMPLATES, written
 from transformers import AutoTokenizer
 
 from toolgain.models.rendering import CannotRenderError, render
-from toolgain.models.response_templates import PROBE_NAME, PROBE_TOOL, QUESTION, recognised
+from toolgain.models.response_templates import PROBE_NAME, PROBE_TOOL, QUESTION, recognised_template
 from toolgain.serving import answers
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def of_real_templates(tokenizer: Any) -> dict[str, list[Any]]:
         theirs = tokenizer.apply_chat_template(
             [QUESTION], tools=[PROBE_TOOL], add_generation_prompt=True, tokenize=False
         )
-        name = recognised(template, tokens)
+        name = recognised_template(template, tokens)
         if name:
             # Raises where transformers' parser does not read the call.
             answers.reader(tokenizer, "llama", [2])

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from toolgain.cli import cli
 from toolgain.common.errors import UserError
 from toolgain.comparison import tables
-from toolgain.report.also import also_measured, summary
+from toolgain.report.also import also_measured, also_sentence
 
 ALPHA = 0.05
 
@@ -35,7 +35,7 @@ def test_several_benchmarks_are_corrected_together(tmp_path: Path) -> None:
     assert [line.name for line in lines] == ["gsm8k", "ifeval"]
     assert lines[0].p == pytest.approx(2 * lines[0].change.p)
     assert [line.clear for line in lines] == ["down", ""]
-    assert summary(lines) == "Of 2 other benchmarks, gsm8k fell clearly."
+    assert also_sentence(lines) == "Of 2 other benchmarks, gsm8k fell clearly."
 
 
 def test_one_barely_clear_alone_is_not_clear_among_many(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_multi_turn_categories_draw_the_same_scenarios(items: data.Items) -> Non
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 300), st.integers())
 def test_larger_draw_holds_the_smaller(size: int, seed: int) -> None:
-    few = data.load(data.installed_data(ENVIRONMENT), ["live_relevance"])
+    few = data.load_items(data.installed_data(ENVIRONMENT), ["live_relevance"])
     small = data.draw(few, {"live_relevance": min(size, 9)}, seed)
     large = data.draw(few, {"live_relevance": min(size + 3, 18)}, seed)
     assert {i.key for i in data.flat(small)} <= {i.key for i in data.flat(large)}
@@ -102,8 +102,8 @@ def test_written_folder_reads_back_with_the_same_ids(
     items: data.Items, source: Path, tmp_path: Path
 ) -> None:
     drawn = data.draw(items, data.sizes_of(SIZES), seed=1)
-    data.write(drawn, source, tmp_path)
-    again = data.load(tmp_path)
+    data.write_data_folder(drawn, source, tmp_path)
+    again = data.load_items(tmp_path)
     assert [i.id for i in data.flat(again)] == [i.id for i in data.flat(drawn)]
     assert data.items_digest(again) == data.items_digest(drawn)
     # The harness parses every line of a file.
@@ -114,7 +114,7 @@ def test_written_folder_reads_back_with_the_same_ids(
 
 def test_folder_of_another_size_is_refused(items: data.Items, source: Path, tmp_path: Path) -> None:
     short = {**items, "java": items["java"][:-1]}
-    data.write(short, source, tmp_path)
+    data.write_data_folder(short, source, tmp_path)
     with pytest.raises(UserError, match=r"holds 99 items of java; BFCL v3 .* has 100"):
         data.load_full(tmp_path)
 

@@ -18,7 +18,7 @@ from toolgain.common.errors import UserError
 
 DATA = installed_data(Path(__file__).parents[2] / ".venvs" / "bfcl")
 BASE = load_full(DATA)
-OFFICIAL = [name for name in revisions.table() if name != revisions.NVIDIA]
+OFFICIAL = [name for name in revisions.revision_table() if name != revisions.NVIDIA]
 CALL = [{"f": '{"x": 1}'}]
 
 
@@ -64,7 +64,7 @@ def test_the_first_items_of_a_category_are_a_subset(tmp_path: Path) -> None:
     write(tmp_path, "parallel", [answered(one, CALL) for one in first], [wrong(first[1])])
     source = results.source_of(one_model(tmp_path), DATA)
     assert [one.id for one in source.items["parallel"]] == [one.id for one in first]
-    found = results.score(one_model(tmp_path), DATA)
+    found = results.score_folder(one_model(tmp_path), DATA)
     assert found["n"] == 3 and found["overall"] is None
     assert found["categories"]["parallel"] == pytest.approx(200 / 3)
 
@@ -82,9 +82,9 @@ def ids_of(revision: str) -> dict[str, set[str]]:
     return {category: {one.id for one in chosen} for category, chosen in items.items()}
 
 
-@pytest.mark.parametrize("revision", revisions.table())
+@pytest.mark.parametrize("revision", revisions.revision_table())
 def test_a_revision_fits_its_own_ids(revision: str) -> None:
-    assert revision in revisions.recognised(BASE, ids_of(revision), []).names
+    assert revision in revisions.recognised_revisions(BASE, ids_of(revision), []).names
 
 
 @given(st.data())
@@ -93,14 +93,14 @@ def test_one_changed_item_rules_a_revision_out(data: st.DataObject) -> None:
     revision = data.draw(st.sampled_from(OFFICIAL))
     changed = {
         category: {place: one for place, one in places.items() if one.question}
-        for category, places in revisions.table()[revision].items()
+        for category, places in revisions.revision_table()[revision].items()
         if category != "live_relevance"
     }
     category = data.draw(st.sampled_from([name for name, places in changed.items() if places]))
     place = data.draw(st.sampled_from(sorted(changed[category])))
     seen = BASE[category][place]
     evidence = ItemEvidence(category, seen.id, seen.question, seen.expected)
-    found = revisions.recognised(BASE, {category: {seen.id}}, [evidence])
+    found = revisions.recognised_revisions(BASE, {category: {seen.id}}, [evidence])
     assert revision not in found.names
     assert revisions.NVIDIA in found.names
 
@@ -108,7 +108,7 @@ def test_one_changed_item_rules_a_revision_out(data: st.DataObject) -> None:
 def test_data_that_nobody_knows_is_an_unknown_revision() -> None:
     one = BASE["simple"][0]
     evidence = ItemEvidence("simple", one.id, [[{"role": "user", "content": "else"}]], one.expected)
-    found = revisions.recognised(BASE, {"simple": {one.id}}, [evidence])
+    found = revisions.recognised_revisions(BASE, {"simple": {one.id}}, [evidence])
     assert found.names == ()
     assert found.name == "an unknown revision (1 of 1 checked items differ)"
     assert not found.may_equal(found)
@@ -176,7 +176,7 @@ def test_v4_has_groups_and_an_overall_of_its_own(tmp_path: Path) -> None:
         "web_search_base": (1, 1),
         "live_relevance": (0, 1),
     }
-    found = v4.score(one_model(v4_folder(tmp_path, needed)))
+    found = v4.score_v4(one_model(v4_folder(tmp_path, needed)))
     live = 100 * (1 + 9 + 1 + 1) / 16
     agentic = (75 + 50) / 2
     assert found["groups"]["live"] == pytest.approx(live)
@@ -186,7 +186,7 @@ def test_v4_has_groups_and_an_overall_of_its_own(tmp_path: Path) -> None:
 
 
 def test_v4_without_the_agentic_parts_has_no_overall(tmp_path: Path) -> None:
-    found = v4.score(one_model(v4_folder(tmp_path, dict.fromkeys(v4.MULTI_TURN, (1, 4)))))
+    found = v4.score_v4(one_model(v4_folder(tmp_path, dict.fromkeys(v4.MULTI_TURN, (1, 4)))))
     assert found["overall"] is None
     assert found["groups"]["multi_turn"] == 25
     assert {"web_search_base", "memory_kv"} <= set(found["missing"])
@@ -202,13 +202,13 @@ def stranger(root: Path) -> tuple[Path, Path]:
 
 
 def test_what_editors_and_systems_leave_behind_is_read_over(tmp_path: Path) -> None:
-    plain = results.score(one_model(stranger(tmp_path / "plain")[0].parents[2]), DATA)
+    plain = results.score_folder(one_model(stranger(tmp_path / "plain")[0].parents[2]), DATA)
     for file in stranger(tmp_path / "windows"):
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
         (file.parent / ".DS_Store").write_bytes(b"\0\1")
         (file.parent / f"._{file.name}").write_bytes(b"\0\1")
         (file.parents[1] / ".DS_Store").write_bytes(b"\0\1")
-    assert results.score(one_model(tmp_path / "windows"), DATA) == plain
+    assert results.score_folder(one_model(tmp_path / "windows"), DATA) == plain
 
 
 def test_counts_that_are_no_numbers_are_not_known(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_counts_that_are_no_numbers_are_not_known(tmp_path: Path) -> None:
     for row, value in zip(rows, odd, strict=True):
         row["input_token_count"] = row["latency"] = value
     file.write_text("\n".join(map(json.dumps, rows)))
-    assert results.score(one_model(tmp_path), DATA)["n"] == 3
+    assert results.score_folder(one_model(tmp_path), DATA)["n"] == 3
 
 
 def without_result(file: Path) -> None:
@@ -252,7 +252,7 @@ def test_what_cannot_be_read_says_what_to_do(
     file, _ = stranger(tmp_path)
     spoil(file)
     with pytest.raises(UserError, match=message) as refused:
-        results.score(one_model(tmp_path), DATA)
+        results.score_folder(one_model(tmp_path), DATA)
     assert "\n" not in str(refused.value)
 
 
@@ -260,4 +260,4 @@ def test_scores_without_answers_are_refused(tmp_path: Path) -> None:
     _, score = stranger(tmp_path)
     score.with_name("BFCL_v3_simple_score.json").write_text(score.read_text())
     with pytest.raises(UserError, match="has scores of simple and no answers"):
-        results.score(one_model(tmp_path), DATA)
+        results.score_folder(one_model(tmp_path), DATA)

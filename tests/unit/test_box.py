@@ -23,7 +23,7 @@ def made(tmp_path: Path) -> Path:
 
 def collect(made: Path) -> tuple[str | None, list[str]]:
     outside = made.parent / "outside"
-    refused = box.collect(made, outside, "policy", ["simple"])
+    refused = box.empty_box(made, outside, "policy", ["simple"])
     taken = outside / "result" / "policy" / NAME
     return (taken.read_text() if taken.exists() else None), refused
 

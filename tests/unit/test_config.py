@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from toolgain.common.errors import ExitCode, UserError
-from toolgain.config.sections import ClusterSection, EvaluationSection, load, parse_config
+from toolgain.config.sections import ClusterSection, EvaluationSection, load_config, parse_config
 
 MODEL = {"path": "some/model"}
 TRL = {"backend": "trl"}
@@ -98,14 +98,14 @@ def test_the_name_of_the_baseline_is_taken() -> None:
 
 @pytest.mark.parametrize("path", sorted(Path("config").glob("*.yaml")), ids=str)
 def test_the_shipped_configurations_are_valid(path: Path) -> None:
-    assert load(path).runs
+    assert load_config(path).runs
 
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("model: [")
     with pytest.raises(UserError, match=r"broken\.yaml is not YAML"):
-        load(broken)
+        load_config(broken)
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_every_call_of_a_service_fits_its_schema(seed: int):
         assert not contamination.is_reserved(tool.name)
         assert split_of(Concept((), tool.words, (), ())) == "train"
         parameters = tool.schema["function"]["parameters"]
-        for call in questions.ask(rng, tool, calls=rng.randint(1, 3)).calls:
+        for call in questions.question_for(rng, tool, calls=rng.randint(1, 3)).calls:
             assert call["name"] == tool.name
             assert set(parameters["required"]) <= set(call["arguments"])
             for name, value in call["arguments"].items():

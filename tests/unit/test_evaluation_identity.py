@@ -11,7 +11,7 @@ from toolgain.config.sections import EvaluationSection
 from toolgain.evaluation.identity import EvaluatedModel, comparable, read_weights, work_key
 
 ROOT = Path(__file__).parents[2]
-ITEMS = data.load(data.installed_data(ROOT / ".venvs" / "bfcl"), ["live_relevance"])
+ITEMS = data.load_items(data.installed_data(ROOT / ".venvs" / "bfcl"), ["live_relevance"])
 DEMO = str(ROOT / "resources" / "demo-model")
 BASE = EvaluatedModel(DEMO, "a" * 64, "base", "policy")
 

@@ -10,7 +10,7 @@ from toolgain.cli import cli, main
 from toolgain.common.errors import GoOnLaterError, UserError
 from toolgain.evaluation import evaluate
 from toolgain.evaluation.harness import HarnessFolders
-from toolgain.evaluation.job import prepare, read_section
+from toolgain.evaluation.job import evaluation_section, prepare_evaluation
 from toolgain.evaluation.progress import ItemProgress
 from toolgain.records.summary import Canary
 from toolgain.slurm import accounting
@@ -23,13 +23,15 @@ def test_section_comes_from_frozen_json_or_from_yaml(tmp_path: Path) -> None:
     frozen, workflow = tmp_path / "evaluation.json", tmp_path / "config.yaml"
     frozen.write_text(json.dumps({"parallelism": 3}))
     workflow.write_text("model: {path: m}\nevaluation:\n  parallelism: 3\n")
-    assert read_section(frozen, None, None, None) == read_section(workflow, None, None, None)
+    assert evaluation_section(frozen, None, None, None) == evaluation_section(
+        workflow, None, None, None
+    )
 
 
 def test_command_line_goes_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "evaluation.yaml"
     file.write_text("serve: {dtype: float32}\nsubset: {non_live: 50}\n")
-    section = read_section(file, "http://h/v1", "MY_KEY", 4)
+    section = evaluation_section(file, "http://h/v1", "MY_KEY", 4)
     assert (section.serve.backend, section.serve.url) == ("endpoint", "http://h/v1")
     assert (section.serve.api_key_env, section.serve.dtype) == ("MY_KEY", "float32")
     assert section.subset is not None
@@ -51,7 +53,7 @@ def test_section_that_cannot_be_right_is_named(tmp_path: Path, text: str, words:
     file = tmp_path / "evaluation.yaml"
     file.write_text(text)
     with pytest.raises(UserError) as error:
-        read_section(file, None, None, None)
+        evaluation_section(file, None, None, None)
     assert words in str(error.value)
 
 
@@ -87,8 +89,8 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 
 
 def job(out: Path, **section: Any) -> Any:
-    values = read_section(None, "http://h/v1", None, 1).model_copy(update=section)
-    return prepare(out, values, None, "http://h/v1", "m", BFCL_ENV, TRL_ENV)
+    values = evaluation_section(None, "http://h/v1", None, 1).model_copy(update=section)
+    return prepare_evaluation(out, values, None, "http://h/v1", "m", BFCL_ENV, TRL_ENV)
 
 
 def test_work_lies_beside_the_results_or_inside_of_a_lone_folder(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_an_evaluation_counts_every_job_that_worked_on_it(
     def unanswered(*_: Any) -> Canary:
         return Canary(answered=False, parsed_call=False, call_as_text=False, text=False)
 
-    monkeypatch.setattr(accounting, "ask", sacct)
+    monkeypatch.setattr(accounting, "ask_slurm", sacct)
     with pytest.raises(GoOnLaterError):
         attempt("7", stopped)
     attempt("8", unanswered)

@@ -10,7 +10,7 @@ from toolgain.bfcl import data, outcomes
 from toolgain.bfcl.outcomes import ItemOutcome, read_items
 from toolgain.evaluation import outputs
 from toolgain.evaluation.budget import Budget
-from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
+from toolgain.evaluation.job import EvaluationJob, Ledger, evaluation_section, prepare_evaluation
 from toolgain.evaluation.request_log import MatchedRequests
 from toolgain.evaluation.validity import Validity
 from toolgain.records.evaluation import EvaluationManifest
@@ -24,10 +24,10 @@ HEALTHY = Canary(answered=True, parsed_call=True, text=True)
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> EvaluationJob:
     """The evaluation of an endpoint's model `m` on one item of each category."""
-    section = read_section(None, "http://h/v1", None, 1)
+    section = evaluation_section(None, "http://h/v1", None, 1)
     out = tmp_path_factory.mktemp("outputs") / "baseline"
     envs = ROOT / ".venvs/bfcl", ROOT / ".venvs/trl"
-    return prepare(out, section, None, "http://h/v1", "m", *envs)
+    return prepare_evaluation(out, section, None, "http://h/v1", "m", *envs)
 
 
 def rows(job: EvaluationJob, right: bool = True, **other: Any) -> list[ItemOutcome]:
@@ -51,7 +51,7 @@ def written(
         "seen": {}, "used": set(), "requests": len(found), "retried": 0, "models": {"m": 17},
         "calls": 17, "sampling": [job.sampling],
     }  # fmt: skip
-    verdict = outputs.write(
+    verdict = outputs.write_evaluation(
         job,
         ledger or Ledger(Budget(job.out / "spent.json", None)),
         canary,

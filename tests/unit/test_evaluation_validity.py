@@ -5,7 +5,7 @@ from evaluation_folders import outcome
 from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.config.sections import SERVERS, EvaluationSection
 from toolgain.evaluation.trial import faults
-from toolgain.evaluation.validity import Validity, ValidityLimits, canary_reasons, judge
+from toolgain.evaluation.validity import Validity, ValidityLimits, canary_reasons, judge_evaluation
 from toolgain.records.summary import Canary
 
 GOOD = Canary(answered=True, parsed_call=True, call_as_text=False, text=True)
@@ -23,7 +23,7 @@ def rows(n: int = 1000, **flagged: tuple[int, str]) -> list[ItemOutcome]:
 
 
 def verdict(outcomes: list[ItemOutcome], canary: Canary = GOOD, n: int = 1000) -> Validity:
-    return judge(outcomes, n, canary, LIMITS, [WANTED], WANTED)
+    return judge_evaluation(outcomes, n, canary, LIMITS, [WANTED], WANTED)
 
 
 def error(kind: str) -> str:
@@ -100,7 +100,7 @@ def test_model_that_calls_too_often_is_valid_if_it_ever_speaks() -> None:
 
 
 def test_sampling_must_be_what_was_wanted() -> None:
-    found = judge(rows(), 1000, GOOD, LIMITS, [{"temperature": 0.001}], WANTED)
+    found = judge_evaluation(rows(), 1000, GOOD, LIMITS, [{"temperature": 0.001}], WANTED)
     assert found.reasons == [
         "the server received the sampling {'temperature': 0.001}, expected was "
         "{'temperature': 0.0, 'top_p': 1.0}"
@@ -118,7 +118,7 @@ def test_calls_of_functions_that_nobody_offered() -> None:
     """A weak model misses many functions; one that misses all was not shown them."""
 
     def found(calls: int, foreign: int, stop: bool = True) -> Validity:
-        return judge(
+        return judge_evaluation(
             rows(), 1000, GOOD, LIMITS, [WANTED], WANTED, stop, calls=calls, foreign=foreign
         )
 
@@ -172,7 +172,7 @@ def test_server_that_took_one_conversation_back_may_refuse_others() -> None:
     lost = [row._replace(requests=1) for row in lost]
 
     def found(goes_on: int) -> Validity:
-        return judge(lost, 1000, GOOD, LIMITS, [WANTED], WANTED, goes_on=goes_on)
+        return judge_evaluation(lost, 1000, GOOD, LIMITS, [WANTED], WANTED, goes_on=goes_on)
 
     assert found(1).valid
     assert "took none that holds an earlier answer" in found(0).reasons[0]

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from test_checkpoints import make
 
 from toolgain.checkpoint import export
-from toolgain.checkpoint.tensors import changed_and_kept, numbers, tensors
+from toolgain.checkpoint.tensors import changed_and_kept, tensor_values, tensors
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import read_json, write_json
 from toolgain.slurm import accounting
@@ -110,12 +110,12 @@ def test_the_kind_is_told_from_the_content(tmp_path: Path, files: list[str], kin
         path = checkpoint / "policy" / "weights" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-    assert export.kind_of(checkpoint) == kind
+    assert export.weights_kind(checkpoint) == kind
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds none of"):
-        export.kind_of(make(tmp_path, 5))
+        export.weights_kind(make(tmp_path, 5))
 
 
 def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_export_counts_the_jobs_of_its_failed_attempts(
     best, origin, out = (tmp_path / name for name in ("best.json", "model.json", "run/export.json"))
     write_json(best, {"path": str(checkpoint), "step": 5})
     write_json(origin, {"path": str(base), "digest": "0"})
-    monkeypatch.setattr(accounting, "ask", lambda *command: FROM_SACCT)
+    monkeypatch.setattr(accounting, "ask_slurm", lambda *command: FROM_SACCT)
 
     def attempt(job_id: str, value: float) -> None:
         def trained(checkpoint: Path, source: Path, temporary: Path, trl_env: Path) -> dict:
@@ -183,7 +183,7 @@ def test_what_survives_the_rounding_is_a_share_and_all_where_nothing_is_rounded(
     folder = tmp_path_factory.mktemp("models")
     rng = np.random.default_rng(seed)
     start = stored(folder / "base", rng.normal(size=300), "BF16")
-    exact = numbers(tensors(start)["w"], 0, 300)
+    exact = tensor_values(tensors(start)["w"], 0, 300)
     assert exact is not None
     moved = exact + size * rng.normal(size=300)
     trained = stored(folder / "trained", moved, "F32")

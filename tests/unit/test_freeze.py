@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from toolgain.config.freeze import stages
+from toolgain.config.freeze import frozen_sections
 from toolgain.config.sections import parse_config
 
 BASE: dict[str, Any] = {"model": {"path": "some/model"}, "training": {"backend": "trl"}}
@@ -10,7 +10,10 @@ BASE: dict[str, Any] = {"model": {"path": "some/model"}, "training": {"backend":
 
 def changed(values: dict[str, Any]) -> set[str]:
     """The stages whose frozen section differs from that of the plain configuration."""
-    before, after = stages(parse_config(BASE)), stages(parse_config({**BASE, **values}))
+    before, after = (
+        frozen_sections(parse_config(BASE)),
+        frozen_sections(parse_config({**BASE, **values})),
+    )
     return {stage for stage in before if before[stage] != after[stage]}
 
 

@@ -14,7 +14,7 @@ from toolgain.training.nemo_rl import gym
 def test_the_tasks_stage_leaves_rows_that_the_cluster_path_reads(tmp_path: Path) -> None:
     make_tasks(TasksSection(train=20, validation=10), tmp_path, None)
     tasks = read_jsonl(tmp_path / "train.jsonl", "tasks")
-    found = gym.read_rows(tmp_path / "gym" / "train.jsonl")
+    found = gym.read_gym_rows(tmp_path / "gym" / "train.jsonl")
     assert found.agents == {"xlam_fc_simple_agent": 20}
     assert [one["expected_answers"] for one in found.rows] == [t["expected"] for t in tasks]
     assert [one["task_id"] for one in found.rows] == [t["id"] for t in tasks]

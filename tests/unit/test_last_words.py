@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from toolgain.common.failures import Failure, recorded, said_in
-from toolgain.head.last_words import invalid_evaluations, lines
+from toolgain.head.last_words import failure_block, invalid_evaluations
 from toolgain.slurm.endings import Ending
 
 
@@ -32,7 +32,7 @@ def job(folder: Path, rule: str = "train_run", log: str = "") -> Any:
 )
 def test_the_next_step_names_the_key(tmp_path: Path, state: str, rule: str, advice: str) -> None:
     ending = Ending("12", state, tmp_path / "12.log", None)
-    text = "\n".join(lines([(job(tmp_path, rule, "some text\n"), ending)], 100))
+    text = "\n".join(failure_block([(job(tmp_path, rule, "some text\n"), ending)], 100))
     assert advice in text
     assert f"{rule} grpo (Slurm job 12, {state.split()[0]})" in text
     assert ending.sentence in " ".join(text.split()), (
@@ -44,21 +44,21 @@ def test_the_stage_s_own_line_is_the_cause(tmp_path: Path) -> None:
     log = (
         "toolgain: an older attempt.\n12:00 x\ntoolgain: the disk is full; free some.\nTraceback\n"
     )
-    text = "\n".join(lines([(job(tmp_path, log=log), None)], 80))
+    text = "\n".join(failure_block([(job(tmp_path, log=log), None)], 80))
     assert "    the disk is full; free some.\n    log:  " in text
     assert "older" not in text
 
 
 def test_without_a_line_of_its_own_the_end_of_the_log_is_shown(tmp_path: Path) -> None:
     log = "".join(f"line {number}\n" for number in range(40)) + "Segmentation fault\n"
-    text = "\n".join(lines([(job(tmp_path, log=log), None)], 80))
+    text = "\n".join(failure_block([(job(tmp_path, log=log), None)], 80))
     assert "| Segmentation fault" in text and "line 36" in text and "line 30" not in text
 
 
 def test_the_block_fits_the_screen(tmp_path: Path) -> None:
     log = "toolgain: " + "a long cause of many words " * 20 + "\n"
     for columns in (60, 80, 100):
-        found = list(lines([(job(tmp_path, log=log), None)], columns))[:-1]
+        found = list(failure_block([(job(tmp_path, log=log), None)], columns))[:-1]
         assert max(len(line) for line in found if "stage.log" not in line) <= columns
 
 

@@ -146,7 +146,7 @@ def test_a_failing_converter_says_its_last_line(tmp_path: Path) -> None:
 def test_without_a_checkout_it_says_what_is_missing(tmp_path: Path) -> None:
     _, base, step = trained(tmp_path, "megatron")
     with pytest.raises(UserError, match=r"set cluster\.nemo_rl\.root"):
-        export_nemo_rl.export(
+        export_nemo_rl.convert_checkpoint(
             step, base, tmp_path / "out", kind="megatron", cluster=ClusterSection()
         )
 
@@ -217,14 +217,14 @@ def test_the_parity_program_tells_other_weights_apart(tmp_path: Path) -> None:
     text = """
 import sys, pathlib, torch
 from transformers import AutoModelForCausalLM
-from toolgain.checkpoint.parity import main
+from toolgain.checkpoint.parity import compare_answers
 base, other = map(pathlib.Path, sys.argv[1:])
-print(main(base, base, "cpu", False))
+print(compare_answers(base, base, "cpu", False))
 model = AutoModelForCausalLM.from_pretrained(base)
 with torch.no_grad():
     model.get_output_embeddings().weight.neg_()
 model.save_pretrained(other)
-print(main(other, base, "cpu", False))
+print(compare_answers(other, base, "cpu", False))
 """
     done = subprocess.run(
         [TORCH, "-c", text, ROOT / "resources/demo-model", tmp_path / "other"],

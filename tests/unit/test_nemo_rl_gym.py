@@ -102,13 +102,13 @@ def test_a_row_that_is_not_prepared_is_named(tmp_path: Path, line: str, message:
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps(made.row(0)) + "\n" + line + "\n")
     with pytest.raises(UserError, match=message):
-        gym.read_rows(path)
+        gym.read_gym_rows(path)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("\n")
     with pytest.raises(UserError, match="holds no rows"):
-        gym.read_rows(tmp_path / "train.jsonl")
+        gym.read_gym_rows(tmp_path / "train.jsonl")
 
 
 def test_rows_that_share_a_question_with_bfcl_are_refused(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def raw(folder: Path, **nemo: Any) -> dict[str, Any]:
 def test_every_number_of_nodes_has_its_command_environment_and_overrides(
     here: Path, nodes: int
 ) -> None:
-    shown = handovers.show(configuration(here), "grpo", nodes, smoke=False).handover
+    shown = handovers.shown_handover(configuration(here), "grpo", nodes, smoke=False).handover
     assert f"++cluster.num_nodes={nodes}" in shown.overrides
     assert shown.environment["SLURM_JOB_NUM_NODES"] == str(nodes)
     assert shown.environment["SLURM_JOB_NODELIST"].split(",")[-1] == f"NODE{nodes}"
@@ -72,7 +72,7 @@ def test_every_number_of_nodes_has_its_command_environment_and_overrides(
 
 
 def test_nothing_of_the_shell_s_own_is_shown_or_handed_on(here: Path) -> None:
-    shown = handovers.show(configuration(here), "grpo", None, smoke=False).handover
+    shown = handovers.shown_handover(configuration(here), "grpo", None, smoke=False).handover
     assert "PATH" in shown.inherited
     assert "marked" not in "\n".join(shown.lines())
     for name in ("PORT", "UV_INDEX_URL", "MY_API_KEY"):
@@ -81,7 +81,7 @@ def test_nothing_of_the_shell_s_own_is_shown_or_handed_on(here: Path) -> None:
 
 
 def test_a_smoke_training_has_one_node_and_a_folder_of_its_own(here: Path) -> None:
-    shown = handovers.show(configuration(here), "grpo", None, smoke=True)
+    shown = handovers.shown_handover(configuration(here), "grpo", None, smoke=True)
     assert shown.handover.nodes == 1
     assert "++grpo.max_num_steps=2" in shown.handover.overrides
     assert any(line.endswith("FINGERPRINT-smoke'") for line in shown.handover.overrides)
@@ -90,10 +90,10 @@ def test_a_smoke_training_has_one_node_and_a_folder_of_its_own(here: Path) -> No
 
 def test_what_would_refuse_the_job_refuses_to_show_it(here: Path) -> None:
     with pytest.raises(UserError, match="set num_prompts_per_step to"):
-        handovers.show(configuration(here), "grpo", 5, smoke=False)
+        handovers.shown_handover(configuration(here), "grpo", 5, smoke=False)
     trl = parse_config(raw(here) | {"training": {"backend": "trl"}})
     with pytest.raises(UserError, match="only nemo_rl hands a command"):
-        handovers.show(trl, "grpo", None, smoke=False)
+        handovers.shown_handover(trl, "grpo", None, smoke=False)
     with pytest.raises(UserError, match="no run trains with"):
         handovers.print_all(trl, None, None, smoke=False)
 
@@ -111,7 +111,7 @@ def test_the_verb_prints_it_and_asks_for_nothing_else(here: Path) -> None:
 
 
 def test_the_report_says_what_was_handed_over(here: Path) -> None:
-    shown = handovers.show(configuration(here), "grpo", None, smoke=False).handover
+    shown = handovers.shown_handover(configuration(here), "grpo", None, smoke=False).handover
     by_nemo_rl = run_records.manifest(backend="nemo_rl", handover=shown.model_dump())
     runs = {
         "grpo": RunFolder("grpo", EvaluationFolder("grpo"), by_nemo_rl),

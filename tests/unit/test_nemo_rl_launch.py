@@ -16,8 +16,8 @@ from test_checkpoints import make
 from toolgain.common.errors import StageError, UserError
 from toolgain.training.backend import LaunchOutcome
 from toolgain.training.nemo_rl import overrides
-from toolgain.training.nemo_rl.launch import judge, train
-from toolgain.training.nemo_rl.preparation import LaunchRequest, prepare
+from toolgain.training.nemo_rl.launch import how_it_ended, run_segment
+from toolgain.training.nemo_rl.preparation import LaunchRequest, prepare_launch
 from toolgain.training.nemo_rl.watch import ADVICE, Alarm, Logs
 
 
@@ -30,7 +30,7 @@ def judged(
     outlived: tuple[str, ...] = (),
 ) -> tuple[str, str]:
     """How a segment of 10 planned steps ended that saved step `total`."""
-    return judge(total, 10, code, logs or Logs(), alarm, told, list(outlived))
+    return how_it_ended(total, 10, code, logs or Logs(), alarm, told, list(outlived))
 
 
 @pytest.mark.parametrize("code", [0, 1, None])
@@ -107,7 +107,7 @@ def test_outside_of_slurm_nothing_is_started(
 ) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(UserError, match=r"training.backend nemo_rl needs a Slurm job; run `snakem"):
-        train(**wanted)
+        run_segment(**wanted)
     assert not wanted["directory"].exists()
 
 
@@ -116,7 +116,7 @@ def test_a_job_with_too_few_nodes_is_refused(
 ) -> None:
     in_a_job(SlurmPrograms(tmp_path / "bin", monkeypatch), monkeypatch, nodes=1)
     with pytest.raises(UserError, match="2 nodes wanted, Slurm job 7 has 1"):
-        train(**wanted)
+        run_segment(**wanted)
     assert not wanted["directory"].exists()
 
 
@@ -126,7 +126,7 @@ def test_a_batch_that_nemo_rl_cannot_divide_is_refused_before_the_launch(
     in_a_job(SlurmPrograms(tmp_path / "bin", monkeypatch), monkeypatch, nodes=2)
     wanted["section"] = made.training(max_num_steps=10, num_prompts_per_step=6)
     with pytest.raises(UserError, match="global batch 24 mod 16 = 8"):
-        train(**wanted)
+        run_segment(**wanted)
     assert not wanted["directory"].exists()
 
 
@@ -135,7 +135,7 @@ def test_a_training_whose_steps_are_done_launches_nothing(
 ) -> None:
     in_a_job(SlurmPrograms(tmp_path / "bin", monkeypatch), monkeypatch, nodes=2)
     make(wanted["directory"], 10)
-    outcome = train(**wanted)
+    outcome = run_segment(**wanted)
     assert (outcome.step, outcome.planned_steps, outcome.stopped) == (10, 10, None)
     assert (outcome.hosts, outcome.world_size) == (("n1", "n2"), 16)
     assert not (wanted["directory"] / "launches").exists()
@@ -149,7 +149,7 @@ def save(wanted: dict[str, Any], folder: Path, step: int) -> None:
     tasks, given = wanted["tasks"].parent, {**wanted, "folder": wanted["directory"]}
     names = ("section", "weights", "name", "folder", "nodes", "smoke", "cluster")
     files = {"train": tasks / "train.jsonl", "validation": tasks / "validation.jsonl"}
-    prepared = prepare(LaunchRequest(**{name: given[name] for name in names}, **files), None)
+    prepared = prepare_launch(LaunchRequest(**{name: given[name] for name in names}, **files), None)
     used = overrides.apply(overrides.load_yaml(prepared.config), prepared.overrides)
     OmegaConf.save(used, make(folder, step) / "config.yaml")
 
@@ -173,7 +173,7 @@ def launched(
     def train_with(script: str) -> LaunchOutcome:
         root = Path(wanted["cluster"].nemo_rl.root)
         (root / "ray.sub").write_text(head + script)
-        return train(**wanted)
+        return run_segment(**wanted)
 
     return train_with
 

@@ -41,7 +41,7 @@ NEW, OLD = REFS["v0.7.0"], REFS["v0.5.0"]
 
 def wrong(numbers: RunNumbers, ref: str = "v0.7.0") -> dict[str, str]:
     """Name and message of every finding that is not ok."""
-    return {f.name: f.message for f in lint.findings(numbers, REFS[ref]) if not f.ok}
+    return {f.name: f.message for f in lint.lint_numbers(numbers, REFS[ref]) if not f.ok}
 
 
 def test_the_defaults_are_fine_on_two_nodes() -> None:
@@ -53,7 +53,7 @@ def test_the_shipped_periods_are_refused_with_the_arithmetic() -> None:
     found = wrong(replace(GOOD, val_period=10, save_period=6, val_at_end=False))
     assert found["save period"].startswith("save_period 6 mod val_period 10 = 6: ")
     assert "set save_period to 10." in found["save period"]
-    assert "1255 rows // 64 prompts) = 19 steps" in lint.findings(GOOD, NEW)[1].message
+    assert "1255 rows // 64 prompts) = 19 steps" in lint.lint_numbers(GOOD, NEW)[1].message
 
 
 def simulated(numbers: RunNumbers, ref_has_val_at_end: bool) -> list[tuple[int, bool]]:
@@ -218,7 +218,7 @@ def test_a_time_limit_without_room_for_one_step_is_refused() -> None:
 
 @given(st.floats(0, 30 * 86400))
 def test_a_duration_has_four_fields_that_upstream_adds_up_again(seconds: float) -> None:
-    days, hours, minutes, rest = map(int, lint.duration(seconds).split(":"))
+    days, hours, minutes, rest = map(int, lint.four_fields(seconds).split(":"))
     assert days * 86400 + hours * 3600 + minutes * 60 + rest == int(seconds)
 
 
@@ -240,6 +240,6 @@ def test_a_numbered_folder_above_would_confuse_upstream(path: str, ok: bool) -> 
 
 
 def test_all_findings_come_in_one_message() -> None:
-    found = lint.findings(replace(GOOD, nodes=3, keep_top_k=None), NEW)
+    found = lint.lint_numbers(replace(GOOD, nodes=3, keep_top_k=None), NEW)
     with pytest.raises(UserError, match=r"batch: .* \| keep_top_k: "):
-        lint.refuse(found)
+        lint.refuse_findings(found)

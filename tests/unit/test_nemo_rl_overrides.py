@@ -92,27 +92,27 @@ def yaml(tmp_path: Path) -> Any:
 )
 def test_a_misspelt_key_names_the_nearest(yaml: Any, key: str, nearest: str) -> None:
     with pytest.raises(UserError, match=f"unknown key `{key}`; did you mean `.*{nearest}`"):
-        ov.check([Override(key, 1)], yaml, REFS["v0.7.0"], "some.yaml")
+        ov.check_keys([Override(key, 1)], yaml, REFS["v0.7.0"], "some.yaml")
 
 
 def test_a_key_of_another_version_names_this_version_s(yaml: Any) -> None:
     with pytest.raises(UserError, match=r"this version calls it `data\.train\.data_path`"):
-        ov.check([Override("data.train_jsonl_fpath", "x")], yaml, REFS["v0.7.0"], "some.yaml")
+        ov.check_keys([Override("data.train_jsonl_fpath", "x")], yaml, REFS["v0.7.0"], "some.yaml")
 
 
 def test_keys_that_are_handed_on_are_not_checked(yaml: Any) -> None:
     handed_on = [Override("policy.generation.vllm_kwargs.some_new_flag", 1)]
-    ov.check(handed_on, yaml, REFS["v0.7.0"], "some.yaml")
+    ov.check_keys(handed_on, yaml, REFS["v0.7.0"], "some.yaml")
 
 
 def test_deleting_what_is_not_there_is_an_error(yaml: Any) -> None:
     with pytest.raises(UserError, match="cannot be deleted"):
-        ov.check([Override("grpo.nothing", delete=True)], yaml, REFS["v0.7.0"], "some.yaml")
+        ov.check_keys([Override("grpo.nothing", delete=True)], yaml, REFS["v0.7.0"], "some.yaml")
 
 
 def test_a_group_separator_is_no_key(yaml: Any) -> None:
     with pytest.raises(UserError, match="not a dotted key"):
-        ov.check([Override("grpo/val_period", 1)], yaml, REFS["v0.7.0"], "some.yaml")
+        ov.check_keys([Override("grpo/val_period", 1)], yaml, REFS["v0.7.0"], "some.yaml")
 
 
 def test_interpolations_follow_the_overrides(yaml: Any) -> None:

@@ -115,7 +115,7 @@ def test_user_s_overrides_come_last_and_deletions_first(tmp_path: Path) -> None:
 def test_the_numbers_are_those_that_upstream_will_read(tmp_path: Path) -> None:
     yaml = ov.load_yaml(made.checkout(tmp_path / "rl") / WORKPLACE_YAML)
     section = made.training(tensor_parallel_size=2).nemo_rl
-    found = plan.numbers(
+    found = plan.run_numbers(
         ov.apply(yaml, plan.overrides(section, 1, REFS["v0.7.0"], yaml, PLACE, 60)), 60
     )
     assert (found.world, found.data_parallel, found.global_batch) == (24, 12, 24)
@@ -125,10 +125,10 @@ def test_the_numbers_are_those_that_upstream_will_read(tmp_path: Path) -> None:
 
 def test_an_incomplete_last_batch_is_dropped() -> None:
     section = made.training(num_prompts_per_step=64, max_num_epochs=2, max_num_steps=None).nemo_rl
-    assert plan.planned_steps(section, 1255) == 38
-    assert plan.planned_steps(section.model_copy(update={"max_num_steps": 20}), 1255) == 20
+    assert plan.steps_of_rows(section, 1255) == 38
+    assert plan.steps_of_rows(section.model_copy(update={"max_num_steps": 20}), 1255) == 20
     with pytest.raises(UserError, match="only 50 training rows"):
-        plan.planned_steps(section, 50)
+        plan.steps_of_rows(section, 50)
 
 
 def test_a_pipeline_needs_megatron(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def environment(**changes: Any) -> dict[str, str]:
         "gpus_per_node": 8,
         "site": SITE,
     }
-    return raysub.environment(**{**arguments, **changes})
+    return raysub.ray_sub_environment(**{**arguments, **changes})
 
 
 def test_every_variable_of_the_contract_is_set_and_nothing_comes_by_chance() -> None:
@@ -102,7 +102,7 @@ def test_a_path_that_ray_sub_would_break_on_is_refused(path: str) -> None:
 def command(ref: str = "v0.7.0", wandb: str = "off", key_file: str | None = None) -> str:
     found = [Override("policy.model_name", "/models/with=sign"), Override("a", delete=True)]
     config = Path("/rl/some.yaml")
-    return raysub.command(REFS[ref], Path("/rl"), config, found, SITE, wandb, key_file)
+    return raysub.ray_sub_command(REFS[ref], Path("/rl"), config, found, SITE, wandb, key_file)
 
 
 def test_the_command_stops_at_the_first_failure_and_ends_in_the_program() -> None:

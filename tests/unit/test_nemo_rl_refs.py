@@ -67,14 +67,14 @@ def test_a_version_whose_commit_is_not_known_goes_by_the_tag_of_the_checkout(
 
 def test_uncommitted_changes_of_a_checkout_have_a_digest(tmp_path: Path) -> None:
     root = made.checkout(tmp_path / "rl")
-    assert refs.changes(root) is None
+    assert refs.changed_files(root) is None
     committed(root)
     subprocess.run(["git", "-C", str(root), "add", "ray.sub"], check=True)
-    first = refs.changes(root)
+    first = refs.changed_files(root)
     assert first is not None
     with (root / "ray.sub").open("a") as file:
         file.write("# patched\n")
-    assert refs.changes(root) not in (None, first)
+    assert refs.changed_files(root) not in (None, first)
 
 
 def test_an_image_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ def folder(tmp_path: Path) -> Path:
 
 def command(folder: Path, trust_remote_code: bool = False, **serve: Any) -> list[str]:
     section = Serve.model_validate({"backend": "vllm", **serve})
-    return vllm.command(folder, "policy", 8001, section, folder.parent, trust_remote_code)
+    return vllm.vllm_serve_command(
+        folder, "policy", 8001, section, folder.parent, trust_remote_code
+    )
 
 
 def value(words: list[str], flag: str) -> str:
@@ -34,8 +36,8 @@ def test_it_listens_on_loopback_and_the_key_is_not_an_argument(folder: Path) -> 
     assert words[:3] == ["vllm", "serve", str(folder)]
     assert value(words, "--host") == "127.0.0.1"
     assert "--api-key" not in words
-    assert vllm.environment("secret")["VLLM_API_KEY"] == "secret"
-    assert vllm.environment("secret")["VLLM_NO_USAGE_STATS"] == "1"
+    assert vllm.vllm_environment("secret")["VLLM_API_KEY"] == "secret"
+    assert vllm.vllm_environment("secret")["VLLM_NO_USAGE_STATS"] == "1"
 
 
 def test_base_and_export_get_the_same_flags(folder: Path, tmp_path: Path) -> None:
@@ -101,7 +103,9 @@ def test_in_a_job_the_server_is_a_step_in_its_container(
 def test_the_harness_s_container_sees_its_box_and_its_input_alone(tmp_path: Path) -> None:
     """Keys, requests and answers lie beside them, out of its sight."""
     folders = harness.HarnessFolders(tmp_path)
-    words = harness.in_container("/images/bfcl.sqsh", ["nemo-evaluator", "run_eval"], folders)
+    words = harness.harness_in_container(
+        "/images/bfcl.sqsh", ["nemo-evaluator", "run_eval"], folders
+    )
     assert "--container-image=/images/bfcl.sqsh" in words
     mounts = next(word for word in words if word.startswith("--container-mounts=")).split("=")[1]
     seen = (folders.box, folders.data, folders.run_config)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import run_records
-from toolgain.config.sections import load
+from toolgain.config.sections import load_config
 from toolgain.report.cost import CostTable, StageCost
 from toolgain.report.next_steps import next_steps
 
@@ -53,4 +53,4 @@ def test_the_edits_are_allowed_in_a_configuration(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.yaml"
         edit = f"runs: {{grpo: {{}}, {step.edit}}}" if step.place else step.edit
         path.write_text(f"model: {{path: m}}\n{edit}\n")
-        load(path)
+        load_config(path)

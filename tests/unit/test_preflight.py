@@ -103,7 +103,9 @@ def test_each_run_is_checked_with_its_own_trainer(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     runs = {"here": {}, "there": {"training": {"backend": "nemo_rl"}}}
-    found = list(preflight.findings(config(runs=runs, comparison={"primary": "here"}), plan()))
+    found = list(
+        preflight.start_findings(config(runs=runs, comparison={"primary": "here"}), plan())
+    )
     assert any(line.startswith("run there, NeMo RL: cluster.nemo_rl.root names") for line in found)
     assert not any(line.startswith("run here") for line in found)
 
@@ -119,10 +121,10 @@ def test_a_finished_run_is_a_finding_unless_the_files_are_only_touched(
     job = SimpleNamespace(
         rule=SimpleNamespace(name="train_run"), wildcards=SimpleNamespace(run="grpo")
     )
-    (line,) = preflight.findings(config(), plan(job))
+    (line,) = preflight.start_findings(config(), plan(job))
     assert line.startswith("finished run: ")
     assert "TOOLGAIN_RETRAIN=grpo" in line
-    assert list(preflight.findings(config(), plan(job, touch=True))) == []
+    assert list(preflight.start_findings(config(), plan(job, touch=True))) == []
 
 
 # -- a dry run

@@ -24,7 +24,7 @@ def rollout(row: int, reward: float | None, error: str | None = None, **calls: A
 
 
 def verdict(rollouts: list[Rollout], rows: CheckedRows = ROWS) -> tuple[list[str], list[str]]:
-    return findings.judge(rows, rollouts, AGENTS, 32)
+    return findings.judge_rehearsal(rows, rollouts, AGENTS, 32)
 
 
 SPREAD = [rollout(0, 0.0), rollout(0, 1.0), rollout(1, 0.5), rollout(1, 0.5)]

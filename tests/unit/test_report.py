@@ -28,7 +28,7 @@ from toolgain.records.record import read_record, write_record
 from toolgain.records.training import Cost, Manifest, Smoke
 from toolgain.report import glossary, markdown, render, wording
 from toolgain.report.cost import cost
-from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, migration, pack
+from toolgain.report.items import ANSWER_LIMITS, LEAST_OF_SIDE, embed, migration
 from toolgain.report.sources import (
     EvaluationFolder,
     ItemAnswer,
@@ -97,7 +97,7 @@ def test_every_stage_on_slurm_shows_its_gpu_hours() -> None:
 # -- words
 
 
-SENTENCE = answer.sentence(
+SENTENCE = answer.verdict_sentence(
     "improved", "the official Overall on BFCL v3", (56.94, 63.77), 6.83, (5.61, 8.05), 0.0002
 )
 
@@ -210,7 +210,7 @@ def unpacked(text: str) -> dict[str, Any]:
 def test_embedded_items_are_whole() -> None:
     tool = {"name": "f", "parameters": {"default": float("nan")}}
     key = ("simple", "simple_0", 0)
-    packed = pack(
+    packed = embed(
         {"baseline": {key: outcome(True, answer='[{"f": {"a": NaN}}]')}, "grpo": {}},
         {key: Question([[{"role": "user", "content": "\ud800 hello"}]], [tool], None)},
         10**6,
@@ -233,7 +233,7 @@ def test_long_answers_are_cut_so_that_the_page_stays_small() -> None:
     draw = random.Random(1)
     long = "".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(100_000))
     before = numbered([outcome(False, answer=long) for _ in range(5)])
-    packed = pack({"baseline": before}, {}, 60_000, runs=0)
+    packed = embed({"baseline": before}, {}, 60_000, runs=0)
     assert len(packed.text) <= 60_000
     limit = next(n for n in ANSWER_LIMITS if n and f"above {n} characters" in packed.notes[0])
     side = unpacked(packed.text)["items"][0][6][0]
@@ -249,7 +249,7 @@ def test_of_many_runs_the_first_are_embedded() -> None:
         return numbered([outcome(False, answer=f"{draw.random()}" * 12) for _ in range(100)])
 
     sides = {"baseline": side(), **{f"run{number}": side() for number in range(8)}}
-    packed = pack(sides, {}, 10_000, runs=30)
+    packed = embed(sides, {}, 10_000, runs=30)
     assert len(packed.text) <= 10_000
     shown = unpacked(packed.text)["sides"]
     assert shown == list(sides)[: len(shown)]
@@ -259,7 +259,7 @@ def test_of_many_runs_the_first_are_embedded() -> None:
 
 def test_runaway_answers_do_not_take_for_ever() -> None:
     before = numbered([outcome(False, answer="x" * 2_000_000) for _ in range(20)])
-    packed = pack({"baseline": before}, {}, 200_000, runs=0)
+    packed = embed({"baseline": before}, {}, 200_000, runs=0)
     assert len(packed.text) <= 200_000
     assert packed.notes
 
@@ -271,7 +271,7 @@ def test_an_answer_takes_at_least_what_is_reckoned_with(text: str, calls: int) -
         True, answer=text, calls=calls, finish="",
         prompt_tokens=0, completion_tokens=0, latency=0,
     )  # fmt: skip
-    packed = pack({"baseline": {least.key: least}}, {}, 10**6, runs=0)
+    packed = embed({"baseline": {least.key: least}}, {}, 10**6, runs=0)
     (side,) = unpacked(packed.text)["items"][0][6]
     written = json.dumps(side, ensure_ascii=False, separators=(",", ":"))
     assert len(written) >= LEAST_OF_SIDE + len(text)
@@ -282,7 +282,7 @@ def test_items_are_in_the_order_of_the_data() -> None:
         (c, i, 0): outcome(True) for c, i in
         [("java", "java_1"), ("simple", "simple_10"), ("simple", "simple_9")]
     }  # fmt: skip
-    rows = unpacked(pack({"baseline": outcomes}, {}, 10**6, runs=0).text)["items"]
+    rows = unpacked(embed({"baseline": outcomes}, {}, 10**6, runs=0).text)["items"]
     assert [row[1] for row in rows] == ["simple_9", "simple_10", "java_1"]
 
 

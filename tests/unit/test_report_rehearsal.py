@@ -4,7 +4,7 @@ from pathlib import Path
 
 from toolgain.records.record import read_record, write_record
 from toolgain.records.rehearsal import Answers, CheckedRows, Rehearsal, Spread, StepEstimate
-from toolgain.report.rehearsal import rehearsed
+from toolgain.report.rehearsal import rehearsal_lines
 
 RECORD = Rehearsal(
     run="grpo",
@@ -54,7 +54,7 @@ RECORD = Rehearsal(
 
 def test_a_rehearsal_is_shown_line_by_line(tmp_path: Path) -> None:
     write_record(tmp_path / "rehearsal.json", RECORD)
-    shown = rehearsed(read_record(Rehearsal, tmp_path / "rehearsal.json", "rehearsal"))
+    shown = rehearsal_lines(read_record(Rehearsal, tmp_path / "rehearsal.json", "rehearsal"))
     assert shown and shown.trainable and shown.warnings == ("2 of 40 answers were empty",)
     lines = {line.what: line.found for line in shown.lines}
     assert lines["Rows that Gym can play"] == "96 of 96 tried, of 96 rows"
@@ -66,4 +66,4 @@ def test_a_rehearsal_is_shown_line_by_line(tmp_path: Path) -> None:
 
 
 def test_without_a_rehearsal_there_is_nothing() -> None:
-    assert rehearsed(None) is None
+    assert rehearsal_lines(None) is None

@@ -45,7 +45,7 @@ def entry(gained: dict[str, int], lost: dict[str, int] | None = None, delta: flo
     ],
 )
 def test_where_a_change_comes_from_is_said_when_it_is_one_place(run: Any, sentence: str) -> None:
-    assert origin.sentence(run) == sentence
+    assert origin.origin_sentence(run) == sentence
 
 
 def training(*passed: bool | None) -> Any:

@@ -11,7 +11,7 @@ from toolgain.common.errors import UserError
 from toolgain.config.sections import ModelSection, parse_config
 from toolgain.models import base
 from toolgain.models.rendering import CannotRenderError, render, special_tokens, template_of
-from toolgain.models.response_templates import NAMED, named_or_file, reader_of, recognised
+from toolgain.models.response_templates import NAMED, named_or_file, reader_of, recognised_template
 
 ROOT = Path(__file__).parents[2]
 SILENT = HEAD.replace("{%- if message.tool_calls %}", "{%- if false %}") + TAIL
@@ -28,7 +28,7 @@ def model_with(folder: Path, template: str, **settings: object) -> Path:
 
 @pytest.mark.parametrize("markup", TEMPLATES)
 def test_the_markup_of_a_chat_template_is_recognised(markup: str) -> None:
-    assert recognised(TEMPLATES[markup], {}) == markup
+    assert recognised_template(TEMPLATES[markup], {}) == markup
 
 
 def test_every_named_response_template_has_a_chat_template_that_it_reads() -> None:
@@ -37,7 +37,7 @@ def test_every_named_response_template_has_a_chat_template_that_it_reads() -> No
 
 def test_the_demo_models_calls_are_read_as_hermes() -> None:
     folder = ROOT / "resources" / "demo-model"
-    assert recognised(template_of(folder), special_tokens(folder)) == "hermes"
+    assert recognised_template(template_of(folder), special_tokens(folder)) == "hermes"
 
 
 def test_a_template_that_writes_no_tools_is_refused_with_the_key_to_set(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def findings(workflow: Any, now: Config) -> list[str]:
-    return list(retrain_guard.findings(workflow, now))
+    return list(retrain_guard.retraining_findings(workflow, now))
 
 
 def test_a_finished_run_is_not_trained_again_for_a_files_time() -> None:

@@ -18,7 +18,7 @@ from toolgain.common.files import write_jsonl
 from toolgain.config.sections import Retry
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.harness import HarnessFolders
-from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
+from toolgain.evaluation.job import EvaluationJob, Ledger, evaluation_section, prepare_evaluation
 from toolgain.evaluation.result_files import ResultState
 from toolgain.evaluation.rounds import (
     ModelServer,
@@ -37,9 +37,9 @@ def job_of(folder: Path, url: str, **section: Any) -> EvaluationJob:
     """The evaluation of an endpoint."""
     config = folder / "evaluation.json"
     config.write_text(json.dumps(section))
-    read = read_section(config, url, None, 1)
+    read = evaluation_section(config, url, None, 1)
     envs = ROOT / ".venvs/bfcl", ROOT / ".venvs/trl"
-    return prepare(folder / "baseline", read, None, url, "policy", *envs)
+    return prepare_evaluation(folder / "baseline", read, None, url, "policy", *envs)
 
 
 def ledger_of(folder: Path) -> Ledger:

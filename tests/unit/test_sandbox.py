@@ -565,6 +565,6 @@ def test_what_stays_open_is_said(layers: Layers, phrase: str) -> None:
 def test_require_refuses_what_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     partial = Layers(landlock=2, missing=("no network of its own (Operation not permitted)",))
     monkeypatch.setattr(confinement, "layers", lambda: partial)
-    assert confinement.checked(EvaluationSection()) == partial
+    assert confinement.checked_layers(EvaluationSection()) == partial
     with pytest.raises(UserError, match=r"evaluation\.sandbox is `require`.*network is open"):
-        confinement.checked(EvaluationSection(sandbox="require"))
+        confinement.checked_layers(EvaluationSection(sandbox="require"))

@@ -106,7 +106,7 @@ def test_a_requeued_job_is_asked_for_with_its_earlier_starts(
         asked.extend(command)
         return "7|1800|gres/gpu=4,node=1|REQUEUED|n1\n7|3600|gres/gpu=4,node=1|COMPLETED|n2\n"
 
-    monkeypatch.setattr(accounting, "ask", sacct)
+    monkeypatch.setattr(accounting, "ask_slurm", sacct)
     used = accounting.of_jobs(["7"])
     assert used is not None
     assert (used.gpu_hours, used.jobs) == (6.0, ["7"])
@@ -153,7 +153,9 @@ def test_the_jobs_of_a_stage_are_read_from_its_record(
 def test_several_nodes_are_started_by_srun_and_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "current", lambda: TWO_NODES)
     monkeypatch.setattr(launch, "node_address", lambda node: f"{node}.example")
-    line = launch.command(["python", "-m", "program", "plan.json"], nodes=2, processes=8, threads=2)
+    line = launch.launch_command(
+        ["python", "-m", "program", "plan.json"], nodes=2, processes=8, threads=2
+    )
     assert line[:3] == ["srun", "--nodes=2", "--ntasks=2"]
     assert "--kill-on-bad-exit=1" in line
     assert "--gres=gpu:8" in line
@@ -165,13 +167,13 @@ def test_several_nodes_are_started_by_srun_and_torchrun(monkeypatch: pytest.Monk
 
 def test_one_process_is_started_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "current", lambda: None)
-    assert launch.command(["python", "x.py"], nodes=1, processes=1) == ["python", "x.py"]
+    assert launch.launch_command(["python", "x.py"], nodes=1, processes=1) == ["python", "x.py"]
 
 
 def test_several_nodes_need_an_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "current", lambda: None)
     with pytest.raises(UserError, match="2 nodes wanted, there is no Slurm job here"):
-        launch.command(["python", "x.py"], nodes=2, processes=1)
+        launch.launch_command(["python", "x.py"], nodes=2, processes=1)
 
 
 def test_threads_are_an_equal_share_of_what_the_job_has() -> None:
@@ -193,12 +195,12 @@ def test_a_stage_asks_for_what_its_section_says() -> None:
             "cluster": {"nodes": 4, "gpus_per_node": 8, "cpus_per_node": 64, "account": "research"},
         }
     )
-    asked = resources.train(config)
+    asked = resources.for_training(config)
     assert (asked["nodes"], asked["gres"], asked["mpi"]) == (4, "gpu:8", "srun")
     assert asked["tasks_per_node"] * asked["cpus_per_task"] == 64
     assert asked["slurm_account"] == "research"
-    assert resources.evaluate(config)["gres"] == "gpu:8"
-    assert resources.smoke(config)["nodes"] == 1
+    assert resources.for_evaluation(config)["gres"] == "gpu:8"
+    assert resources.for_smoke(config)["nodes"] == 1
 
 
 @pytest.mark.parametrize(
@@ -211,8 +213,8 @@ def test_a_stage_asks_for_what_its_section_says() -> None:
 def test_a_duration_may_be_written_in_every_usual_way(given: Any, expected: int) -> None:
     cluster = {"train_time": given, "smoke_time": given}
     config = parse_config({"model": {"path": "m"}, "cluster": cluster})
-    assert resources.train(config)["runtime"] == expected
-    assert resources.smoke(config)["runtime"] == expected
+    assert resources.for_training(config)["runtime"] == expected
+    assert resources.for_smoke(config)["runtime"] == expected
 
 
 @pytest.mark.parametrize("given", ["4 hours", "240", 240, "0m", "0:00:00", "4:00:30", "", None])
@@ -244,7 +246,7 @@ def test_status_shows_what_waits_runs_and_is_done(tmp_path: Path) -> None:
         job("4", "RUNNING", "rule_train_run_wildcards_grpo", nodes="n[1-2]"),
         job("5", "PENDING", "rule_evaluate_model_wildcards_baseline", reason="Resources"),
     ]
-    rows = {row.stage: row for row in status.stages(results, queue, now=0.0)}
+    rows = {row.stage: row for row in status.stage_rows(results, queue, now=0.0)}
     train = rows["train grpo"]
     assert (train.state, train.job, train.place, train.left) == ("running", "4", "n[1-2]", "59:10")
     assert (train.progress, train.reward, train.accuracy) == ("12 of 40 steps", "0.500", "0.250")
@@ -263,7 +265,7 @@ def test_status_shows_the_jobs_of_what_is_done(tmp_path: Path) -> None:
     write(results / "runs/grpo/export.json", {"slurm_jobs": []})
     write(results / "evaluations/baseline/summary.json", {})
     write(results / "evaluations/baseline/manifest.json", {"slurm_jobs": ["9", "10"]})
-    rows = {row.stage: row for row in status.stages(results, [], now=0.0)}
+    rows = {row.stage: row for row in status.stage_rows(results, [], now=0.0)}
     assert rows["smoke grpo"].job == "2"
     assert rows["train grpo"].job == "3 ... 8 (4 jobs)"
     assert rows["evaluate baseline"].job == "9, 10"
@@ -278,7 +280,7 @@ def test_status_tells_a_silent_stage_from_a_running_one(tmp_path: Path) -> None:
     stale = {"state": "running", "updated": "2026-01-01T00:00:00+00:00", "host": "elsewhere"}
     write(results / "progress/train-grpo.json", stale)
     os.utime(results / "config/training/grpo.json", (0, 0))
-    rows = {row.stage: row for row in status.stages(results, [], now=1_767_225_600.0 + 600)}
+    rows = {row.stage: row for row in status.stage_rows(results, [], now=1_767_225_600.0 + 600)}
     assert rows["train grpo"].state == "silent for 10 min 00 s"
 
 
@@ -290,13 +292,13 @@ def test_status_shows_the_cause_of_a_failure_in_its_row(tmp_path: Path) -> None:
     log.write_text("12:00 step 1\ntoolgain: the disk is full; free some.\n")
     queue = [job("4", "FAILED", "rule_train_run_wildcards_grpo")]
     for known in (queue, []):
-        rows = {row.stage: row for row in status.stages(results, known, now=0.0)}
+        rows = {row.stage: row for row in status.stage_rows(results, known, now=0.0)}
         assert rows["train grpo"].state == "failed"
         assert rows["train grpo"].message == "the disk is full; free some."
         assert rows["train grpo"].log == str(log)
         assert rows["smoke grpo"].state == "to do", "a planned smoke training has a row"
     queue = [job("4", "OUT_OF_MEMORY", "rule_train_run_wildcards_grpo")]
-    rows = {row.stage: row for row in status.stages(results, queue, now=0.0)}
+    rows = {row.stage: row for row in status.stage_rows(results, queue, now=0.0)}
     assert "more memory" in rows["train grpo"].message
 
 
@@ -307,7 +309,7 @@ def test_status_shows_the_plan_of_a_training_that_was_changed(tmp_path: Path) ->
     write(results / "runs/grpo/manifest.json", {})
     write(results / "config/training/grpo.json", {"backend": "trl", "trl": {"max_steps": 60}})
     queue = [job("4", "PENDING", "rule_train_run_wildcards_grpo")]
-    row = {row.stage: row for row in status.stages(results, queue, now=0.0)}["train grpo"]
+    row = {row.stage: row for row in status.stage_rows(results, queue, now=0.0)}["train grpo"]
     assert (row.progress, row.reward) == ("0 of 60 steps", "")
 
 
@@ -315,7 +317,7 @@ def test_no_row_of_the_status_vanishes_while_a_plan_is_written_again(tmp_path: P
     results = tmp_path / "results"
     write(results / "runs/grpo/manifest.json", {})
     (results / "tasks/second").mkdir(parents=True)
-    titles = {row.stage for row in status.stages(results, [], now=0.0)}
+    titles = {row.stage for row in status.stage_rows(results, [], now=0.0)}
     assert {"train grpo", "train second", "export grpo", "evaluate second"} <= titles
 
 
@@ -333,7 +335,7 @@ def test_the_status_fits_80_columns(tmp_path: Path) -> None:
             "export grpo", "failed", message="a long cause " * 20, log="logs/export/x.log"
         ),
     ]  # fmt: skip
-    lines = list(status.table(rows, 80))
+    lines = list(status.status_table(rows, 80))
     assert max(len(line) for line in lines) <= 80, lines
     text = "\n".join(lines)
     for word in ("8123456 ... 8123499", "node[0101-0116]", "logs/export/x.log", "1-23:59:10"):

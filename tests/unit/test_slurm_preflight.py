@@ -10,10 +10,10 @@ from toolgain.slurm.preflight import (
     NO_SLURM,
     JobRequest,
     Partition,
-    findings,
     limit_minutes,
     mismatches,
     read_partitions,
+    slurm_findings,
 )
 
 SCONTROL = (
@@ -116,16 +116,16 @@ TRAINING = JobRequest("train_run", account="research", nodes=2, gpus=8, minutes=
 def test_a_plan_that_fits_has_no_findings_and_the_folder_is_checked_once(
     slurm: SlurmPrograms, folder: Path
 ) -> None:
-    assert list(findings([TRAINING], folder, shortest=10)) == []
+    assert list(slurm_findings([TRAINING], folder, shortest=10)) == []
     assert (folder / CHECKED).exists()
     assert not list(folder.rglob(".toolgain-*"))
     slurm.says("srun", "")
-    assert list(findings([TRAINING], folder, shortest=10)) == []
+    assert list(slurm_findings([TRAINING], folder, shortest=10)) == []
 
 
 def test_a_folder_that_the_nodes_do_not_see_is_named(slurm: SlurmPrograms, folder: Path) -> None:
     slurm.says("srun", "")
-    found = list(findings([TRAINING], folder, shortest=10))
+    found = list(slurm_findings([TRAINING], folder, shortest=10))
     assert found and all(line.startswith("the nodes do not see") for line in found)
     assert not (folder / CHECKED).exists()
     assert not list(folder.rglob(".toolgain-*"))
@@ -135,7 +135,7 @@ def test_without_a_free_cpu_the_check_of_the_folder_is_left_out(
     slurm: SlurmPrograms, folder: Path
 ) -> None:
     slurm.fails("srun", "srun: error: Unable to allocate resources")
-    assert list(findings([TRAINING], folder, shortest=10)) == []
+    assert list(slurm_findings([TRAINING], folder, shortest=10)) == []
     assert not (folder / CHECKED).exists()
 
 
@@ -147,7 +147,7 @@ def test_everything_that_is_wrong_is_said_at_once(
         JobRequest("train_run", account="reserch", nodes=5, minutes=60),
         JobRequest("export", partition="bach", minutes=60),
     ]
-    account, partition, nodes = findings(requests, folder, shortest=10)
+    account, partition, nodes = slurm_findings(requests, folder, shortest=10)
     assert account == (
         "Slurm knows no account 'reserch' for ada (SLURM_ACCOUNT or cluster.account); it has: "
         "research, teaching."
@@ -161,23 +161,23 @@ def test_a_site_without_accounting_leaves_the_account_to_sbatch(
 ) -> None:
     slurm.fails("sacctmgr", "You are not running a supported accounting_storage plugin")
     request = JobRequest("train_run", account="anything", minutes=60)
-    assert list(findings([request], folder, shortest=10)) == []
+    assert list(slurm_findings([request], folder, shortest=10)) == []
 
 
 def test_jobs_of_an_earlier_start_are_named_with_what_to_do(
     slurm: SlurmPrograms, folder: Path
 ) -> None:
     slurm.queue({"41": "RUNNING", "42": "PENDING", "43": "COMPLETED"}, str(folder))
-    (line,) = findings([TRAINING], folder, shortest=10)
+    (line,) = slurm_findings([TRAINING], folder, shortest=10)
     assert "41 (train_run grpo, RUNNING), 42 (train_run grpo, PENDING)." in line
     assert "`scancel 41 42`" in line
     slurm.queue({"41": "RUNNING"}, "/another/folder")
-    assert list(findings([TRAINING], folder, shortest=10)) == []
+    assert list(slurm_findings([TRAINING], folder, shortest=10)) == []
 
 
 def test_a_silent_slurm_is_one_line(slurm: SlurmPrograms, folder: Path) -> None:
     slurm.fails("squeue", "Unable to contact slurm controller")
-    (line,) = findings([TRAINING], folder, shortest=10)
+    (line,) = slurm_findings([TRAINING], folder, shortest=10)
     assert line.startswith("Slurm does not answer (squeue: Unable to contact slurm controller)")
 
 
@@ -185,4 +185,4 @@ def test_a_machine_without_slurm_is_one_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert list(findings([TRAINING], folder, shortest=10)) == [NO_SLURM]
+    assert list(slurm_findings([TRAINING], folder, shortest=10)) == [NO_SLURM]

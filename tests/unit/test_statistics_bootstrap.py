@@ -110,7 +110,7 @@ def test_p_below_alpha_exactly_where_the_interval_leaves_out_zero(share: float, 
         change += (np.random.default_rng(seed).random(change.shape) < 0.02) * (1 - np.abs(change))
         found = bootstrap.bootstrap(placed, change, bootstrap.resample(placed, 1000, seed=1))
         for row in range(4):
-            read = intervals.read(placed, change, found, row, 0.05)[0]
+            read = intervals.interval_to_read(placed, change, found, row, 0.05)[0]
             assert read.low[0] <= found.estimate[row, 0] <= read.high[0]
             assert (read.p[0] <= 0.05) == bool(read.low[0] > 0 or read.high[0] < 0)
 
@@ -119,7 +119,7 @@ def test_swapping_the_sides_mirrors_the_interval() -> None:
     change = changes(FULL, 0.15)[:, None] + 0.0
     drawn = bootstrap.resample(FULL, 2000, seed=1)
     there, back = (
-        intervals.read(FULL, c, bootstrap.bootstrap(FULL, c, drawn), 0, 0.05)[0]
+        intervals.interval_to_read(FULL, c, bootstrap.bootstrap(FULL, c, drawn), 0, 0.05)[0]
         for c in (change, -change)
     )
     assert there.low[0] == pytest.approx(-back.high[0], abs=1e-6)
@@ -133,7 +133,7 @@ def test_few_scenarios_are_not_called_sure() -> None:
         if group_of(category) == "multi_turn":
             change[SUBSET.category == place] = 0.0
     found = bootstrap.bootstrap(SUBSET, change[:, None], bootstrap.resample(SUBSET, 1000, seed=1))
-    read, small = intervals.read(SUBSET, change[:, None], found, 3, 0.05)
+    read, small = intervals.interval_to_read(SUBSET, change[:, None], found, 3, 0.05)
     assert small[0]
     assert read.high[0] - read.low[0] > 0.2
     bare = intervals.percentile(found, 3, 0.05)
@@ -145,7 +145,7 @@ def test_nothing_changed_is_no_proof_that_nothing_would() -> None:
         change = np.zeros((len(placed.category), 1))
         found = bootstrap.bootstrap(placed, change, bootstrap.resample(placed, 1000, seed=1))
         for row in range(4):
-            read, few = intervals.read(placed, change, found, row, 0.05)
+            read, few = intervals.interval_to_read(placed, change, found, row, 0.05)
             assert few[0]
             assert read.low[0] < 0 < read.high[0]
             assert read.low[0] == pytest.approx(-read.high[0], abs=1e-6)
@@ -171,8 +171,10 @@ def test_extremes_stay_within_what_is_possible_and_p_agrees(
     }[kind]
     change = sign * chosen.astype(float)
     found = bootstrap.bootstrap(placed, change[:, None], bootstrap.resample(placed, 1000, seed=1))
-    lines = [intervals.read(placed, change[:, None], found, row, 0.05)[0] for row in range(4)]
-    by_category, read = score.categories(placed, change, 0.05)
+    lines = [
+        intervals.interval_to_read(placed, change[:, None], found, row, 0.05)[0] for row in range(4)
+    ]
+    by_category, read = score.category_intervals(placed, change, 0.05)
     estimates = [*found.estimate[:, 0], *by_category]
     ends = [(line.low[0], line.high[0], line.p[0]) for line in lines]
     ends += list(zip(read.low, read.high, read.p, strict=True))
@@ -191,7 +193,7 @@ def test_a_group_that_fell_is_hardly_ever_said_to_have_held(row: int) -> None:
     ours, theirs = simulate.pairs(SUBSET, truth, 400, np.random.default_rng(3))
     change = theirs.astype(float) - ours
     found = bootstrap.bootstrap(SUBSET, change, bootstrap.resample(SUBSET, 1, seed=1))
-    read = intervals.read(SUBSET, change, found, row, 0.05)[0]
+    read = intervals.interval_to_read(SUBSET, change, found, row, 0.05)[0]
     assert (read.low > -0.01).mean() < 0.06
     assert ((read.low <= -0.02) & (read.high >= -0.02)).mean() > 0.9
 
@@ -204,7 +206,7 @@ def test_verdicts_without_a_change_come_up_about_as_often_as_declared(correlatio
     before, after = simulate.pairs(FULL, truth, 400, np.random.default_rng(5))
     change = after.astype(float) - before
     found = bootstrap.bootstrap(FULL, change, bootstrap.resample(FULL, 1000, seed=2))
-    read = intervals.read(FULL, change, found, 0, 0.05)[0]
+    read = intervals.interval_to_read(FULL, change, found, 0, 0.05)[0]
     wrong = ((read.low > 0) | (read.high < 0)).mean()
     assert 0.006 < wrong < 0.094
 
@@ -233,7 +235,7 @@ def test_power_is_what_simulations_find() -> None:
     first, second = simulate.pairs(FULL, truth, 400, np.random.default_rng(2))
     change = second.astype(float) - first
     found = bootstrap.bootstrap(FULL, change, bootstrap.resample(FULL, 1000, seed=2))
-    read = intervals.read(FULL, change, found, 0, 0.05)[0]
+    read = intervals.interval_to_read(FULL, change, found, 0, 0.05)[0]
     error = power.design_error(FULL, truth.variance, truth.change_correlation)
     assert error == pytest.approx(found.estimate[0].std(), rel=0.15)
     assert (read.low > 0).mean() == pytest.approx(predicted(FULL, truth), abs=0.1)
@@ -252,7 +254,7 @@ def test_power_is_what_simulations_find_with_few_scenarios(shift: float) -> None
     first, second = simulate.pairs(SUBSET, truth, 600, np.random.default_rng(2))
     change = second.astype(float) - first
     found = bootstrap.bootstrap(SUBSET, change, bootstrap.resample(SUBSET, 1, seed=2))
-    read = intervals.read(SUBSET, change, found, 0, 0.05)[0]
+    read = intervals.interval_to_read(SUBSET, change, found, 0, 0.05)[0]
     assert (read.low > 0).mean() == pytest.approx(predicted(SUBSET, truth), abs=0.08)
 
 
@@ -290,7 +292,7 @@ def test_repeats_narrow_the_interval_and_show_the_noise() -> None:
     }
     drawn = bootstrap.resample(FULL, 1000, seed=1)
     error = {
-        count: next(repeats.bootstrap([pair], drawn, 1)).error[0, 0]
+        count: next(repeats.bootstrap_repeats([pair], drawn, 1)).error[0, 0]
         for count, pair in pairs.items()
     }
     assert error[4] == pytest.approx(error[1] / 2, rel=0.1)
@@ -310,7 +312,7 @@ def test_drawing_repeats_widens_draws_and_their_errors_alike() -> None:
     pair = Pair(FULL, repeated(truth, 0.1, 2, 1), repeated(truth, 0.1, 2, 2))
     drawn = bootstrap.resample(FULL, 4000, seed=1)
     items_only = bootstrap.bootstrap(FULL, pair.change[:, None], drawn)
-    both = next(repeats.bootstrap([pair], drawn, 1))
+    both = next(repeats.bootstrap_repeats([pair], drawn, 1))
     wider = both.draws[0].std() / items_only.draws[0].std()
     assert wider == pytest.approx(np.sqrt(1.5), rel=0.05)
     assert both.draw_errors[0].mean() / items_only.draw_errors[0].mean() == pytest.approx(
@@ -333,7 +335,7 @@ def test_the_mean_of_runs_that_are_all_alike_is_no_surer_than_one() -> None:
     pair = Pair(FULL, np.zeros_like(change), change)
     judging = verdict.Settings(draws=1000, seed=1, alpha=0.05, margin=1.0)
     drawn = verdict.resampling(FULL, judging)
-    (one,) = verdict.judge([pair], judging, drawn)
+    (one,) = verdict.judge_pairs([pair], judging, drawn)
     mean = seeds.pooled([pair] * 30, judging, drawn).overall
     assert mean.ci95 == pytest.approx(one.line(0).ci95)
     assert mean.p >= one.line(0).p

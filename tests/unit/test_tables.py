@@ -50,7 +50,7 @@ def test_samples_of_lm_evaluation_harness(tmp_path: Path) -> None:
         tables.read_table(tmp_path / f"{name}.jsonl", ["exact_match"])
         for name in ("before", "after")
     ]
-    found = tables.compare(read[0], read[1], ("before", "after"), 0.05)
+    found = tables.compare_read_tables(read[0], read[1], ("before", "after"), 0.05)
     assert found.verdict == "regressed"
     with pytest.raises(UserError, match="name one with --metric: exact_match"):
         tables.read_table(tmp_path / "before.jsonl", ["acc"])
@@ -75,7 +75,9 @@ def test_groups_are_corrected_together(tmp_path: Path) -> None:
     groups = [",a"] * 100 + [",b"] * 100
     before = table(tmp_path / "before.csv", [0] * 200, ",group", groups)
     after = table(tmp_path / "after.csv", [1] * 8 + [0] * 192, ",group", groups)
-    found = tables.compare(tables.read_table(before), tables.read_table(after), ("b", "a"), 0.05)
+    found = tables.compare_read_tables(
+        tables.read_table(before), tables.read_table(after), ("b", "a"), 0.05
+    )
     assert set(found.groups) == {"a", "b"}
     assert found.groups["a"].p_holm == pytest.approx(min(1, 2 * found.groups["a"].p))
     assert found.groups["b"].ci95[0] < 0 < found.groups["b"].ci95[1], "no change is no certainty"
@@ -88,7 +90,7 @@ def test_items_of_one_cluster_count_less(tmp_path: Path) -> None:
         clusters = [f",c{of(n)}" for n in range(200)]
         before = table(tmp_path / f"{name}-before.csv", [0] * 200, ",cluster", clusters)
         after = table(tmp_path / f"{name}-after.csv", scores, ",cluster", clusters)
-        found = tables.compare(
+        found = tables.compare_read_tables(
             tables.read_table(before), tables.read_table(after), ("b", "a"), 0.05
         )
         widths.append(found.overall.ci95[1] - found.overall.ci95[0])
@@ -119,7 +121,7 @@ def test_other_items_are_not_comparable(tmp_path: Path) -> None:
     one = tables.read_table(table(tmp_path / "a.csv", [1, 0]))
     other = tables.read_table(table(tmp_path / "b.csv", [1, 0, 1]))
     with pytest.raises(NotValidError, match="0 items only in a, 1 only in b, such as q2"):
-        tables.compare(one, other, ("a", "b"), 0.05)
+        tables.compare_read_tables(one, other, ("a", "b"), 0.05)
 
 
 @given(st.binary(max_size=200))
@@ -150,7 +152,7 @@ def test_with_equal_weights_it_is_the_interval_of_a_category(rows: list[tuple[fl
         np.concatenate([cluster, cluster.max() + 1 + np.arange(rest)]).astype(np.intp),
         np.zeros(cluster.max() + 1 + rest, np.intp),
     )
-    _, expected = score.categories(design, np.concatenate([change, np.zeros(rest)]), 0.05)
+    _, expected = score.category_intervals(design, np.concatenate([change, np.zeros(rest)]), 0.05)
     found = mean_change(change, cluster.astype(np.intp), np.ones(len(rows)), 0.05)
     assert found.p == pytest.approx(expected.p[0], abs=1e-9)
     assert (found.low, found.high) == pytest.approx((expected.low[0], expected.high[0]), abs=1e-7)

@@ -197,7 +197,7 @@ def test_a_smoke_training_counts_every_job_that_launched_it(
         monkeypatch.setattr(backend, "start", start)
         run(tmp_path, described, smoke=True)
 
-    monkeypatch.setattr(accounting, "ask", lambda *command: used)
+    monkeypatch.setattr(accounting, "ask_slurm", lambda *command: used)
     monkeypatch.setattr(train, "_stop_at", lambda: None)
     monkeypatch.setattr(train, "verify", lambda job: None)
     with pytest.raises(StageError):
@@ -229,7 +229,7 @@ def test_a_launch_without_an_end_was_killed(tmp_path: Path) -> None:
     killed, finished = segments.read_segments(tmp_path)
     assert (killed["end"], finished["end"]) == ("killed", "finished")
     assert finished["world_size"] == 2
-    assert segments.seconds(finished) >= 0
+    assert segments.launch_seconds(finished) >= 0
 
 
 def test_the_hosts_of_a_killed_launch_are_known(tmp_path: Path) -> None:

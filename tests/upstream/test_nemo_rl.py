@@ -119,8 +119,8 @@ def test_upstream_s_parser_takes_every_override_and_resolves_to_the_same(
         used = ov.apply(base, asked)
         assert OmegaConf.to_container(applied, resolve=True) == used, name
         assert ov.differences(asked, used) == []
-        numbers = plan.numbers(used, 1255)
-        bad = [finding for finding in lint.findings(numbers, ref) if not finding.ok]
+        numbers = plan.run_numbers(used, 1255)
+        bad = [finding for finding in lint.lint_numbers(numbers, ref) if not finding.ok]
         assert bad == [], (name, bad)
     assert "config.yaml" in names
 
@@ -160,7 +160,7 @@ def test_a_key_is_missing_for_us_where_upstream_s_classes_miss_it(
     asked = plan.overrides(recipe(None).training.nemo_rl, 3, ref, base, PLACE, 1255, schema=classes)
     lines = [item.render() for item in asked]
     used = ov.apply(base, asked)
-    keys = sorted(key for key in ov.keys_of(base) if not key.startswith("env.nemo_gym."))
+    keys = sorted(key for key in ov.dotted_keys(base) if not key.startswith("env.nemo_gym."))
     ours = [bool(classes.missing(without(used, key))) for key in keys]
     said = validated(root, root / refs.WORKPLACE_YAML, tmp_path, [[*lines, f"!{k}"] for k in keys])
     theirs = ["Field required" in line for line in said]
@@ -200,9 +200,9 @@ def test_the_shipped_yaml_would_leave_no_checkpoint_with_an_accuracy(
     root: Path, ref: refs.Ref
 ) -> None:
     used = ov.apply(ov.load_yaml(root / refs.WORKPLACE_YAML), [])
-    numbers = plan.numbers(used, 1255)
+    numbers = plan.run_numbers(used, 1255)
     assert (numbers.val_period, numbers.save_period, numbers.total_steps) == (10, 6, 19)
-    wrong = {finding.name for finding in lint.findings(numbers, ref) if not finding.ok}
+    wrong = {finding.name for finding in lint.lint_numbers(numbers, ref) if not finding.ok}
     assert {"save period", "last step"} <= wrong
     # Asynchronous saves came with main.
     assert ("async_save" in wrong) == ref.has_async_save
@@ -210,7 +210,7 @@ def test_the_shipped_yaml_would_leave_no_checkpoint_with_an_accuracy(
 
 def test_the_version_reads_and_has_what_the_table_says(root: Path, ref: refs.Ref) -> None:
     base = ov.load_yaml(root / refs.WORKPLACE_YAML)
-    known = ov.keys_of(base)
+    known = ov.dotted_keys(base)
     assert {ref.train_data_key, ref.validation_data_key} <= known
     assert ("grpo.val_at_end" in known) == ref.has_val_at_end
     assert ("checkpointing.save_optimizer" in known) == ref.has_save_optimizer
@@ -324,7 +324,7 @@ def test_a_duration_of_ours_is_read_as_the_same_seconds(root: Path) -> None:
     names: dict[str, Any] = {}
     exec(compile(ast.Module([function], []), "timer", "exec"), names)
     for seconds in (0, 59, 13500, 90061):
-        assert names["convert_to_seconds"](lint.duration(seconds)) == seconds
+        assert names["convert_to_seconds"](lint.four_fields(seconds)) == seconds
 
 
 def test_gym_has_the_command_and_the_files_that_make_the_data(root: Path, ref: refs.Ref) -> None:
@@ -350,7 +350,7 @@ def test_rows_that_gym_prepared_are_read(root: Path) -> None:
     if not all(path.is_file() for path in files):
         pytest.skip("ng_prepare_data was not run in this checkout")
     for path in files:
-        found = gym.read_rows(path)
+        found = gym.read_gym_rows(path)
         assert found.agents == {"workplace_assistant_simple_agent": len(found.rows)}
         assert len(found.tools) == 27
 
@@ -390,6 +390,6 @@ def test_the_words_that_are_looked_for_are_written(root: Path, ref: refs.Ref) ->
 def test_our_stand_in_has_no_key_that_upstream_lacks(root: Path, ref: refs.Ref) -> None:
     if ref.name in ("v0.5.0", "v0.6.0", "v0.7.0"):
         pytest.skip("the stand-in has the keys of main")
-    theirs = ov.keys_of(ov.load_yaml(root / refs.WORKPLACE_YAML))
-    ours = ov.keys_of(ov.load_yaml(made.SOURCE / refs.WORKPLACE_YAML))
+    theirs = ov.dotted_keys(ov.load_yaml(root / refs.WORKPLACE_YAML))
+    ours = ov.dotted_keys(ov.load_yaml(made.SOURCE / refs.WORKPLACE_YAML))
     assert ours <= theirs

@@ -105,7 +105,7 @@ def line_for(recipe: str, folder: Path, **values: Any) -> list[str]:
     shipped = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())["evaluation"]["serve"]
     serve = Serve.model_validate(shipped | values)
     trusted = recipe.startswith("nemotron")
-    return vllm.command(model, "policy", 8001, serve, folder, trusted)
+    return vllm.vllm_serve_command(model, "policy", 8001, serve, folder, trusted)
 
 
 @pytest.mark.skipif(not PYTHONS, reason="VLLM_PYTHON names no Python with vLLM")
@@ -138,7 +138,7 @@ def answers(python: str, lines: list[list[str]]) -> list[dict[str, Any]]:
     found = subprocess.run(
         [python, PROGRAM],
         input=json.dumps([line[1:] for line in lines]),
-        env=around | vllm.environment("secret"),
+        env=around | vllm.vllm_environment("secret"),
         capture_output=True,
         text=True,
         timeout=900,

@@ -41,10 +41,10 @@ from toolgain.head import command_line
 from toolgain.head.last_words import invalid_evaluations
 from toolgain.slurm.endings import Ending
 from toolgain.slurm.preflight import NO_SLURM
-from toolgain.slurm.queue import EndedJobs, NoAnswerError, ask, jobs, standing
+from toolgain.slurm.queue import EndedJobs, NoAnswerError, ask_slurm, jobs, standing
 
 # Here, since Snakemake imports its plugins before it reads anything else.
-command_line.check_or_exit()
+command_line.check_command_line()
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
@@ -127,7 +127,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         with handling([signal.SIGINT], self._note_second_interrupt):
             try:
                 # By the name that all of them bear: nobody may know yet what sbatch has just taken.
-                ask("scancel", f"--user={getpass.getuser()}", f"--name={self.run_uuid}")
+                ask_slurm("scancel", f"--user={getpass.getuser()}", f"--name={self.run_uuid}")
                 self.logger.info("Every job of this start is cancelled; finished work is kept.")
             except NoAnswerError as error:
                 ids = " ".join(str(job.external_jobid) for job in active_jobs if job.external_jobid)
@@ -141,7 +141,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         end = time.monotonic() + CONTROLLER_WAIT
         while self.wait and time.monotonic() < end:
             try:
-                ask("squeue", "-h", "--me")
+                ask_slurm("squeue", "-h", "--me")
                 break
             except NoAnswerError as error:
                 self._note_silence(str(error))

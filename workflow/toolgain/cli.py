@@ -214,13 +214,13 @@ def train(
     --config, --weights, --tasks, --run and --out are needed, save with --show-command.
     """
     from toolgain.config.freeze import read_section
-    from toolgain.config.sections import TrainingSection, load
+    from toolgain.config.sections import TrainingSection, load_config
     from toolgain.training import train as stage
 
     if show_command:
         from toolgain.head import handovers
 
-        handovers.print_all(load(config or CONFIG), name, nodes, smoke)
+        handovers.print_all(load_config(config or CONFIG), name, nodes, smoke)
         return
     section = read_section(TrainingSection, _given(config, "--config"))
     if smoke and evaluation and section.smoke_steps:
@@ -311,9 +311,9 @@ def score(folder: Path, bfcl_env: Path) -> None:
 
     with _nothing_is_garbage():
         found = {
-            one.model: v4.score(one)
+            one.model: v4.score_v4(one)
             if one.version == "v4"
-            else results.score(one, installed_data(bfcl_env))
+            else results.score_folder(one, installed_data(bfcl_env))
             for one in models_of(folder)
         }
     click.echo(json.dumps(found if len(found) > 1 else next(iter(found.values())), indent=1))

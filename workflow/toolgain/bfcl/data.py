@@ -119,7 +119,7 @@ def prompt_file(folder: Path, category: str) -> Path:
     return folder / f"BFCL_v3_{category}.json"
 
 
-def load(folder: Path, categories: Iterable[str] = CATEGORIES) -> Items:
+def load_items(folder: Path, categories: Iterable[str] = CATEGORIES) -> Items:
     """Read the items of a data folder.
 
     Raises:
@@ -138,7 +138,7 @@ def load_full(folder: Path) -> Items:
     Raises:
         UserError: the folder holds other numbers of items than BFCL v3.
     """
-    items = load(folder)
+    items = load_items(folder)
     for category, population in POPULATION.items():
         if len(items[category]) != population:
             raise UserError(
@@ -203,7 +203,7 @@ def sizes_of(subset: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def write(items: Items, source: Path, folder: Path) -> None:
+def write_data_folder(items: Items, source: Path, folder: Path) -> None:
     """Write a data folder with `items`, for the harness's BFCL_DATA_DIR. Ids stay as they are.
 
     Categories without items get no file: the harness then skips them.

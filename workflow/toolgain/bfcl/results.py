@@ -29,7 +29,7 @@ from toolgain.bfcl.categories import (
     group_of,
     in_group,
 )
-from toolgain.bfcl.data import Item, Items, Key, expected_text, flat, load, load_full
+from toolgain.bfcl.data import Item, Items, Key, expected_text, flat, load_full, load_items
 from toolgain.bfcl.decoder import CALL, NOTHING, TEXT, Decode, Verdict
 from toolgain.bfcl.folders import HarnessFolder, one_model
 from toolgain.bfcl.outcomes import (
@@ -585,7 +585,7 @@ def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
     own = folder.root.parent / "data"
     if all((own / f"{PREFIX}{category}.json").exists() for category in present):
         places = {item.key: item for item in flat(full)}
-        asked = load(own, present)
+        asked = load_items(own, present)
         chosen = {c: [places.get(item.key, item) for item in items] for c, items in asked.items()}
         known = revisions.Recognised((revisions.NVIDIA,), 0)
         return PlainFolder(folder, chosen, known, calling_mode(folder, chosen))
@@ -595,7 +595,7 @@ def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
             f"harness folder: {folder.result_file(bare[0])} is empty. Run `bfcl generate` again, "
             "or remove the file and its scores to leave the category out."
         )
-    found = revisions.recognised(
+    found = revisions.recognised_revisions(
         full, {c: set(names) for c, names in ids.items()}, _evidence(folder, present)
     )
     base = full if not found.names else revisions.items(full, found.names[0])
@@ -628,7 +628,7 @@ def _evidence(folder: HarnessFolder, categories: Iterable[str]) -> Iterator[revi
                 )
 
 
-def score(folder: HarnessFolder, data: Path) -> dict[str, Any]:
+def score_folder(folder: HarnessFolder, data: Path) -> dict[str, Any]:
     """The official scores of a harness folder, in percent.
 
     Returns:

@@ -75,7 +75,7 @@ def short_digest(value: Any) -> str:
     return digest(value)[:SHORT]
 
 
-def changes(base: Sequence[Item], theirs: Sequence[Item]) -> dict[str, list[str]]:
+def changed_items(base: Sequence[Item], theirs: Sequence[Item]) -> dict[str, list[str]]:
     """The items of a category that differ from the base's, by position."""
     found = {}
     for place, (ours, other) in enumerate(zip(base, theirs, strict=True)):
@@ -87,7 +87,7 @@ def changes(base: Sequence[Item], theirs: Sequence[Item]) -> dict[str, list[str]
 
 
 @cache
-def table() -> Mapping[str, Mapping[str, Mapping[int, RevisedItem]]]:
+def revision_table() -> Mapping[str, Mapping[str, Mapping[int, RevisedItem]]]:
     """By revision, category and position: the items that differ from the base's."""
     raw = json.loads(TABLE.read_text(encoding="utf-8"))
     return {NVIDIA: {}} | {
@@ -104,7 +104,7 @@ def items(base: Items, revision: str) -> Items:
 
     An item whose question changed has no text here, and one whose expected answer changed none.
     """
-    changed = table()[revision]
+    changed = revision_table()[revision]
     return {
         category: [
             _changed(item, change) if (change := changed.get(category, {}).get(place)) else item
@@ -123,7 +123,7 @@ def _changed(item: Item, change: RevisedItem) -> Item:
     return replace(item, id=change.id, occurrence=0, entry=entry, answer=answer)
 
 
-def recognised(
+def recognised_revisions(
     base: Items, ids: Mapping[str, set[str]], seen: Iterable[ItemEvidence]
 ) -> Recognised:
     """The revisions that fit the ids of a folder's rows and the evidence of its score files.
@@ -141,7 +141,7 @@ def recognised(
         for item in [by_id.get(one.category, {}).get(one.id)]
     ]
     differing: dict[str, int] = {}
-    for name, changed in table().items():
+    for name, changed in revision_table().items():
         known = {
             category: _known(base[category], changed[category])
             if category in changed

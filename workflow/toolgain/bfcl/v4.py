@@ -61,13 +61,13 @@ class Scores(Numbers):
     """Categories that the Overall needs and that are not there."""
 
 
-def score(folder: HarnessFolder) -> Scores:
+def score_v4(folder: HarnessFolder) -> Scores:
     """The scores of a BFCL v4 folder.
 
     Raises:
         UserError: it holds no scored category, or scores that do not belong to the results.
     """
-    found = outcomes(folder, {})
+    found = v4_outcomes(folder, {})
     sizes = dict(Counter(outcome.category for outcome in found))
     needed = set(CATEGORIES) - {"live_relevance"}
     return {
@@ -81,7 +81,7 @@ def score(folder: HarnessFolder) -> Scores:
     }
 
 
-def outcomes(folder: HarnessFolder, base: Items) -> list[ItemOutcome]:
+def v4_outcomes(folder: HarnessFolder, base: Items) -> list[ItemOutcome]:
     """The outcome of each item of a BFCL v4 folder: whether it is right, and its cluster.
 
     Args:

@@ -65,13 +65,13 @@ def export_checkpoint(
     temporary = final.with_name("model.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.parent.mkdir(parents=True, exist_ok=True)
-    kind = kind_of(checkpoint)
+    kind = weights_kind(checkpoint)
     if kind == "hugging_face":
         checks = _from_hugging_face(checkpoint, source, temporary, trl_env)
     else:
         from toolgain.checkpoint import export_nemo_rl
 
-        checks = export_nemo_rl.export(
+        checks = export_nemo_rl.convert_checkpoint(
             checkpoint,
             source,
             temporary,
@@ -136,7 +136,7 @@ def _trained_weights(checkpoint: Path, kind: Kind) -> Path | None:
     return folders.get(kind)
 
 
-def kind_of(checkpoint: Path) -> Kind:
+def weights_kind(checkpoint: Path) -> Kind:
     """What lies in a checkpoint's policy/weights, told from its content.
 
     Raises:

@@ -34,7 +34,7 @@ PACKAGE = package.ROOT
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.index.json")
 
 
-def export(
+def convert_checkpoint(
     checkpoint: Path,
     source: Path,
     temporary: Path,

@@ -44,7 +44,7 @@ FROM_BASE = (
 weights alone."""
 
 
-def answers(model: Any, tokenizer: Any) -> list[list[int]]:
+def greedy_answers(model: Any, tokenizer: Any) -> list[list[int]]:
     """Greedy answers to the questions, one at a time, each with its prompt before it."""
     found = []
     for question, tools in QUESTIONS:
@@ -71,14 +71,14 @@ def answers(model: Any, tokenizer: Any) -> list[list[int]]:
     return found
 
 
-def main(checkpoint: Path, base: Path, out: Path, result: Path) -> None:
+def export_and_compare(checkpoint: Path, base: Path, out: Path, result: Path) -> None:
     """Export and compare."""
     config = json.loads((base / "config.json").read_text())
     dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
     # From the checkpoint's own files alone, so that a wrong tokenizer or template shows.
     trained = AutoModelForCausalLM.from_pretrained(checkpoint / "policy" / "weights", dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint / "policy" / "tokenizer")
-    expected = answers(trained, tokenizer)
+    expected = greedy_answers(trained, tokenizer)
     trained.save_pretrained(out)
     for name in FROM_BASE:
         (out / name).unlink(missing_ok=True)
@@ -86,7 +86,7 @@ def main(checkpoint: Path, base: Path, out: Path, result: Path) -> None:
             shutil.copyfile(base / name, out / name)
     del trained
     exported = AutoModelForCausalLM.from_pretrained(out, dtype="auto")
-    found = answers(exported, AutoTokenizer.from_pretrained(out))
+    found = greedy_answers(exported, AutoTokenizer.from_pretrained(out))
     result.write_text(
         json.dumps(
             {
@@ -99,4 +99,4 @@ def main(checkpoint: Path, base: Path, out: Path, result: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:5]))
+    export_and_compare(*(Path(argument) for argument in sys.argv[1:5]))

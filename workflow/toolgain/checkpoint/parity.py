@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from toolgain.checkpoint.export_trl import answers
+from toolgain.checkpoint.export_trl import greedy_answers
 
 
-def main(converted: Path, exported: Path, device: str, trust: bool) -> dict[str, Any]:
+def compare_answers(converted: Path, exported: Path, device: str, trust: bool) -> dict[str, Any]:
     """Compare the greedy answers to the same tokens; kernels that give no answer twice say so."""
     config = json.loads((exported / "config.json").read_text())
     dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
@@ -28,7 +28,7 @@ def main(converted: Path, exported: Path, device: str, trust: bool) -> dict[str,
     for folder in (converted, exported):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust)
         model = model.eval().to(device)
-        found += [answers(model, tokenizer) for _ in range(2)]
+        found += [greedy_answers(model, tokenizer) for _ in range(2)]
         # Two models may not fit one GPU.
         del model
         torch.cuda.empty_cache()
@@ -41,6 +41,6 @@ def main(converted: Path, exported: Path, device: str, trust: bool) -> dict[str,
 if __name__ == "__main__":
     if torch.cuda.is_available():
         trusted = "--trust-remote-code" in sys.argv[3:]
-        print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), "cuda", trusted)))
+        print(json.dumps(compare_answers(Path(sys.argv[1]), Path(sys.argv[2]), "cuda", trusted)))
     else:
         print(json.dumps({"parity": "not checked, no GPU"}))

@@ -47,7 +47,7 @@ def tensors(folder: Path) -> dict[str, Tensor]:
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def numbers(tensor: Tensor, begin: int, end: int) -> Values | None:
+def tensor_values(tensor: Tensor, begin: int, end: int) -> Values | None:
     """The numbers `begin` to `end` of a tensor; None: it holds no F64, F32, F16 or BF16."""
     if tensor.dtype == "BF16":
         wide = tensor.blocks("<u2")[begin:end].astype("<u4") << 16
@@ -83,12 +83,12 @@ def changed_and_kept(
         size = math.prod(one.shape)
         for begin in range(0, size, NUMBERS):
             end = min(begin + NUMBERS, size)
-            left, right = numbers(one, begin, end), numbers(other, begin, end)
+            left, right = tensor_values(one, begin, end), tensor_values(other, begin, end)
             if left is None or right is None:
                 continue
             count += end - begin
             changed += int(np.count_nonzero(left != right))
-            middle = numbers(exact, begin, end) if exact else None
+            middle = tensor_values(exact, begin, end) if exact else None
             if middle is not None:
                 update += float(np.square(middle - left).sum())
                 lost += float(np.square(middle - right).sum())

@@ -35,7 +35,7 @@ def shards_of(base: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
 TYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 
 
-def main(source: Path, base: Path, out: Path) -> dict[str, Any]:
+def write_safetensors(source: Path, base: Path, out: Path) -> dict[str, Any]:
     """Write the shards and the index; returns what is printed."""
     state = torch.load(source, map_location="cpu", mmap=True, weights_only=True)
     if set(state) == {"model"}:
@@ -64,4 +64,4 @@ def main(source: Path, base: Path, out: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))))
+    print(json.dumps(write_safetensors(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))))

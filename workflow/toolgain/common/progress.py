@@ -63,7 +63,7 @@ def mirror(out: Path, stage: str, name: str) -> Path:
     return results_folder(out) / "progress" / f"{stage}-{name}.json"
 
 
-def clock(seconds: float) -> str:
+def duration_words(seconds: float) -> str:
     """A duration for people: `45 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = max(0, round(seconds))
     if whole < 60:

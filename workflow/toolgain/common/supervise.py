@@ -28,7 +28,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(claim: Path, command: list[str]) -> int:
+def supervise(claim: Path, command: list[str]) -> int:
     """Run `command`; returns its exit status, or 143 when it was ended."""
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # Descriptors that the starter gave away go on to the command.
@@ -128,4 +128,4 @@ def end_tree(child: "subprocess.Popen[bytes]") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(supervise(Path(sys.argv[1]), sys.argv[2:]))

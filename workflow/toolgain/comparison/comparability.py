@@ -45,7 +45,7 @@ IMPOSSIBLE_WITHOUT_RECORD = (
 """What a plain harness folder cannot tell."""
 
 
-def reason(what: str, baseline: object, trained: object, message: str, advice: str) -> Reason:
+def refusal(what: str, baseline: object, trained: object, message: str, advice: str) -> Reason:
     """A reason against the comparison, with the value of either side."""
     return Reason(what=what, baseline=baseline, trained=trained, message=message, advice=advice)
 
@@ -135,7 +135,7 @@ def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
     found = []
     if not ours.revision.may_equal(theirs.revision):
         found.append(
-            reason(
+            refusal(
                 "data_revision",
                 ours.revision.name,
                 theirs.revision.name,
@@ -146,7 +146,7 @@ def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
         )
     if apart := _repeated_differently(baseline, trained):
         found.append(
-            reason(
+            refusal(
                 "data_revision",
                 "another",
                 "another",
@@ -157,10 +157,10 @@ def _sources(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
         )
     if len({ours.scorer, theirs.scorer} - {"unknown"}) > 1:
         message = "the scorers are of two families; only the weights may differ."
-        found.append(reason("scorer", ours.scorer, theirs.scorer, message, _ADVICE["scorer"]))
+        found.append(refusal("scorer", ours.scorer, theirs.scorer, message, _ADVICE["scorer"]))
     if ours.mode != theirs.mode:
         found.append(
-            reason(
+            refusal(
                 "calling_mode",
                 ours.mode,
                 theirs.mode,
@@ -202,7 +202,7 @@ def _items(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
         return []
     only = sorted(ours - theirs) or sorted(theirs - ours)
     return [
-        reason(
+        refusal(
             "items",
             len(ours),
             len(theirs),
@@ -218,7 +218,7 @@ def _errors(baseline: Evaluation, trained: Evaluation, limit: float) -> list[Rea
     if max(shares) <= limit:
         return []
     return [
-        reason(
+        refusal(
             "errors",
             shares[0],
             shares[1],
@@ -248,7 +248,7 @@ def _validity(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
                 if why
             ]
             states = ["failed" if why else "passed" for why in said]
-            found.append(reason(what, states[0], states[1], " ".join(messages), advice))
+            found.append(refusal(what, states[0], states[1], " ".join(messages), advice))
     return found
 
 
@@ -264,7 +264,7 @@ def _has_canary(evaluation: Evaluation) -> bool:
 
 def _conditions(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
     return [
-        reason(
+        refusal(
             pair.what,
             pair.baseline,
             pair.trained,

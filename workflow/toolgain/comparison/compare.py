@@ -184,7 +184,7 @@ def _sentence(
     if judged == "not_comparable" or line is None:
         return answer.REFUSAL
     scope = f"a subset of {len(before.keys)} items" if before.subset else "BFCL v3"
-    found = answer.sentence(
+    found = answer.verdict_sentence(
         judged,
         f"the official Overall on {scope}",
         (line.baseline, line.trained),
@@ -300,7 +300,7 @@ def _judged(
 ) -> dict[str, Judged]:
     if draws is None:
         return {}
-    found = verdict.judge(list(pairs.values()), settings, draws)
+    found = verdict.judge_pairs(list(pairs.values()), settings, draws)
     return dict(zip(pairs, found, strict=True))
 
 
@@ -343,7 +343,7 @@ def _pair(before: Evaluation, after: Evaluation, strict: bool = False) -> Pair:
 def _compared(
     before: Evaluation, after: Evaluation, judged: Judged, strict: Judged
 ) -> RunComparison:
-    line = verdict.overall(judged)
+    line = verdict.overall_line(judged)
     aa, moves = comparability.same_weights(before, after), _moves(before, after)
     word = verdict.word(*line.ci95)
     return RunComparison(
@@ -351,9 +351,9 @@ def _compared(
         sentence=_sentence(word, line, before, judged.settings.alpha, aa),
         overall=line,
         groups=verdict.groups(judged),
-        categories=verdict.categories(judged),
+        categories=verdict.category_family(judged),
         strict_overall=strict.line(0),
-        noninferiority=verdict.non_inferiority(judged),
+        noninferiority=verdict.single_turn_held(judged),
         pooled_items=verdict.pooled_items(judged),
         noise_floor=repeats.noise_floor(judged.pair, line.delta),
         aa=aa,

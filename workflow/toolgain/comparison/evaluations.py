@@ -180,7 +180,7 @@ def read_evaluation(folder: Path, bfcl_env: Path) -> Evaluation:
 
 
 def _of_v4(folder: Path, harness: HarnessFolder, bfcl_env: Path) -> Evaluation:
-    rows = v4.outcomes(harness, all_items(installed_data(bfcl_env)))
+    rows = v4.v4_outcomes(harness, all_items(installed_data(bfcl_env)))
     keys = [row.key for row in rows]
     right = np.array([[float(row.valid)] for row in rows])
     mode = native_or_prompt(harness, dict.fromkeys(row.category for row in rows))

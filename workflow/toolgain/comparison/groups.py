@@ -67,12 +67,12 @@ def compare_groups(
             f"compare: {len(read)} folders; groups are compared of two at a time, since not all "
             "folders hold the 17 categories of the official Overall."
         )
-    found = compare(read[0], read[1], primary, section)
+    found = compare_read_groups(read[0], read[1], primary, section)
     write_text(out, found.model_dump_json(indent=1, by_alias=True) + "\n")
     return found
 
 
-def compare(
+def compare_read_groups(
     before: Evaluation,
     after: Evaluation,
     primary: str | None,

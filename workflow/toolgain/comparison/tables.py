@@ -67,7 +67,7 @@ def compare_tables(
         NotValidError: they hold different items, clusters, groups or weights.
     """
     sides = read_table(before, metrics), read_table(after, metrics)
-    return compare(*sides, (before.name, after.name), alpha)
+    return compare_read_tables(*sides, (before.name, after.name), alpha)
 
 
 def write(found: TableComparison, out: Path) -> None:
@@ -240,7 +240,7 @@ def _number(text: str, where: str, low: float, high: float) -> float:
     return value
 
 
-def compare(
+def compare_read_tables(
     before: Mapping[str, TableRow],
     after: Mapping[str, TableRow],
     names: tuple[str, str],
@@ -291,7 +291,7 @@ def compare(
 
 def table_sentence(verdict: str, change: TableChange, names: tuple[str, str], alpha: float) -> str:
     """The verdict in one sentence."""
-    return answer.sentence(
+    return answer.verdict_sentence(
         verdict,
         f"the mean score on {change.n} items",
         (change.baseline, change.trained),

@@ -25,7 +25,7 @@ def section_of(config: Config, stage: str) -> dict[str, object]:
     return section.model_dump()
 
 
-def stages(config: Config) -> dict[str, dict[str, object]]:
+def frozen_sections(config: Config) -> dict[str, dict[str, object]]:
     """The frozen section of each stage, by the name of its file below results/config."""
     names = ["model", "evaluation", "comparison", "report"]
     names += [f"training/{run}" for run in config.runs]

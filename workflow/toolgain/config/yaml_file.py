@@ -10,7 +10,7 @@ from toolgain.common.files import read_text, reason
 from toolgain.common.yaml_text import LARGEST, parse_yaml
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_config_file(path: Path) -> dict[str, Any]:
     """The keys of a YAML (or JSON) file.
 
     Raises:

@@ -385,7 +385,9 @@ def validate(
     return {name: sum(values) / len(values) for name, values in sorted(hits.items())}
 
 
-def export(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+def write_model_folder(
+    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path
+) -> None:
     """Write the model as a Hugging Face folder in bfloat16."""
     out.mkdir(parents=True, exist_ok=True)
     copy = Qwen3ForCausalLM(model.config)
@@ -464,7 +466,7 @@ def set_rates(
         optimizer.param_groups[0]["lr"] = rate * share
 
 
-def prepare(
+def prepare_model(
     work: Path, seed: int, recipe: PretrainRecipe, start: Path | None, device: str
 ) -> tuple[PreTrainedTokenizerFast, Qwen3ForCausalLM]:
     """Tokenizer and model: fresh ones, or those of the folder `start`."""
@@ -506,7 +508,7 @@ def pretrain(
         seconds: wall time after which the phases are to be through; the text then depends on the
             machine's speed.
     """
-    tokenizer, model = prepare(work, seed, recipe, start, device)
+    tokenizer, model = prepare_model(work, seed, recipe, start, device)
     optimizers = make_optimizers(model, recipe)
     (work / "recipe.json").write_text(json.dumps({"seed": seed, **asdict(recipe)}, indent=1))
     state = {"block": 0, "step": 0, "tokens": 0}
@@ -551,7 +553,7 @@ def pretrain(
     _save(saved, model, optimizers, state)
     model.set_attn_implementation("sdpa")
     print(json.dumps(validate(model.to("cpu"), tokenizer, seed)), flush=True)
-    export(model, tokenizer, out)
+    write_model_folder(model, tokenizer, out)
 
 
 SAVE_EVERY_S = 60.0
@@ -596,7 +598,7 @@ def _save(
     temporary.replace(path)
 
 
-def main() -> None:
+def pretrain_command() -> None:
     """Read the command line and pre-train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
@@ -621,10 +623,10 @@ def main() -> None:
     }
     recipe = replace(PretrainRecipe(), **changes)
     if options.export_only:
-        tokenizer, model = prepare(options.work, options.seed, recipe, options.start, "cpu")
+        tokenizer, model = prepare_model(options.work, options.seed, recipe, options.start, "cpu")
         content = torch.load(options.work / "state.pt", weights_only=False, map_location="cpu")
         model.load_state_dict(content["model"])
-        export(model, tokenizer, options.out)
+        write_model_folder(model, tokenizer, options.out)
         return
     pretrain(
         options.out, options.work, options.seed, recipe, options.start, options.workers,
@@ -633,4 +635,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    pretrain_command()

@@ -20,7 +20,7 @@ from toolgain.tasks.generated.parameters import any_date, plain
 from toolgain.tasks.generated.task import Request, Split
 
 
-def ask(rng: Random, service: Service, calls: int = 1) -> Request:
+def question_for(rng: Random, service: Service, calls: int = 1) -> Request:
     """A question that the service answers with the given number of calls."""
     given = [p for p in service.parameters if p.required or rng.random() < 0.4]
     drawn = {p.name: p.draw(rng) for p in given}
@@ -150,7 +150,7 @@ def ask_elsewhere(rng: Random, split: Split, services: Sequence[Service]) -> Req
         if not set(other.words) <= known and not any(
             set(other.words) == set(s.words) for s in services
         ):
-            asked = ask(rng, other)
+            asked = question_for(rng, other)
             return Request(asked.text, (), asked.topic)
 
 

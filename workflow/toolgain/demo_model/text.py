@@ -185,11 +185,11 @@ def _service_turn(
     if roll < mixture.decline + mixture.parallel:
         if len(tools) > 1 and rng.random() < 0.4:
             pair = rng.sample(tools, 2)
-            request = join_requests(rng, *(questions.ask(rng, tool) for tool in pair))
+            request = join_requests(rng, *(questions.question_for(rng, tool) for tool in pair))
         else:
-            request = questions.ask(rng, chosen, calls=rng.choice((2, 2, 2, 3, 3, 4)))
+            request = questions.question_for(rng, chosen, calls=rng.choice((2, 2, 2, 3, 3, 4)))
     else:
-        request = questions.ask(rng, chosen)
+        request = questions.question_for(rng, chosen)
     turn = [{"role": "user", "content": request.text}]
     turn.append(answer(rng, request.calls, request.topic))
     if rng.random() < mixture.response:

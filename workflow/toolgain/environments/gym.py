@@ -73,7 +73,7 @@ class Environment:
 
 
 @contextmanager
-def running(
+def running_environment(
     *,
     environment: Path,
     config_paths: list[str],

@@ -61,7 +61,7 @@ class Servers:
                 "policy_model_name": self.plan["model"],
                 "use_absolute_ip": False,
                 "default_host": "127.0.0.1",
-                "head_server": {"host": "127.0.0.1", "port": free_port()},
+                "head_server": {"host": "127.0.0.1", "port": unused_port()},
                 "uv_cache_dir": str(self.folder / "uv"),
             }
         )
@@ -69,7 +69,7 @@ class Servers:
             OmegaConf.update(asked, key, value, force_add=True)
         config = parser.parse_no_environment(asked)
         instances = parser.filter_for_server_instance_configs(config)
-        places = [(instance.name, *place(config, instance.name)) for instance in instances]
+        places = [(instance.name, *server_folder(config, instance.name)) for instance in instances]
         if any(uses_ray(directory) for _, directory, _ in places):
             config["ray_head_node_address"] = ray_address(self.folder)
         text = OmegaConf.to_yaml(config)
@@ -85,7 +85,7 @@ class Servers:
                 "max_steps": settings.get("max_steps"),
             }
         self.wait(record)
-        write(self.folder / "servers.json", {"servers": record})
+        write_file(self.folder / "servers.json", {"servers": record})
 
     def launch(
         self, name: str, directory: Path, entrypoint: str, config: str
@@ -132,13 +132,13 @@ class Servers:
                 self.fail(name, f"it ended (exit {process.returncode})")
 
     def fail(self, name: str, reason: str) -> None:
-        write(self.folder / "ended.json", {"server": name, "reason": reason})
+        write_file(self.folder / "ended.json", {"server": name, "reason": reason})
         for process in self.processes.values():
             process.kill()
         sys.exit(1)
 
 
-def place(config: Any, name: str) -> tuple[Path, str]:
+def server_folder(config: Any, name: str) -> tuple[Path, str]:
     """Folder of a server's program, and what kind of server it is."""
     kind = next(key for key in config[name] if key.startswith(("resources_", "responses_api_")))
     return PARENT_DIR / kind / next(iter(config[name][kind])), kind
@@ -167,20 +167,20 @@ def ray_address(folder: Path) -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
-def free_port() -> int:
+def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def write(path: Path, value: object) -> None:
+def write_file(path: Path, value: object) -> None:
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(value))
     temporary.replace(path)
 
 
-def main(plan_file: Path) -> None:
+def serve_gym(plan_file: Path) -> None:
     end_with_parent()
     plan = json.loads(plan_file.read_text())
     # It holds the key of the model endpoint.
@@ -190,7 +190,7 @@ def main(plan_file: Path) -> None:
         servers.start()
     except Exception as error:
         # Gym's parser says what is wrong with a configuration in several lines.
-        write(
+        write_file(
             servers.folder / "ended.json", {"server": None, "reason": " ".join(str(error).split())}
         )
         raise
@@ -200,4 +200,4 @@ def main(plan_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve_gym(Path(sys.argv[1]))

@@ -40,7 +40,7 @@ def fill(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> Non
             )
 
 
-def collect(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> list[str]:
+def empty_box(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> list[str]:
     """Take over from the box what the harness wrote, and empty it.
 
     Scores of an earlier run are gone afterwards, whether the box holds new ones or not.
@@ -65,7 +65,7 @@ def collect(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> 
     for parts in ((SCORES, OVERALL), (FINISHED,)):
         try:
             with (
-                opened(box, ("harness", *parts)) as file,
+                opened_in_box(box, ("harness", *parts)) as file,
                 replacing(outside.joinpath(*parts), "wb") as copy,
             ):
                 copy.write(file.read(1 << 20))
@@ -94,7 +94,7 @@ def rows_written(box: Path, alias: str, offsets: dict[str, int]) -> int:
     found = 0
     for name in names(box, ("harness", RESULTS, alias)):
         try:
-            with opened(box, ("harness", RESULTS, alias, name)) as file:
+            with opened_in_box(box, ("harness", RESULTS, alias, name)) as file:
                 file.seek(offsets.get(name, 0))
                 block = file.read(LINE_SIZE)
                 offsets[name] = file.tell()
@@ -114,7 +114,7 @@ def names(box: Path, parts: tuple[str, ...]) -> list[str]:
 
 
 @contextmanager
-def opened(box: Path, parts: tuple[str, ...]) -> Iterator[BinaryIO]:
+def opened_in_box(box: Path, parts: tuple[str, ...]) -> Iterator[BinaryIO]:
     """Open an ordinary file below the box for reading.
 
     Raises:
@@ -149,7 +149,7 @@ def _take_rows(box: Path, parts: tuple[str, ...], target: Path) -> None:
     What lies deeper than harmless is left out of a row, never the row: an item that a score file
     does not list counts as right.
     """
-    with opened(box, parts) as file, replacing(target, "wb") as copy:
+    with opened_in_box(box, parts) as file, replacing(target, "wb") as copy:
         while line := file.readline(LINE_SIZE + 1):
             if len(line) > LINE_SIZE:
                 raise ValueError(f"a line is longer than {LINE_SIZE} bytes")

@@ -34,7 +34,7 @@ def layers() -> Layers:
     return Layers(**{**found, "missing": tuple(found["missing"])})
 
 
-def checked(section: EvaluationSection) -> Layers:
+def checked_layers(section: EvaluationSection) -> Layers:
     """What this kernel gives; says in a line what it does not.
 
     Raises:

@@ -25,8 +25,8 @@ from toolgain.common.failures import not_valid
 from toolgain.common.screen import for_terminal
 from toolgain.evaluation import request_log
 from toolgain.evaluation.budget import Budget
-from toolgain.evaluation.job import EvaluationJob, Ledger, prepare, read_section
-from toolgain.evaluation.outputs import write
+from toolgain.evaluation.job import EvaluationJob, Ledger, evaluation_section, prepare_evaluation
+from toolgain.evaluation.outputs import write_evaluation
 from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items, goes_on
 from toolgain.records.summary import Canary
 from toolgain.slurm.accounting import remember_this_job
@@ -58,14 +58,16 @@ def evaluate_model(
             `allow_invalid`.
         GoOnLaterError: stopped by SIGTERM; the same command goes on.
     """
-    section = read_section(config, endpoint, api_key_env, subset)
-    job = prepare(out, section, weights, endpoint, model_name, bfcl_env, trl_env, trust_remote_code)
+    section = evaluation_section(config, endpoint, api_key_env, subset)
+    job = prepare_evaluation(
+        out, section, weights, endpoint, model_name, bfcl_env, trl_env, trust_remote_code
+    )
     started, clock = files.now(), time.monotonic()
     ledger = Ledger(Budget(job.folders(0).spent, section.retry.max_hours))
-    log.info("evaluate: %s", power.planned(data.flat(job.items)).sentence())
+    log.info("evaluate: %s", power.planned_power(data.flat(job.items)).sentence())
     with processes.stopping_in_time():
         canary, rows, seen = ask_model(job, ledger)
-    verdict = write(job, ledger, canary, rows, seen, started, time.monotonic() - clock)
+    verdict = write_evaluation(job, ledger, canary, rows, seen, started, time.monotonic() - clock)
     ledger.budget.close()
     if not verdict.valid and not allow_invalid:
         raise NotValidError(f"evaluate: {job.subject} is not valid: {'; '.join(verdict.reasons)}.")

@@ -26,7 +26,7 @@ REQUEST_SIZE = 64 << 20
 """Bytes. The longest prompt of BFCL v3 is a hundred times smaller."""
 
 
-def main() -> None:
+def serve_gateway() -> None:
     """Serve until this process is ended."""
     parser = argparse.ArgumentParser(prog="toolgain.evaluation.gateway")
     parser.add_argument("--config", type=Path, required=True)
@@ -66,4 +66,4 @@ def admit(key: str) -> flask.Response | None:
 
 
 if __name__ == "__main__":
-    main()
+    serve_gateway()

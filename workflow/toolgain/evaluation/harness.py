@@ -272,7 +272,7 @@ def run_harness(
 
 def collect(alias: str, folders: HarnessFolders, categories: Sequence[str]) -> None:
     """Take over what the harness wrote, also that of an attempt that was killed."""
-    for refused in box.collect(folders.box, folders.output, alias, categories):
+    for refused in box.empty_box(folders.box, folders.output, alias, categories):
         log.warning("evaluate: a file of the harness was refused: %s", refused)
 
 
@@ -294,7 +294,7 @@ def _run(
         ours, theirs = map(stack.enter_context, socket.socketpair())
         if settings.container:
             # The container keeps what the model wrote from this machine's files.
-            argv = in_container(settings.container, ["nemo-evaluator", *arguments], folders)
+            argv = harness_in_container(settings.container, ["nemo-evaluator", *arguments], folders)
             confined = sandbox.Layers()
         else:
             confined = settings.layers
@@ -374,7 +374,7 @@ def score_again(
     argv += ["--model-mapping", "oai", "--result-dir", output, "--score-dir", output]
     argv += ["--model-args", f"base_url=http://127.0.0.1:9/v1,native_calling={native}"]
     if settings.container:
-        argv = in_container(settings.container, ["bfcl", *argv], folders)
+        argv = harness_in_container(settings.container, ["bfcl", *argv], folders)
     else:
         spec = confinement.spec_of(program, folders.box, [folders.data], 0, -1, settings.layers)
         argv = [*confinement.COMMAND, "--spec", spec, "--", str(program), *argv]
@@ -385,7 +385,7 @@ def score_again(
         while process.poll() is None:
             if not processes.wait_until(deadline):
                 return "scoring again took too long"
-    for refused in box.collect(folders.box, folders.again, settings.alias, categories):
+    for refused in box.empty_box(folders.box, folders.again, settings.alias, categories):
         log.warning("evaluate: a file of the harness was refused: %s", refused)
     if process.returncode != 0:
         return f"scoring again ended with exit {process.returncode}: {last_line(log_file)}"
@@ -423,7 +423,7 @@ def _asking(
             yield process
 
 
-def in_container(image: str, command: list[str], folders: HarnessFolders) -> list[str]:
+def harness_in_container(image: str, command: list[str], folders: HarnessFolders) -> list[str]:
     """`command` in the harness's container, which sees the box, the data and its run config."""
     from toolgain.slurm import containers
 

@@ -89,7 +89,7 @@ class Ledger:
             self.times[stage] = round(self.times.get(stage, 0.0) + spent, 2)
 
 
-def read_section(
+def evaluation_section(
     config: Path | None, endpoint: str | None, api_key_env: str | None, subset: int | None
 ) -> EvaluationSection:
     """The evaluation section, with the command line's values put in."""
@@ -126,7 +126,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return section
 
 
-def prepare(
+def prepare_evaluation(
     out: Path,
     section: EvaluationSection,
     weights: Path | None,
@@ -171,7 +171,7 @@ def prepare(
         trl_env=trl_env.absolute(),
         comparable=facts,
         work=root / work_key(found, facts),
-        layers=confinement.checked(section),
+        layers=confinement.checked_layers(section),
     )
 
 

@@ -24,7 +24,7 @@ from toolgain.slurm.accounting import of_jobs
 log = logging.getLogger(__name__)
 
 
-def write(
+def write_evaluation(
     job: EvaluationJob,
     ledger: Ledger,
     canary: Canary,
@@ -35,7 +35,7 @@ def write(
 ) -> validity.Validity:
     """Judge the evaluation and write its folder."""
     section = job.section
-    verdict = validity.judge(
+    verdict = validity.judge_evaluation(
         rows,
         job.size,
         canary,

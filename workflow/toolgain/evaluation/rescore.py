@@ -39,7 +39,7 @@ form it is 0."""
 def rescorer(bfcl_env: Path) -> Iterator[Callable[[Evaluation], Evaluation]]:
     """A function that scores the answers of a plain harness folder again, for `compare.run`."""
     section = EvaluationSection()
-    layers = confinement.checked(section)
+    layers = confinement.checked_layers(section)
     with tempfile.TemporaryDirectory(prefix="toolgain-rescore-") as name:
         number = iter(range(1_000_000))
 
@@ -56,12 +56,12 @@ def rescorer(bfcl_env: Path) -> Iterator[Callable[[Evaluation], Evaluation]]:
                 stall_s=0,
                 layers=layers,
             )
-            return score_again(evaluation, settings, folders)
+            return rescored(evaluation, settings, folders)
 
         yield again
 
 
-def score_again(
+def rescored(
     evaluation: Evaluation, settings: HarnessSettings, folders: HarnessFolders
 ) -> Evaluation:
     """The evaluation with the scores of the installed nvidia-bfcl.
@@ -83,7 +83,7 @@ def score_again(
         )
     installed = data.installed_data(settings.bfcl_env)
     full = data.load_full(installed)
-    changed = revisions.table()[source.revision.names[0]]
+    changed = revisions.revision_table()[source.revision.names[0]]
     # By key of the folder's item: the base's, where it asks the same.
     same = {
         item.key: full[category][item.index]
@@ -92,7 +92,7 @@ def score_again(
         if not ((one := changed.get(category, {}).get(item.index)) and one.question)
     }
     rows, ours = _brought_over(source, same)
-    data.write(ours, installed, folders.data)
+    data.write_data_folder(ours, installed, folders.data)
     if source.mode == NATIVE:
         credited = {
             key for key, right in zip(evaluation.keys, evaluation.right, strict=True) if right[0]

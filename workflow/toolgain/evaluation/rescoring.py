@@ -81,7 +81,7 @@ def as_list(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
-def differences(harness: Sequence[ItemOutcome], again: Sequence[ItemOutcome]) -> list[str]:
+def scored_otherwise(harness: Sequence[ItemOutcome], again: Sequence[ItemOutcome]) -> list[str]:
     """The items that the harness scored otherwise than the second time."""
     truth = {row.key: row.valid for row in again}
     return [row.id for row in harness if truth.get(row.key) != row.valid]

@@ -131,9 +131,9 @@ def fill_gaps(folder: Path, state: ResultState, reason: str) -> None:
         state.rows[category] += rows
 
 
-def keys_of(items: Iterable[Item]) -> set[Key]:
+def item_keys(items: Iterable[Item]) -> set[Key]:
     """The keys of `items`."""
     return {item.key for item in items}
 
 
-__all__ = ["ResultState", "answers", "fill_gaps", "heal", "keys_of", "unanswered"]
+__all__ = ["ResultState", "answers", "fill_gaps", "heal", "item_keys", "unanswered"]

@@ -178,7 +178,7 @@ def ask_items(
     harness.collect(job.section.alias, folders, _categories(job))
     result = folders.output / "result" / job.section.alias
     if not (folders.data / ".complete").exists():
-        data.write(job.items, job.source, folders.data)
+        data.write_data_folder(job.items, job.source, folders.data)
         (folders.data / ".complete").touch()
     limits = job.section.retry
     settings = HarnessSettings(
@@ -228,7 +228,7 @@ def ask_items(
             ledger.budget.keep()
         state = result_files.heal(result, job.items, take_out_failed=True)
         if state.failed:
-            repaired |= result_files.keys_of(state.failed)
+            repaired |= result_files.item_keys(state.failed)
             files.write_json(folders.work / "repaired.json", sorted(map(list, repaired)))
         prepare_replay(folders, job.items, state)
         endpoint = model_server.endpoint()
@@ -273,7 +273,7 @@ def _checked(
     if problem := harness.score_again(settings, folders, _categories(job)):
         raise StageError(f"evaluate: {problem}; see {folders.work / 'rescoring.log'}.")
     again = results.outcomes(folders.again, job.items, decoder.verdicts, repeat, evidence.seen)
-    evidence = replace(evidence, uneven=uneven, rescored=rescoring.differences(found, again))
+    evidence = replace(evidence, uneven=uneven, rescored=rescoring.scored_otherwise(found, again))
     truth = {row.key: row for row in again}
     found = [
         row._replace(

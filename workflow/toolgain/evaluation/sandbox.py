@@ -173,7 +173,7 @@ class Spec:
     """Symbolic links to show, with where they lead."""
 
 
-def main() -> int:
+def probe_or_run() -> int:
     """Probe, or confine and run; returns the command's exit status."""
     parser = argparse.ArgumentParser(prog="sandbox")
     parser.add_argument("--probe", action="store_true")
@@ -335,7 +335,7 @@ def enter(spec: Spec, command: list[str], output: int, alive: int) -> NoReturn:
         kinds = kinds_of(layers.files, layers.network, layers.processes)
         if kinds:
             unshare(kinds, layers.user_namespace)
-        die_with_parent()
+        follow_parent()
         if layers.network:
             raise_loopback()
         if layers.network and spec.control >= 0:
@@ -356,14 +356,14 @@ def enter(spec: Spec, command: list[str], output: int, alive: int) -> NoReturn:
         _, status = os.waitpid(first, 0)
         os._exit(os.waitstatus_to_exitcode(status) % 256)
     except BaseException as error:
-        refuse(error)
+        end_unstarted(error)
 
 
 def inside(spec: Spec, layers: Layers, command: list[str], alive: int) -> NoReturn:
     """In the second child, process 1 where there is a process namespace: shut everything, start
     the command, and wait for it."""
     try:
-        die_with_parent()
+        follow_parent()
         os.set_blocking(alive, False)
         with contextlib.suppress(BlockingIOError):
             if os.read(alive, 1) == b"":
@@ -397,10 +397,10 @@ def inside(spec: Spec, layers: Layers, command: list[str], alive: int) -> NoRetu
             if ended == child:
                 os._exit(os.waitstatus_to_exitcode(status) % 256)
     except BaseException as error:
-        refuse(error)
+        end_unstarted(error)
 
 
-def refuse(error: BaseException) -> NoReturn:
+def end_unstarted(error: BaseException) -> NoReturn:
     """Say why nothing was started, and end."""
     with contextlib.suppress(OSError):
         os.write(2, f"sandbox: {error}\n".encode())
@@ -422,16 +422,16 @@ def unshare(kinds: int, user: bool) -> None:
         OSError: the kernel or the site does not allow it.
     """
     uid, gid = os.geteuid(), os.getegid()
-    checked(libc.unshare(kinds | (CLONE_NEWUSER if user else 0)), "unshare")
+    succeeded(libc.unshare(kinds | (CLONE_NEWUSER if user else 0)), "unshare")
     if user:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     if kinds & CLONE_NEWNS:
-        checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount")
+        succeeded(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount")
 
 
-def die_with_parent() -> None:
+def follow_parent() -> None:
     """End when the parent ends. A change of credentials forgets this, so it is asked for late."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -451,7 +451,7 @@ def mount_proc(path: str) -> None:
     """Show the processes of this namespace alone, read-only: as root, one may write the kernel's
     settings (core_pattern) there without any capability."""
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-    checked(libc.mount(b"proc", path.encode(), b"proc", flags, None), "mount /proc")
+    succeeded(libc.mount(b"proc", path.encode(), b"proc", flags, None), "mount /proc")
     limit_numbers(Path(path))
     attributes(path, MOUNT_ATTR_RDONLY, recursive=False)
 
@@ -477,7 +477,7 @@ def own_root(spec: Spec, own_proc: bool) -> None:
     tmpfs("/tmp", "mode=755,size=16m")
     os.mkdir("/tmp/old")  # noqa: PTH102
     os.mkdir("/tmp/new")  # noqa: PTH102
-    checked(libc.mount(b"/tmp/new", b"/tmp/new", None, MS_BIND, None), "bind")
+    succeeded(libc.mount(b"/tmp/new", b"/tmp/new", None, MS_BIND, None), "bind")
     pivot("/tmp", "/tmp/old")
     for path in (*SYSTEM, *spec.read):
         show(path, writable=False)
@@ -488,7 +488,7 @@ def own_root(spec: Spec, own_proc: bool) -> None:
             target.write_text(text.format(uid=os.geteuid(), gid=os.getegid()))
     for path, size in (("/tmp", TMP_SIZE), ("/run", "16m"), ("/dev", "1m"), ("/dev/shm", "256m")):
         if not any(Path(path).is_relative_to(one) for one in spec.write):
-            place(path)
+            mount_point(path)
             tmpfs("/new" + path, f"mode=755,size={size}", 0 if path == "/dev" else MS_NODEV)
     # What lies below /tmp or /run is shown after these have become private.
     for path in spec.read:
@@ -506,18 +506,20 @@ def own_root(spec: Spec, own_proc: bool) -> None:
     if own_proc:
         mount_proc("/new/proc")
     else:
-        checked(libc.mount(b"/old/proc", b"/new/proc", None, MS_BIND | MS_REC, None), "bind /proc")
+        succeeded(
+            libc.mount(b"/old/proc", b"/new/proc", None, MS_BIND | MS_REC, None), "bind /proc"
+        )
         attributes("/new/proc", MOUNT_ATTR_RDONLY, recursive=True)
     cpus = "/sys/devices/system/cpu"
     if Path("/old" + cpus).is_dir():
         show(cpus, writable=False)
     os.makedirs("/new/old", exist_ok=True)  # noqa: PTH103
     os.chdir("/new")
-    checked(libc.umount2(b"/old", MNT_DETACH), "umount")
+    succeeded(libc.umount2(b"/old", MNT_DETACH), "umount")
     os.rmdir("/new/old")  # noqa: PTH106
     # The root over itself, so that nothing of the place where it was made is left.
-    checked(libc.syscall(PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
-    checked(libc.umount2(b".", MNT_DETACH), "umount")
+    succeeded(libc.syscall(PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    succeeded(libc.umount2(b".", MNT_DETACH), "umount")
     os.chdir("/")
     attributes("/", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, recursive=False)
 
@@ -530,19 +532,19 @@ def pivot(root: str, old: str) -> None:
     number = PIVOT_ROOT.get(os.uname().machine)
     if number is None:
         raise OSError(f"pivot_root is not known on {os.uname().machine}")
-    checked(libc.syscall(number, root.encode(), old.encode()), "pivot_root")
+    succeeded(libc.syscall(number, root.encode(), old.encode()), "pivot_root")
     os.chdir("/")
 
 
 def tmpfs(path: str, options: str, flags: int = MS_NODEV) -> None:
     """Mount an empty file system in memory."""
-    checked(
+    succeeded(
         libc.mount(b"tmpfs", path.encode(), b"tmpfs", MS_NOSUID | flags, options.encode()),
         f"mount {path}",
     )
 
 
-def place(path: str, folder: bool = True) -> Path:
+def mount_point(path: str, folder: bool = True) -> Path:
     """A place for a mount at `path` in the new root."""
     target = Path("/new" + path)
     if folder:
@@ -566,8 +568,10 @@ def show(path: str, writable: bool) -> None:
         if writable:
             raise OSError(f"{path} does not exist")
         return
-    place(path, folder=source.is_dir())
-    checked(libc.mount(bytes(source), bytes(target), None, MS_BIND | MS_REC, None), f"bind {path}")
+    mount_point(path, folder=source.is_dir())
+    succeeded(
+        libc.mount(bytes(source), bytes(target), None, MS_BIND | MS_REC, None), f"bind {path}"
+    )
     change = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
     change |= MOUNT_ATTR_NOEXEC if writable else MOUNT_ATTR_RDONLY
     attributes(str(target), change, recursive=True)
@@ -589,20 +593,20 @@ def attributes(path: str, change: int, recursive: bool) -> None:
         (MOUNT_ATTR_NOEXEC, os.ST_NOEXEC, MS_NOEXEC),
     ):
         kept |= flag if change & attribute or now & known else 0
-    checked(libc.mount(b"none", path.encode(), None, kept, None), f"remount {path}")
+    succeeded(libc.mount(b"none", path.encode(), None, kept, None), f"remount {path}")
 
 
 def devices() -> None:
     """The harmless devices, and a set of terminals of its own."""
     for name in DEVICES:
-        target = place(f"/dev/{name}", folder=False)
-        checked(
+        target = mount_point(f"/dev/{name}", folder=False)
+        succeeded(
             libc.mount(f"/old/dev/{name}".encode(), bytes(target), None, MS_BIND, None),
             f"bind /dev/{name}",
         )
-    place("/dev/pts")
+    mount_point("/dev/pts")
     options = b"newinstance,ptmxmode=0666,mode=0620"
-    checked(
+    succeeded(
         libc.mount(b"devpts", b"/new/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, options),
         "mount /dev/pts",
     )
@@ -639,7 +643,7 @@ class Landlock:
         scope = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS if self.version >= 6 else 0
         size = 24 if self.version >= 6 else 16 if self.version >= 4 else 8
         words = struct.pack("QQQ", reading | writing, network, scope)[:size]
-        rules = checked(libc.syscall(CREATE_RULESET, words, len(words), 0), "Landlock")
+        rules = succeeded(libc.syscall(CREATE_RULESET, words, len(words), 0), "Landlock")
         try:
             for path in self.read:
                 self._allow(rules, path, reading)
@@ -649,9 +653,9 @@ class Landlock:
                 self._allow(rules, device, READ_FILE | READ_DIR | WRITE_FILE | writing & TRUNCATE)
             if network and self.port:
                 rule = struct.pack("=QQ", CONNECT_TCP, self.port)
-                checked(libc.syscall(ADD_RULE, rules, RULE_NET_PORT, rule, 0), "Landlock for TCP")
-            checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-            checked(libc.syscall(RESTRICT_SELF, rules, 0), "Landlock")
+                succeeded(libc.syscall(ADD_RULE, rules, RULE_NET_PORT, rule, 0), "Landlock for TCP")
+            succeeded(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+            succeeded(libc.syscall(RESTRICT_SELF, rules, 0), "Landlock")
         finally:
             os.close(rules)
 
@@ -667,7 +671,9 @@ class Landlock:
                 rights &= EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE
             # struct landlock_path_beneath_attr is packed: 8 bytes of rights, 4 of the descriptor.
             rule = struct.pack("=Qi", rights, handle)
-            checked(libc.syscall(ADD_RULE, rules, RULE_PATH_BENEATH, rule, 0), f"Landlock: {path}")
+            succeeded(
+                libc.syscall(ADD_RULE, rules, RULE_PATH_BENEATH, rule, 0), f"Landlock: {path}"
+            )
         finally:
             os.close(handle)
 
@@ -706,8 +712,8 @@ def drop_capabilities() -> None:
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     none = (ctypes.c_uint32 * 6)()
-    checked(libc.capset(header, none), "capset")
-    checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    succeeded(libc.capset(header, none), "capset")
+    succeeded(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
 
 class ArgumentComparison(ctypes.Structure):
@@ -769,7 +775,7 @@ def forbid_system_calls() -> None:
         raise OSError(-result, f"seccomp: {os.strerror(-result)}")
 
 
-def checked(result: int, what: str) -> int:
+def succeeded(result: int, what: str) -> int:
     """The result of a system call, or OSError with `what` failed."""
     if result < 0:
         number = ctypes.get_errno()
@@ -778,4 +784,4 @@ def checked(result: int, what: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(probe_or_run())

@@ -20,7 +20,7 @@ from toolgain.config.sections import EvaluationSection, Subset
 from toolgain.evaluation import validity
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.evaluate import ask_model
-from toolgain.evaluation.job import Ledger, prepare
+from toolgain.evaluation.job import Ledger, prepare_evaluation
 from toolgain.records.summary import Canary
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def run_beside(out: Path, config: Path, weights: Path, bfcl_env: Path, trl_env: 
     one_each = Subset(non_live=1, live=1, multi_turn=1)
     section = section.model_copy(update={"subset": one_each, "repeats": 1})
     folder = results_folder(out) / "work" / "smoke-evaluation"
-    job = prepare(folder, section, weights, None, None, bfcl_env, trl_env)
+    job = prepare_evaluation(folder, section, weights, None, None, bfcl_env, trl_env)
     log.info("smoke: a trial evaluation of %d items", job.size)
     ledger = Ledger(Budget(job.folders(0).spent, section.retry.max_hours))
     with processes.stopping_in_time():

@@ -46,7 +46,7 @@ class Validity:
     """Items by flag; see `record.FLAGS`."""
 
 
-def judge(
+def judge_evaluation(
     outcomes: Sequence[ItemOutcome],
     asked: int,
     canary: Canary,

@@ -20,12 +20,12 @@ FILES = ("--configfile", "--configfiles")
 CACHE = Path(".snakemake/cache")
 
 
-def check_or_exit() -> None:
+def check_command_line() -> None:
     """End this process with one line where it is a Snakemake that cannot start as it was called."""
     if not _is_snakemake():
         return
     try:
-        check(sys.argv[1:])
+        check_words(sys.argv[1:])
     except UserError as error:
         print(f"toolgain: {error}", file=sys.stderr)
         sys.exit(ExitCode.BAD_INPUT)
@@ -54,7 +54,7 @@ def _is_snakemake() -> bool:
     return program.name == "snakemake" or program.parts[-2:] == ("snakemake", "__main__.py")
 
 
-def check(words: list[str]) -> None:
+def check_words(words: list[str]) -> None:
     """Refuse a command line that Snakemake would answer with a traceback.
 
     Raises:
@@ -76,7 +76,7 @@ def check(words: list[str]) -> None:
                 f"--configfile: there is no file {value}. Every word after --configfile is taken "
                 "for a file; targets such as `all` go in front of it."
             )
-        yaml_file.read_yaml(Path(value))
+        yaml_file.read_config_file(Path(value))
     for name, values in options(words):
         for value in values if name in ("--config", "-C") else ():
             key, equals, said = value.partition("=")

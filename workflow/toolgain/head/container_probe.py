@@ -48,7 +48,7 @@ class Probed:
     said: str
 
 
-def lines(training: TrainingSection, cluster: ClusterSection) -> Iterator[Probed]:
+def probe_lines(training: TrainingSection, cluster: ClusterSection) -> Iterator[Probed]:
     """A line for each thing that a run needs in the container, over all nodes of a training."""
     ref = REFS[training.nemo_rl.ref]
     try:
@@ -65,7 +65,7 @@ def lines(training: TrainingSection, cluster: ClusterSection) -> Iterator[Probed
         check=False,
         timeout=60 * MINUTES + 300,
     )
-    answers = read(done.stdout)
+    answers = read_probe(done.stdout)
     nodes = sorted({node for by_node in answers.values() for node in by_node})
     if len(nodes) < cluster.nodes:
         last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
@@ -110,7 +110,7 @@ def _environment(cluster: ClusterSection) -> dict[str, str]:
     return host_environment(os.environ) | {"HF_HUB_OFFLINE": "1"} | asked | cluster.nemo_rl.env
 
 
-def read(text: str) -> Answers:
+def read_probe(text: str) -> Answers:
     """The probe's lines; all else that the containers said is passed over."""
     found: Answers = {}
     for line in text.splitlines():

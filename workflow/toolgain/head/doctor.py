@@ -27,7 +27,7 @@ from toolgain.models.chat_template import patched
 from toolgain.models.remote_code import check_remote_code
 from toolgain.models.rendering import special_tokens, template_of
 from toolgain.serving.server import check_context
-from toolgain.serving.vllm import arguments, family_of
+from toolgain.serving.vllm import family_of, vllm_flags
 from toolgain.slurm import preflight, resources
 from toolgain.slurm.containers import is_file_image, mounts
 from toolgain.training.backend import trainer
@@ -78,7 +78,7 @@ Check = Callable[[], str]
 
 def print_checks(config_file: Path, container_job: bool) -> int:
     """Print a line per check; the exit code is 2 when something is to be done."""
-    config = configuration.load(config_file)
+    config = configuration.load_config(config_file)
     lines = list(checks(config))
     if container_job:
         lines += container_lines(config)
@@ -104,7 +104,7 @@ def checks(
     """
     nemo_rl = any(trainer(config.training_of(run)).NEEDS_CLUSTER for run in config.runs)
     if requests is None:
-        requests = planned(config) if nemo_rl or shutil.which("sbatch") else []
+        requests = whole_run_requests(config) if nemo_rl or shutil.which("sbatch") else []
     requests = list(requests)
     yield _line("working folder", _folder)
     yield from environment_lines(config)
@@ -122,17 +122,17 @@ def checks(
         yield from slurm_lines(config, requests, nemo_rl)
 
 
-def planned(config: Config) -> list[preflight.JobRequest]:
+def whole_run_requests(config: Config) -> list[preflight.JobRequest]:
     """What the jobs of a whole run ask Slurm for."""
     stages = {
-        "train_run": resources.train(config),
-        "export": resources.export(config),
-        "evaluate_model": resources.evaluate(config),
+        "train_run": resources.for_training(config),
+        "export": resources.for_export(config),
+        "evaluate_model": resources.for_evaluation(config),
     }
     if any(config.training_of(run).smoke_steps for run in config.runs):
-        stages["smoke"] = resources.smoke(config)
+        stages["smoke"] = resources.for_smoke(config)
     if any(config.training_of(run).rehearses for run in config.runs):
-        stages["rehearse"] = resources.evaluate(config)
+        stages["rehearse"] = resources.for_evaluation(config)
     place = {
         "slurm_account": os.environ.get("SLURM_ACCOUNT"),
         "slurm_partition": os.environ.get("SLURM_PARTITION"),
@@ -192,7 +192,7 @@ def slurm_lines(
     yield CheckLine("Slurm", True, "sbatch, srun, scontrol and sinfo are on the PATH")
     if nemo_rl:
         yield from _nemo_rl_slurm_lines(requests)
-    bad = list(preflight.findings(requests, Path.cwd().resolve(), shortest(config)))
+    bad = list(preflight.slurm_findings(requests, Path.cwd().resolve(), shortest(config)))
     for message in bad:
         yield CheckLine("account, partition, GPUs, shared folder", False, message)
     if not bad:
@@ -275,7 +275,7 @@ def _serving(config: Config) -> str:
     model = Path(config.model.path)
     family = family_of(model) if (model / "config.json").is_file() else None
     trusted = config.model.trust_remote_code
-    values = arguments(model, config.evaluation.alias, 8000, serve, family, trusted)
+    values = vllm_flags(model, config.evaluation.alias, 8000, serve, family, trusted)
     image = config.serving_image
     key = "evaluation.serve.container" if serve.container else "cluster.container"
     if image and is_file_image(image) and not Path(image).is_file():
@@ -350,7 +350,7 @@ def _training_lines(
 
 def _handed_over(config: Config, run_name: str, smoke: bool) -> str:
     """What the job hands to ray.sub, in a line; it is built whole, so what refuses it is found."""
-    shown = handovers.show(config, run_name, None, smoke).handover
+    shown = handovers.shown_handover(config, run_name, None, smoke).handover
     option = " --smoke" if smoke else ""
     return (
         f"{shown.nodes} x {shown.gpus_per_node} GPUs, {len(shown.overrides)} overrides, "
@@ -374,7 +374,7 @@ def _rows(files: Mapping[str, Path]) -> tuple[int, str]:
         with opened_text(files["train"]) as file:
             rows = sum(1 for line in file if line.strip())
         return rows, f"{rows} training rows, counted and not read: the files are large"
-    found = {split: gym.read_rows(path) for split, path in files.items()}
+    found = {split: gym.read_gym_rows(path) for split, path in files.items()}
     rows = len(found["train"].rows)
     agents = ", ".join(sorted({name for part in found.values() for name in part.agents}))
     return rows, f"{rows} training and {len(found['validation'].rows)} validation rows ({agents})"
@@ -402,13 +402,13 @@ def _arithmetic(
     classes = schema.read_schema(root)
     asked = plan.overrides(section.nemo_rl, section.seed, ref, base, place, rows, schema=classes)
     used = ov.apply(base, asked)
-    numbers = plan.numbers(used, rows)
+    numbers = plan.run_numbers(used, rows)
     _, time_limit = lint.must_save_by(
         configuration.minutes(config.cluster.train_time) * 60, config.cluster.nemo_rl
     )
     return numbers, [
         lint.required_keys(classes, used),
-        *lint.findings(numbers, ref),
+        *lint.lint_numbers(numbers, ref),
         *lint.modes(used),
         lint.step_limits(used, root / refs.GYM_FOLDER),
         *_prompts(config, used, files),
@@ -431,7 +431,7 @@ def _prompts(
         yield prompts.two_turns(text, tokens)
         if not files or sum(path.stat().st_size for path in files.values()) > LARGE:
             return
-        rows = [gym.read_rows(path).rows for path in files.values()]
+        rows = [gym.read_gym_rows(path).rows for path in files.values()]
     except (ToolgainError, OSError):
         return
     python = Path(config.environments.trl) / "bin" / "python"
@@ -483,7 +483,7 @@ def container_lines(config: Config) -> Iterator[CheckLine]:
     for run_name in config.runs:
         training = config.training_of(run_name)
         if trainer(training).NEEDS_CLUSTER:
-            for line in container_probe.lines(training, cluster):
+            for line in container_probe.probe_lines(training, cluster):
                 yield CheckLine(f"run {run_name}, container job: {line.name}", line.ok, line.said)
 
 

@@ -31,7 +31,7 @@ class Shown:
     notes: tuple[str, ...]
 
 
-def show(config: Config, run: str, nodes: int | None, smoke: bool) -> Shown:
+def shown_handover(config: Config, run: str, nodes: int | None, smoke: bool) -> Shown:
     """What the job of a run hands to ray.sub.
 
     Args:
@@ -113,7 +113,7 @@ def print_all(config: Config, run: str | None, nodes: int | None, smoke: bool) -
             "a command to ray.sub."
         )
     for name in runs:
-        shown = show(config, name, nodes, smoke)
+        shown = shown_handover(config, name, nodes, smoke)
         click.echo(f"# run {name}{', smoke training' if smoke else ''}")
         for note in shown.notes:
             click.echo(f"# {note}")

@@ -29,7 +29,7 @@ def print_at_exit(workflow: Any) -> None:
     """
     scheduler = workflow.scheduler
     endings: dict[Any, Ending] = getattr(scheduler._executor, "endings", {})
-    text = "\n".join(lines([(job, endings.get(job)) for job in scheduler.failed], width()))
+    text = "\n".join(failure_block([(job, endings.get(job)) for job in scheduler.failed], width()))
     if text:
         atexit.register(lambda: print(for_terminal(text), file=sys.stderr, flush=True))
 
@@ -51,7 +51,7 @@ def width() -> int:
     return min(100, shutil.get_terminal_size((80, 24)).columns)
 
 
-def lines(failed: list[tuple[Any, Ending | None]], columns: int) -> Iterator[str]:
+def failure_block(failed: list[tuple[Any, Ending | None]], columns: int) -> Iterator[str]:
     """The block for failed jobs, each with the ending of its Slurm job if it had one."""
     if not failed:
         return
@@ -66,7 +66,7 @@ def lines(failed: list[tuple[Any, Ending | None]], columns: int) -> Iterator[str
         yield from _cause(log, ending, columns)
         shown = _log_to_open(log, ending)
         if shown is not None:
-            yield f"    log:  {shortest(shown)}"
+            yield f"    log:  {short_path(shown)}"
         todo = ending.advice(job.rule.name) if ending else advice(None)
         yield from _wrapped("next: ", todo, columns)
     yield ""
@@ -94,7 +94,7 @@ def _log_to_open(log: Path | None, ending: Ending | None) -> Path | None:
     return ending.log if ending else None
 
 
-def shortest(path: Path) -> str:
+def short_path(path: Path) -> str:
     """`path` from the working folder where it lies below it."""
     folder = Path.cwd()
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -21,7 +21,7 @@ from toolgain.slurm import preflight as slurm
 def readable_or_exit(path: str) -> None:
     """End Snakemake with a clear line where a configuration file is missing or is not YAML."""
     try:
-        yaml_file.read_yaml(Path(path))
+        yaml_file.read_config_file(Path(path))
     except UserError as error:
         print(f"toolgain: {error}", file=sys.stderr)
         sys.exit(ExitCode.BAD_INPUT)
@@ -38,7 +38,7 @@ def config_or_exit(values: dict[str, Any]) -> Config:
 
 def check_or_exit(config: Config, workflow: Any) -> None:
     """End Snakemake with a line per finding unless everything that its plan needs is there."""
-    found = list(findings(config, workflow))
+    found = list(start_findings(config, workflow))
     if found:
         _say(found, "Nothing was started.")
         sys.exit(ExitCode.BAD_INPUT)
@@ -58,7 +58,7 @@ def check_dry_run(config: Config, workflow: Any, folder: Path) -> None:
     if not workflow.dryrun or getattr(workflow, "dag", None) is None:
         return
     os.chdir(folder)
-    found = list(findings(config, workflow))
+    found = list(start_findings(config, workflow))
     if found:
         _say(found, "This plan cannot start yet.")
         logging.shutdown()
@@ -67,7 +67,7 @@ def check_dry_run(config: Config, workflow: Any, folder: Path) -> None:
         os._exit(ExitCode.BAD_INPUT)
 
 
-def findings(config: Config, workflow: Any) -> Iterator[str]:
+def start_findings(config: Config, workflow: Any) -> Iterator[str]:
     """What keeps the plan of a Snakemake workflow from running, as lines for its user."""
     from toolgain.head import doctor
 
@@ -78,7 +78,7 @@ def findings(config: Config, workflow: Any) -> Iterator[str]:
     if not workflow.touch:
         lines += [
             doctor.CheckLine("finished run", False, message)
-            for message in retrain_guard.findings(workflow, config)
+            for message in retrain_guard.retraining_findings(workflow, config)
         ]
     for line in lines:
         if not line.ok:

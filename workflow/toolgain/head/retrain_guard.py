@@ -19,7 +19,7 @@ WISH = "TOOLGAIN_RETRAIN"
 """Environment variable that names the runs, separated by commas, to be trained again."""
 
 
-def findings(workflow: Any, config: Config) -> Iterator[str]:
+def retraining_findings(workflow: Any, config: Config) -> Iterator[str]:
     """A line for each finished run that the plan would train again.
 
     Args:

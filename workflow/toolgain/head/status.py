@@ -19,7 +19,7 @@ import click
 from toolgain.common.errors import UserError
 from toolgain.common.failures import said_in
 from toolgain.common.files import parse_json, read_text
-from toolgain.common.progress import clock
+from toolgain.common.progress import duration_words
 from toolgain.common.screen import for_terminal
 from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.endings import MEANINGS, Ending
@@ -81,7 +81,9 @@ def show_status(results: Path, watch: bool) -> None:
             "--results."
         )
     while True:
-        text = for_terminal("\n".join(report(results, shutil.get_terminal_size((80, 24)).columns)))
+        text = for_terminal(
+            "\n".join(status_lines(results, shutil.get_terminal_size((80, 24)).columns))
+        )
         if not watch:
             click.echo(text)
             return
@@ -90,15 +92,15 @@ def show_status(results: Path, watch: bool) -> None:
         time.sleep(REFRESH_SECONDS)
 
 
-def report(results: Path, columns: int) -> Iterator[str]:
+def status_lines(results: Path, columns: int) -> Iterator[str]:
     """The lines of the status, for a screen of so many columns."""
     queue, note = _queue(results)
-    yield from table(list(stages(results, queue, time.time())), columns)
+    yield from status_table(list(stage_rows(results, queue, time.time())), columns)
     if note:
         yield from textwrap.wrap(note, columns)
 
 
-def table(rows: list[StatusRow], columns: int) -> Iterator[str]:
+def status_table(rows: list[StatusRow], columns: int) -> Iterator[str]:
     """Rows as lines that fit into `columns` characters."""
     shown = [name for name in COLUMNS if any(getattr(row, name) for row in rows)]
     moved: list[str] = []
@@ -128,7 +130,7 @@ def _widths(rows: list[StatusRow], names: list[str]) -> dict[str, int]:
     return {name: max(len(getattr(row, name)) for row in (HEADER, *rows)) for name in names}
 
 
-def stages(results: Path, queue: list[QueuedJob], now: float) -> Iterator[StatusRow]:
+def stage_rows(results: Path, queue: list[QueuedJob], now: float) -> Iterator[StatusRow]:
     """A row per stage in the order of the chain.
 
     Args:
@@ -214,7 +216,7 @@ def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> Stat
         place = str(progress.get("host") or "")
         shown = {**_numbers(progress), "log": _from_here(str(progress.get("log") or ""))}
         if silent > SILENT_SECONDS or _gone(progress):
-            return StatusRow(title, f"silent for {clock(silent)}", place=place, **shown)
+            return StatusRow(title, f"silent for {duration_words(silent)}", place=place, **shown)
         return StatusRow(title, "running", place=place, **shown)
     if job is not None and standing == "ended_badly":
         ending = Ending(job.job_id, job.state, Path(_slurm_log(results, job)), None)

@@ -201,7 +201,7 @@ def reads(found: ResponseTemplate, text: str) -> bool:
     return opened["name"] == PROBE_NAME and dict(pairs) == wanted
 
 
-def recognised(template: str, tokens: Mapping[str, str]) -> str | None:
+def recognised_template(template: str, tokens: Mapping[str, str]) -> str | None:
     """The name of the response template that reads what the chat template writes, or None."""
     text = written_call(template, tokens)
     if text is None:
@@ -272,7 +272,7 @@ def reader_of(
         UserError: nothing does; names the key to set.
     """
     written = written_call(template, tokens)
-    name = recognised(template, tokens)
+    name = recognised_template(template, tokens)
     given_name = next((key for key, found in NAMED.items() if found == given), None)
     if given_name and written is not None and not reads(NAMED[given_name], written):
         raise UserError(

@@ -55,7 +55,7 @@ def spread(values: Iterable[float], limit: float | None = None) -> Spread | None
     return Spread(mean=fmean(found), median=median(found), largest=max(found), limit=limit)
 
 
-def answers(rollouts: Sequence[Rollout]) -> Answers:
+def rollout_counts(rollouts: Sequence[Rollout]) -> Answers:
     """Counts over all rollouts."""
     calls = [rollout.calls for rollout in rollouts]
     return Answers(
@@ -70,7 +70,7 @@ def answers(rollouts: Sequence[Rollout]) -> Answers:
     )
 
 
-def kind_of(error: str) -> str:
+def kind_of_error(error: str) -> str:
     """An error without what differs from rollout to rollout, to count by."""
     text = re.sub(r"0x[0-9a-f]+|[0-9a-f]{16,}|\d{4,}", "…", error)
     return text[:160]
@@ -78,7 +78,7 @@ def kind_of(error: str) -> str:
 
 def errors(rollouts: Iterable[Rollout]) -> dict[str, int]:
     """Failed rollouts by kind of error, the most frequent first."""
-    found = Counter(kind_of(rollout.error) for rollout in rollouts if rollout.error)
+    found = Counter(kind_of_error(rollout.error) for rollout in rollouts if rollout.error)
     return dict(found.most_common(20))
 
 
@@ -107,7 +107,7 @@ def never_differs(rollouts: Iterable[Rollout]) -> bool:
     return len(several) > 1 and all(len(set(said)) == 1 for said in several)
 
 
-def judge(
+def judge_rehearsal(
     rows: CheckedRows,
     rollouts: Sequence[Rollout],
     agents: dict[str, int | None],
@@ -130,7 +130,7 @@ def judge(
     if not rollouts:
         return reasons, warnings
     failed = [rollout for rollout in rollouts if rollout.reward is None]
-    said = answers(rollouts)
+    said = rollout_counts(rollouts)
     _judge_failures(rollouts, failed, said, max_turns, reasons, warnings)
     if never_differs(rollouts):
         reasons.append(

@@ -12,7 +12,7 @@ from toolgain.config.sections import (
     EvaluationSection,
     Serve,
     TrainingSection,
-    load,
+    load_config,
 )
 from toolgain.environments.play import Row
 from toolgain.models.base import check_files
@@ -62,7 +62,7 @@ class Inputs:
     """Name at the endpoint."""
 
 
-def read(given: Given) -> Inputs:
+def read_inputs(given: Given) -> Inputs:
     """Read and check everything before the first process starts.
 
     Raises:
@@ -112,7 +112,7 @@ def _sections(
             read_section(ClusterSection, given.cluster) if given.cluster else ClusterSection(),
             None,
         )
-    config = load(given.config)
+    config = load_config(given.config)
     run = given.run or next(iter(config.runs))
     return config.training_of(run), config.evaluation, config.cluster, config
 

@@ -23,7 +23,7 @@ import click
 from toolgain.common import processes
 from toolgain.common.errors import NotValidError, StageError
 from toolgain.common.files import now
-from toolgain.common.progress import clock
+from toolgain.common.progress import duration_words
 from toolgain.config.sections import NemoRl, TrainingSection, Trl
 from toolgain.environments import gym
 from toolgain.environments.gym import Environment
@@ -64,14 +64,14 @@ def rehearse_environment(
         StageError: a server ended or did not answer; it is named.
         NotValidError: the record says that a training on this would not work.
     """
-    asked = inputs.read(given)
+    asked = inputs.read_inputs(given)
     settings = asked.section.gym
     rows = rows or settings.rehearsal_rows or ROWS
     rollouts = rollouts or (settings.rehearsal_rollouts if settings.rehearsal_rows else ROLLOUTS)
     logs = out.absolute().with_name(f"{out.stem}-logs")
     with processes.stopping_in_time(), relaying(settings.max_turns) as relay:
         started = time.monotonic()
-        with gym.running(
+        with gym.running_environment(
             environment=gym_env,
             config_paths=asked.config_paths,
             overrides={**MODEL_SERVER, **settings.overrides},
@@ -95,7 +95,7 @@ def rehearse_environment(
     kept = logs / "rehearsal.json"
     write_record(kept, record)
     write_record(out, record)
-    click.echo(summary(record))
+    click.echo(rehearsal_summary(record))
     if record.verdict != "trainable":
         raise NotValidError(f"rehearse: not trainable: {'; '.join(record.reasons)}. See {kept}.")
     return record
@@ -236,7 +236,7 @@ def _record(
 ) -> Rehearsal:
     section = asked.section
     agents = {name: agent.max_steps for name, agent in environment.agents.items()}
-    reasons, warnings = findings.judge(checked, played, agents, section.gym.max_turns)
+    reasons, warnings = findings.judge_rehearsal(checked, played, agents, section.gym.max_turns)
     good = [rollout for rollout in played if rollout.reward is not None]
     rewards = findings.rewards_of(played)
     spread = findings.spread
@@ -263,7 +263,7 @@ def _record(
         reward_mean=fmean(rewards) if rewards else None,
         reward_std=pstdev(rewards) if rewards else None,
         groups_without_spread=findings.without_spread(played),
-        answers=findings.answers(played),
+        answers=findings.rollout_counts(played),
         turns=spread((r.calls.turns for r in good), max(limits, default=None)),
         tool_calls=spread(r.calls.tool_calls for r in good),
         prompt_tokens=spread(
@@ -282,7 +282,7 @@ def _record(
     )
 
 
-def summary(record: Rehearsal) -> str:
+def rehearsal_summary(record: Rehearsal) -> str:
     """What the rehearsal came to, in a few lines."""
     rows, lines = record.rows, []
     lines.append(f"rows that Gym can play: {rows.checked - rows.unplayable} of {rows.checked}")
@@ -306,7 +306,7 @@ def summary(record: Rehearsal) -> str:
     if record.step.seconds is not None:
         lines.append(
             f"the {record.step.rollouts} rollouts of a step, at this pace: "
-            f"{clock(record.step.seconds)}"
+            f"{duration_words(record.step.seconds)}"
         )
     lines += [f"look at: {warning}" for warning in record.warnings]
     lines.append(f"verdict: {record.verdict.replace('_', ' ')}")

@@ -148,7 +148,7 @@ def _family(kind: str, changes: Mapping[str, TableChange], alpha: float) -> tupl
     )
 
 
-def summary(also: Sequence[AlsoLine]) -> str:
+def also_sentence(also: Sequence[AlsoLine]) -> str:
     """In a sentence, what was also measured and moved clearly."""
     moved = {
         word: [line.name for line in also if line.clear == sign]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from toolgain.records.comparison import Behaviour
-from toolgain.report.wording import NO_VALUE, count, group, percent, points
+from toolgain.report.wording import NO_VALUE, group, percent, points, whole_number
 
 MEASURES = (
     ("calls", "Calls per answer, mean", "", 2),
@@ -75,7 +75,7 @@ def _lines(before: Measures, after: Measures) -> Iterable[BehaviourLine]:
 def _shown(value: float | None, digits: int) -> str:
     if value is None:
         return NO_VALUE
-    return percent(value, digits) if digits else count(value)
+    return percent(value, digits) if digits else whole_number(value)
 
 
 def _change(old: float | None, new: float | None, digits: int) -> str:

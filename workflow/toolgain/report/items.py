@@ -104,7 +104,7 @@ def migration(table: Mapping[str, Mapping[str, int]]) -> Matrix | None:
     return Matrix(kinds, tuple(tuple(cells[i, j] for j in size) for i in size))
 
 
-def pack(
+def embed(
     sides: Mapping[str, Mapping[Key, ItemAnswer]],
     questions: Mapping[Key, Question],
     limit: int,

@@ -4,16 +4,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 from toolgain.common.screen import visible
-from toolgain.report.also import AlsoLine, TablePage, summary
+from toolgain.report.also import AlsoLine, TablePage, also_sentence
 from toolgain.report.model import ChangeRow, Page, RunPage
 from toolgain.report.wording import (
     NO_VALUE,
-    count,
     duration,
     interval,
     p_value,
     percent,
     points,
+    whole_number,
 )
 
 # Backslash escapes work for every ASCII punctuation character of CommonMark.
@@ -39,7 +39,7 @@ def _also(also: Sequence[AlsoLine]) -> Iterable[str]:
     if also:
         yield "### Also measured"
         yield ""
-        yield escaped(summary(also))
+        yield escaped(also_sentence(also))
         yield ""
         yield from _scores("Benchmark", also)
 
@@ -56,7 +56,7 @@ def _scores(first: str, lines: Sequence[AlsoLine]) -> Iterable[str]:
                 points(line.change.delta),
                 interval(line.change.ci95),
                 p_value(line.p),
-                count(line.change.n),
+                whole_number(line.change.n),
             ]
             for line in lines
         ],
@@ -89,7 +89,7 @@ def _lines(page: Page, also: Sequence[AlsoLine]) -> Iterable[str]:
         yield escaped(page.runs[0].origin)
         yield ""
     if page.stamp:
-        yield f"> {page.stamp} ({count(page.n)} of {count(page.population)} items)"
+        yield f"> {page.stamp} ({whole_number(page.n)} of {whole_number(page.population)} items)"
         yield ""
     for reason in page.reasons:
         yield f"- **{escaped(reason.message)}** {escaped(reason.advice)}"
@@ -184,9 +184,9 @@ def _change(change: ChangeRow) -> list[str]:
         points(change.delta),
         interval(change.interval),
         "too small" if change.small else p_value(change.p),
-        count(change.n),
-        count(change.gained),
-        count(change.lost),
+        whole_number(change.n),
+        whole_number(change.gained),
+        whole_number(change.lost),
     ]
 
 
@@ -199,7 +199,7 @@ def _cost(page: Page) -> Iterable[str]:
         [
             escaped(stage.title),
             duration(stage.seconds),
-            count(stage.nodes),
+            whole_number(stage.nodes),
             percent(stage.gpu_hours),
         ]
         for stage in page.cost.stages

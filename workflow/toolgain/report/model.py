@@ -24,7 +24,7 @@ from toolgain.report.cost import CostTable, cost
 from toolgain.report.items import ItemFlips, Matrix, flips, migration
 from toolgain.report.next_steps import NextStep, next_steps
 from toolgain.report.provenance import Provenance, provenance
-from toolgain.report.rehearsal import Rehearsed, rehearsed
+from toolgain.report.rehearsal import Rehearsed, rehearsal_lines
 from toolgain.report.sources import Sources
 from toolgain.report.training import Measure, Training, beside, training
 from toolgain.report.trust import Trust, shown, trust
@@ -159,7 +159,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
     return Page(
         title=title,
         verdict=verdict,
-        verdict_title=wording.verdict(verdict),
+        verdict_title=wording.verdict_title(verdict),
         tone=TONES.get(verdict, "neutral"),
         sentence=wording.typeset(comparison.sentence),
         notes=tuple(_notes(comparison, floor)),
@@ -245,10 +245,10 @@ def _run(name: str, sources: Sources) -> RunPage:
         flips=flips(compared),
         matrix=migration(compared.error_migration),
         training=trained,
-        rehearsal=rehearsed(run.rehearsal) if run else None,
+        rehearsal=rehearsal_lines(run.rehearsal) if run else None,
         beside=beside(trained, _sides(verdict, overall)) if trained else (),
         behaviour=behaviour(baseline.behaviour if baseline else None, compared.trained.behaviour),
-        origin=origin.sentence(compared) if verdict != "not_comparable" else "",
+        origin=origin.origin_sentence(compared) if verdict != "not_comparable" else "",
         joined=origin.beside_the_signs(verdict, trained),
         held=compared.noninferiority.sentence if compared.noninferiority else "",
         same_weights=compared.aa,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from toolgain.report.cost import CostTable, StageCost
 from toolgain.report.sources import Sources
-from toolgain.report.wording import count, duration, percent
+from toolgain.report.wording import duration, percent, whole_number
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
     if sources.comparison.subset and asked:
         evaluations = [stage for stage in cost.stages if stage.kind == "evaluation"]
         yield NextStep(
-            f"All {count(population)} items in place of {count(asked)}: a smaller change shows",
+            f"All {whole_number(population)} items in place of {whole_number(asked)}: a smaller "
+            "change shows",
             "evaluation: {subset: null}",
             command + "all",
             _amount(evaluations, population / asked, "by the items asked here; nothing is trained"),

@@ -25,7 +25,7 @@ MEANINGS = {
 """What a change in these categories says of the model."""
 
 
-def sentence(run: RunComparison) -> str:
+def origin_sentence(run: RunComparison) -> str:
     """Where the items that a run gained or lost are, when they are in few categories.
 
     Args:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from toolgain.common.progress import clock
+from toolgain.common.progress import duration_words
 from toolgain.records.rehearsal import Rehearsal, Spread
 from toolgain.report.wording import of_them, percent
 
@@ -25,7 +25,7 @@ class Rehearsed:
     warnings: tuple[str, ...]
 
 
-def rehearsed(record: Rehearsal | None) -> Rehearsed | None:
+def rehearsal_lines(record: Rehearsal | None) -> Rehearsed | None:
     """The lines of a rehearsal; None without one."""
     if record is None:
         return None
@@ -74,7 +74,7 @@ def rehearsed(record: Rehearsal | None) -> Rehearsed | None:
         lines.append(
             Line(
                 f"The {record.step.rollouts} rollouts of a step would take",
-                f"{clock(record.step.seconds)} at the pace of the rehearsal",
+                f"{duration_words(record.step.seconds)} at the pace of the rehearsal",
             )
         )
     return Rehearsed(

@@ -25,11 +25,11 @@ from toolgain.report.also import (
     AlsoLine,
     TablePage,
     also_measured,
+    also_sentence,
     read_tables,
-    summary,
     table_page,
 )
-from toolgain.report.items import ItemData, pack
+from toolgain.report.items import ItemData, embed
 from toolgain.report.model import TONES, Page, chart_data, page
 from toolgain.report.sources import RUNS_WITH_ITEMS, Sources, read_sources
 from toolgain.report.training import contamination
@@ -112,7 +112,7 @@ def _html(
     template = _environment().get_template("page.html.j2")
     empty = template.render(values, items=ItemData("", ("x" * 200,)))
     room = int(max_megabytes * 1e6) - len(empty.encode("utf-8", "replace")) - 1000
-    items = pack(sides, sources.baseline.questions, room, len(sources.runs))
+    items = embed(sides, sources.baseline.questions, room, len(sources.runs))
     # A lone surrogate has no place in UTF-8.
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", template.render(values, items=items))
 
@@ -120,7 +120,7 @@ def _html(
 def _beside(also: tuple[AlsoLine, ...]) -> dict[str, object]:
     """What the section "also measured" needs."""
     ends = [abs(end) for line in also for end in line.change.ci95]
-    return {"also": also, "also_summary": summary(also), "reach": max([1.0, *ends])}
+    return {"also": also, "also_summary": also_sentence(also), "reach": max([1.0, *ends])}
 
 
 def _table_html(content: TablePage) -> str:
@@ -133,7 +133,7 @@ def _table_html(content: TablePage) -> str:
             | {
                 "page": content,
                 "tone": TONES.get(verdict or "", "neutral"),
-                "verdict_title": wording.verdict(verdict) if verdict else "No verdict",
+                "verdict_title": wording.verdict_title(verdict) if verdict else "No verdict",
                 "style": _asset("report.css"),
                 "theme": _asset("theme.js"),
                 "policy": _policy(),
@@ -150,7 +150,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=visible,
+        finalize=visible_text,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -159,7 +159,7 @@ def _environment() -> Environment:
         "points": wording.points,
         "interval": wording.interval,
         "p_value": wording.p_value,
-        "count": wording.count,
+        "count": wording.whole_number,
         "of_them": wording.of_them,
         "duration": wording.duration,
         "error_words": wording.error,
@@ -177,7 +177,7 @@ def _environment() -> Environment:
     return environment
 
 
-def visible(value: Any) -> Any:
+def visible_text(value: Any) -> Any:
     """Text with `screen.visible` controls; other values, and markup of ours, as they are."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return screen.visible(value)

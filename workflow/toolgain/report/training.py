@@ -11,13 +11,13 @@ from toolgain.records.tasks import Tasks
 from toolgain.report.sources import RunFolder
 from toolgain.report.wording import (
     NO_VALUE,
-    count,
     moment,
     of_them,
     percent,
     points,
     share,
     typeset,
+    whole_number,
 )
 
 REWARD = "train/reward"
@@ -188,7 +188,7 @@ def beside(training: Training, overall: tuple[float, float] | None) -> tuple[Mea
 
 def _segment(part: records.Segment) -> SegmentLine:
     return SegmentLine(
-        f"{count(part.first_step)} to {count(part.last_step)}",
+        f"{whole_number(part.first_step)} to {whole_number(part.last_step)}",
         moment(part.started),
         ", ".join(filter(None, (part.host, part.slurm_job_id))) or NO_VALUE,
         part.end.replace("_", " "),
@@ -199,7 +199,7 @@ def _steps(manifest: records.Manifest) -> str:
     total, planned = manifest.total_steps, manifest.planned_steps
     if total == planned:
         return of_them(total, "step")
-    return f"{count(total)} of {count(planned)} planned steps"
+    return f"{whole_number(total)} of {whole_number(planned)} planned steps"
 
 
 def _curve(manifest: records.Manifest | None, name: str) -> Curve:
@@ -283,7 +283,7 @@ def contamination(tasks: Tasks) -> Iterable[tuple[str, str]]:
     found = tasks.contamination
     if found is None:
         return
-    compared = count(found.compared_items)
+    compared = whole_number(found.compared_items)
     limit = share(found.limit, 1)
     for overlap, label in (
         (found.name_overlap, "Tasks with a function name of BFCL"),

@@ -14,14 +14,14 @@ from toolgain.records.summary import Canary, SandboxState, Summary
 from toolgain.report.sources import EvaluationFolder, Sources
 from toolgain.report.wording import (
     NO_VALUE,
-    count,
     interval,
-    p_equals,
     percent,
     points,
     typeset,
+    whole_number,
 )
 from toolgain.statistics import answer, intervals
+from toolgain.statistics.answer import p_equals
 
 _OTHER = {"percentile": "percentiles", "bca": "BCa"}
 MARK = {True: "yes", False: "no"}
@@ -164,12 +164,12 @@ def _facts(evaluations: list[EvaluationFolder]) -> Iterable[Fact]:
         return fact(
             label,
             term,
-            lambda s: count(of(s).get(kind, 0)),
+            lambda s: whole_number(of(s).get(kind, 0)),
             lambda s: bad and of(s).get(kind, 0) > 0,
         )
 
     yield fact("Valid measurement", "", lambda s: MARK[s.valid], lambda s: not s.valid)
-    yield fact("Items", "", lambda s: count(s.n))
+    yield fact("Items", "", lambda s: whole_number(s.n))
     kinds = sorted({kind for s in summaries if s for kind in s.errors})
     if not kinds:
         yield fact("Inference errors", "inference-error", lambda _: "0")
@@ -186,12 +186,12 @@ def _facts(evaluations: list[EvaluationFolder]) -> Iterable[Fact]:
         ("context_overflow", "Context overflows", "overflow"),
     ):
         yield counted(label, term, lambda s: s.flags, flag, bad=False)
-    yield fact("Repaired items", "repaired", lambda s: count(s.repaired))
-    yield fact("Requests answered", "", lambda s: count(s.requests))
+    yield fact("Repaired items", "repaired", lambda s: whole_number(s.repaired))
+    yield fact("Requests answered", "", lambda s: whole_number(s.requests))
     for kind in sorted({kind for s in summaries if s for kind in s.normalised}):
         label = f"Requests brought into another form: {kind.replace('_', ' ')}"
         yield counted(label, "", lambda s: s.normalised, kind, bad=False)
-    yield fact("Repeats of the evaluation", "", lambda s: count(s.repeats))
+    yield fact("Repeats of the evaluation", "", lambda s: whole_number(s.repeats))
     yield fact(
         "Canary",
         "canary",
@@ -304,8 +304,8 @@ def _naive(pooled: PooledItems) -> Iterable[tuple[str, str]]:
     yield "Unpaired z test", p_equals(pooled.unpaired_z.p)
     yield (
         "McNemar on pooled items",
-        f"{p_equals(pooled.mcnemar.p)} ({count(pooled.mcnemar.gained)} gained, "
-        f"{count(pooled.mcnemar.lost)} lost)",
+        f"{p_equals(pooled.mcnemar.p)} ({whole_number(pooled.mcnemar.gained)} gained, "
+        f"{whole_number(pooled.mcnemar.lost)} lost)",
     )
     if pooled.sign_differs:
         yield "Careful", "pooled items and the official Overall change in opposite directions"

@@ -124,13 +124,7 @@ def p_value(value: object) -> str:
     return answer.p_equals(p).removeprefix("p ").removeprefix("= ")
 
 
-def p_equals(value: object) -> str:
-    """A p value with its relation, `p < 0.001` or `p = 0.034`."""
-    text = p_value(value)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
-def count(value: object) -> str:
+def whole_number(value: object) -> str:
     """A whole number, with commas from ten thousand on."""
     x = number(value)
     if x is None:
@@ -140,7 +134,7 @@ def count(value: object) -> str:
 
 def of_them(number: object, one: str, more: str = "") -> str:
     """A number with its noun, `1 step`, `12 steps`."""
-    return f"{count(number)} {one if number == 1 else more or one + 's'}"
+    return f"{whole_number(number)} {one if number == 1 else more or one + 's'}"
 
 
 def typeset(text: str) -> str:
@@ -204,6 +198,6 @@ def error(kind: str) -> str:
     return ERRORS.get(kind, kind)
 
 
-def verdict(name: object) -> str:
+def verdict_title(name: object) -> str:
     """The verdict as a title."""
     return answer.TITLES.get(str(name), str(name).replace("_", " ").capitalize())

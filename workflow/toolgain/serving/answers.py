@@ -18,7 +18,7 @@ from toolgain.models.response_templates import (
     PROBE_NAME,
     PROBE_TOOL,
     ResponseTemplate,
-    recognised,
+    recognised_template,
     written_call,
 )
 
@@ -101,7 +101,7 @@ def reader(tokenizer: Any, model_type: str, endings: Collection[int]) -> AnswerR
     source, tokens = _chat_template(tokenizer), dict(tokenizer.special_tokens_map)
     written = written_call(source, tokens)
     template = getattr(tokenizer, "response_template", None)
-    if template is None and (name := recognised(source, tokens)):
+    if template is None and (name := recognised_template(source, tokens)):
         template = NAMED[name]
     if template is None and KNOWN_TO_TRANSFORMERS.fullmatch(model_type):
         from transformers.cli.serving.utils import _RESPONSE_TEMPLATE_FALLBACKS

@@ -109,7 +109,7 @@ def vllm_command(request: ServerRequest) -> Command:
     """`vllm serve`, from PATH or in its container."""
     from toolgain.serving import vllm
 
-    argv = vllm.command(
+    argv = vllm.vllm_serve_command(
         request.weights,
         request.alias,
         request.port,
@@ -117,7 +117,7 @@ def vllm_command(request: ServerRequest) -> Command:
         request.folder,
         request.trust_remote_code,
     )
-    env = request.serve.env | vllm.environment(request.key)
+    env = request.serve.env | vllm.vllm_environment(request.key)
     return Command(argv, env, request.folder)
 
 

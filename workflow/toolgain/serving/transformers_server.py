@@ -206,7 +206,7 @@ def _engine(model: Any, rows: int) -> Engine | None:
     return None
 
 
-def main() -> None:
+def serve_transformers() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -235,4 +235,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve_transformers()

@@ -40,7 +40,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 
 
-def command(
+def vllm_serve_command(
     model: Path,
     alias: str,
     port: int,
@@ -63,7 +63,7 @@ def command(
     """
     words = shlex.split(serve.program)
     family = family_of(model)
-    line = [*words, "serve", *arguments(model, alias, port, serve, family, trust_remote_code)]
+    line = [*words, "serve", *vllm_flags(model, alias, port, serve, family, trust_remote_code)]
     if not serve.container:
         return line
     if not os.environ.get("SLURM_JOB_ID"):
@@ -77,7 +77,7 @@ def command(
     return in_container(line, image, mounts([], needed), folder.resolve())
 
 
-def arguments(
+def vllm_flags(
     model: Path,
     alias: str,
     port: int,
@@ -127,7 +127,7 @@ def arguments(
     return [*values, *serve.extra_args]
 
 
-def environment(key: str, hf_home: str | None = None) -> dict[str, str]:
+def vllm_environment(key: str, hf_home: str | None = None) -> dict[str, str]:
     """What the server needs in its environment: its key, and no calls home."""
     values = {
         "VLLM_API_KEY": key,

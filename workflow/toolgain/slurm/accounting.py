@@ -9,7 +9,7 @@ from typing import Any
 
 from toolgain.common.files import read_json, write_json
 from toolgain.records.training import Cost
-from toolgain.slurm.queue import NoAnswerError, ask
+from toolgain.slurm.queue import NoAnswerError, ask_slurm
 
 FIELDS = "JobIDRaw,ElapsedRaw,AllocTRES,State,NodeList"
 
@@ -61,7 +61,9 @@ def usage_of(job_ids: list[str]) -> list[Usage]:
         NoAnswerError: there is no accounting, or it does not answer.
     """
     return parse_usage(
-        ask("sacct", "-X", "-n", "-P", "-D", f"--format={FIELDS}", f"--jobs={','.join(job_ids)}")
+        ask_slurm(
+            "sacct", "-X", "-n", "-P", "-D", f"--format={FIELDS}", f"--jobs={','.join(job_ids)}"
+        )
     )
 
 

@@ -172,7 +172,7 @@ def _ask(*command: str) -> str:
     """The output of a Slurm command; retried, because slurmctld may be away for a while."""
     for pause in (1, 2, 4, 8, 15, 30, 30, None):
         try:
-            said = queue.ask(*command, timeout=QUERY_SECONDS)
+            said = queue.ask_slurm(*command, timeout=QUERY_SECONDS)
             if said.strip():
                 return said
             problem = "it printed nothing"

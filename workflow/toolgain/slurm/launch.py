@@ -15,7 +15,7 @@ from toolgain.slurm.allocation import Allocation, current, node_address
 FIRST_PORT, PORTS = 20000, 12000
 
 
-def command(
+def launch_command(
     program: list[str], nodes: int, processes: int, threads: int | None = None
 ) -> list[str]:
     """The command that runs `program` in `processes` processes on each of `nodes` nodes.

@@ -16,7 +16,7 @@ from typing import Any
 
 from toolgain.common.files import read_json, write_json
 from toolgain.slurm.allocation import parse_job
-from toolgain.slurm.queue import NoAnswerError, ask, of_folder
+from toolgain.slurm.queue import NoAnswerError, ask_slurm, of_folder
 
 CANARY_SECONDS = 30
 """How long the check of the shared folder may wait for a free CPU."""
@@ -86,15 +86,15 @@ def request_for(rule: str, asked: Mapping[str, Any]) -> JobRequest:
     )
 
 
-def findings(requests: Iterable[JobRequest], folder: Path, shortest: int) -> Iterator[str]:
+def slurm_findings(requests: Iterable[JobRequest], folder: Path, shortest: int) -> Iterator[str]:
     """What is wrong with `requests` on this cluster, as lines for their user."""
     if not shutil.which("sbatch"):
         yield NO_SLURM
         return
     try:
         partitions = read_partitions(
-            ask("scontrol", "show", "partition", "-o"),
-            ask("sinfo", "-h", "-N", "-o", "%R|%c|%m|%G"),
+            ask_slurm("scontrol", "show", "partition", "-o"),
+            ask_slurm("sinfo", "-h", "-N", "-o", "%R|%c|%m|%G"),
         )
         left_over = of_folder(str(folder))
     except NoAnswerError as error:
@@ -234,7 +234,7 @@ def folder_findings(request: JobRequest, folder: Path) -> Iterator[str]:
     script = 'for f; do [ "$(cat "$f")" = "$0" ] && echo back >"$f" && echo "$f"; done 2>&1; true'
     try:
         names = [str(token) for token in tokens]
-        seen = ask(*command, "sh", "-c", script, word, *names, timeout=CANARY_SECONDS + 60)
+        seen = ask_slurm(*command, "sh", "-c", script, word, *names, timeout=CANARY_SECONDS + 60)
         shared = {token for token in tokens if str(token) in seen.splitlines()}
     except NoAnswerError:
         return
@@ -305,7 +305,7 @@ def describe(comment: str) -> str:
 def _account_findings(requests: list[JobRequest]) -> Iterator[str]:
     user = getpass.getuser()
     try:
-        text = ask("sacctmgr", "-n", "-P", "show", "assoc", f"user={user}", "format=Account")
+        text = ask_slurm("sacctmgr", "-n", "-P", "show", "assoc", f"user={user}", "format=Account")
     except NoAnswerError:
         # A site without accounting, or slurmdbd away: sbatch has the last word.
         return

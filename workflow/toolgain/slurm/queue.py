@@ -91,7 +91,7 @@ def jobs(*filters: str, timeout: float = 60) -> list[QueuedJob]:
     """
     layout = SEPARATOR.join(FIELDS)
     return parse_jobs(
-        ask("squeue", "-h", "--states=all", f"--format={layout}", *filters, timeout=timeout)
+        ask_slurm("squeue", "-h", "--states=all", f"--format={layout}", *filters, timeout=timeout)
     )
 
 
@@ -130,7 +130,7 @@ def state_of(job_id: str) -> str | None:
     if found:
         return found[0].state
     try:
-        text = ask("sacct", "-X", "-n", "-P", "--format=State", f"--jobs={job_id}")
+        text = ask_slurm("sacct", "-X", "-n", "-P", "--format=State", f"--jobs={job_id}")
     except NoAnswerError:
         return None
     lines = text.split("\n")
@@ -181,7 +181,7 @@ def is_alive(job_id: str) -> bool:
     return state is not None and standing(state) in ("waiting", "running")
 
 
-def ask(*command: str, timeout: float = 60) -> str:
+def ask_slurm(*command: str, timeout: float = 60) -> str:
     """The output of a Slurm command.
 
     Raises:

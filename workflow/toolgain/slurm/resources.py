@@ -22,10 +22,12 @@ def asked(config: Config, on_slurm: bool) -> Asked:
     """What the rules ask for, of Slurm or of one machine."""
     if not on_slurm:
         return Asked()
-    return Asked(train(config), smoke(config), export(config), evaluate(config))
+    return Asked(
+        for_training(config), for_smoke(config), for_export(config), for_evaluation(config)
+    )
 
 
-def train(config: Config) -> Resources:
+def for_training(config: Config) -> Resources:
     """A training: whole nodes, and the rule in the batch step.
 
     `mpi` is what keeps Snakemake's plugin from putting the rule into a step of one task on one
@@ -39,13 +41,13 @@ def train(config: Config) -> Resources:
     }
 
 
-def smoke(config: Config) -> Resources:
+def for_smoke(config: Config) -> Resources:
     """The smoke training: the same on one node, for a short while."""
     cluster = config.cluster
     return {"nodes": 1, **_whole_node(cluster), "runtime": minutes(cluster.smoke_time)}
 
 
-def export(config: Config) -> Resources:
+def for_export(config: Config) -> Resources:
     """The export: one node, with the GPUs that a trainer's converter asks for on loading."""
     cluster = config.cluster
     gpus = max(config.training_of(run).settings.EXPORT_GPUS for run in config.runs)
@@ -57,7 +59,7 @@ def export(config: Config) -> Resources:
     }
 
 
-def evaluate(config: Config) -> Resources:
+def for_evaluation(config: Config) -> Resources:
     """An evaluation: server and harness on one node, with the server's GPUs."""
     cluster = config.cluster
     return {

@@ -13,7 +13,7 @@ REFUSAL = "Not comparable: the two evaluations cannot tell whether the training 
 """The sentence of a comparison that cannot be made; the reasons stand beside it."""
 
 
-def sentence(
+def verdict_sentence(
     verdict: str,
     what: str,
     sides: tuple[float, float],

@@ -37,7 +37,7 @@ FEW_CHANGED = (100, 40, 40, 40)
 in the simulations."""
 
 
-def read(
+def interval_to_read(
     design: Design, change: Floats, boot: BootstrapChange, row: int, alpha: float
 ) -> tuple[Interval, NDArray[np.bool_]]:
     """The interval that the verdict reads.
@@ -63,7 +63,7 @@ def read(
         if not few.any():
             return _possible(usual), few
     weighing = score.weighings(design)[row]
-    careful = score.interval(design, weighing, change, boot.estimate[row], own, alpha)
+    careful = score.score_interval(design, weighing, change, boot.estimate[row], own, alpha)
     if usual is None:
         return careful, few
     usual = _possible(usual)

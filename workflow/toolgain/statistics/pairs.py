@@ -89,7 +89,7 @@ class Pair:
         )
 
 
-def accuracies(design: Design, values: Floats) -> Floats:
+def category_means(design: Design, values: Floats) -> Floats:
     """(17,) mean of `values` by category."""
     sums = np.bincount(design.category, weights=values, minlength=len(CATEGORIES))
     return sums / design.counts

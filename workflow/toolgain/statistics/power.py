@@ -84,7 +84,7 @@ class PowerPlan:
         )
 
 
-def planned(
+def planned_power(
     items: Sequence[Placed],
     alpha: float = 0.05,
     discordance: Mapping[str, float] = ASSUMED_DISCORDANCE,
@@ -101,7 +101,7 @@ def plan(
     discordance: Mapping[str, float] = ASSUMED_DISCORDANCE,
     correlation: float = ASSUMED_CORRELATION,
 ) -> PowerPlan:
-    """As `planned`, for a design."""
+    """As `planned_power`, for a design."""
     shares = np.array([discordance[group_of(category)] for category in CATEGORIES])
     error = design_error(placed, shares, correlation)
     found = detectable(placed, shares, correlation, alpha)
@@ -194,7 +194,7 @@ def _simulated(
     own = bootstrap.bootstrap(placed, changes, bootstrap.resample(placed, 1, SEED))
     weighing = score.weighings(placed)[0]
     variance = np.array([stratum.variance[0] for stratum in own.strata])
-    found = score.interval(placed, weighing, changes, own.estimate[0], variance, alpha)
+    found = score.score_interval(placed, weighing, changes, own.estimate[0], variance, alpha)
     return float(np.mean(found.p < alpha))
 
 

@@ -10,7 +10,7 @@ from toolgain.bfcl.overall import weight_matrix
 from toolgain.records.comparison import NoiseFloor
 from toolgain.statistics import bootstrap as clusters
 from toolgain.statistics.bootstrap import ROWS, BootstrapChange, Resampling
-from toolgain.statistics.pairs import Design, Pair, accuracies
+from toolgain.statistics.pairs import Design, Pair, category_means
 
 Floats = NDArray[np.float64]
 
@@ -18,7 +18,7 @@ TOGETHER = 16
 """Pairs whose bootstrap is one multiplication: a quarter of the time of one pair after another."""
 
 
-def bootstrap(
+def bootstrap_repeats(
     pairs: Sequence[Pair], resampling: Resampling, seed: int
 ) -> Iterator[BootstrapChange]:
     """The bootstrap of the item means: clusters are drawn, then repeats of each item drawn.
@@ -95,7 +95,7 @@ def _with_repeats(
 def _residuals(pair: Pair) -> Floats:
     """(4, clusters) share of each cluster in the change, around its categories' means."""
     design = pair.design
-    deviation = pair.change - accuracies(design, pair.change)[design.category]
+    deviation = pair.change - category_means(design, pair.change)[design.category]
     weights = weight_matrix()[:, design.category] / design.counts[design.category]
     return np.array(
         [
@@ -136,7 +136,7 @@ def noise_floor(pair: Pair, delta: float) -> NoiseFloor | None:
 
 def _overalls(design: Design, outcomes: Floats) -> Floats:
     weights = 100 * weight_matrix()[0]
-    return np.array([weights @ accuracies(design, column) for column in outcomes.T])
+    return np.array([weights @ category_means(design, column) for column in outcomes.T])
 
 
 def _discordance(design: Design, sides: dict[str, Floats]) -> dict[str, float]:

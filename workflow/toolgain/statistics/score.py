@@ -115,7 +115,7 @@ def _weighing(design: Design, weights: Floats, strata: NDArray[np.intp] | None =
     return Weighing(weights, alone, together, unit, np.maximum(clusters - 1 + PRIOR_FREEDOM, 1))
 
 
-def interval(
+def score_interval(
     design: Design, weighing: Weighing, change: Floats, estimate: Floats, own: Floats, alpha: float
 ) -> Interval:
     """The score interval of R changes.
@@ -159,7 +159,7 @@ def smoothed(design: Design, weighing: Weighing, seen: Floats) -> Floats:
     return np.asarray((seen + PSEUDO_ITEMS * common) / (counts + PSEUDO_ITEMS))
 
 
-def categories(design: Design, change: Floats, alpha: float) -> tuple[Floats, Interval]:
+def category_intervals(design: Design, change: Floats, alpha: float) -> tuple[Floats, Interval]:
     """The changes of the 17 categories and their intervals, each from its own items alone.
 
     Args:

@@ -10,7 +10,7 @@ from toolgain.records.comparison import PooledRuns
 from toolgain.statistics import bootstrap
 from toolgain.statistics.bootstrap import Resampling
 from toolgain.statistics.pairs import Pair
-from toolgain.statistics.verdict import Settings, judge, resampling, rows, word
+from toolgain.statistics.verdict import Settings, judge_pairs, resampling, rows, word
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def pooled(
     )
     if draws is None:
         draws = resampling(mean.design, settings)
-    (judged,) = judge([mean], settings, draws)
+    (judged,) = judge_pairs([mean], settings, draws)
     line = judged.line(0)
     changes = np.array([after[0] - before[0] for before, after in map(rows, pairs)])
     between = float(changes.var(ddof=1))

@@ -26,7 +26,7 @@ from toolgain.records.comparison import (
 )
 from toolgain.statistics import bootstrap, intervals, paired_tests, repeats, score
 from toolgain.statistics.bootstrap import BootstrapChange, Resampling
-from toolgain.statistics.pairs import Design, Pair, accuracies
+from toolgain.statistics.pairs import Design, Pair, category_means
 from toolgain.statistics.score import Interval
 
 Floats = NDArray[np.float64]
@@ -58,10 +58,12 @@ class Judged:
 
     @cached_property
     def read(self) -> list[tuple[Interval, NDArray[np.bool_]]]:
-        """The intervals that are read: of the Overall and of the groups; see `intervals.read`."""
+        """The intervals of the Overall and of the groups, by `intervals.interval_to_read`."""
         design, change = self.pair.design, self.pair.change[:, None]
         alpha = self.settings.alpha
-        return [intervals.read(design, change, self.change, row, alpha) for row in range(4)]
+        return [
+            intervals.interval_to_read(design, change, self.change, row, alpha) for row in range(4)
+        ]
 
     @cached_property
     def method(self) -> str:
@@ -88,16 +90,16 @@ class Judged:
         )
 
 
-def judge(pairs: Sequence[Pair], settings: Settings, draws: Resampling) -> list[Judged]:
+def judge_pairs(pairs: Sequence[Pair], settings: Settings, draws: Resampling) -> list[Judged]:
     """Bootstrap each of `pairs`, which are of one design, with the same draws."""
-    changes = repeats.bootstrap(pairs, draws, settings.seed)
+    changes = repeats.bootstrap_repeats(pairs, draws, settings.seed)
     return [Judged(pair, settings, change) for pair, change in zip(pairs, changes, strict=True)]
 
 
 def rows(pair: Pair) -> tuple[Floats, Floats]:
     """(4,) Overall and groups before and after, in points."""
     weights = 100 * weight_matrix()
-    before, after = (accuracies(pair.design, values) for values in (pair.before, pair.after))
+    before, after = (category_means(pair.design, values) for values in (pair.before, pair.after))
     return weights @ before, weights @ after
 
 
@@ -113,7 +115,7 @@ def word(low: float, high: float) -> Word:
     return "regressed" if high < 0 else "no_clear_change"
 
 
-def overall(judged: Judged) -> OverallChange:
+def overall_line(judged: Judged) -> OverallChange:
     """The primary line: the official Overall, with other intervals beside it."""
     alpha = judged.settings.alpha
     beside = {
@@ -156,12 +158,12 @@ def groups(judged: Judged) -> dict[str, GroupChange]:
     return _family(lines, judged.settings.alpha)
 
 
-def categories(judged: Judged) -> dict[str, CategoryChange]:
+def category_family(judged: Judged) -> dict[str, CategoryChange]:
     """The family of the seventeen categories, by score intervals; read as the groups are."""
     pair, alpha = judged.pair, judged.settings.alpha
     design = pair.design
-    before, after = (100 * accuracies(design, values) for values in (pair.before, pair.after))
-    _, found = score.categories(design, pair.change, alpha)
+    before, after = (100 * category_means(design, values) for values in (pair.before, pair.after))
+    _, found = score.category_intervals(design, pair.change, alpha)
     lines: dict[str, CategoryChange] = {}
     for number, category in enumerate(CATEGORIES):
         change = pair.change[design.category == number]
@@ -201,7 +203,7 @@ def _family(lines: dict[str, LineType], alpha: float) -> dict[str, LineType]:
     return found
 
 
-def non_inferiority(judged: Judged) -> NonInferiority:
+def single_turn_held(judged: Judged) -> NonInferiority:
     """Whether the single-turn groups held within the margin.
 
     `lost_bounds` are the upper bounds of the share of items lost, in points. "yes" needs them

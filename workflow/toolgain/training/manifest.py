@@ -38,7 +38,7 @@ def build(job: TrainingJob, key: str, tasks: Tasks, slurm: SlurmJob | None) -> M
     logs = sorted(path for path in job.folder.rglob("*.log") if path.is_file())
     logs += sorted(job.folder.glob("launches/*/*-logs/*.log"))
     last = launches[-1] if launches else {}
-    wall = sum(segments.seconds(entry) for entry in launches)
+    wall = sum(segments.launch_seconds(entry) for entry in launches)
     gpus = int(last.get("gpus") or 0)
     jobs = segments.slurm_jobs(job.folder)
     return Manifest(

@@ -18,7 +18,7 @@ import click
 
 from toolgain.common.errors import GoOnLaterError, StageError, UserError
 from toolgain.common.files import digest, file_digest, now, read_json, write_json
-from toolgain.common.progress import Progress, clock, mirror, results_folder
+from toolgain.common.progress import Progress, duration_words, mirror, results_folder
 from toolgain.config.sections import ClusterSection, TrainingSection, deciding
 from toolgain.records.model import Model
 from toolgain.records.record import read_record, write_record
@@ -111,7 +111,7 @@ def train_run(
             _note(job, "failed", str(error))
             raise
         _note(job, "finished", None)
-        click.echo(summary(result))
+        click.echo(training_summary(result))
 
 
 def fingerprint(section: TrainingSection, base: Model, train: Path, validation: Path) -> str:
@@ -160,10 +160,10 @@ def verify(job: TrainingJob) -> None:
         raise StageError(f"training: a reward in {job.logs} is not a finite number.")
 
 
-def summary(result: Manifest) -> str:
+def training_summary(result: Manifest) -> str:
     """What a training came to, in a few lines."""
     accuracy = result.curves.get(curves.ACCURACY, [])
-    lines = [f"{result.run}: {result.total_steps} steps in {clock(result.times.wall_s)}"]
+    lines = [f"{result.run}: {result.total_steps} steps in {duration_words(result.times.wall_s)}"]
     if accuracy:
         values = ", ".join(f"{value:.3f} at {step}" for step, value in accuracy)
         lines.append(f"validation accuracy: {values}")

@@ -14,7 +14,7 @@ from toolgain.config.sections.evaluation import EvaluationSection, Retry, Subset
 from toolgain.config.sections.gym import GymSection
 from toolgain.config.sections.model import ModelSection
 from toolgain.config.sections.nemo_rl import NemoRl
-from toolgain.config.sections.reading import SectionType, load, parse_config, parse_section
+from toolgain.config.sections.reading import SectionType, load_config, parse_config, parse_section
 from toolgain.config.sections.report import ReportSection
 from toolgain.config.sections.serving import SERVERS, Serve
 from toolgain.config.sections.tasks import ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS, TasksSection
@@ -46,7 +46,7 @@ __all__ = [
     "TrainingSection",
     "Trl",
     "deciding",
-    "load",
+    "load_config",
     "minutes",
     "parse_config",
     "parse_section",

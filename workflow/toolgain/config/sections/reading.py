@@ -40,7 +40,7 @@ def parse_section(model: type[SectionType], values: Any, where: str) -> SectionT
         raise UserError(f"{where}: " + findings_of(error, model)) from None
 
 
-def load(path: Path) -> Config:
+def load_config(path: Path) -> Config:
     """Read and check a YAML configuration file."""
-    values = yaml_file.read_yaml(path)
+    values = yaml_file.read_config_file(path)
     return parse_config(values, str(path))

@@ -26,7 +26,7 @@ def planned_steps(section: TrainingSection, train: Path) -> int:
     """Steps that follow from the epochs and the rows of `train`, or fewer by max_num_steps."""
     from toolgain.training.nemo_rl import plan
 
-    return plan.planned_steps(section.nemo_rl, saves.validation_items(train))
+    return plan.steps_of_rows(section.nemo_rl, saves.validation_items(train))
 
 
 def check(job: TrainingJob) -> None:
@@ -51,7 +51,7 @@ def start(job: TrainingJob, _: Path) -> LaunchOutcome:
         shown += "" if accuracy is None else f" · validation accuracy {accuracy:.3f}"
         click.echo(f"step {step} of {planned}{shown}")
 
-    return launch.train(
+    return launch.run_segment(
         job.section,
         weights=Path(job.weights.path),
         tasks=job.tasks,

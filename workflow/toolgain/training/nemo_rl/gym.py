@@ -110,7 +110,7 @@ def find(ref: Ref, root: Path | None, tasks: TasksSection) -> dict[str, Path]:
     return found
 
 
-def read_rows(path: Path) -> Rows:
+def read_gym_rows(path: Path) -> Rows:
     """The rows of a prepared file.
 
     Raises:
@@ -195,7 +195,7 @@ def copy_tasks(
     ref = REFS[section.nemo_rl.ref]
     named = cluster.nemo_rl.root
     files = find(ref, Path(named).resolve() if named else None, section.tasks)
-    found = {split: read_rows(path) for split, path in files.items()}
+    found = {split: read_gym_rows(path) for split, path in files.items()}
     overlap = {_key(row) for row in found["train"].rows} & {
         _key(row) for row in found["validation"].rows
     }

@@ -13,8 +13,8 @@ from toolgain.records.training import Handover
 from toolgain.serving import tool_parser
 from toolgain.slurm import containers
 from toolgain.slurm.allocation import Allocation
-from toolgain.training.nemo_rl.preparation import LaunchRequest, Prepared, prepare
-from toolgain.training.nemo_rl.raysub import command, environment, wandb_key_file
+from toolgain.training.nemo_rl.preparation import LaunchRequest, Prepared, prepare_launch
+from toolgain.training.nemo_rl.raysub import ray_sub_command, ray_sub_environment, wandb_key_file
 
 JOB, NODE = "JOBID", "NODE"
 """What stands for a job's id and its nodes' names where there is no job yet."""
@@ -42,7 +42,7 @@ def variables(
     site = request.cluster.nemo_rl
     wandb = "off" if request.smoke else request.section.nemo_rl.wandb
     key_file = wandb_key_file(inherited, prepared.ref, wandb)
-    text = command(
+    text = ray_sub_command(
         prepared.ref, prepared.root, prepared.config, prepared.overrides, site, wandb, key_file
     )
     needed = [
@@ -57,7 +57,7 @@ def variables(
         *([Path(site.hf_home)] if site.hf_home else []),
         *([Path(key_file).parent] if key_file else []),
     ]
-    values = environment(
+    values = ray_sub_environment(
         inherited,
         found,
         prepared.root,
@@ -134,7 +134,7 @@ def beforehand(request: LaunchRequest, rows: int) -> Handover:
     around = os.environ
     cluster, nodes = request.cluster, request.nodes
     limit = minutes(cluster.smoke_time if request.smoke else cluster.train_time) * 60
-    prepared = prepare(request, None if request.smoke else limit, rows)
+    prepared = prepare_launch(request, None if request.smoke else limit, rows)
     found = Allocation(
         job_id=JOB,
         nodes=tuple(f"{NODE}{number + 1}" for number in range(nodes)),

@@ -27,12 +27,12 @@ from toolgain.training.backend import LaunchOutcome
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl import refs, watch
 from toolgain.training.nemo_rl.handover import handover, of_nodes, variables
-from toolgain.training.nemo_rl.preparation import LaunchRequest, Prepared, Report, prepare
+from toolgain.training.nemo_rl.preparation import LaunchRequest, Prepared, Report, prepare_launch
 from toolgain.training.nemo_rl.raysub import RaySub
 from toolgain.training.store import checkpoints, saves
 
 
-def train(
+def run_segment(
     section: TrainingSection,
     *,
     weights: Path,
@@ -87,7 +87,7 @@ def train(
             f"training: {nodes} nodes wanted, Slurm job {found.job_id} has {len(found.nodes)}."
         )
     # A smoke training is one segment that must fit its time limit.
-    prepared = prepare(request, None if smoke else found.seconds_left())
+    prepared = prepare_launch(request, None if smoke else found.seconds_left())
     request.folder.mkdir(parents=True, exist_ok=True)
     hosts = found.nodes[:nodes]
     if checkpoints.latest_step(request.folder) >= prepared.planned:
@@ -171,7 +171,9 @@ def _segment(
             "NeMo RL trains with other values than asked: " + "; ".join(otherwise),
         )
     else:
-        end, message = judge(total, prepared.planned, code, logs, ended_by, bool(told), outlived)
+        end, message = how_it_ended(
+            total, prepared.planned, code, logs, ended_by, bool(told), outlived
+        )
     lost = 0.0 if end == "finished" else _lost_seconds(folder, started)
     why = (
         f"training: step {total} of {prepared.planned} is saved; {message} "
@@ -185,7 +187,7 @@ def _segment(
     return outcome
 
 
-def judge(
+def how_it_ended(
     total: int,
     planned: int,
     code: int | None,

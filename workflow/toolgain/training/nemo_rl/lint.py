@@ -35,7 +35,7 @@ class Finding:
     """The arithmetic where it is ok; what is wrong and what to do where it is not."""
 
 
-def findings(numbers: RunNumbers, ref: Ref) -> list[Finding]:
+def lint_numbers(numbers: RunNumbers, ref: Ref) -> list[Finding]:
     """All findings that need no machine."""
     return [
         *cadence(numbers, ref),
@@ -345,10 +345,10 @@ def must_save_by(
             f"{needed:.0f} min (cluster.train_time), or lower cluster.nemo_rl.setup_minutes if the "
             "start-up was measured to be shorter.",
         )
-    return duration(budget), Finding("time limit", True, f"checkpoint_must_save_by: {sum_}")
+    return four_fields(budget), Finding("time limit", True, f"checkpoint_must_save_by: {sum_}")
 
 
-def duration(seconds: float) -> str:
+def four_fields(seconds: float) -> str:
     """Seconds as DD:HH:MM:SS, the four fields that upstream reads."""
     whole = int(seconds)
     days, rest = divmod(whole, 86400)
@@ -393,7 +393,7 @@ def _gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**27 else f"{size / 2**20:.1f} MiB"
 
 
-def refuse(found: Iterable[Finding]) -> None:
+def refuse_findings(found: Iterable[Finding]) -> None:
     """Raise one error that lists every finding that is not ok.
 
     Raises:

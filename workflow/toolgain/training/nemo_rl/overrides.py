@@ -174,7 +174,7 @@ def _merge(base: DictConfig, over: DictConfig) -> DictConfig:
     return merged
 
 
-def keys_of(config: DictConfig) -> set[str]:
+def dotted_keys(config: DictConfig) -> set[str]:
     """Every dotted key of `config`, sections included."""
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
@@ -195,7 +195,7 @@ def leaves(override: Override) -> list[str]:
     return [override.key]
 
 
-def check(
+def check_keys(
     overrides: Iterable[Override],
     config: DictConfig,
     ref: Ref,
@@ -214,7 +214,7 @@ def check(
     Raises:
         UserError: names each unknown key with the nearest that exists.
     """
-    known = keys_of(config)
+    known = dotted_keys(config)
     allowed = known | {*ref.keys_beyond_yaml, *ref.required_beyond_yaml}
     allowed |= schema.keys() if schema else set()
     parents = {name[: name.rindex(".") + 1] for name in allowed if "." in name}

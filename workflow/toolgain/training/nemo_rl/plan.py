@@ -152,7 +152,7 @@ def overrides(
     Raises:
         UserError: an override of the user is unknown or belongs to a key of toolgain's own.
     """
-    known = ov.keys_of(yaml)
+    known = ov.dotted_keys(yaml)
     values = _values(section, seed, ref, known, place, rows, smoke_steps)
     values.update(_policy(section, ref, yaml, known))
     ours = [Override(key, value) for key, value in values.items()]
@@ -160,7 +160,7 @@ def overrides(
     gone = [Override(key, delete=True) for key in section.delete]
     _refuse_owned([*theirs, *gone], values)
     where = section.config
-    ov.check([*gone, *ours, *theirs], yaml, ref, where, schema)
+    ov.check_keys([*gone, *ours, *theirs], yaml, ref, where, schema)
     return [*gone, *ours, *theirs]
 
 
@@ -176,7 +176,7 @@ def _values(
     epochs = section.max_num_epochs
     most = section.max_num_steps or 1_000_000
     if rows is not None:
-        most = planned_steps(section, rows)
+        most = steps_of_rows(section, rows)
     val_period, save_period = section.val_period, section.save_period
     if smoke_steps:
         most, val_period, save_period = min(most, smoke_steps), smoke_steps, smoke_steps
@@ -322,7 +322,7 @@ def _refuse_owned(theirs: list[Override], ours: Mapping[str, Any]) -> None:
             )
 
 
-def planned_steps(section: NemoRl, rows: int) -> int:
+def steps_of_rows(section: NemoRl, rows: int) -> int:
     """Steps of a training on so many rows: upstream drops an incomplete last batch.
 
     Raises:
@@ -338,7 +338,7 @@ def planned_steps(section: NemoRl, rows: int) -> int:
     return min(section.max_num_steps or steps, steps)
 
 
-def numbers(used: Mapping[str, Any], rows: int | None) -> RunNumbers:
+def run_numbers(used: Mapping[str, Any], rows: int | None) -> RunNumbers:
     """The numbers of a resolved upstream configuration.
 
     Raises:

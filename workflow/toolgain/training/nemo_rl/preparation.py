@@ -52,7 +52,7 @@ class LaunchRequest:
         return self.folder / "logs"
 
 
-def prepare(
+def prepare_launch(
     request: LaunchRequest, seconds_left: float | None, rows: int | None = None
 ) -> Prepared:
     """Check everything that can be known before the start and build the overrides.
@@ -87,12 +87,12 @@ def prepare(
         )
         findings.append(finding)
         asked.append(ov.Override("checkpointing.checkpoint_must_save_by", value))
-    numbers = plan.numbers(ov.apply(base, asked), rows)
+    numbers = plan.run_numbers(ov.apply(base, asked), rows)
     used = ov.apply(base, asked)
-    findings += lint.findings(numbers, ref)
+    findings += lint.lint_numbers(numbers, ref)
     findings += [*lint.modes(used), lint.step_limits(used, root / refs.GYM_FOLDER)]
     findings.append(_disk(numbers, request.weights, folder))
-    lint.refuse(findings)
+    lint.refuse_findings(findings)
     assert numbers.total_steps is not None
     return Prepared(ref, root, config, asked, numbers, numbers.total_steps, findings, versions)
 
@@ -143,7 +143,7 @@ def versions_of_checkout(ref: refs.Ref, root: Path) -> dict[str, str]:
     """
     commit = refs.check_checkout(ref, root)
     versions = {"nemo_rl": ref.name, "nemo_rl_commit": commit or "no git history"}
-    changed = refs.changes(root)
+    changed = refs.changed_files(root)
     if changed:
         versions["nemo_rl_uncommitted_changes"] = f"sha256 {changed}"
     return versions

@@ -21,7 +21,7 @@ from toolgain.common.errors import UserError
 from toolgain.config.sections import NemoRlSite
 from toolgain.slurm.allocation import Allocation
 from toolgain.slurm.containers import UNSAFE, host_environment
-from toolgain.slurm.queue import NoAnswerError, ask
+from toolgain.slurm.queue import NoAnswerError, ask_slurm
 from toolgain.training.nemo_rl.overrides import Override, shell_words
 from toolgain.training.nemo_rl.refs import PROGRAM, Ref
 
@@ -29,7 +29,7 @@ ENDED_GRACE_S = 30.0
 """Timeout for the process group to end by itself."""
 
 
-def environment(
+def ray_sub_environment(
     base: Mapping[str, str],
     found: Allocation,
     root: Path,
@@ -92,7 +92,7 @@ def environment(
     return kept
 
 
-def command(
+def ray_sub_command(
     ref: Ref,
     root: Path,
     config: Path,
@@ -248,7 +248,9 @@ class RaySub:
 def job_steps(job_id: str) -> list[str]:
     """The running steps of a job that srun started (`123.0`), without its batch and extern step."""
     try:
-        steps = ask("squeue", "--noheader", "--steps", "--jobs", job_id, "--format", "%i").split()
+        steps = ask_slurm(
+            "squeue", "--noheader", "--steps", "--jobs", job_id, "--format", "%i"
+        ).split()
     except NoAnswerError:
         return []
     return [step for step in steps if re.fullmatch(r"\d+\.\d+", step)]

@@ -213,7 +213,7 @@ def _git(folder: Path, *words: str) -> str | None:
     return found.stdout.strip() or None if found.returncode == 0 else None
 
 
-def changes(root: Path) -> str | None:
+def changed_files(root: Path) -> str | None:
     """SHA-256 of what the files of a checkout differ in from its commit; None: they do not."""
     if commit_of(root) is None:
         return None

@@ -95,7 +95,7 @@ def slurm_jobs(folder: Path) -> list[str]:
     return list(dict.fromkeys(job for event in begun if (job := event["slurm_job_id"])))
 
 
-def seconds(entry: dict[str, Any]) -> float:
+def launch_seconds(entry: dict[str, Any]) -> float:
     """How long a launch ran."""
     return _between(entry["started"], entry["finished"])
 

@@ -118,7 +118,7 @@ def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
         resume=str(latest.path) if latest else None,
     )
     write_record(launch / "plan.json", plan)
-    code = _run(command(job, launch / "plan.json"), job, log, stop_file)
+    code = _run(program_command(job, launch / "plan.json"), job, log, stop_file)
     ended = launch / "ended.json"
     if not ended.is_file():
         raise StageError(f"training: {cause(code, log)} Log: {log}.")
@@ -146,7 +146,7 @@ def _stopped_line(job: TrainingJob, step: int, why: str) -> str:
     )
 
 
-def command(job: TrainingJob, plan: Path) -> list[str]:
+def program_command(job: TrainingJob, plan: Path) -> list[str]:
     """The program's command line: one process, torchrun, or srun and torchrun on every node."""
     from toolgain.slurm import launch
 
@@ -156,10 +156,10 @@ def command(job: TrainingJob, plan: Path) -> list[str]:
             f"--trl-env: {job.environment} holds no Python environment; `make setup` makes it."
         )
     program = [str(python), "-m", "toolgain.training.trl.grpo", str(plan)]
-    return launch.command(program, job.nodes, job.section.trl.processes)
+    return launch.launch_command(program, job.nodes, job.section.trl.processes)
 
 
-def environment(job: TrainingJob) -> dict[str, str]:
+def program_environment(job: TrainingJob) -> dict[str, str]:
     """The program's environment: offline, without telemetry, with the package on its path."""
     threads = job.section.trl.threads
     return {
@@ -181,7 +181,7 @@ def _run(arguments: list[str], job: TrainingJob, log: Path, stop_file: Path) -> 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=file,
-            env=environment(job),
+            env=program_environment(job),
             # Out of reach of the terminal's Ctrl-C, which comes to this process alone.
             start_new_session=True,
             preexec_fn=end_with_parent,

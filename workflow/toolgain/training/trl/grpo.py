@@ -49,7 +49,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from toolgain.common.errors import ExitCode, UserError
 from toolgain.common.files import read_jsonl
-from toolgain.common.progress import Progress, clock
+from toolgain.common.progress import Progress, duration_words
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent
 from toolgain.config.sections import Trl
 from toolgain.records.record import read_record, write_record
@@ -98,7 +98,7 @@ def processor_has_bf16() -> bool:
     return bool(supported())
 
 
-def render(tokenizer: PreTrainedTokenizerBase, task: dict[str, Any]) -> str:
+def prompt_text(tokenizer: PreTrainedTokenizerBase, task: dict[str, Any]) -> str:
     """The prompt of a task as the chat template writes it: messages, tools, the answer's head."""
     return str(
         tokenizer.apply_chat_template(
@@ -464,7 +464,7 @@ class Course(TrainerCallback):
             f"exact {logs.get('exact', math.nan):.2f}",
             f"length {logs.get('completions/mean_length', math.nan):.0f}",
             f"{1 / rate:.1f} s a step",
-            f"{clock(left)} left",
+            f"{duration_words(left)} left",
         ]
         say(" · ".join(parts))
         self.progress.update(step=state.global_step, reward=logs["reward"], rate=rate)
@@ -562,7 +562,7 @@ def endings_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return sorted(found)
 
 
-def arguments(plan: LaunchPlan, world: int) -> GRPOConfig:
+def trl_config(plan: LaunchPlan, world: int) -> GRPOConfig:
     """TRL's settings for the plan."""
     settings = plan.section.trl
     size, passes = batches(settings, world)
@@ -601,7 +601,7 @@ def arguments(plan: LaunchPlan, world: int) -> GRPOConfig:
     )
 
 
-def main(plan_file: Path) -> None:
+def train_plan(plan_file: Path) -> None:
     """Run the plan to its last step, or to the step at which it is asked to stop."""
     end_with_parent()
     plan = read_record(LaunchPlan, plan_file, "training plan")
@@ -619,7 +619,7 @@ def main(plan_file: Path) -> None:
     if plan.validation_limit:
         validation = validation[: plan.validation_limit]
     for task in validation:
-        task["text"] = render(tokenizer, task)
+        task["text"] = prompt_text(tokenizer, task)
     # Alike lengths together, so that little is computed on padding.
     validation.sort(key=lambda task: len(task["text"]))
     order = prompt_order(
@@ -627,7 +627,7 @@ def main(plan_file: Path) -> None:
         plan.steps * settings.num_prompts_per_step,
         plan.section.seed,
     )
-    rendered = {index: render(tokenizer, train[index]) for index in set(order)}
+    rendered = {index: prompt_text(tokenizer, train[index]) for index in set(order)}
     # By number: the calls of different tasks have no columns in common.
     dataset = Dataset.from_dict({"prompt": [rendered[i] for i in order], "index": order})
 
@@ -645,7 +645,7 @@ def main(plan_file: Path) -> None:
         len(train),
         model=model,
         reward_funcs=Reward(judge, dict(enumerate(train))),
-        args=arguments(plan, world),
+        args=trl_config(plan, world),
         train_dataset=dataset,
         processing_class=tokenizer,
         callbacks=[course],
@@ -724,4 +724,4 @@ def _gather_hosts(trainer: ToolTrainer) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    train_plan(Path(sys.argv[1]))

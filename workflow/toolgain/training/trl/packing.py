@@ -67,7 +67,7 @@ def parts_of(
     ]
 
 
-def pack(
+def pack_rows(
     prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad: int
 ) -> Packed:
     """Lay completions behind their prompts; equal prompts share a row.
@@ -136,7 +136,7 @@ def score_packed(
     log_probs: list[torch.Tensor] = []
     entropies: list[torch.Tensor] = []
     for part in parts:
-        packed = pack([prompts[i] for i in part], [completions[i] for i in part], pad)
+        packed = pack_rows([prompts[i] for i in part], [completions[i] for i in part], pad)
         packed = packed.to(device)
         output = model(
             input_ids=packed.input_ids,
@@ -162,7 +162,7 @@ def largest_difference(
     `model` has TRL's fused head. Without autocast the answer is about 1e-6 for a model whose
     attention takes the mask.
     """
-    packed = pack([prompt] * len(completions), completions, prompt[0]).to(model.device)
+    packed = pack_rows([prompt] * len(completions), completions, prompt[0]).to(model.device)
     output = model(
         input_ids=packed.input_ids,
         attention_mask=packed.attention_mask,
