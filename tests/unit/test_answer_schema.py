@@ -2,7 +2,8 @@
 agree on what it is.
 
 Walks through the schema of a chat completion: every field missing, null, empty, of another type,
-huge, nested. Each response goes the way that it goes in an evaluation: it is read and brought into
+huge, nested; several calls of which some can be read, several choices, and the form of a stream's
+chunk. Each response goes the way that it goes in an evaluation: it is read and brought into
 the strict form, the harness's handler takes its answer out, the harness's runner scores the row,
 and the item table is made from both.
 """
@@ -30,6 +31,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "call": {"role": "assistant", "content": None, "tool_calls": [CALL]},
     "two calls": {"role": "assistant", "content": "", "tool_calls": [CALL, {**CALL, "id": "2"}]},
     "text": {"role": "assistant", "content": "No.", "refusal": None, "reasoning_content": "Hm."},
+    "mixed calls": {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [CALL, {**CALL, "id": "2", "function": {"name": "f", "arguments": "{"}}],
+    },
 }
 VALUES: dict[str, object] = {
     "null": None,
@@ -70,8 +76,15 @@ def completion(message: dict[str, Any]) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 1,
         "model": "policy",
+        "service_tier": None,
+        "system_fingerprint": "fp_1",
         "choices": [
-            {"index": 0, "message": message, "finish_reason": "tool_calls" if called else "stop"}
+            {
+                "index": 0,
+                "message": message,
+                "logprobs": None,
+                "finish_reason": "tool_calls" if called else "stop",
+            }
         ],
         "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
     }
@@ -102,11 +115,21 @@ def changed(body: dict[str, Any], path: tuple[Any, ...], value: object) -> dict[
 def responses() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, message in ANSWERS.items():
         body = completion(message)
-        for extra in ("error", "function_call", "reasoning"):
+        for extra in ("error", "function_call", "reasoning", "audio", "annotations", "thinking"):
             body["choices"][0]["message"].setdefault(extra, None)
         for path in places(body):
             for what, value in {"missing": MISSING, **VALUES}.items():
                 yield f"{name}: {'.'.join(map(str, path))} {what}", changed(body, path, value)
+        first = body["choices"][0]
+        others = {other: {**first, "message": said} for other, said in ANSWERS.items()}
+        for what, value in {**VALUES, **others}.items():
+            yield f"{name}: and {what}", {**body, "choices": [first, value]}
+        for what, value in {"alone": None, "and": {"message": message}}.items():
+            chunk = {**first, "delta": first["message"], **(value or {})}
+            if value is None:
+                chunk.pop("message")
+            kind = "chat.completion.chunk"
+            yield f"{name}: chunk {what}", {**body, "object": kind, "choices": [chunk]}
 
 
 SCORING = """
@@ -213,6 +236,7 @@ def test_same_call_in_any_spelling_has_the_same_score(
 ) -> None:
     """A change beside the call's name and arguments never changes whether it is right."""
     _, right = credited
+    assert {"call: chunk alone", "call: and text"} <= right
     for name, reply in replies.items():
         if not name.startswith("call: ") or reply.completion is None:
             continue

@@ -45,6 +45,8 @@ def test_model_that_writes_the_error_text_has_answered(tmp_path: Path) -> None:
     ("answer", "flags"),
     [
         ("", ("empty",)),
+        ("<think>Shall I call f", ("empty",)),
+        ("<think>Shall I?</think>\n", ("empty",)),
         ("<tool_call>{}</tool_call>", ("unparsed_call",)),
         ('I call {"name": "f", "arguments": {"x": 1}}', ("unparsed_call",)),
         ("I cannot do that.", ()),

@@ -2,12 +2,17 @@
 
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection, parse_section
+from toolgain.evaluation import job as evaluation_job
 from toolgain.evaluation.pace import Pace
+from toolgain.rehearsal import inputs as rehearsed
+from toolgain.rehearsal.inputs import Given
 
 
 def test_refusal_halves_what_is_under_way_once() -> None:
@@ -30,6 +35,15 @@ def test_answers_raise_the_limit_one_by_one() -> None:
     for _ in range(20):
         pace.answered()
     assert pace.limit == 3, "never above what was configured"
+
+
+def test_who_asks_for_no_wait_and_refuses_on_is_asked_less_and_less_often() -> None:
+    pace, before = Pace(1), time.monotonic()
+    for step in range(3):
+        pace.refused(time.monotonic() + step, 0.0)
+    with pace.turn() as started:
+        # A tenth of half of the third wait of our own, at least.
+        assert started - before >= 0.1 * 0.5 * 4
 
 
 def test_endpoint_with_a_limit_is_asked_as_fast_as_it_allows_and_no_faster() -> None:
@@ -73,12 +87,26 @@ def test_endpoint_with_a_limit_is_asked_as_fast_as_it_allows_and_no_faster() -> 
         "https://secret@h/v1",
         "https://h/v1?api_key=secret",
         "https://h/v1?access-token=secret",
+        "https://h/v1?password=secret",
     ],
 )
 def test_key_in_the_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(UserError, match=r"evaluation\.serve\.api_key_env") as error:
         parse_section(EvaluationSection, {"serve": {"backend": "endpoint", "url": url}}, "x")
     assert "secret" not in str(error.value)
+
+
+def test_key_in_the_url_is_refused_wherever_an_endpoint_is_named(tmp_path: Path) -> None:
+    url = "https://me:secret@h/v1"
+    (tmp_path / "config.json").write_text("{}")
+    refused: list[Callable[[], object]] = [
+        lambda: evaluation_job.read_section(None, url, None, 1),
+        lambda: rehearsed.read(Given(config=tmp_path / "config.json", endpoint=url, model="m")),
+    ]
+    for read in refused:
+        with pytest.raises(UserError, match=r"evaluation\.serve\.api_key_env") as error:
+            read()
+        assert "secret" not in str(error.value)
 
 
 def test_plain_url_is_taken() -> None:

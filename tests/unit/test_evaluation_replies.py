@@ -108,6 +108,18 @@ def test_parsed_call_is_read_as_the_harness_reads_it() -> None:
             "",
             ("byte_order_mark",),
         ),
+        (
+            {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": "null"}}]},
+            [("f", "{}")],
+            "",
+            ("empty_arguments",),
+        ),
+        (
+            {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": '"{\\"x\\": 1}"'}}]},
+            [("f", '{"x": 1}')],
+            "",
+            ("double_encoded_arguments",),
+        ),
         ({"content": "Sorry \ud83d no."}, [], "Sorry \ufffd no.", ("lone_surrogate",)),
         (
             {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": '{"x": "\\ud83d"}'}}]},
@@ -138,11 +150,44 @@ def test_answer_in_another_spelling(
 
 
 def test_what_the_model_wrote_is_never_repaired() -> None:
-    for written in ("{", "[1, 2]", '"{}"', "5", "no"):
+    for written in ("{", "[1, 2]", "{'x': 1}", '{"x": 1,}', '{"x": 1}{"x": 2}', '"no"', "5", "no"):
         (call,) = answer(
             tool_calls=[{**CALL, "function": {"name": "f", "arguments": written}}]
         ).calls
         assert call.arguments == written
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("get_weather", "get_weather"),
+        ("geo.find", "geo.find"),
+        ("geo_find", "geo_find"),
+        ("functions.get_weather", "get_weather"),
+        ("functions.geo_find", "geo_find"),
+        ("functions.geo.find", "geo.find"),
+        ("tool.get_weather", "get_weather"),
+        ("default_api:get_weather", "get_weather"),
+        ("get_weather<|channel|>commentary", "get_weather"),
+        ("functions.get_weather:0", "get_weather"),
+        ("functions.functions.get_weather", "functions.functions.get_weather"),
+        ("functions.other", "functions.other"),
+        ("functions.", "functions."),
+        ("functions.own", "functions.own"),
+        ("Get_weather", "Get_weather"),
+        (" get_weather", " get_weather"),
+        ("my.get_weather", "my.get_weather"),
+    ],
+)
+def test_name_with_what_a_format_puts_around_it(written: str, read: str) -> None:
+    """Only a known namespace or markup, and only around the name of an offered function."""
+    offered = ["get_weather", "geo_find", "functions_own"]
+    named = {**CALL, "function": {"name": written, "arguments": "{}"}}
+    done = read_reply(200, chat(tool_calls=[named]), offered=offered).completion
+    assert done is not None and done.calls[0].name == read
+    assert done.normalised == (() if written == read else ("function_name",))
+    # Without the functions of the request nobody can know.
+    assert answer(tool_calls=[named]).calls[0].name == written
 
 
 @pytest.mark.parametrize("digits", [310, 4000, 100_000])
@@ -174,6 +219,32 @@ def test_deep_arguments_are_cut_where_no_right_answer_is() -> None:
             {"finish_reason": "stop", "message": {"content": None, "reasoning": "I call f"}},
             "reasoning_only",
         ),
+        (
+            {
+                "finish_reason": "stop",
+                "message": {"content": None, "thinking": "I call f", "reasoning": None},
+            },
+            "reasoning_only",
+        ),
+        (
+            {
+                "finish_reason": "stop",
+                "message": {
+                    "content": "",
+                    "reasoning_details": [{"type": "reasoning.text", "text": "I call f"}],
+                },
+            },
+            "reasoning_only",
+        ),
+        (
+            {
+                "finish_reason": "stop",
+                "message": {"content": [{"type": "thinking", "thinking": [{"text": "f?"}]}]},
+            },
+            "reasoning_only",
+        ),
+        ({"finish_reason": "stop", "message": {"content": [{"type": []}]}}, "malformed"),
+        ({"finish_reason": "stop", "message": {"content": [{"type": "tool_use"}]}}, "malformed"),
         ({"finish_reason": None, "message": {"content": ""}}, "no_answer"),
         ({"finish_reason": "tool_calls", "message": {"content": None}}, "no_answer"),
         ({"finish_reason": "content_filter", "message": {"content": ""}}, "no_answer"),
@@ -187,6 +258,24 @@ def test_status_200_without_an_answer(choice: dict[str, object], kind: str) -> N
     reply = read_reply(200, json.dumps({"choices": [choice]}).encode())
     assert (reply.kind, reply.completion) == (kind, None)
     assert reply.worth_another_try and NO_ANSWER[kind]
+
+
+@pytest.mark.parametrize(
+    ("said", "finish"),
+    [
+        ("STOP", "stop"),
+        ("eos_token", "stop"),
+        ("MAX_TOKENS", "length"),
+        ("repetition", "length"),
+        ("SAFETY", "content_filter"),
+        ({"type": "max_length"}, "length"),
+    ],
+)
+def test_end_of_an_answer_in_other_words(said: object, finish: str) -> None:
+    body = {"choices": [{"message": {"content": "No."}, "finish_reason": said}]}
+    done = read_reply(200, json.dumps(body).encode()).completion
+    assert done is not None and done.finish_reason == finish
+    assert "finish_reason" in done.normalised
 
 
 def test_error_beside_no_answer_is_told_apart() -> None:
@@ -263,11 +352,52 @@ def test_success_without_the_usual_number(status: int, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("header", "wait"),
-    [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("soon", None), ("nan", None), (None, None)],
+    [
+        *[("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("soon", None), ("nan", None), (None, None)],
+        *[("1e400", None), ("9" * 400, None), ("", None), (" 7 ", 7.0)],
+        # Nobody means years; such a number is a time of the clock, or a mistake.
+        *[("1000000", 86400.0), ("1732800000", 0.0), ("1732800000000", 0.0)],
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+    ],
 )
 def test_wait_that_the_server_asks_for(header: str | None, wait: float | None) -> None:
     headers = {} if header is None else {"Retry-After": header}
     assert read_reply(429, b"", headers).retry_after_s == wait
+
+
+def test_wait_in_other_units() -> None:
+    assert read_reply(429, b"", {"Retry-After-Ms": "1500"}).retry_after_s == 1.5
+    both = {"Retry-After-Ms": "250", "Retry-After": "1"}
+    assert read_reply(503, b"", both).retry_after_s == 0.25
+    at = (datetime.now(UTC) + timedelta(hours=1)).timestamp()
+    for header in (str(int(at)), str(int(at * 1000))):
+        wait = read_reply(429, b"", {"Retry-After": header}).retry_after_s
+        assert wait is not None and 3500 < wait <= 3601
+
+
+@given(st.text())
+def test_any_header_can_be_read(header: str) -> None:
+    wait = read_reply(429, b"", {"Retry-After": header, "Retry-After-Ms": header}).retry_after_s
+    assert wait is None or wait >= 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "cached"),
+    [
+        ({"X-Cache": "HIT"}, True),
+        ({"cf-aig-cache-status": "HIT"}, True),
+        ({"x-cache": "Hit from cloudfront"}, True),
+        ({"x-gateway-cache-hit": "True"}, True),
+        ({"X-Cache": "MISS"}, False),
+        ({"Cache-Control": "no-cache"}, False),
+        ({"x-prefix-cache": "hit"}, False),
+        ({"x-kv-cache-hit": "true"}, False),
+        ({}, False),
+    ],
+)
+def test_answer_that_a_gateway_kept(headers: dict[str, str], cached: bool) -> None:
+    reply = read_reply(200, chat(content="No."), headers)
+    assert (reply.kind, reply.cached) == ("ok", cached)
 
 
 def test_date_to_wait_for() -> None:
@@ -295,6 +425,18 @@ def test_date_to_wait_for() -> None:
         (400, b'{"code": "context_length_exceeded"}', "context_overflow", False),
         (413, b"prompt is too long", "context_overflow", False),
         (302, b"", "http_5xx", True),
+        (408, b"", "timeout", True),
+        (409, b"model is loading", "http_5xx", True),
+        (424, b'{"error": "x", "error_type": "generation"}', "http_5xx", True),
+        (499, b"", "http_5xx", True),
+        (529, b"overloaded", "http_5xx", True),
+        (402, b"no credits", "http_4xx", False),
+        (429, b'{"error": {"code": "insufficient_quota"}}', "http_4xx", False),
+        (429, b'{"error": {"message": "You exceeded your quota"}}', "http_429", True),
+        (400, b'{"__type": "ThrottlingException"}', "http_429", True),
+        (422, b"`inputs` tokens + `max_new_tokens` must be <= 4096.", "context_overflow", False),
+        (422, b"`inputs` must have less than 1024 tokens.", "context_overflow", False),
+        (500, b"the request exceeds the available context size", "context_overflow", False),
     ],
 )
 def test_kinds_of_failure(status: int, content: bytes, kind: str, again: bool) -> None:

@@ -74,6 +74,34 @@ def test_request_that_was_asked_again_marks_its_item() -> None:
     assert (found.requests, found.retried, found.failures) == (1, 1, {"timeout": 2})
 
 
+def test_answers_out_of_a_gateways_cache_are_no_answers_of_these_weights() -> None:
+    a = item("simple", 0)
+    found = see([request(a, "x", "1", cached=True)], [answered(a, "x")], [a])
+    (said,) = contradictions([found])
+    assert "cache" in said and said.startswith("1 answers")
+
+
+def test_prompts_that_the_server_cuts_are_found_by_their_count() -> None:
+    """Twelve prompts of 40,000 to 51,000 characters, and each counts 4096 tokens."""
+    items = [item("simple", number) for number in range(13)]
+    rows = [answered(one, "x") for one in items]
+
+    def said(tokens: list[int], sizes: list[int]) -> list[str]:
+        requests = [
+            request(one, "x", str(n), prompt_tokens=tokens[n], size=sizes[n])
+            for n, one in enumerate(items)
+        ]
+        return contradictions([see(requests, rows, items)])
+
+    sizes = [900, *range(40_000, 52_000, 1000)]
+    (cut,) = said([300] + [4096] * 12, sizes)
+    assert cut.startswith("12 prompts of different length count 4096 tokens each")
+    assert not said([300, *range(4085, 4097)], sizes), "no two alike"
+    assert not said([4096] * 13, sizes), "a server that counts nothing"
+    assert not said([300] + [4096] * 12, [900] + [40_000] * 12), "prompts of one length"
+    assert not said([3] + [11] * 12, sizes), "no limit that a server has"
+
+
 def test_steps_of_a_conversation_are_matched_one_by_one() -> None:
     a = item("multi_turn_base", 0)
     call = [{"f": "{}"}]

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_server import Fault, FaultServer, Handler, Request, no_fault
+from fault_server import Fault, FaultServer, Handler, Request, completion, no_fault
 from interceptor_process import PYTHON, interceptor
 
 pytestmark = pytest.mark.skipif(
@@ -96,6 +96,64 @@ def test_a_refusal_for_haste_is_waited_for_and_costs_no_attempt(tmp_path: Path) 
         assert asked.ask("What is the weather?").status == "200"
         (row,) = asked.recorded()
     assert [attempt["kind"] for attempt in row["attempts"]] == ["http_429", "ok"]
+
+
+def asks_for(headers: dict[str, str], body: bytes = b"{}") -> Fault:
+    """Refuses everything for haste, with `headers`."""
+
+    def fault(request: Request, handler: Handler) -> bool:
+        handler.send_response(429)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+        return True
+
+    return fault
+
+
+def test_a_wait_beyond_the_time_limit_is_not_waited_for_by_anybody(tmp_path: Path) -> None:
+    """A day, where an hour is left: the first request says so, and no other is sent."""
+    with (
+        FaultServer(asks_for({"Retry-After": "86400"})) as server,
+        interceptor(tmp_path, server.url, attempts=1, give_up_at=time.time() + 3600) as asked,
+    ):
+        answers = [asked.ask(f"Question {n}?") for n in range(3)]
+        assert len(server.bodies) == 1
+    assert {answer.status for answer in answers} == {"429 http_429"}
+    assert "longer than the time limit" in answers[-1].body
+
+
+def test_an_empty_account_is_a_refusal_and_no_haste(tmp_path: Path) -> None:
+    empty = b'{"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}'
+    with (
+        FaultServer(asks_for({}, empty)) as server,
+        interceptor(tmp_path, server.url, give_up_at=4e9) as asked,
+    ):
+        assert asked.ask("What is the weather?").status == "429 http_4xx"
+        assert len(server.bodies) == 1
+
+
+def test_a_namespace_that_the_server_leaves_is_no_part_of_a_name(tmp_path: Path) -> None:
+    """Though only some calls have it; the harness sees the offered name, and it is counted."""
+
+    def mixed(request: Request, handler: Handler) -> bool:
+        space = "" if request.number else "functions."
+        call = {"id": "1", "type": "function"}
+        named = {**call, "function": {"name": f"{space}get_weather", "arguments": "{}"}}
+        handler.answer(200, completion({"tool_calls": [named]}, request.body))
+        return True
+
+    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {}}}]
+    with FaultServer(mixed) as server, interceptor(tmp_path, server.url) as asked:
+        bodies = [asked.ask(f"{n}?", tools=tools).body for n in range(2)]
+        first, second = asked.recorded()
+    for body in bodies:
+        (call,) = json.loads(body)["choices"][0]["message"]["tool_calls"]
+        assert call["function"]["name"] == "get_weather"
+    assert (first["foreign"], second["foreign"]) == (0, 0)
+    assert "function_name" in first["normalised"]
+    assert "function_name" not in second["normalised"]
 
 
 def test_after_failures_in_a_row_requests_fail_unasked_until_a_probe_is_answered(

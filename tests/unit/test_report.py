@@ -11,7 +11,8 @@ from typing import Any
 
 import evaluation_folders
 import pytest
-from hypothesis import given, settings
+from click.testing import CliRunner
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -19,6 +20,7 @@ import report_fixtures
 import run_records
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.bfcl.outcomes import write_items
+from toolgain.cli import cli
 from toolgain.common.errors import UserError
 from toolgain.common.screen import visible
 from toolgain.config.sections import ReportSection
@@ -37,7 +39,7 @@ from toolgain.report.sources import (
     Sources,
     read_sources,
 )
-from toolgain.report.trust import shown
+from toolgain.report.trust import shown, trust
 from toolgain.statistics import answer
 
 LINE = {
@@ -542,11 +544,12 @@ def test_the_tracker_of_a_training_is_linked(tmp_path: Path, url: str | None, li
 
 
 HOSTILE = st.one_of(
-    st.text(min_size=1, max_size=40),
+    # Halves of characters too.
+    st.text(st.characters(exclude_categories=()), min_size=1, max_size=40),
     st.sampled_from(
         ["<script>alert(1)</script>", "</script><b>", "{{ 7*7 }}", "{% raw %}", "\u202eabc",
          "\x00\x1b", '"><img src=x onerror=alert(1)>', "--><!--", "]]>", "\u2028",
-         "javascript:alert(1)"]
+         "javascript:alert(1)", "\ud83d", "a\udc00|b"]
     ),
 )  # fmt: skip
 
@@ -600,3 +603,45 @@ def test_markdown_shows_hidden_signs_and_links_nothing() -> None:
     assert markdown.escaped("a\u202eb") == r"a\\u\{202E\}b"
     assert markdown.escaped("see https://x.example/a_b now") == "see `https://x.example/a_b` now"
     assert markdown.escaped("by me@x.example|<b>") == r"by `me@x.example`\|\<b\>"
+
+
+def test_what_speaks_against_the_server_has_a_line_in_the_trust_section(tmp_path: Path) -> None:
+    said = {"models": {"policy": 40, "other": 2}, "flags": {"disputed": 3}, "normalised": {"id": 1}}
+    for subject, more in (("baseline", {}), ("grpo", said)):
+        evaluation_folders.write(
+            tmp_path / "results/evaluations" / subject,
+            [evaluation_folders.outcome("simple", 0, True)],
+            summary={"models": {"policy": 42}, **more},
+        )
+    (tmp_path / "results/comparison.json").write_text(json.dumps(comparison()))
+    sources = read_sources(tmp_path / "results/comparison.json", tmp_path / "results")
+    facts = {fact.label: fact for fact in trust(sources, anchors=False).facts}
+    named = facts["Model that the server names"]
+    assert named.values == ("policy (42)", "policy (40); other (2)")
+    assert named.bad == (False, True)
+    disputed = facts["Disputed: score, decoder and record differ"]
+    assert (disputed.values, disputed.bad) == (("0", "3"), (False, True))
+    assert facts["Requests brought into another form: id"].values == ("0", "1")
+
+
+NAMES = st.text(st.characters(exclude_characters="/\x00", codec="utf-8"), min_size=1, max_size=20)
+
+
+@settings(deadline=None, max_examples=20)
+@given(name=NAMES | st.sampled_from(["\u202eslaved", "a\nb", "|<b>`", "-x", "\x85\u2028", " "]))
+def test_a_folder_may_have_any_name_that_can_be_written_down(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    assume(name not in (".", "..") and len(name.encode()) < 200)
+    folder = tmp_path_factory.mktemp("names")
+    rows = [evaluation_folders.outcome("simple", n, n % 2 == 0) for n in range(20)]
+    folders = [
+        evaluation_folders.write(folder / side / name, rows, digest=side) for side in ("a", "b")
+    ]
+    out = folder / name / "comparison.json"
+    done = CliRunner().invoke(cli, ["compare", *map(str, folders), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    report = out.with_name("report.html")
+    render.write_report(out, folder, ReportSection(), report)
+    for page in (report, report.with_suffix(".md")):
+        assert not re.search("[\u202a-\u202e\u2066-\u2069]", page.read_text(encoding="utf-8"))

@@ -10,11 +10,17 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
+
+from toolgain.bfcl.calls import Call, read_calls
+from toolgain.bfcl.changes import Changes, MissingAnswerError, beginning
+from toolgain.bfcl.streams import events, joined, looks_streamed
+from toolgain.common.characters import whole
 
 MAX_RESPONSE_BYTES = 8 * 2**20
 """Default of `evaluation.max_response_bytes`."""
@@ -49,38 +55,36 @@ SERVER_IS_DOWN = frozenset({"connection", "timeout", "http_5xx", "malformed", "a
 _OVERFLOW = re.compile(
     r"maximum context length|context length|context window|context size|max_model_len"
     r"|maximum (?:input|sequence|model) length|too many (?:input )?tokens|prompt is too long"
-    r"|longer than the maximum|context_length_exceeded|exceeds? the (?:available )?context",
+    r"|longer than the maximum|context_length_exceeded|exceeds? the (?:available )?context"
+    r"|max_seq_len|inputs.? must have less than|inputs.? tokens \+ .?max_new_tokens"
+    r"|exceeds the maximum number of tokens",
     re.IGNORECASE,
 )
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-# The same as an escape in JSON text. A pair of escapes is one character, and is skipped.
-_ESCAPES = re.compile(
-    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-)
+_NO_QUOTA = re.compile(r'"(?:code|type)"\s*:\s*"(?:insufficient_quota|billing_\w+)"')
+"""Nothing is left to pay with, which no wait changes, though some say it with status 429."""
+_HASTE = re.compile(r"rate_limit_exceeded|RateLimitReached|ThrottlingException|RESOURCE_EXHAUSTED")
+_PASSING = frozenset({408, 409, 423, 424, 425, 499})
+"""Statuses below 500 that say nothing against the request: it came too early, or took too long."""
+LONGEST_ASKED_S = 24 * 3600.0
+"""A longer wait is a mistake of the server, or the end of the evaluation."""
 _FINISH_REASONS = {
     **{name: name for name in ("stop", "length", "tool_calls", "content_filter", "function_call")},
     **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "complete"), "stop"),
-    **dict.fromkeys(("max_tokens", "max_length", "model_length"), "length"),
+    **dict.fromkeys(("end_of_turn", "finish_reason_stop", "eos_token_id", "normal"), "stop"),
+    **dict.fromkeys(("max_tokens", "max_length", "model_length", "max_new_tokens"), "length"),
+    # The engine ended a loop that the model would not have ended.
+    "repetition": "length",
     **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
+    **dict.fromkeys(("safety", "content_filtered", "recitation"), "content_filter"),
 }
 """Reasons for the end of an answer, with the names that other servers have for them."""
 _TEXT_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
 _THOUGHT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking"})
 _REASONING = ("reasoning_content", "reasoning")
+_THOUGHTS = (*_REASONING, "thinking", "thought", "reasoning_details", "thinking_blocks")
+"""Fields that hold what the model thought, by server; the first two are text and go back to it."""
 SILENT_TOKENS = 16
 """Tokens that an answer without any text may have: its end and some of the template's own."""
-MAX_DEPTH = 50
-"""Arguments may nest so deep. The harness's writer of scores gives up at some hundreds."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One tool call of an answer."""
-
-    id: str
-    name: str
-    arguments: str
-    """As the model wrote them: JSON text, or what should be."""
 
 
 @dataclass(frozen=True)
@@ -140,59 +144,42 @@ class Reply:
     """For `ok`: the answer."""
     retry_after_s: float | None = None
     """The wait that the server asked for, in seconds."""
+    cached: bool = False
+    """A gateway says that it kept the answer from before."""
 
     @property
     def worth_another_try(self) -> bool:
         return self.kind in WORTH_ANOTHER_TRY
 
 
-class _NoAnswerError(Exception):
-    """The response holds no answer."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.kind, self.detail = kind, detail
-
-
-@dataclass
-class _Changes:
-    """Collects the kinds of changes, each once per answer."""
-
-    kinds: list[str] = field(default_factory=list)
-
-    def note(self, kind: str) -> None:
-        if kind not in self.kinds:
-            self.kinds.append(kind)
-
-    def text(self, value: str) -> str:
-        """`value` without halves of characters, which no UTF-8 can hold."""
-        fixed = _LONE_SURROGATE.sub("\ufffd", value)
-        if fixed != value:
-            self.note("lone_surrogate")
-        return fixed
-
-
-def read_reply(status: int, content: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+def read_reply(
+    status: int,
+    content: bytes,
+    headers: Mapping[str, str] = NO_HEADERS,
+    offered: Collection[str] = (),
+) -> Reply:
     """Read an HTTP response to a chat completion request.
 
     Args:
         headers: found by any spelling of their names.
+        offered: names of the functions in the request, with `_` for each dot.
     """
-    wait = seconds(headers.get("Retry-After"))
+    wait = asked_wait(headers)
     if not 200 <= status < 300:
         text = content.decode("utf-8", errors="replace")
         said = _redirected(headers) if 300 <= status < 400 else ""
-        return Reply(_kind(status, text), status, said or _beginning(text), retry_after_s=wait)
+        return Reply(_kind(status, text), status, said or beginning(text), retry_after_s=wait)
     try:
-        return Reply("ok", status, completion=_completion(content))
-    except _NoAnswerError as error:
+        done = _completion(content, offered)
+    except MissingAnswerError as error:
         return Reply(error.kind, status, error.detail, retry_after_s=wait)
+    return Reply("ok", status, completion=done, cached=_is_cached(headers))
 
 
 def _redirected(headers: Mapping[str, str]) -> str:
     """Where a server sends the request instead; what follows a path may be a secret."""
     target = (headers.get("Location") or "").partition("?")[0].rpartition("@")[2]
-    return f"redirected to {_beginning(target)}; name the address that answers itself"
+    return f"redirected to {beginning(target)}; name the address that answers itself"
 
 
 def too_large(status: int, limit: int) -> Reply:
@@ -200,32 +187,62 @@ def too_large(status: int, limit: int) -> Reply:
     return Reply("too_large", status, f"the response is larger than {limit} bytes")
 
 
-def seconds(retry_after: str | None) -> float | None:
-    """The seconds that a Retry-After header asks for: a number, or a date."""
-    if not retry_after:
-        return None
-    try:
-        wait = float(retry_after)
-    except ValueError:
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a server asks to wait: a number, a date, or the time of a clock.
+
+    None where it asks for nothing, or for what cannot be.
+    """
+    if (milliseconds := _number(headers.get("Retry-After-Ms"))) is not None:
+        return max(0.0, milliseconds / 1000)
+    said = headers.get("Retry-After")
+    wait = _number(said)
+    if wait is None:
         try:
-            wait = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
+            wait = (parsedate_to_datetime(said or "") - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
             return None
-    return max(0.0, wait) if math.isfinite(wait) else None
+    elif wait > 1e11:
+        wait = wait / 1000 - time.time()
+    elif wait > 1e9:
+        wait -= time.time()
+    return min(LONGEST_ASKED_S, max(0.0, wait))
+
+
+def _number(said: str | None) -> float | None:
+    try:
+        value = float(said or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _is_cached(headers: Mapping[str, str]) -> bool:
+    """Whether a gateway says that the whole answer is one from before.
+
+    What an engine says of its prefix or key-value cache is something else.
+    """
+    for name, value in headers.items():
+        words = name.lower()
+        if "cache" not in words or "prefix" in words or "kv" in words:
+            continue
+        said = value.strip().lower()
+        if said.startswith("hit") or ("hit" in words and said in ("true", "1")):
+            return True
+    return False
 
 
 def _kind(status: int, text: str) -> str:
-    if status in (400, 413, 422) and _OVERFLOW.search(text):
+    if status in (400, 413, 422, 500) and _OVERFLOW.search(text):
         return "context_overflow"
     if status == 429:
+        return "http_4xx" if _NO_QUOTA.search(text) else "http_429"
+    if status in (400, 403) and _HASTE.search(text):
         return "http_429"
-    if 400 <= status < 500:
+    if status == 408:
+        return "timeout"
+    if 400 <= status < 500 and status not in _PASSING:
         return "http_4xx"
     return "http_5xx"
-
-
-def _beginning(text: str) -> str:
-    return _LONE_SURROGATE.sub("\ufffd", " ".join(text[:1000].split())[:200])
 
 
 def _text(content: bytes) -> str:
@@ -234,7 +251,7 @@ def _text(content: bytes) -> str:
     Bytes of another encoding are never guessed: a wrong letter would be a wrong argument.
 
     Raises:
-        _NoAnswerError: it is written in none.
+        MissingAnswerError: it is written in none.
     """
     encoding = json.detect_encoding(content)
     try:
@@ -245,34 +262,49 @@ def _text(content: bytes) -> str:
         # Halves of characters, each written as if it were a whole one.
         return content.decode(encoding, errors="surrogatepass")
     except UnicodeDecodeError:
-        said = _beginning(content.decode("utf-8", errors="replace"))
-        raise _NoAnswerError("malformed", f"the body is no UTF-8: {said}") from None
+        said = beginning(content.decode("utf-8", errors="replace"))
+        raise MissingAnswerError("malformed", f"the body is no UTF-8: {said}") from None
 
 
-def _completion(content: bytes) -> Completion:
-    text = _text(content)
+def _body(text: str, changes: Changes) -> dict[str, object]:
+    """The chat completion in `text`, be it a stream of its parts.
+
+    Raises:
+        MissingAnswerError: there is none.
+    """
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        body = None
+        parts = events(text) if looks_streamed(text) else None
+        body = joined(parts) if parts else None
+        changes.note("stream")
+    if isinstance(body, dict) and body.get("object") == "chat.completion.chunk":
+        body = joined([body])
+        changes.note("stream")
     if not isinstance(body, dict):
-        raise _NoAnswerError("malformed", _beginning(text))
+        raise MissingAnswerError("malformed", beginning(text))
+    return body
+
+
+def _completion(content: bytes, offered: Collection[str]) -> Completion:
+    text = _text(content)
+    changes = Changes()
+    body = _body(text, changes)
     _raise_error_inside(body, text)
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        raise _NoAnswerError("malformed", _beginning(text))
+        raise MissingAnswerError("malformed", beginning(text))
     _raise_error_inside(choice, text)
     _raise_error_inside(message, text)
-    changes = _Changes()
     if isinstance(choices, list) and len(choices) > 1:
         changes.note("several_choices")
     seed = hashlib.sha256(content).hexdigest()
     if message.get("role") != "assistant":
         changes.note("role")
-    calls = _calls(message, changes, seed, text)
-    answer = _content(message, changes, text)
+    calls = read_calls(message, changes, seed, text, offered)
+    answer, thought = _content(message, changes, text)
     reasoning = tuple(
         (name, changes.text(value))
         for name in _REASONING
@@ -281,10 +313,10 @@ def _completion(content: bytes) -> Completion:
     finish = _finish_reason(choice.get("finish_reason"), bool(calls), changes)
     prompt, completion = _usage(body.get("usage"), changes)
     if not calls and not answer.strip():
-        thought = any(value.strip() for _, value in reasoning)
+        thought |= any(_says_something(message.get(name)) for name in _THOUGHTS)
         _raise_empty(finish, thought, _counted(body.get("usage")), text)
     elif not calls and finish in ("tool_calls", "function_call"):
-        raise _NoAnswerError("lost_call", f"finish_reason is {finish}: {_beginning(text)}")
+        raise MissingAnswerError("lost_call", f"finish_reason is {finish}: {beginning(text)}")
     model = body.get("model")
     return Completion(
         content=answer,
@@ -298,6 +330,20 @@ def _completion(content: bytes) -> Completion:
     )
 
 
+def _says_something(value: object) -> bool:
+    """Whether there is any text in a JSON value, kinds and ids of parts left out."""
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, str) and part.strip():
+            return True
+        if isinstance(part, dict):
+            left += (said for name, said in part.items() if name not in ("type", "id", "format"))
+        elif isinstance(part, list):
+            left += part
+    return False
+
+
 def _raise_error_inside(part: dict[str, object], text: str) -> None:
     """An error object where an answer should be, whatever the status says."""
     error = part.get("error")
@@ -306,9 +352,9 @@ def _raise_error_inside(part: dict[str, object], text: str) -> None:
     said = error if isinstance(error, dict) else part
     code = said.get("code", said.get("status"))
     if _OVERFLOW.search(text[:10_000]):
-        raise _NoAnswerError("context_overflow", _beginning(text))
+        raise MissingAnswerError("context_overflow", beginning(text))
     kind = "http_429" if code in (429, "429") else "error_in_answer"
-    raise _NoAnswerError(kind, _beginning(text))
+    raise MissingAnswerError(kind, beginning(text))
 
 
 def _raise_empty(finish: str | None, thought: bool, counted: int | None, text: str) -> None:
@@ -320,7 +366,7 @@ def _raise_empty(finish: str | None, thought: bool, counted: int | None, text: s
         counted: tokens of the answer, where the server counts them.
     """
     if thought and finish != "length":
-        raise _NoAnswerError("reasoning_only", "the whole answer is in the reasoning field")
+        raise MissingAnswerError("reasoning_only", "the whole answer is in the reasoning field")
     why = ""
     if finish not in ("stop", "length"):
         why = f"finish_reason is {finish}" if finish else "there is no finish_reason"
@@ -329,14 +375,14 @@ def _raise_empty(finish: str | None, thought: bool, counted: int | None, text: s
     elif counted is not None and counted > SILENT_TOKENS and finish != "length":
         why = f"the server counts {counted} tokens of an answer"
     if why:
-        raise _NoAnswerError("no_answer", f"the message is empty, and {why}: {_beginning(text)}")
+        raise MissingAnswerError("no_answer", f"the message is empty, and {why}: {beginning(text)}")
 
 
-def _finish_reason(value: object, called: bool, changes: _Changes) -> str | None:
+def _finish_reason(value: object, called: bool, changes: Changes) -> str | None:
     """The reason in OpenAI's words; None where there is none.
 
     Raises:
-        _NoAnswerError: it is none that a finished answer has, such as `abort` or `error`.
+        MissingAnswerError: it is none that a finished answer has, such as `abort` or `error`.
     """
     if isinstance(value, dict):
         value = value.get("type")
@@ -345,7 +391,7 @@ def _finish_reason(value: object, called: bool, changes: _Changes) -> str | None
         return "tool_calls" if called else None
     known = _FINISH_REASONS.get(value.lower())
     if known is None:
-        raise _NoAnswerError("aborted", f"finish_reason is {_LONE_SURROGATE.sub('?', value)[:80]}")
+        raise MissingAnswerError("aborted", f"finish_reason is {whole(value[:80])}")
     if known != value:
         changes.note("finish_reason")
     return known
@@ -357,7 +403,7 @@ def _counted(usage: object) -> int | None:
     return counted if type(counted) is int and counted >= 0 else None
 
 
-def _usage(value: object, changes: _Changes) -> tuple[int, int]:
+def _usage(value: object, changes: Changes) -> tuple[int, int]:
     """Prompt and completion tokens; 0 where the server does not count."""
     counts = value if isinstance(value, dict) else {}
     found = [counts.get(name) for name in ("prompt_tokens", "completion_tokens")]
@@ -370,139 +416,34 @@ def _usage(value: object, changes: _Changes) -> tuple[int, int]:
     return whole[0], whole[1]
 
 
-def _content(message: dict[str, object], changes: _Changes, text: str) -> str:
+def _content(message: dict[str, object], changes: Changes, text: str) -> tuple[str, bool]:
+    """The text of a message, and whether thoughts were left out of it."""
     value = message.get("content")
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
         refusal = message.get("refusal")
         if isinstance(refusal, str) and refusal.strip():
             changes.note("refusal")
-            return changes.text(refusal)
-        return value if isinstance(value, str) else ""
+            return changes.text(refusal), False
+        return value if isinstance(value, str) else "", False
     if isinstance(value, str):
-        return changes.text(value)
+        return changes.text(value), False
     parts = value if isinstance(value, list) else [value]
     changes.note("content_parts")
-    return "".join(changes.text(_part(part, text)) for part in parts)
+    said = [_part(part, text) for part in parts]
+    return "".join(changes.text(part or "") for part in said), None in said
 
 
-def _part(part: object, text: str) -> str:
-    """The text of one part of a content that comes in parts; thoughts are left out."""
+def _part(part: object, text: str) -> str | None:
+    """The text of one part of a content that comes in parts; None where it is a thought."""
     if isinstance(part, str):
         return part
     if isinstance(part, dict):
         kind = part.get("type", "text")
+        if not isinstance(kind, str):
+            kind = ""
         if kind in _THOUGHT_PARTS:
-            return ""
-        value = part.get(_TEXT_PARTS[kind]) if isinstance(kind, str) and kind in _TEXT_PARTS else 0
+            return None if _says_something(part) else ""
+        value = part.get(_TEXT_PARTS[kind]) if kind in _TEXT_PARTS else None
         if isinstance(value, str):
             return value
-    raise _NoAnswerError("malformed", f"content that is no text: {_beginning(text)}")
-
-
-def _calls(message: dict[str, object], changes: _Changes, seed: str, text: str) -> tuple[Call, ...]:
-    value = message.get("tool_calls")
-    if not value and isinstance(legacy := message.get("function_call"), dict) and legacy:
-        changes.note("legacy_function_call")
-        value = [{"id": "", "type": "function", "function": legacy}]
-    if isinstance(value, dict) and value:
-        changes.note("single_tool_call")
-        value = [value]
-    if not value and not isinstance(value, bool | int | float):
-        if value not in (None, []):
-            changes.note("tool_calls")
-        return ()
-    if not isinstance(value, list):
-        raise _NoAnswerError("malformed", f"tool_calls is no list: {_beginning(text)}")
-    calls: list[Call] = []
-    taken: set[str] = set()
-    for number, part in enumerate(value):
-        calls.append(_call(part, changes, f"{seed}{number}", taken, text))
-        taken.add(calls[-1].id)
-    return tuple(calls)
-
-
-def _call(part: object, changes: _Changes, seed: str, taken: set[str], text: str) -> Call:
-    if not isinstance(part, dict):
-        raise _NoAnswerError("malformed", f"a tool call is no object: {_beginning(text)}")
-    function = part.get("function")
-    if isinstance(part.get("name"), str) and not isinstance(function, dict):
-        changes.note("flat_tool_call")
-        function = part
-    name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(function, dict) or not isinstance(name, str):
-        raise _NoAnswerError("malformed", f"a tool call has no name: {_beginning(text)}")
-    if part.get("type") != "function":
-        changes.note("tool_call_type")
-    call_id = part.get("id")
-    if not isinstance(call_id, str) or not call_id or call_id in taken:
-        changes.note("tool_call_id")
-        # Nine letters or digits, since some chat templates take no other.
-        call_id = hashlib.sha256(seed.encode()).hexdigest()[:9]
-    arguments = _arguments(function.get("arguments", function.get("parameters")), changes)
-    return Call(changes.text(call_id), changes.text(name), arguments)
-
-
-def _arguments(value: object, changes: _Changes) -> str:
-    """Arguments as JSON text. What the model wrote as text stays as it is, right or wrong."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        changes.note("empty_arguments")
-        return "{}"
-    if isinstance(value, str):
-        if value.startswith("\ufeff"):
-            changes.note("byte_order_mark")
-            value = value.removeprefix("\ufeff")
-        fixed = _ESCAPES.sub(_whole_escape, changes.text(value))
-        if fixed != value:
-            changes.note("lone_surrogate")
-        return _bounded(fixed, changes)
-    changes.note("arguments_object" if isinstance(value, dict) else "arguments_type")
-    return _arguments(json.dumps(value), changes)
-
-
-def _whole_escape(match: re.Match[str]) -> str:
-    return match[0] if match[0] == "\\\\" or len(match[0]) > 6 else "\\ufffd"
-
-
-def _bounded(text: str, changes: _Changes) -> str:
-    """Arguments that the harness's checker survives.
-
-    It turns whole numbers into floats, which ends the scoring of every item where one is too large,
-    and writes scores by recursion. Neither value can be right, so another that is wrong stands in.
-    """
-    if len(text) < 2 * MAX_DEPTH:
-        return text
-    huge = False
-
-    def whole(digits: str) -> int | float:
-        nonlocal huge
-        if len(digits) < 300:
-            return int(digits)
-        huge = True
-        return math.inf
-
-    try:
-        value = json.loads(text, parse_int=whole)
-        shallow = _shallow(value, MAX_DEPTH)
-    except (ValueError, RecursionError):
-        return text
-    if not huge and shallow is value:
-        return text
-    changes.note("unbounded_arguments")
-    return json.dumps(shallow)
-
-
-def _shallow(value: object, depth: int) -> object:
-    """`value` itself, or a copy without what lies deeper than `depth`."""
-    if not isinstance(value, dict | list):
-        return value
-    if depth == 0:
-        return None
-    if isinstance(value, list):
-        parts = [_shallow(part, depth - 1) for part in value]
-        return value if _same(parts, value) else parts
-    named = {key: _shallow(part, depth - 1) for key, part in value.items()}
-    return value if _same(list(named.values()), list(value.values())) else named
-
-
-def _same(ours: Sequence[object], theirs: Sequence[object]) -> bool:
-    return all(a is b for a, b in zip(ours, theirs, strict=True))
+    raise MissingAnswerError("malformed", f"content that is no text: {beginning(text)}")

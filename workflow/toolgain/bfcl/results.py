@@ -48,7 +48,7 @@ from toolgain.bfcl.outcomes import (
 )
 from toolgain.bfcl.overall import group_score, overall
 from toolgain.bfcl.responses import WORTH_ANOTHER_TRY
-from toolgain.bfcl.toolcalls import looks_like_call
+from toolgain.bfcl.toolcalls import looks_like_call, without_thought
 from toolgain.common.errors import UserError
 from toolgain.common.files import LARGEST_TABLE, read_text, reason
 
@@ -389,6 +389,12 @@ def _by_form(step: Any, mode: CallingMode) -> Verdict:
     return Verdict(kind, calls, calls > 0, calls > 0)
 
 
+def _says_nothing(step: object, verdict: Verdict) -> bool:
+    """Whether a step is no answer: empty, or a thought that never ended."""
+    thought = verdict.kind == TEXT and isinstance(step, str) and not without_thought(step).strip()
+    return thought or verdict.kind == NOTHING
+
+
 def _outcome(
     item: Item,
     row: Row,
@@ -412,7 +418,7 @@ def _outcome(
             flags.append(UNDECODABLE_CALL)
         if mode == NATIVE and any(looks_like_call(step) for step in steps if isinstance(step, str)):
             flags.append(UNPARSED_CALL)
-        if all(verdict.kind == NOTHING for verdict in verdicts):
+        if all(map(_says_nothing, steps, verdicts)):
             flags.append(EMPTY)
     error_type, message = error_of(error)
     if not failed and multi_turn and any(map(_was_stopped, row["result"])):

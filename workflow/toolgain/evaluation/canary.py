@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-import httpx
+import requests
 from pydantic import JsonValue
 
 from toolgain.bfcl.decoder import Answer, Decoder, Verdict
@@ -20,10 +20,9 @@ from toolgain.bfcl.responses import (
     MAX_RESPONSE_BYTES,
     NO_ANSWER,
     Reply,
-    read_reply,
-    too_large,
 )
 from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call
+from toolgain.evaluation.transport import open_session, post
 from toolgain.records.summary import Canary, CanaryReply
 from toolgain.serving.server import Endpoint
 
@@ -31,7 +30,6 @@ ATTEMPTS = 3
 """Attempts of one canary request when the infrastructure fails."""
 PAUSE_S = 1.0
 """Wait before the second attempt; it doubles."""
-TOO_LATE = Reply("timeout", None, "no answer in time")
 
 
 def _tool(name: str, description: str, **parameters: str) -> dict[str, Any]:
@@ -83,7 +81,7 @@ class _Asker:
 
     def __init__(
         self,
-        client: httpx.Client,
+        session: requests.Session,
         endpoint: Endpoint,
         sampling: Mapping[str, object],
         decoder: Decoder,
@@ -91,7 +89,7 @@ class _Asker:
         max_bytes: int,
         timeout_s: float,
     ) -> None:
-        self._client, self._endpoint, self._sampling = client, endpoint, sampling
+        self._session, self._endpoint, self._sampling = session, endpoint, sampling
         self._timeout_s = timeout_s
         self._decoder, self._sleep, self._max_bytes = decoder, sleep, max_bytes
         self.seen: list[CanaryReply] = []
@@ -108,19 +106,20 @@ class _Asker:
             **self._sampling,
             **({"tools": tools} if tools else {}),
         }
-        reply = self._post(body)
+        offered = [tool["function"]["name"] for tool in tools]
+        reply = self._post(body, offered)
         for attempt in range(1, ATTEMPTS):
             if not reply.worth_another_try:
                 break
             self._sleep(max(PAUSE_S * 2 ** (attempt - 1), min(reply.retry_after_s or 0, 60)))
-            reply = self._post(body)
+            reply = self._post(body, offered)
         done = reply.completion
         answer, verdict = self._decoder.read(done.body()) if done else (None, None)
         self._note(answer, verdict)
         self.seen.append(
             CanaryReply(
                 question=question,
-                tools=[tool["function"]["name"] for tool in tools],
+                tools=offered,
                 answer=cast(JsonValue, answer),
                 verdict=verdict.kind if verdict else None,
                 kind=reply.kind,
@@ -146,22 +145,15 @@ class _Asker:
     def has_text(self) -> bool:
         return any(text.strip() and not looks_like_call(text) for text in self.texts)
 
-    def _post(self, body: dict[str, object]) -> Reply:
-        deadline = time.monotonic() + self._timeout_s
-        try:
-            with self._client.stream("POST", self._endpoint.chat_url, json=body) as response:
-                content = bytearray()
-                for block in response.iter_bytes():
-                    content += block
-                    if len(content) > self._max_bytes:
-                        return too_large(response.status_code, self._max_bytes)
-                    if time.monotonic() > deadline:
-                        return TOO_LATE
-                return read_reply(response.status_code, bytes(content), response.headers)
-        except httpx.TimeoutException:
-            return TOO_LATE
-        except httpx.HTTPError as error:
-            return Reply("connection", None, type(error).__name__)
+    def _post(self, body: dict[str, object], offered: Sequence[str]) -> Reply:
+        return post(
+            self._session,
+            self._endpoint.chat_url,
+            body,
+            self._timeout_s,
+            self._max_bytes,
+            offered,
+        )
 
 
 def ask_canaries(
@@ -180,8 +172,8 @@ def ask_canaries(
         tags: what opens a call in the model's own format.
         max_bytes: largest response.
     """
-    with endpoint.client(timeout_s) as client:
-        asker = _Asker(client, endpoint, sampling, decoder, sleep, max_bytes, timeout_s)
+    with open_session(endpoint.key, endpoint.proxies) as session:
+        asker = _Asker(session, endpoint, sampling, decoder, sleep, max_bytes, timeout_s)
         for question, tool in MUST_CALL:
             if failed := asker.ask(question, [tool]):
                 return _failed(failed, asker.seen)

@@ -24,7 +24,6 @@ from typing import Any, final
 
 import requests
 import tenacity
-import urllib3
 from nemo_evaluator.adapters.decorators import register_for_adapter
 from nemo_evaluator.adapters.types import (
     AdapterGlobalContext,
@@ -41,18 +40,16 @@ from toolgain.bfcl.responses import (
     SERVER_IS_DOWN,
     Reply,
     read_reply,
-    too_large,
 )
 from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
 from toolgain.evaluation.pace import Pace
+from toolgain.evaluation.transport import open_session, post
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "top_k")
-CONNECT_TIMEOUT_S = 10.0
 PROBE_EVERY_S = 2.0
 LONGEST_WAIT_S = 60.0
 """Between two attempts; the item's turn comes again in the next round."""
-CHUNK_BYTES = 64 * 1024
 IDLE_S = 2.0
 """Servers close idle connections after some seconds (uvicorn: 5); using one then would fail."""
 
@@ -94,6 +91,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         self._failures_in_a_row = 0
         self._last_failure = Reply("connection", None)
         self._probed = 0.0
+        self._closed_until = 0.0
         self._replay = _replayable(params.replay)
         self._record = Path(params.record).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
         self._answers = Path(params.answers).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
@@ -113,6 +111,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             "opening": digest(opening(body["messages"])),
             "tools": digest(_offered(body)),
             "request": fingerprint,
+            "size": len(json.dumps([body["messages"], body.get("tools")])),
             "kind": reply.kind,
             "attempts": asked.attempts,
             "sampling": {name: body[name] for name in SAMPLING if name in body},
@@ -172,23 +171,30 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         """Ask when there is a turn, and again after a refusal for haste: that is no failure."""
         while True:
             with self._pace.turn() as started:
+                if self._closed_until > max(time.time(), self.params.give_up_at):
+                    said = "not asked: the server asks to wait for longer than the time limit"
+                    return Reply("http_429", 429, said)
                 reply = self._ask_once(url, asked)
             if reply.kind != "http_429":
                 if reply.kind == "ok":
                     self._pace.answered()
                 return reply
-            self._pace.refused(started, reply.retry_after_s)
-            if time.time() + (reply.retry_after_s or 0) > self.params.give_up_at:
+            again_at = time.time() + (reply.retry_after_s or 0.0)
+            if again_at > self.params.give_up_at:
+                self._closed_until = max(self._closed_until, again_at)
                 return reply
+            self._pace.refused(started, reply.retry_after_s)
 
     def _ask_once(self, url: str, asked: "_Asked") -> Reply:
         started = time.monotonic()
-        try:
-            reply = self._read(url, asked.body, started)
-        except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            reply = Reply("timeout", None, f"no answer within {self.params.timeout_s:g} s")
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reply = Reply("connection", None, _cause(error))
+        reply = post(
+            self._session(),
+            url,
+            asked.body,
+            self.params.timeout_s,
+            self.params.max_bytes,
+            _offered(asked.body),
+        )
         asked.attempts.append(
             {
                 "kind": reply.kind,
@@ -199,39 +205,10 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         )
         return reply
 
-    def _read(self, url: str, body: dict[str, Any], started: float) -> Reply:
-        """One request and its response, which is cut where it is too large or takes too long.
-
-        Raises:
-            requests.RequestException, urllib3.exceptions.HTTPError: there is no whole response.
-        """
-        with self._session().post(
-            url,
-            data=json.dumps(body),
-            timeout=(CONNECT_TIMEOUT_S, self.params.timeout_s),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            content = bytearray()
-            # As the bytes come: a whole block of a server that drips may take for ever.
-            while block := response.raw.read1(CHUNK_BYTES, decode_content=True):
-                content += block
-                if len(content) > self.params.max_bytes:
-                    return too_large(response.status_code, self.params.max_bytes)
-                if time.monotonic() - started > self.params.timeout_s:
-                    raise requests.Timeout
-            return read_reply(response.status_code, bytes(content), response.headers)
-
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            session.proxies = self._proxies
-            session.headers["Content-Type"] = "application/json"
-            if self._key:
-                session.headers["Authorization"] = f"Bearer {self._key}"
-            self._local.session = session
+            session = self._local.session = open_session(self._key, self._proxies)
         elif time.monotonic() - self._local.used > IDLE_S:
             session.close()
         self._local.used = time.monotonic()
@@ -246,6 +223,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             row |= {
                 "answer": digest(answer),
                 "model": done.model,
+                "cached": reply.cached,
                 "goes_on": has_calls(asked.body["messages"]),
                 "calls": len(done.calls),
                 "foreign": sum(call.name.replace(".", "_") not in offered for call in done.calls),
@@ -319,10 +297,3 @@ def _response(reply: Reply, ar: AdapterRequest, started: float) -> AdapterRespon
     return AdapterResponse(
         r=response, rctx=ar.rctx, latency_ms=round((time.time() - started) * 1000, 2)
     )
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost cause, without the address that requests repeats."""
-    reason: Any = error.args[0] if error.args else error
-    reason = getattr(reason, "reason", reason)
-    return type(reason).__name__ if isinstance(reason, BaseException) else type(error).__name__

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 8.0
 """Waits after refusals that do not say for how long; a longer one would waste a minute's limit."""
+NO_WAIT_SHARE = 0.1
+"""Of our own wait, where the server asks for none or for a shorter one."""
 REPORT_S = 30.0
 
 
@@ -77,7 +79,8 @@ class Pace:
                 self._slowed_at = now
                 self._refused += 1
                 self._limit = max(1.0, self._limit / 2)
-            if retry_after_s is None:
-                most = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self._refused - 1, 10))
-                retry_after_s = most * random.uniform(0.5, 1.0)
-            self._resume_at = max(self._resume_at, now + retry_after_s)
+            most = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self._refused - 1, 10))
+            own = most * random.uniform(0.5, 1.0)
+            # Who asks for no wait at all, and goes on to refuse, is asked less and less often.
+            wait = own if retry_after_s is None else max(retry_after_s, own * NO_WAIT_SHARE)
+            self._resume_at = max(self._resume_at, now + wait)

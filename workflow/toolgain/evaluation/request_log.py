@@ -21,6 +21,9 @@ from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
 
 _CUT = frozenset({"length", "content_filter"})
+CUT_FROM, CUT_PROMPTS, CUT_RANGE = 512, 10, 1.2
+"""Prompts are cut where so many, of lengths so far apart, count as one number of tokens, which no
+other prompt exceeds; below the first number it is no limit that a server has."""
 Recorded = dict[str, Any]
 """A line of the record; see `interceptor`."""
 Step = tuple[int, Any, int, int]
@@ -49,6 +52,10 @@ class MatchedRequests:
     """Score files that do not agree with their own counts."""
     models: dict[str, int] = field(default_factory=dict)
     """Answers by the name that the server gives to its model."""
+    cached: int = 0
+    """Answers that a gateway kept from before, by its own word."""
+    cut_prompts: tuple[int, int] | None = None
+    """Prompts that the server seems to have cut, and the tokens that each counts."""
     goes_on: int = 0
     """Answers to conversations that hold an earlier answer."""
     calls: int = 0
@@ -128,6 +135,8 @@ def match_requests(
     models = Counter(str(request["model"]) for request in answered if request.get("model"))
     return MatchedRequests(
         models=dict(sorted(models.items())),
+        cached=sum(bool(request.get("cached")) for request in answered),
+        cut_prompts=_cut_prompts(answered),
         goes_on=sum(bool(request.get("goes_on")) for request in answered),
         calls=sum(request.get("calls", 0) for request in answered),
         foreign=sum(request.get("foreign", 0) for request in answered),
@@ -163,6 +172,17 @@ def contradictions(seen: Iterable[MatchedRequests]) -> list[str]:
         for one in seen
         if one.uneven
     ]
+    cached = sum(one.cached for one in seen)
+    if cached:
+        found.append(
+            f"{cached} answers came out of a gateway's cache, by its own word, and may be of other "
+            "weights; switch the cache off"
+        )
+    if cut := next((one.cut_prompts for one in seen if one.cut_prompts), None):
+        found.append(
+            f"{cut[0]} prompts of different length count {cut[1]} tokens each, so the server seems "
+            "to cut them; give it a longer context, or let it refuse what is longer"
+        )
     models = sorted({name for one in seen for name in one.models})
     if len(models) > 1:
         found.append(
@@ -170,6 +190,20 @@ def contradictions(seen: Iterable[MatchedRequests]) -> list[str]:
             "evaluate one at a time, without a fallback"
         )
     return found
+
+
+def _cut_prompts(answered: list[Recorded]) -> tuple[int, int] | None:
+    """How many different prompts count as many tokens as the longest, and how many that is."""
+    sizes = {
+        request["request"]: (int(request["prompt_tokens"]), int(request.get("size", 0)))
+        for request in answered
+    }
+    most = max((tokens for tokens, _ in sizes.values()), default=0)
+    longest = [size for tokens, size in sizes.values() if tokens == most]
+    # A server that counts each prompt the same counts none.
+    if most < CUT_FROM or not CUT_PROMPTS <= len(longest) < len(sizes):
+        return None
+    return (len(longest), most) if max(longest) >= CUT_RANGE * min(longest) else None
 
 
 def _key(request: Recorded) -> tuple[str, str, str, int, int]:

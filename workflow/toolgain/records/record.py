@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from toolgain.common.characters import whole_escapes
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_json_text, write_json
 
@@ -42,7 +43,8 @@ def read_record(kind: type[PartType], path: Path, what: str) -> PartType:
         UserError: the file is missing, is not JSON, or is no record of this kind: one line with
             the key, its value and what is allowed.
     """
-    text = read_json_text(path, what)
+    # Half a character, which a model may have written, is an escape that pydantic refuses.
+    text = whole_escapes(read_json_text(path, what))
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:

@@ -13,6 +13,7 @@ from toolgain.config.sections import (
     Serve,
     TrainingSection,
     load_config,
+    parse_section,
 )
 from toolgain.environments.play import Row
 from toolgain.models.base import check_files
@@ -73,13 +74,12 @@ def read_inputs(given: Given) -> Inputs:
     if given.endpoint:
         if not given.model:
             raise UserError("rehearse: --endpoint needs --model NAME, as the server knows it.")
-        serve = serve.model_copy(
-            update={
-                "backend": "endpoint",
-                "url": given.endpoint,
-                "api_key_env": given.api_key_env or serve.api_key_env,
-            }
-        )
+        values = serve.model_dump(exclude_unset=True) | {
+            "backend": "endpoint",
+            "url": given.endpoint,
+            "api_key_env": given.api_key_env or serve.api_key_env,
+        }
+        serve = parse_section(EvaluationSection, {"serve": values}, "rehearse").serve
     weights = None
     if serve.server.ours:
         named = given.weights or (Path(config.model.path) if config else None)

@@ -122,6 +122,16 @@ TERMS: dict[str, tuple[str, str]] = {
         "over-call",
         "A tool call where none of the tools fits the question.",
     ),
+    "disputed": (
+        "disputed",
+        "The harness's score, its decoder and the record of the requests say different things of "
+        "an answer. One such item makes the evaluation invalid.",
+    ),
+    "named-model": (
+        "model that the server names",
+        "Each answer names the model that it comes from. Several names in one evaluation, such as "
+        "those of a gateway that falls back to another model, make it invalid.",
+    ),
     "unparsed": (
         "unparsed call",
         "A tool call that reached the harness as plain text. The harness counts it as no call, "
@@ -329,6 +339,7 @@ CATEGORIES: dict[str, str] = {
 FLAGS = {
     "inference_error": "inference-error",
     "unparsed_call": "unparsed",
+    "disputed": "disputed",
     "truncated": "truncated",
     "forced_stop": "forced-stop",
     "context_overflow": "overflow",

@@ -4,7 +4,6 @@ import base64
 import gzip
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import islice
@@ -17,6 +16,7 @@ from markupsafe import Markup
 
 from toolgain import __version__
 from toolgain.common import screen
+from toolgain.common.characters import whole
 from toolgain.common.files import read_bytes, write_text
 from toolgain.config.sections import ReportSection
 from toolgain.records.tables import TableComparison
@@ -44,8 +44,6 @@ LIBRARIES = (
 )
 SCRIPTS = ("core.js", "charts.js", "calls.js", "items.js")
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
 
 def write_report(
     comparison: Path,
@@ -70,18 +68,18 @@ def write_report(
     if (tables := read_tables(comparison)) is not None:
         beside = also_measured(also, also_tables or {}, tables.alpha)
         plain = table_page(comparison, tables, beside, section.title)
-        write_text(out, _table_html(plain))
-        write_text(out.with_suffix(".md"), markdown.table_text(plain))
-        click.echo(f"report: {out}. {plain.sentence}")
+        write_text(out, whole(_table_html(plain)))
+        write_text(out.with_suffix(".md"), whole(markdown.table_text(plain)))
+        click.echo(whole(f"report: {out}. {plain.sentence}"))
         return
     sources = read_sources(comparison, results)
     beside = also_measured(also, also_tables or {}, sources.comparison.alpha)
     content = page(sources, section.title, section.anchors)
-    text = markdown.text(content, beside)
+    text = whole(markdown.text(content, beside))
     html = _html(content, sources, read_bytes(comparison), text, section.max_megabytes, beside)
     write_text(out, html)
     write_text(out.with_suffix(".md"), text)
-    click.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB). {content.sentence}")
+    click.echo(whole(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB). {content.sentence}"))
 
 
 def _html(
@@ -113,8 +111,7 @@ def _html(
     empty = template.render(values, items=ItemData("", ("x" * 200,)))
     room = int(max_megabytes * 1e6) - len(empty.encode("utf-8", "replace")) - 1000
     items = embed(sides, sources.baseline.questions, room, len(sources.runs))
-    # A lone surrogate has no place in UTF-8.
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", template.render(values, items=items))
+    return whole(template.render(values, items=items))
 
 
 def _beside(also: tuple[AlsoLine, ...]) -> dict[str, object]:
@@ -125,7 +122,7 @@ def _beside(also: tuple[AlsoLine, ...]) -> dict[str, object]:
 
 def _table_html(content: TablePage) -> str:
     verdict = content.verdict
-    html = (
+    return (
         _environment()
         .get_template("tables.html.j2")
         .render(
@@ -141,7 +138,6 @@ def _table_html(content: TablePage) -> str:
             }
         )
     )
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", html)
 
 
 @cache

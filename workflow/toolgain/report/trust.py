@@ -184,10 +184,19 @@ def _facts(evaluations: list[EvaluationFolder]) -> Iterable[Fact]:
         ("history_refused", "Conversations that the server refused (wrong)", ""),
         ("forced_stop", "Forced stops in multi-turn", "forced-stop"),
         ("context_overflow", "Context overflows", "overflow"),
+        ("disputed", "Disputed: score, decoder and record differ", "disputed"),
     ):
-        yield counted(label, term, lambda s: s.flags, flag, bad=False)
+        yield counted(label, term, lambda s: s.flags, flag, bad=flag == "disputed")
     yield fact("Repaired items", "repaired", lambda s: whole_number(s.repaired))
     yield fact("Requests answered", "", lambda s: whole_number(s.requests))
+    yield fact(
+        "Model that the server names",
+        "named-model",
+        lambda s: (
+            "; ".join(f"{name} ({whole_number(n)})" for name, n in s.models.items()) or NO_VALUE
+        ),
+        lambda s: len(s.models) > 1,
+    )
     for kind in sorted({kind for s in summaries if s for kind in s.normalised}):
         label = f"Requests brought into another form: {kind.replace('_', ' ')}"
         yield counted(label, "", lambda s: s.normalised, kind, bad=False)

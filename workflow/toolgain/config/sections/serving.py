@@ -104,4 +104,5 @@ def has_credentials(url: str) -> bool:
     """Whether `url` holds a user, a password, or a parameter that looks like a key."""
     parts = urlsplit(url)
     names = {name.lower().replace("-", "_") for name, _ in parse_qsl(parts.query)}
-    return "@" in parts.netloc or any(re.search(r"key|token|secret|auth|sig", n) for n in names)
+    secret = re.compile(r"key|token|secret|auth|sig|pass|pwd")
+    return "@" in parts.netloc or any(map(secret.search, names))
