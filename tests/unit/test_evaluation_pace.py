@@ -100,7 +100,7 @@ def test_key_in_the_url_is_refused_wherever_an_endpoint_is_named(tmp_path: Path)
     url = "https://me:secret@h/v1"
     (tmp_path / "config.json").write_text("{}")
     refused: list[Callable[[], object]] = [
-        lambda: evaluation_job.read_section(None, url, None, 1),
+        lambda: evaluation_job.evaluation_section(None, url, None, 1),
         lambda: rehearsed.read(Given(config=tmp_path / "config.json", endpoint=url, model="m")),
     ]
     for read in refused:

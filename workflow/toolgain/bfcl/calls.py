@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from toolgain.bfcl.changes import Changes, MissingAnswerError, beginning
-from toolgain.common.characters import whole_escapes
+from toolgain.common.characters import without_half_escapes
 
 _NAMESPACE = re.compile(r"(?:functions?|tools?|default_api)[./:]")
 """Under which Harmony, Gemini and others show the functions to the model."""
@@ -130,7 +130,7 @@ def _arguments(value: object, changes: Changes) -> str:
         if (inner := _unwrapped(value)) != value:
             changes.note("double_encoded_arguments")
             value = inner
-        fixed = whole_escapes(changes.text(value))
+        fixed = without_half_escapes(changes.text(value))
         if fixed != value:
             changes.note("lone_surrogate")
         return _bounded(fixed, changes)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from toolgain.common.characters import whole
+from toolgain.common.characters import without_halves
 
 
 class MissingAnswerError(Exception):
@@ -25,7 +25,7 @@ class Changes:
 
     def text(self, value: str) -> str:
         """`value` without halves of characters, which no UTF-8 can hold."""
-        fixed = whole(value)
+        fixed = without_halves(value)
         if fixed != value:
             self.note("lone_surrogate")
         return fixed
@@ -33,4 +33,4 @@ class Changes:
 
 def beginning(text: str) -> str:
     """The first words, on one line, for a record."""
-    return whole(" ".join(text[:1000].split())[:200])
+    return without_halves(" ".join(text[:1000].split())[:200])

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from toolgain.bfcl.calls import Call, read_calls
 from toolgain.bfcl.changes import Changes, MissingAnswerError, beginning
 from toolgain.bfcl.streams import events, joined, looks_streamed
-from toolgain.common.characters import whole
+from toolgain.common.characters import without_halves
 
 MAX_RESPONSE_BYTES = 8 * 2**20
 """Default of `evaluation.max_response_bytes`."""
@@ -391,7 +391,7 @@ def _finish_reason(value: object, called: bool, changes: Changes) -> str | None:
         return "tool_calls" if called else None
     known = _FINISH_REASONS.get(value.lower())
     if known is None:
-        raise MissingAnswerError("aborted", f"finish_reason is {whole(value[:80])}")
+        raise MissingAnswerError("aborted", f"finish_reason is {without_halves(value[:80])}")
     if known != value:
         changes.note("finish_reason")
     return known

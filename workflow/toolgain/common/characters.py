@@ -9,12 +9,12 @@ _ESCAPES = re.compile(
 )
 
 
-def whole(text: str) -> str:
+def without_halves(text: str) -> str:
     """`text` with a replacement character for each half of one."""
     return _HALF.sub("\ufffd", text)
 
 
-def whole_escapes(text: str) -> str:
+def without_half_escapes(text: str) -> str:
     """JSON text with the escape of a replacement character for each that stands for a half."""
     return _ESCAPES.sub(_whole_escape, text)
 

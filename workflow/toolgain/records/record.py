@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolgain.common.characters import whole_escapes
+from toolgain.common.characters import without_half_escapes
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_json_text, write_json
 
@@ -44,7 +44,7 @@ def read_record(kind: type[PartType], path: Path, what: str) -> PartType:
             the key, its value and what is allowed.
     """
     # Half a character, which a model may have written, is an escape that pydantic refuses.
-    text = whole_escapes(read_json_text(path, what))
+    text = without_half_escapes(read_json_text(path, what))
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from toolgain import __version__
 from toolgain.common import screen
-from toolgain.common.characters import whole
+from toolgain.common.characters import without_halves
 from toolgain.common.files import read_bytes, write_text
 from toolgain.config.sections import ReportSection
 from toolgain.records.tables import TableComparison
@@ -68,18 +68,20 @@ def write_report(
     if (tables := read_tables(comparison)) is not None:
         beside = also_measured(also, also_tables or {}, tables.alpha)
         plain = table_page(comparison, tables, beside, section.title)
-        write_text(out, whole(_table_html(plain)))
-        write_text(out.with_suffix(".md"), whole(markdown.table_text(plain)))
-        click.echo(whole(f"report: {out}. {plain.sentence}"))
+        write_text(out, without_halves(_table_html(plain)))
+        write_text(out.with_suffix(".md"), without_halves(markdown.table_text(plain)))
+        click.echo(without_halves(f"report: {out}. {plain.sentence}"))
         return
     sources = read_sources(comparison, results)
     beside = also_measured(also, also_tables or {}, sources.comparison.alpha)
     content = page(sources, section.title, section.anchors)
-    text = whole(markdown.text(content, beside))
+    text = without_halves(markdown.text(content, beside))
     html = _html(content, sources, read_bytes(comparison), text, section.max_megabytes, beside)
     write_text(out, html)
     write_text(out.with_suffix(".md"), text)
-    click.echo(whole(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB). {content.sentence}"))
+    click.echo(
+        without_halves(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB). {content.sentence}")
+    )
 
 
 def _html(
@@ -111,7 +113,7 @@ def _html(
     empty = template.render(values, items=ItemData("", ("x" * 200,)))
     room = int(max_megabytes * 1e6) - len(empty.encode("utf-8", "replace")) - 1000
     items = embed(sides, sources.baseline.questions, room, len(sources.runs))
-    return whole(template.render(values, items=items))
+    return without_halves(template.render(values, items=items))
 
 
 def _beside(also: tuple[AlsoLine, ...]) -> dict[str, object]:
