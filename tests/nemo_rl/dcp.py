@@ -8,7 +8,7 @@ from typing import Any
 
 import made
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from toolgain.checkpoint import export
 from toolgain.checkpoint.tensors import Tensor, tensors
@@ -19,15 +19,44 @@ PYTHON = ROOT / ".venvs/trl/bin/python"
 PROGRAM = Path(__file__).with_name("dcp_checkpoint.py")
 
 
-def trained(folder: Path, checkout: Path | None) -> Path:
-    """A checkpoint of one step, from two processes, by a checkout's own code or by torch's."""
+def trained(
+    folder: Path,
+    checkout: Path | None,
+    automodel: dict[str, Any] | None = None,
+    python: Path = PYTHON,
+) -> Path:
+    """A checkpoint of one step, from two processes, by a checkout's own code or by torch's.
+
+    Args:
+        folder: Where it goes, below `checkpoints`.
+        checkout: A NeMo RL checkout.
+        automodel: The section `checkpointing`, for Automodel's kind of checkpoint.
+        python: A Python with torch, and for that kind with nemo-automodel.
+    """
     step = folder / "checkpoints/step_3"
     step.parent.mkdir()
-    words = [PYTHON, PROGRAM, MODEL, step, *([checkout] if checkout else [])]
+    words = [python, "-P", PROGRAM, MODEL, step, *([checkout] if checkout else [])]
+    words += [json.dumps(automodel)] if automodel else []
     around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(words, env=around, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(list((step / "policy/weights").glob("*.distcp"))) == 2
+    return step
+
+
+def consolidated(folder: Path) -> Path:
+    """A checkpoint with the demo model's weights, changed, in float32, as Automodel writes them."""
+    step = folder / "checkpoints/step_3"
+    weights = step / "policy/weights/model/consolidated"
+    weights.mkdir(parents=True)
+    state = {}
+    for name, tensor in tensors(MODEL).items():
+        values = (tensor.blocks("<u2").astype("<u4") << 16).view("<f4")
+        state[name] = (values * np.float32(1.01)).reshape(tensor.shape)
+    save_file(state, weights / "model-00001-of-00001.safetensors", {"format": "pt"})
+    save_file(state, step.parent / "trained.safetensors")
+    (weights / "config.json").write_bytes((MODEL / "config.json").read_bytes())
+    (step / "training_info.json").write_text(json.dumps({"total_steps": 3}))
+    (step / "config.yaml").write_text("{}")
     return step
 
 

@@ -108,6 +108,16 @@ def test_a_distributed_checkpoint_of_torch_s_is_exported_bit_by_bit(tmp_path: Pa
     assert dcp.unequal(found, step) == []
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not TORCH.exists(), reason="needs torch: make setup")
+def test_consolidated_fp32_weights_are_rounded_to_the_base_s_type(tmp_path: Path) -> None:
+    step = dcp.consolidated(tmp_path)
+    found = dcp.exported(tmp_path, step, made.checkout(tmp_path / "rl"))
+    assert found["kind"] == "consolidated"
+    assert found["checks"]["rounded_exactly"] and found["checks"]["nothing_left_out"]
+    assert dcp.unequal(found, step) == []
+
+
 def test_weights_that_equal_the_base_are_refused(tmp_path: Path) -> None:
     root, base, step = trained(tmp_path, "megatron")
     # Stale weights, as asynchronous saves wrote them (NeMo RL issue 3312).

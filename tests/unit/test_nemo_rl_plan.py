@@ -66,9 +66,18 @@ def test_dtensor_gets_the_optimizer_that_the_megatron_yaml_lacks(tmp_path: Path)
     found = asked(tmp_path, policy_backend="dtensor_v2", learning_rate=2e-6, tensor_parallel_size=2)
     assert found["policy.dtensor_cfg._v2"] is True
     assert found["checkpointing.save_consolidated"] is True
+    assert found["checkpointing.is_async"] is False
     assert found["policy.megatron_cfg.enabled"] is False
     assert found["policy.dtensor_cfg.tensor_parallel_size"] == 2
     assert found["policy.optimizer"]["kwargs"]["lr"] == 2e-6
+
+
+def test_a_backend_whose_keys_are_not_known_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"keys of dtensor in NeMo RL v0\.8\.0 are not known"):
+        asked(tmp_path, "v0.8.0", policy_backend="dtensor")
+    found = asked(tmp_path / "b", "v0.8.0", policy_backend="megatron")
+    assert found["policy.megatron_cfg.enabled"] is True
+    assert "policy.dtensor_cfg.enabled" not in found
 
 
 def test_a_rate_below_megatron_s_lowest_lowers_that_too(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from toolgain.checkpoint.tensors import tensors
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import read_json, read_text, write_text
@@ -86,7 +87,10 @@ def convert_checkpoint(
     binary = converted / "pytorch_model.bin"
     temporary.mkdir(parents=True, exist_ok=True)
     if binary.is_file() and not list(converted.glob("*.safetensors")):
-        checks |= _rounded(binary, source, temporary, cluster, work, log)
+        checks |= _rounded(binary, source, temporary, cluster, [work], log)
+    elif _other_types(converted, source):
+        # Automodel writes the fp32 master weights.
+        checks |= _rounded(converted, source, temporary, cluster, [converted, work], log)
     else:
         for path in sorted(converted.glob("*.safetensors*")):
             shutil.copyfile(path, temporary / path.name)
@@ -263,20 +267,29 @@ def _offline(cluster: ClusterSection) -> dict[str, str]:
     return values | dict(site.env)
 
 
+def _other_types(converted: Path, source: Path) -> bool:
+    """Whether a tensor has another number type than in the base."""
+    base = tensors(source)
+    return any(
+        name in base and tensor.dtype != base[name].dtype
+        for name, tensor in tensors(converted).items()
+    )
+
+
 def _rounded(
-    binary: Path,
+    weights: Path,
     source: Path,
     temporary: Path,
     cluster: ClusterSection,
-    work: Path,
+    folders: Sequence[Path],
     log: Path,
 ) -> dict[str, Any]:
-    """fp32 `pytorch_model.bin` as safetensors of the base's number types."""
-    arguments = list(map(str, (*TO_SAFETENSORS, binary, source, temporary)))
-    code, said = _json_of(arguments, cluster, [work, source, temporary], None, log)
+    """fp32 weights, in a file or a folder, as safetensors of the base's number types."""
+    arguments = list(map(str, (*TO_SAFETENSORS, weights, source, temporary)))
+    code, said = _json_of(arguments, cluster, [*folders, source, temporary], None, log)
     if code != 0 or said is None:
         raise StageError(
-            f"export: the weights of {binary.name} could not be rounded (exit code {code}): "
+            f"export: the weights of {weights} could not be rounded (exit code {code}): "
             f"{_last_line(log)} Log: {log}."
         )
     return {

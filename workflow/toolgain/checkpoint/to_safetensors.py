@@ -1,16 +1,18 @@
-"""Turn a `pytorch_model.bin` into safetensors of the base model's number types.
+"""Turn converted weights into safetensors of the base model's number types.
 
 A program of its own, run with the container's Python: it needs torch and safetensors alone.
 
-    python -m toolgain.checkpoint.to_safetensors PYTORCH_MODEL.BIN BASE_FOLDER OUT_FOLDER
+    python -m toolgain.checkpoint.to_safetensors WEIGHTS BASE_FOLDER OUT_FOLDER
 
-Upstream's converter writes the fp32 master weights in one file. They are rounded to the base's
-types (bf16), tensor by tensor, in the base's shards. Prints one line of JSON: counts, and whether
-every stored tensor is the rounded one, read back.
+WEIGHTS is the `pytorch_model.bin` of upstream's converter, or a folder of safetensors. Both hold
+the fp32 master weights. They are rounded to the base's types (bf16), tensor by tensor, in the
+base's shards. Prints one line of JSON: counts, and whether every stored tensor is the rounded one,
+read back.
 """
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,35 @@ def shards_of(base: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
 TYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 
 
+class Folder(Mapping[str, torch.Tensor]):
+    """The tensors of a folder's safetensors files, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = [safe_open(path, framework="pt") for path in folder.glob("*.safetensors")]
+        self._where = {name: file for file in self._files for name in file.keys()}  # noqa: SIM118
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        found: torch.Tensor = self._where[name].get_tensor(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._where)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+
+def state_of(source: Path) -> Mapping[str, torch.Tensor]:
+    """The weights by name."""
+    if source.is_dir():
+        return Folder(source)
+    state: Mapping[str, Any] = torch.load(source, map_location="cpu", mmap=True, weights_only=True)
+    return state["model"] if set(state) == {"model"} else state
+
+
 def write_safetensors(source: Path, base: Path, out: Path) -> dict[str, Any]:
     """Write the shards and the index; returns what is printed."""
-    state = torch.load(source, map_location="cpu", mmap=True, weights_only=True)
-    if set(state) == {"model"}:
-        state = state["model"]
+    state = state_of(source)
     shards, types = shards_of(base)
     missing = sorted(set(types) - set(state))
     extra = sorted(set(state) - set(types))

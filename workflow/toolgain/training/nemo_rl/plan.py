@@ -223,10 +223,16 @@ def _values(
 def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dict[str, ov.Value]:
     base = ov.apply(yaml, [])
     backend = backend_of(base, section.policy_backend)
+    if backend not in ref.policy_backends:
+        raise UserError(
+            f"training.nemo_rl.policy_backend: the keys of {backend} in NeMo RL {ref.name} are not "
+            f"known to toolgain; use {' or '.join(ref.policy_backends)}, or ref v0.7.0."
+        )
     values: dict[str, ov.Value] = {}
     if section.policy_backend:
         values["policy.megatron_cfg.enabled"] = backend == "megatron"
-        values["policy.dtensor_cfg.enabled"] = backend != "megatron"
+        if len(ref.policy_backends) > 1:
+            values["policy.dtensor_cfg.enabled"] = backend != "megatron"
         if backend != "megatron":
             values["policy.dtensor_cfg._v2"] = backend == "dtensor_v2"
     rate = section.learning_rate
@@ -275,6 +281,9 @@ def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dic
         # Its plain shards are read by no converter; the consolidated folder needs none.
         values["checkpointing.model_save_format"] = "safetensors"
         values["checkpointing.save_consolidated"] = True
+        # Its worker asks for asynchronous saves, and nobody waits for them before the folder is
+        # renamed. Automodel 0.4.0 turns them off where it takes torch 2.10 to be older than 2.9.
+        values["checkpointing.is_async"] = False
     for name, key in names.items():
         if size := getattr(section, name):
             values[key] = size

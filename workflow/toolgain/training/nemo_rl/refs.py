@@ -55,6 +55,8 @@ class Ref:
     """Python version that Gym itself asks for, for its preparation of the data."""
     gym_refuses_a_model: bool
     """Whether that preparation has a model of its own and refuses a second one."""
+    policy_backends: tuple[str, ...] = ("megatron", "dtensor", "dtensor_v2")
+    """Training backends of the policy whose keys are known for this version."""
     keys_beyond_yaml: tuple[str, ...] = ()
     """Keys that this version reads though neither its YAML nor its typed classes hold them."""
     required_beyond_yaml: Mapping[str, bool] = field(default_factory=dict)
@@ -66,6 +68,7 @@ _COMMON_KEYS = (
     "policy.generation.vllm_cfg.tool_parser_plugin",
     "checkpointing.model_save_format",
     "checkpointing.save_consolidated",
+    "checkpointing.is_async",
     "logger.wandb.entity",
     "logger.wandb.group",
     "logger.wandb.tags",
@@ -147,6 +150,9 @@ REFS: dict[str, Ref] = {
             name="v0.8.0",
             # The versions are from its release notes. Not read, but taken from main as of
             # 2026-08-22: every key, file name and habit. Doctor reads the checkout's classes.
+            # Its API reference lists no DTensorConfig but an AutomodelConfig, and PRs 4207 and 4198
+            # took DTensor v1 away: the keys of that backend have changed and were not read.
+            policy_backends=("megatron",),
             commit=None,
             gym_commit="1f8afc7",
             image="nvcr.io/nvidia/nemo-rl:v0.8.0",
