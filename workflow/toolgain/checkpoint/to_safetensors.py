@@ -41,11 +41,14 @@ class Folder(Mapping[str, torch.Tensor]):
     """The tensors of a folder's safetensors files, each read when it is asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = [safe_open(path, framework="pt") for path in folder.glob("*.safetensors")]
-        self._where = {name: file for file in self._files for name in file.keys()}  # noqa: SIM118
+        self._where: dict[str, Path] = {}
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, framework="pt") as file:
+                self._where |= dict.fromkeys(file.keys(), path)
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        found: torch.Tensor = self._where[name].get_tensor(name)
+        with safe_open(self._where[name], framework="pt") as file:
+            found: torch.Tensor = file.get_tensor(name)
         return found
 
     def __iter__(self) -> Iterator[str]:
