@@ -268,7 +268,7 @@ def harness_folder(folder: Path, items: Items, wish: Wish, seed: int, repeat: in
 
 
 def _row(item: Item, good: bool, seed: int, repeat: int) -> dict[str, Any]:
-    # The same weights answer a few items otherwise when asked again.
+    # The same weights answer a few items otherwise when evaluated again.
     again = random.Random(f"again/{seed}/{repeat}/{item.key}")
     if repeat and again.random() < 0.03:
         good = not good

@@ -1,4 +1,4 @@
-"""Whole records of a run, as a training and its export leave them; `over` replaces keys."""
+"""Whole records of a run, as a training run and its export leave them; `over` replaces keys."""
 
 import json
 from typing import Any

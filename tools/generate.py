@@ -69,7 +69,7 @@ def task_schema() -> str:
 
 
 def readme() -> str:
-    """config/README.md with its key tables made anew."""
+    """config/README.md with its key tables written again."""
     text = (ROOT / "config/README.md").read_text()
     head, rest = text.split(START)
     tail = rest.split(END)[1]
@@ -172,7 +172,7 @@ def record_schema(name: str) -> str:
 
 
 def results() -> str:
-    """docs/results.md with its tables made anew."""
+    """docs/results.md with its tables written again."""
     text = (ROOT / "docs/results.md").read_text()
     head, rest = text.split(RECORDS_START)
     tables: list[str] = []

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write the lock files anew from the pins, with the hashes of every file: needs uv.
+# Write the lock files from the pins, with the hashes of every file: needs uv.
 #
 #   tools/lock.sh [OPTION OF uv pip compile ...], such as --upgrade-package NAME
 #

@@ -124,7 +124,7 @@ def subset_run(results: Path) -> None:
 
 
 def no_curves(results: Path) -> None:
-    """A training that left no curves."""
+    """A training run that left no curves."""
     _chain(results, {"grpo": LEARNED}, SMALL, curves=False)
 
 

@@ -123,7 +123,7 @@ def test_passing_fault_is_asked_again(
     assert evaluation.table == undisturbed.table
     assert evaluation.summary["failed_attempts"][kind] > 0
     assert evaluation.summary["repaired"] > 0
-    # Nothing that was answered is asked again: each question as often as without the fault.
+    # Nothing that was answered is retried: each question as often as without the fault.
     assert evaluation.asked_twice == undisturbed.asked_twice
 
 
@@ -225,7 +225,7 @@ def test_context_overflow_is_a_kind_of_its_own(
     summary = evaluation.summary
     assert evaluation.exit_code == exit_code
     assert summary["errors"] == {"context_overflow": 4}
-    assert summary["repaired"] == 0, "asking again would overflow again"
+    assert summary["repaired"] == 0, "a retry would overflow again"
     overflowed = [row for row in evaluation.items if "context_overflow" in row.flags]
     assert {row.category for row in overflowed} == {
         "multi_turn_base",

@@ -1,4 +1,4 @@
-"""Kill -9 at random moments: the evaluation goes on and ends with the same table."""
+"""Kill -9 at random moments: the evaluation resumes and ends with the same table."""
 
 import os
 import random
@@ -50,8 +50,8 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
             disturbed = Evaluation(out, 0, "", server.asked_twice)
             assert disturbed.table == undisturbed.table
             assert disturbed.summary["valid"] is True
-            # What was under way is asked again: at most four requests for each kill. The canary
-            # may be asked again as well.
+            # What was under way is retried: at most four requests for each kill. The canary
+            # may be retried as well.
             assert sum(server.answered.values()) <= answers + killed_here * (4 + 2)
     assert not processes_of(tmp_path), "a process outlived its evaluation"
 
@@ -98,7 +98,7 @@ def test_sigterm_stops_in_time_and_leaves_no_process(tmp_path: Path) -> None:
         stage.terminate()
         _, stderr = stage.communicate(timeout=120)
         assert stage.returncode == 75, stderr
-        assert "run the same command to go on" in stderr
+        assert "run the same command to resume" in stderr
         assert not processes_of(tmp_path)
         before = sum(server.answered.values())
         finished = evaluate(server, out, **SECTION)

@@ -201,7 +201,7 @@ def test_a_training_goes_on_through_one_misfortune_after_another(
     assert code == 1
     assert (run.checkpoints / "tmp_step_4").is_dir()
 
-    # The environment hangs in step 6: ended, and a reason to go on, not a failure.
+    # The environment hangs in step 6: ended, and a reason to resume, not a failure.
     run.fail(hang_at=6)
     code, log = run.launch()
     assert code == 75, log
@@ -224,7 +224,7 @@ def test_a_training_goes_on_through_one_misfortune_after_another(
     assert "ray.sub ended with exit code 0, while its job steps" in log
     run.until(lambda: not run.steps(), "the job's steps to be gone")
 
-    # The time limit comes: saved before it, and the next job goes on.
+    # The time limit comes: saved before it, and the next job resumes.
     run.fail(step_seconds=2)
     run.limit = "2"
     run.site = {"setup_minutes": 1.6, "step_minutes": 0.01, "margin_minutes": 0.1}

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 MODEL = os.environ.get("TOOLGAIN_TEST_MODEL", str(ROOT / "resources/demo-model"))
 
 TINY: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
-"""17 items and a training of a few short steps on one node."""
+"""17 items and a training run of a few short steps on one node."""
 
 TRAINED = "results/runs/grpo/manifest.json"
 
@@ -214,7 +214,7 @@ def state_of(job: str) -> str:
 def wait_for(
     condition: Callable[[], bool], what: str, seconds: float, site: Site | None = None
 ) -> None:
-    """Wait until `condition` holds, for `seconds` at the most."""
+    """Wait until `condition` holds, for at most `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         over = site is not None and site.process is not None and site.process.poll() is not None

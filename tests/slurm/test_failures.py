@@ -17,7 +17,7 @@ def last_block(site: Site) -> str:
 
 
 def test_bad_input_is_submitted_once_and_the_screen_ends_with_its_cause(site: Site) -> None:
-    """A training whose tasks were spoiled."""
+    """A training run whose tasks were spoiled."""
     site.config = tiny(training={"trl": {"max_steps": 2}})
     site.succeed("results/tasks/grpo/tasks.json")
     (site.folder / "results/tasks/grpo/train.jsonl").write_text("no JSON\n")

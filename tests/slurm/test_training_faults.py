@@ -1,4 +1,4 @@
-"""What a training must survive on a cluster. docs/reliability.md has the table of what happened."""
+"""What a training run must survive on a cluster; docs/reliability.md has the table."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def start_training(site: Site, steps: int, nodes: int = 1) -> "subprocess.Popen[bytes]":
-    """Start a training and wait until it has saved its first checkpoint."""
+    """Start a training run and wait until it has saved its first checkpoint."""
     site.config = tiny(training={"trl": {"max_steps": steps}}, cluster={"nodes": nodes})
     process = site.start(TRAINED)
     site.wait_for_step(3)
@@ -91,7 +91,7 @@ def first_rank_of(job: str) -> tuple[str, int]:
 
 
 def test_a_time_limit_ends_a_training_with_everything_saved(site: Site) -> None:
-    """Two minutes per job, of which one is kept for the end; the next job goes on."""
+    """Two minutes per job, of which one is kept for the end; the next job resumes."""
     site.config = tiny(training={"trl": {"max_steps": 120}}, cluster={"train_time": "2m"})
     site.succeed(TRAINED, "--retries", "9", seconds=1500)
     segments = site.trained()["segments"]

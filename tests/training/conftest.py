@@ -1,4 +1,4 @@
-"""Real GRPO trainings of a tiny model: what they need, made once for all tests."""
+"""Real GRPO training runs of a tiny model: what they need, made once for all tests."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Real GRPO trainings of a tiny model: what they leave behind, and what they survive."""
+"""Real GRPO training runs of a tiny model: what they leave behind, and what they survive."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Place:
-    """A training that nobody disturbs, the measure of the others."""
+    """A training run that nobody disturbs, the measure of the others."""
     place = new_place(tmp_path_factory.mktemp("undisturbed"), tiny_model)
     done = place.train()
     assert done.returncode == 0, done.stdout + done.stderr

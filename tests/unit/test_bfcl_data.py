@@ -58,7 +58,7 @@ def test_groups_hold_all_categories() -> None:
 def test_clusters_join_scenarios_and_function_documents() -> None:
     assert cluster_of("multi_turn_base", "multi_turn_base_7", 7) == "mt_7"
     assert cluster_of("multi_turn_miss_func", "multi_turn_miss_func_7", 7) == "mt_7"
-    # Each live category counts its documents anew, so the functions decide, not the numbers.
+    # Each live category counts its documents from zero, so the functions decide, not the numbers.
     assert cluster_of("live_simple", "live_simple_19-3-15", 19, ["f", "g"]) == cluster_of(
         "live_multiple", "live_multiple_5-8-0", 5, ["g", "f"]
     )

@@ -1,4 +1,4 @@
-"""Checkpoint folders: what counts as whole, what is kept, what a training can go on from."""
+"""Checkpoint folders: what counts as whole, what is kept, what a training run can resume from."""
 
 import json
 from pathlib import Path

@@ -29,7 +29,7 @@ def test_resumed_evaluation_goes_on_with_what_is_left(tmp_path: Path) -> None:
     budget.keep(at_once=True)
     assert 1.5 <= json.loads((tmp_path / "spent.json").read_text())["hours"] < 1.6
     assert started(spent(tmp_path, 2.0), 2.0).is_spent
-    assert not started(spent(tmp_path, 2.0), 3.0).is_spent, "a higher limit goes on"
+    assert not started(spent(tmp_path, 2.0), 3.0).is_spent, "a higher limit resumes"
     assert not started(spent(tmp_path, 2.0), None).is_spent
 
 

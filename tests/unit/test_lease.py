@@ -70,7 +70,7 @@ def test_a_process_number_that_was_given_out_again_is_no_holder(tmp_path: Path) 
 
 def test_a_holder_elsewhere_lives_while_its_lease_is_fresh(tmp_path: Path) -> None:
     left_behind(tmp_path, age=5)
-    with pytest.raises(StageError, match=r"process 4242 on node7.* heard of [4-9] s ago"):
+    with pytest.raises(StageError, match=r"process 4242 on node7.* heartbeat was [4-9] s ago"):
         Lease(tmp_path).__enter__()
     left_behind(tmp_path, age=lease.SILENT_SECONDS + 5)
     with Lease(tmp_path) as mine:
@@ -97,7 +97,7 @@ def test_slurm_is_asked_about_a_holder_elsewhere(tmp_path: Path, alive: bool) ->
 
 def test_without_an_answer_of_slurm_the_age_of_the_lease_counts(tmp_path: Path) -> None:
     left_behind(tmp_path, age=5, slurm_job_id="77")
-    with pytest.raises(StageError, match="heard of"):
+    with pytest.raises(StageError, match="last heartbeat"):
         Lease(tmp_path, lambda _: None).__enter__()
 
 

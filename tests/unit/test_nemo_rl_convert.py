@@ -24,7 +24,7 @@ TORCH = ROOT / ".venvs/trl/bin/python"
 
 
 def trained(folder: Path, backend: str, ref: str = "v0.7.0") -> tuple[Path, Path, Path]:
-    """A checkout, a base model and the last checkpoint of a training on it."""
+    """A checkout, a base model and the last checkpoint of a training run on it."""
     root = made.checkout(folder / "rl", ref)
     base = made.model(folder / "base")
     train, validation = made.data(folder / "data", train=12)

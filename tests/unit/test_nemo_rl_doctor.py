@@ -335,7 +335,7 @@ def test_after_a_missing_image_and_model_all_else_is_still_checked(tmp_path: Pat
     for name in ("NeMo RL", "NeMo Gym", "mounts", "data", "batch", "required keys", "time limit"):
         assert found[name].ok, name
     # What no weights are there to tell is not known, and not fine.
-    assert "is to be mended first" in found["disk space"].message
+    assert "must be fixed first" in found["disk space"].message
     without = lines(tmp_path, cluster__nemo_rl__root=None, cluster__container=None)
     assert not without["NeMo RL"].ok and not without["container image"].ok
     assert without["data"].ok

@@ -77,7 +77,7 @@ def test_a_failure_names_memory_and_the_steps_of_the_job_that_still_ran() -> Non
 
 @pytest.fixture
 def wanted(tmp_path: Path) -> dict[str, Any]:
-    """A training of 10 steps on two nodes."""
+    """A training run of 10 steps on two nodes."""
     made.data(tmp_path / "tasks")
     return {
         "section": made.training(max_num_steps=10, num_prompts_per_step=4),

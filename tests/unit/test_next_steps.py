@@ -1,4 +1,4 @@
-"""The ways to go on that the report names, and what each would cost."""
+"""The next steps that the report names, and what each would cost."""
 
 from pathlib import Path
 from types import SimpleNamespace

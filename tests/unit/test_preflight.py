@@ -1,5 +1,8 @@
 """What ends `snakemake` before any job starts: a line per finding, exit code 2, nothing written."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +31,7 @@ def config(**changes: Any) -> Config:
 def plan(*jobs: Any, dryrun: bool = False, touch: bool = False, dag: bool = True) -> Any:
     """A workflow of Snakemake, on this machine; only what the checks read of it."""
     planned = SimpleNamespace(
-        needrun_jobs=lambda: list(jobs),
+        needrun_jobs=lambda **_: list(jobs),
         reason=lambda _: SimpleNamespace(incomplete_output=False),
     )
     return SimpleNamespace(
@@ -94,7 +97,7 @@ def test_all_findings_are_said_at_once_with_the_page_that_helps(
     assert [line for line in found if line.startswith("toolgain: model: ") and "/no/model" in line]
     assert [line for line in found if "/no/env" in line]
     assert all(line.endswith(")") and ".md" in line for line in found)
-    assert last == f"toolgain: {len(found)} things are to be mended first. Nothing was started."
+    assert last == f"toolgain: {len(found)} things to fix first. Nothing was started."
     assert not list(tmp_path.iterdir())
 
 
@@ -130,15 +133,24 @@ def test_a_finished_run_is_a_finding_unless_the_files_are_only_touched(
 # -- a dry run
 
 
-def test_a_dry_run_says_the_same_and_ends_as_dry_runs_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    wrong = config(model={"path": "/no/model"})
-    preflight.check_dry_run(wrong, plan(dryrun=True), tmp_path)
-    *found, last = lines(capsys)
+def test_a_dry_run_says_the_same_and_ends_with_the_same_exit_code(tmp_path: Path) -> None:
+    """In a process of its own, which the check ends at its exit."""
+    program = (
+        "import pathlib, test_preflight as t; wrong = t.config(model={'path': '/no/model'}); "
+        "t.preflight.check_dry_run(wrong, t.plan(dryrun=True), pathlib.Path.cwd())"
+    )
+    here = os.pathsep.join([str(Path(__file__).parent), str(ROOT / "workflow")])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": here},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    *found, last = done.stderr.splitlines()
+    assert done.returncode == 2
     assert any("/no/model" in line for line in found)
-    assert last.endswith("to be mended first. This plan cannot start yet.")
+    assert last.endswith("to fix first. This plan cannot start yet.")
 
 
 @pytest.mark.parametrize("workflow", [plan(), plan(dryrun=True, dag=False)])

@@ -33,7 +33,8 @@ def plan(rule: str = "train_run", incomplete: bool = False) -> Any:
     job = SimpleNamespace(rule=SimpleNamespace(name=rule), wildcards=SimpleNamespace(run="grpo"))
     return SimpleNamespace(
         dag=SimpleNamespace(
-            needrun_jobs=lambda: [job], reason=lambda _: Reason(incomplete_output=incomplete)
+            needrun_jobs=lambda exclude_finished: [job],
+            reason=lambda _: Reason(incomplete_output=incomplete),
         )
     )
 

@@ -118,7 +118,7 @@ def test_gone_checkpoints_are_named(tmp_path: Path) -> None:
 
 
 def manifest_of(folder: Path, accuracies: dict[int, float], initial: float) -> Path:
-    """The manifest of a training that ended with these checkpoints."""
+    """The manifest of a training run that ended with these checkpoints."""
     path = folder / "manifest.json"
     curve = [[0, initial], *([step, value] for step, value in accuracies.items())]
     kept = [{"step": s, "accuracy": value, "kept": True} for s, value in accuracies.items()]

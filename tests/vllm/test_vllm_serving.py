@@ -106,7 +106,7 @@ def test_an_evaluation_with_vllm_survives_a_killed_engine_and_ends_valid(place: 
     for engine in engines():
         engine.kill()
     said, _ = running.communicate(timeout=3000)
-    # The server is started a second time, and what was answered is not asked again.
+    # The server is started a second time, and what was answered is not retried.
     assert running.returncode == 0, said
     assert said.count("starting the model server") == 2
     ended = [line for line in said.splitlines() if "the model server ended" in line]

@@ -46,7 +46,7 @@ SMALL: dict[str, Any] = {
         "trl": str(ROOT / ".venvs/trl"),
     },
 }
-"""Evaluation of 17 items and a training of four steps."""
+"""Evaluation of 17 items and a training run of four steps."""
 
 
 @dataclass

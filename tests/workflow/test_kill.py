@@ -1,4 +1,4 @@
-"""Kill -9 in the middle of a stage, then run again: it goes on, and the result is whole."""
+"""Kill -9 in the middle of a stage, then run again: it resumes, and the result is whole."""
 
 import time
 from collections.abc import Callable

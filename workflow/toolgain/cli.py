@@ -154,7 +154,7 @@ def rehearse(
     """Play rows of a NeMo Gym environment before any training.
 
     Starts the environment's real servers, plays every row once with a model that does nothing, and
-    a few rows with the model. Exit code 3: a training on this would not work; one line says why.
+    a few rows with the model. Exit code 3: a training run on this would not work; a line says why.
     """
     import os
 

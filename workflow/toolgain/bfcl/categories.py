@@ -66,7 +66,7 @@ def cluster_of(category: str, item_id: str, index: int, functions: Iterable[str]
 
     The four multi-turn categories ask variants of the same 200 scenarios. Live items that offer
     functions of the same names share a function document, in whichever categories they stand;
-    the number in a live id cannot serve, since each category counts its documents anew. Other
+    the number in a live id cannot serve, since each category counts its documents from zero. Other
     items stand alone.
 
     Args:

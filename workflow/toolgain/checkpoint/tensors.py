@@ -1,4 +1,4 @@
-"""The tensors of model folders, looked at block by block: what a training changed in them."""
+"""The tensors of model folders, looked at block by block: what a training run changed in them."""
 
 import math
 from pathlib import Path
@@ -59,7 +59,7 @@ def tensor_values(tensor: Tensor, begin: int, end: int) -> Values | None:
 def changed_and_kept(
     base: Path, exported: Path, trained: Path | None
 ) -> tuple[float, float | None]:
-    """What a training changed in a model, and what of it the exported model kept.
+    """What a training run changed in a model, and what of it the exported model kept.
 
     Args:
         base: folder of the model before the training.

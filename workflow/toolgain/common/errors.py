@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     REGRESSED = 5
     """`toolgain verdict`: the model regressed."""
     TEMPORARY = 75
-    """Stopped in time with everything saved; run the same command again to go on."""
+    """Stopped in time with everything saved; run the same command again to resume."""
 
 
 class ToolgainError(Exception):
@@ -65,6 +65,6 @@ def of_system(error: OSError) -> ToolgainError:
 
 
 class GoOnLaterError(ToolgainError):
-    """The stage stopped before its end with everything saved; the next attempt goes on."""
+    """The stage stopped before its end with everything saved; the next attempt resumes."""
 
     exit_code = ExitCode.TEMPORARY

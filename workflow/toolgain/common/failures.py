@@ -58,5 +58,5 @@ def not_valid(subject: str, reasons: Sequence[str]) -> str:
     return (
         f"WARNING: the evaluation of {subject} is not valid and will not be compared: "
         f"{'; '.join(reasons)}. A running training goes on; Ctrl-C stops it with its last step "
-        "saved, and after the cause is mended the same command resumes."
+        "saved, and after the cause is fixed the same command resumes."
     )

@@ -179,7 +179,7 @@ def stopping_in_time() -> Iterator[None]:
     def stop_now(number: int, frame: FrameType | None) -> None:
         # A second signal must not interrupt the clean-up.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise GoOnLaterError("evaluate: stopped by SIGTERM; run the same command to go on.")
+        raise GoOnLaterError("evaluate: stopped by SIGTERM; run the same command to resume.")
 
     with handling([signal.SIGTERM], stop_now):
         yield

@@ -2,7 +2,7 @@
 
 `evaluation.retry.max_hours` belongs to the evaluation, from its first start to its written record.
 So the time spent is kept in the work folder while it runs: an attempt that was killed or stopped
-goes on with what is left, and the next evaluation has all of it again.
+resumes with what is left, and the next evaluation has all of it again.
 """
 
 import time
@@ -38,7 +38,7 @@ class Budget:
         self._started = self._kept = time.monotonic()
 
     def start(self) -> None:
-        """Go on counting where the last attempt ended.
+        """Resume counting where the last attempt ended.
 
         Raises:
             UserError: the file is no record of ours.

@@ -56,7 +56,7 @@ def evaluate_model(
         StageError: server or harness could not be run at all.
         NotValidError: the record says that the result is not a measurement, unless
             `allow_invalid`.
-        GoOnLaterError: stopped by SIGTERM; the same command goes on.
+        GoOnLaterError: stopped by SIGTERM; the same command resumes.
     """
     section = evaluation_section(config, endpoint, api_key_env, subset)
     job = prepare_evaluation(
@@ -79,7 +79,7 @@ def evaluate_model(
 def ask_model(
     job: EvaluationJob, ledger: Ledger
 ) -> tuple[Canary, list[outcomes.ItemOutcome], list[request_log.MatchedRequests]]:
-    """Start the server, ask the canary and, where it lets the evaluation go on, all items.
+    """Start the server, ask the canary and, where it does not end the evaluation, all items.
 
     Returns:
         What the canary showed, the outcomes, and for each repeat the requests behind them.

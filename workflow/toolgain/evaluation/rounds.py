@@ -100,7 +100,7 @@ class ModelServer:
             last = server.wait_ready(self._endpoint) if wait else None
         if last is None:
             if wait:
-                # Kept, because an evaluation that goes on may need no server any more.
+                # Kept, because a resumed evaluation may need no server any more.
                 facts = server.server_facts(self._endpoint)
                 ours = self.job.section.serve.server.ours
                 if ours and (routes := server.open_routes(self._endpoint)):
@@ -141,7 +141,7 @@ class ModelServer:
 def ask_canary(
     job: EvaluationJob, ledger: Ledger, model_server: ModelServer, decoder: Decoder
 ) -> Canary:
-    """Ask the canaries; the answer is kept while the evaluation goes on."""
+    """Ask the canaries; the answer is kept until the evaluation is done."""
     kept = job.folders(0).work / "canary.json"
     if kept.exists():
         return read_record(Canary, kept, "canary")

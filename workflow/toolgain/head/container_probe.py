@@ -1,4 +1,4 @@
-"""What the container holds on every node of a training, asked by a small job (`srun`)."""
+"""What the container holds on every node of a training run, asked by a small job (`srun`)."""
 
 import os
 import re
@@ -31,8 +31,8 @@ ADVICE = {
     "tool parser": "the parser is not made for this vLLM.",
     "writable root": "NeMo RL and Gym write there; start enroot with a writable root "
     "(ENROOT_ROOTFS_WRITABLE=yes).",
-    "Gym's environments": "they are made at the start of a training, from a package index, which "
-    "does not answer here; make an image with them (NEMO_GYM_PREFETCH_CONFIGS).",
+    "Gym's environments": "they are made at the start of a training run, from a package "
+    "index, which does not answer here; make an image with them (NEMO_GYM_PREFETCH_CONFIGS).",
 }
 
 Answers = dict[str, dict[str, tuple[bool, str]]]
@@ -49,7 +49,7 @@ class Probed:
 
 
 def probe_lines(training: TrainingSection, cluster: ClusterSection) -> Iterator[Probed]:
-    """A line for each thing that a run needs in the container, over all nodes of a training."""
+    """A line for each thing that a run needs in the container, over all nodes of a training run."""
     ref = REFS[training.nemo_rl.ref]
     try:
         command, root = _command(training, cluster)

@@ -420,7 +420,7 @@ def _arithmetic(
 def _prompts(
     config: Config, used: Mapping[str, Any], files: Mapping[str, Path] | None
 ) -> Iterator[lint.Finding]:
-    """The data's prompts in the model's own template; nothing where one of them is to be mended."""
+    """The data's prompts in the model's own template; nothing where one of them is wrong."""
     folder = Path(config.model.path)
     try:
         check_template(config.model)
@@ -450,8 +450,7 @@ def _disk(config: Config, numbers: plan.RunNumbers) -> str:
         check_files(folder)
     except UserError:
         raise UserError(
-            "not known: the size follows from the weights of model.path, which is to be mended "
-            "first."
+            "not known: the size follows from the weights of model.path, which must be fixed first."
         ) from None
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     free = shutil.disk_usage(Path.cwd()).free

@@ -47,7 +47,7 @@ def invalid_evaluations(outputs: Iterable[Path]) -> Iterator[str]:
 
 
 def width() -> int:
-    """Columns of the screen, 100 at the most."""
+    """Columns of the screen, at most 100."""
     return min(100, shutil.get_terminal_size((80, 24)).columns)
 
 

@@ -89,5 +89,5 @@ def _say(found: list[str], end: str) -> None:
     sys.stdout.flush()
     for line in found:
         print(for_terminal(f"toolgain: {line}"), file=sys.stderr)
-    count = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
-    print(f"toolgain: {count} to be mended first. {end}", file=sys.stderr)
+    count = "1 thing" if len(found) == 1 else f"{len(found)} things"
+    print(f"toolgain: {count} to fix first. {end}", file=sys.stderr)

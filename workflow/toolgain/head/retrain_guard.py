@@ -51,7 +51,7 @@ def retraining_findings(workflow: Any, config: Config) -> Iterator[str]:
 
 
 def finished(manifest: Path) -> bool:
-    """Whether `manifest` records a training that reached its last step."""
+    """Whether `manifest` records a training run that reached its last step."""
     try:
         record = parse_json(read_text(manifest))
     except (OSError, ValueError):

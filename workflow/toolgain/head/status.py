@@ -250,7 +250,7 @@ def _progress(results: Path, stage: Stage) -> dict[str, Any]:
 
 
 def _log(results: Path, stage: Stage) -> Path:
-    """The stage's log, which each attempt begins anew."""
+    """The stage's log, which each attempt begins again."""
     logs = results.parent / "logs" / stage.kind
     return logs / f"{stage.name}.log" if stage.name else logs.with_suffix(".log")
 

@@ -64,7 +64,7 @@ class StepEstimate(Part):
 
 
 class Rehearsal(Record):
-    """A rehearsal of the rollouts of a training with NeMo Gym."""
+    """A rehearsal of the rollouts of a training run with NeMo Gym."""
 
     run: str | None = Field(description="Name of the run; null: outside of the workflow.")
     verdict: Literal["trainable", "not_trainable"] = Field(description="The answer.")

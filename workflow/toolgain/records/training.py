@@ -1,4 +1,4 @@
-"""manifest.json and smoke.json of a run: what a training came to."""
+"""manifest.json and smoke.json of a run: what a training run came to."""
 
 import shlex
 from collections.abc import Iterator
@@ -92,14 +92,14 @@ class Periods(Part):
 
 
 class StageTimes(Part):
-    """Where the time of a training went."""
+    """Where the time of a training run went."""
 
     checkpoints: float = Field(description="Seconds of writing checkpoints.")
     steps: float = Field(description="Seconds of training steps.")
 
 
 class Times(Part):
-    """When a training took place."""
+    """When a training run took place."""
 
     started: str | None = Field(description="ISO 8601 in UTC; null: no launch was recorded.")
     finished: str = Field(description="ISO 8601 in UTC.")
@@ -166,7 +166,7 @@ class Saved(Part):
 
 
 class Trained(Record):
-    """What the choice of a checkpoint needs to know of a training."""
+    """What the choice of a checkpoint needs to know of a training run."""
 
     checkpoint_dir: str = Field(description="Folder of the checkpoints.")
     curves: dict[str, Curve] = Field(

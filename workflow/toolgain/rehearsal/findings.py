@@ -113,7 +113,7 @@ def judge_rehearsal(
     agents: dict[str, int | None],
     max_turns: int,
 ) -> tuple[list[str], list[str]]:
-    """Why a training on this would not work, and what else to look at."""
+    """Why a training run on this would not work, and what else to look at."""
     reasons: list[str] = []
     warnings: list[str] = []
     if rows.unplayable:

@@ -62,7 +62,7 @@ def rehearse_environment(
     Raises:
         UserError: bad input; nothing has been written.
         StageError: a server ended or did not answer; it is named.
-        NotValidError: the record says that a training on this would not work.
+        NotValidError: the record says that a training run on this would not work.
     """
     asked = inputs.read_inputs(given)
     settings = asked.section.gym

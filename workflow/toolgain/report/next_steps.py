@@ -10,7 +10,7 @@ from toolgain.report.wording import duration, percent, whole_number
 
 @dataclass(frozen=True)
 class NextStep:
-    """One way to go on."""
+    """One next step."""
 
     title: str
     edit: str

@@ -92,7 +92,7 @@ def of_jobs(job_ids: list[str]) -> Cost | None:
 def remember_this_job(path: Path) -> list[str]:
     """Add the Slurm job of this process to those in `path`, a file that outlives the job.
 
-    A stage that was killed goes on in another job, which cannot know by itself what the ones before
+    A stage that was killed resumes in another job, which cannot know by itself what the ones before
     it have used.
 
     Returns:

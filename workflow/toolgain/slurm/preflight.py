@@ -183,7 +183,7 @@ def mismatches(
     if partition.max_minutes is not None and request.minutes > partition.max_minutes:
         yield (
             f"{rule} asks for {request.minutes} minutes; {where} allows {partition.max_minutes}. "
-            "Shorter is no harm: a training goes on in the next job."
+            "Shorter is no harm: a training run resumes in the next job."
         )
     if 0 < request.minutes < shortest:
         yield (

@@ -10,7 +10,7 @@ Resources = dict[str, str | int]
 
 @dataclass(frozen=True)
 class Asked:
-    """What the rules of a workflow ask for. Without Slurm that is nothing but a training's node."""
+    """What the rules of a workflow ask for. Without Slurm: a training run's node alone."""
 
     train: Resources = field(default_factory=lambda: {"nodes": 1})
     smoke: Resources = field(default_factory=dict)
@@ -28,7 +28,7 @@ def asked(config: Config, on_slurm: bool) -> Asked:
 
 
 def for_training(config: Config) -> Resources:
-    """A training: whole nodes, and the rule in the batch step.
+    """A training run: whole nodes, and the rule in the batch step.
 
     `mpi` is what keeps Snakemake's plugin from putting the rule into a step of one task on one
     node. With it the plugin wants more than one task per node; the launcher starts one.

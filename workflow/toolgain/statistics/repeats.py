@@ -39,7 +39,7 @@ def bootstrap_repeats(
 def _with_repeats(
     pair: Pair, change: BootstrapChange, resampling: Resampling, seed: int
 ) -> BootstrapChange:
-    """Add the noise of repeats drawn anew to the bootstrap of clusters.
+    """Add the noise of repeats drawn again to the bootstrap of clusters.
 
     Drawing at both levels counts the repeats' noise nearly twice, in the draws and in their
     standard errors alike; the studentised interval divides the two and is right, a percentile

@@ -22,7 +22,7 @@ def signs(
     logs: int,
     validation_items: int | None,
 ) -> list[Sign]:
-    """The four signs that the documentation asks to look for after a training.
+    """The four signs that the documentation asks to look for after a training run.
 
     Args:
         curves: The training curves by name.

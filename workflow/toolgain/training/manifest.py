@@ -1,4 +1,4 @@
-"""The manifest of a training: written last, from what lies in the checkpoint folder."""
+"""The manifest of a training run: written last, from what lies in the checkpoint folder."""
 
 from pathlib import Path
 

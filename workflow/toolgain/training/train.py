@@ -48,7 +48,7 @@ def train_run(
     trl_env: Path,
     cluster: ClusterSection,
 ) -> None:
-    """Train, or go on, and write `out`: the manifest, or with `smoke` the record of the smoke run.
+    """Train, or resume, and write `out`: the manifest, or with `smoke` the record of the smoke run.
 
     Raises:
         UserError: weights or tasks are missing or not those that were recorded.
@@ -74,7 +74,7 @@ def train_run(
     progress = (folder / "progress.json", mirror(out, stage, name))
     with Lease(folder, _job_alive) as lease:
         if lease.taken_from:
-            click.echo(f"takes over from a training that has ended: {lease.taken_from}")
+            click.echo(f"takes over from a training run that has ended: {lease.taken_from}")
         _same_fingerprint(folder, key)
         periods = section.settings.val_period, section.settings.save_period
         val_period, save_period = (steps, steps) if smoke else periods
@@ -115,7 +115,7 @@ def train_run(
 
 
 def fingerprint(section: TrainingSection, base: Model, train: Path, validation: Path) -> str:
-    """Digest of everything that decides the outcome of a training."""
+    """Digest of everything that decides the outcome of a training run."""
     decides = deciding(section)
     # The tasks count by their content.
     del decides["tasks"]
@@ -142,7 +142,7 @@ def verify(job: TrainingJob) -> None:
         raise StageError(
             f"training: the trainer ended without an error at step {last} of {job.steps}"
             + (f" ({broken})" if broken else "")
-            + f". Run again to go on. Logs: {job.logs}."
+            + f". Run again to resume. Logs: {job.logs}."
         )
     if not any(item.accuracy is not None for item in whole):
         raise StageError(
@@ -161,7 +161,7 @@ def verify(job: TrainingJob) -> None:
 
 
 def training_summary(result: Manifest) -> str:
-    """What a training came to, in a few lines."""
+    """What a training run came to, in a few lines."""
     accuracy = result.curves.get(curves.ACCURACY, [])
     lines = [f"{result.run}: {result.total_steps} steps in {duration_words(result.times.wall_s)}"]
     if accuracy:
@@ -195,7 +195,7 @@ def _train(job: TrainingJob) -> TrainingJob:
     launch = curves.next_launch(job.logs)
     segments.begin(job.folder, launch, _saved_at(job.folder, done))
     if done:
-        click.echo(f"goes on after step {done} of {job.steps}")
+        click.echo(f"resumes after step {done} of {job.steps}")
     try:
         outcome = backend.start(job, launch)
     except Exception:

@@ -47,12 +47,12 @@ class NemoRlSite(Section):
     )
     env: dict[str, str] = Field({}, description="Further environment variables; no secrets.")
     setup_minutes: Annotated[float, Field(ge=0)] = Field(
-        45, description="Longest start-up: container, conversion of the base model, vLLM."
+        45, description="Maximum start-up time: container, conversion of the base model, vLLM."
     )
     step_minutes: Annotated[float, Field(gt=0)] = Field(
-        10, description="Longest step with validation, until steps were measured."
+        10, description="Maximum time of a step with validation, until steps were measured."
     )
-    save_minutes: Annotated[float, Field(ge=0)] = Field(10, description="Longest save.")
+    save_minutes: Annotated[float, Field(ge=0)] = Field(10, description="Maximum time of a save.")
     margin_minutes: Annotated[float, Field(ge=0)] = Field(
         10, description="Time between the last save and the time limit."
     )
@@ -71,20 +71,20 @@ class ClusterSection(Section):
     )
 
     account: str | None = Field(
-        None, description="Slurm account; none: SLURM_ACCOUNT, else your default account."
+        None, description="Slurm account; null: SLURM_ACCOUNT, else your default account."
     )
     partition: str | None = Field(
-        None, description="Slurm partition; none: SLURM_PARTITION, else the cluster's default."
+        None, description="Slurm partition; null: SLURM_PARTITION, else the cluster's default."
     )
     nodes: Positive = Field(1, description="Nodes of the training.")
     gpus_per_node: Annotated[int, Field(ge=0)] = Field(
-        8, description="GPUs of each node, all of which a training takes."
+        8, description="GPUs of each node, all of which a training run takes."
     )
-    cpus_per_node: Positive = Field(64, description="CPUs of each node that a training takes.")
+    cpus_per_node: Positive = Field(64, description="CPUs of each node that a training run takes.")
     memory_gb_per_node: Positive = Field(
-        400, description="Memory on each node that a training takes, in GB."
+        400, description="Memory on each node that a training run takes, in GB."
     )
-    exclusive: bool = Field(True, description="A training has its nodes for itself.")
+    exclusive: bool = Field(True, description="A training run has its nodes for itself.")
     container: str | None = Field(None, description="NeMo RL container image (.sqsh or registry).")
     nemo_rl: NemoRlSite = Field(NemoRlSite(), description="Where NeMo RL is on this cluster.")
     train_time: Duration = Field(
@@ -100,8 +100,8 @@ class ClusterSection(Section):
     evaluate_time: Duration = Field("8h", description="Time limit of one evaluation job.")
     evaluate_gpus: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="GPUs of an evaluation; none: tensor_parallel_size x data_parallel_size for "
-        "vLLM, else none.",
+        description="GPUs of an evaluation; null: tensor_parallel_size x data_parallel_size for "
+        "vLLM, else 0.",
     )
     evaluate_cpus: Positive = Field(16, description="CPUs of an evaluation.")
     evaluate_memory_gb: Positive = Field(64, description="Memory of an evaluation, in GB.")

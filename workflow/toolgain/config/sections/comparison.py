@@ -8,7 +8,7 @@ from toolgain.config.sections.base import Section, Share
 
 
 class AssumedDiscordance(Section):
-    """The share of items whose outcome a training changes, by group."""
+    """The share of items whose outcome a training run changes, by group."""
 
     non_live: Share = Field(0.05, description="Of the 7 non-live categories.")
     live: Share = Field(0.07, description="Of the 6 live categories.")
@@ -18,7 +18,7 @@ class AssumedDiscordance(Section):
 class ComparisonSection(Section):
     """How the change is judged. Fixed before the run."""
 
-    draws: Annotated[int, Field(ge=1000)] = Field(10_000, description="Bootstrap draws.")
+    draws: Annotated[int, Field(ge=1000)] = Field(10_000, description="Bootstrap samples.")
     seed: int = Field(20250408, description="Seed of the bootstrap.")
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         0.05, description="Two-sided error level of the verdict and the intervals."
@@ -28,13 +28,13 @@ class ComparisonSection(Section):
     )
     primary: str | None = Field(
         None,
-        description="Run or recipe whose verdict is the headline; none: the only run, or the mean "
+        description="Run or recipe whose verdict is the headline; null: the only run, or the mean "
         "of the runs of the only recipe.",
     )
     recipes: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(
         {},
         description="Runs that repeat one recipe, by its name; each recipe gets the mean of its "
-        "runs. None: runs that differ in their seed alone are of one recipe.",
+        "runs. Empty: runs that differ in their seed alone are of one recipe.",
     )
     max_error_share: Share = Field(
         0.005,

@@ -39,7 +39,7 @@ class Sampling(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.0, description="0 is greedy.")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Nucleus sampling.")
     max_tokens: Positive | None = Field(
-        None, description="Most tokens of one answer; none: the server's limit."
+        None, description="Maximum number of tokens of one answer; null: the server's limit."
     )
     seed: int | None = Field(None, description="Seed sent with each request.")
 
@@ -70,13 +70,13 @@ class EvaluationSection(Section):
     """BFCL v3 by NeMo Evaluator, the same for the baseline and every run."""
 
     alias: str = Field("policy", description="Served model name, the same for all evaluations.")
-    subset: Subset | None = Field(None, description="Draw a subset; none: all 4441 items.")
+    subset: Subset | None = Field(None, description="Draw a subset; null: all 4441 items.")
     repeats: Positive = Field(
         1, description="Evaluations of the same weights; 2 or more give a noise floor."
     )
     parallelism: Positive | None = Field(
         None,
-        description="Requests of the harness under way at once; none: "
+        description="Requests of the harness under way at once; null: "
         f"{REQUESTS_PER_COPY} for each model copy of the server (data_parallel_size).",
     )
     sampling: Sampling = Field(Sampling(), description="Sampling of the answers.")
@@ -87,7 +87,7 @@ class EvaluationSection(Section):
         "nothing is evaluated; `warn`: it is evaluated all the same, with a warning.",
     )
     max_response_bytes: Positive = Field(
-        8 * 2**20, description="Largest response; a larger one is cut and counts as failed."
+        8 * 2**20, description="Maximum size of a response; what is larger is cut, and failed."
     )
     retry: Retry = Field(Retry(), description="Retries of what failed.")
     max_error_share: Share = Field(

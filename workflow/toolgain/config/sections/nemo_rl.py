@@ -35,7 +35,7 @@ class NemoRl(Section):
     )
     max_num_epochs: Positive = Field(1, description="Passes over the training data.")
     max_num_steps: Positive | None = Field(
-        None, description="Most steps; none: what the epochs give."
+        None, description="Maximum number of steps; null: what the epochs give."
     )
     num_prompts_per_step: Positive = Field(64, description="Prompts in one step.")
     num_generations_per_prompt: Annotated[int, Field(ge=2)] = Field(
@@ -58,7 +58,7 @@ class NemoRl(Section):
     pipeline_parallel_size: Positive | None = Field(None, description="Pipeline parallel size.")
     context_parallel_size: Positive | None = Field(None, description="Context parallel size.")
     max_total_sequence_length: Positive | None = Field(
-        None, description="Longest prompt and answer together, in tokens."
+        None, description="Maximum length of prompt and answer together, in tokens."
     )
     micro_batch_size: Positive | None = Field(
         None, description="Samples of one forward and backward pass on a GPU."

@@ -14,6 +14,6 @@ class ReportSection(Section):
     anchors: bool = Field(True, description="Show published scores with their conditions.")
     max_megabytes: Annotated[float, Field(ge=1, le=100)] = Field(
         5.0,
-        description="Largest size of the page. Above it long answers are cut, then the items of "
+        description="Maximum size of the page. Above it long answers are cut, then the items of "
         "later runs are left out; those of 20 runs are the most.",
     )

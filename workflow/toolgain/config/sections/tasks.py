@@ -24,10 +24,10 @@ class TasksSection(Section):
         "names and values. They need a `max_prompt_chars` of 1200 or more.",
     )
     max_prompt_chars: Annotated[int, Field(ge=ROOM_FOR_TOOLS)] = Field(
-        700, description="Longest prompt, in characters."
+        700, description="Maximum length of a prompt, in characters."
     )
     max_ngram_overlap: Share = Field(
-        0.01, description="Largest share of tasks with a word 8-gram or function name of BFCL."
+        0.01, description="Maximum share of tasks with a word 8-gram or function name of BFCL."
     )
     train_file: str | None = Field(
         None,

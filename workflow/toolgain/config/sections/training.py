@@ -54,7 +54,7 @@ class TrainingSection(Section):
         return found
 
     def frozen(self) -> dict[str, object]:
-        """What a training may see: everything but the other backend's section."""
+        """What a training run may see: everything but the other backend's section."""
         return self.model_dump(exclude=TRAINERS - {self.backend})
 
 

@@ -20,14 +20,12 @@ class Trl(Section):
     num_generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-5, description="Peak learning rate.")
     lr_scheduler_type: Literal["constant_with_warmup", "linear", "cosine"] = Field(
-        "constant_with_warmup", description="Course of the learning rate after the warm-up."
+        "constant_with_warmup", description="Learning-rate schedule after the warm-up."
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         0, description="Steps in which the learning rate rises to its peak."
     )
-    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="The gradient is scaled down to this norm where it is longer."
-    )
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="Gradient clipping norm.")
     beta: Annotated[float, Field(ge=0)] = Field(0.0, description="Weight of the KL penalty.")
     epsilon: Annotated[float, Field(gt=0)] = Field(
         0.2, description="Clip range of the policy ratio, both ways."
@@ -39,7 +37,9 @@ class Trl(Section):
         "group", description="Over what the advantages are divided by their standard deviation."
     )
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
-    max_completion_length: Positive = Field(128, description="Longest completion, in tokens.")
+    max_completion_length: Positive = Field(
+        128, description="Maximum length of a completion, in tokens."
+    )
     val_period: Positive = Field(10, description="Steps between validations.")
     validation_batch: Positive = Field(128, description="Validation tasks answered at once.")
     save_period: Positive = Field(10, description="Steps between checkpoints.")
@@ -47,7 +47,7 @@ class Trl(Section):
     processes: Positive = Field(1, description="Processes per node (torchrun when above 1).")
     per_device_train_batch_size: Positive | None = Field(
         None,
-        description="Completions of one forward and backward pass in a process; none: all of its "
+        description="Completions of one forward and backward pass in a process; null: all of its "
         "share of a step. Less memory, and the same result up to rounding.",
     )
     share_prompts: bool = Field(

@@ -1,4 +1,4 @@
-"""The NeMo RL backend: one segment of a training in the present Slurm job."""
+"""The NeMo RL backend: one segment of a training run in the present Slurm job."""
 
 from pathlib import Path
 

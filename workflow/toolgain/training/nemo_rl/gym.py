@@ -1,7 +1,7 @@
 """The training data of NeMo Gym: prepared by Gym's own command, checked and counted here.
 
 Gym's preparation adds `agent_ref` to each row, which names the agent that plays it. Rows as they
-are on the hub have none, and a training on them dies in its first step.
+are on the hub have none, and a training run on them dies in its first step.
 """
 
 import json

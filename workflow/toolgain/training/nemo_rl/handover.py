@@ -151,5 +151,5 @@ def beforehand(request: LaunchRequest, rows: int) -> Handover:
 
 
 def of_nodes(found: Allocation, hosts: tuple[str, ...]) -> Allocation:
-    """The part of an allocation that a training on `hosts` uses."""
+    """The part of an allocation that a training run on `hosts` uses."""
     return replace(found, nodes=hosts, cpus=found.cpus_per_node * len(hosts))

@@ -44,7 +44,7 @@ def run_segment(
     cluster: ClusterSection,
     report: Report | None = None,
 ) -> LaunchOutcome:
-    """Run one segment of a training in the present Slurm job.
+    """Run one segment of a training run in the present Slurm job.
 
     Args:
         section: The run's frozen training section.
@@ -210,9 +210,9 @@ def how_it_ended(
             return "hang", f"ended as a hang: {why}"
         return "failed", f"ended to save the GPUs: {why}"
     if logs.timed_out:
-        return "time_limit", "stopped before the time limit; run the same command again to go on."
+        return "time_limit", "stopped before the time limit; run the same command again to resume."
     if told:
-        return "told_to_end", "the job was told to end; run the same command again to go on."
+        return "told_to_end", "the job was told to end; run the same command again to resume."
     still = f", while its job steps {', '.join(outlived)} still ran" if outlived else ""
     early = " NeMo RL stopped early by its own threshold." if logs.stopped_early else ""
     return "failed", f"ray.sub ended with exit code {code}{still}.{early}{memory}"

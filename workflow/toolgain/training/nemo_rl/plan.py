@@ -69,7 +69,7 @@ class Place:
 
 @dataclass(frozen=True)
 class RunNumbers:
-    """What the arithmetic of a training needs, as upstream will read it."""
+    """What the arithmetic of a training run needs, as upstream will read it."""
 
     nodes: int
     gpus_per_node: int
@@ -137,7 +137,7 @@ def overrides(
     smoke_steps: int = 0,
     schema: Schema | None = None,
 ) -> list[Override]:
-    """Every override of a training, in a fixed order, checked against the YAML.
+    """Every override of a training run, in a fixed order, checked against the YAML.
 
     Args:
         section: The `nemo_rl` section.
@@ -332,7 +332,7 @@ def _refuse_owned(theirs: list[Override], ours: Mapping[str, Any]) -> None:
 
 
 def steps_of_rows(section: NemoRl, rows: int) -> int:
-    """Steps of a training on so many rows: upstream drops an incomplete last batch.
+    """Steps of a training run on so many rows: upstream drops an incomplete last batch.
 
     Raises:
         UserError: there are fewer rows than prompts in one step.

@@ -19,7 +19,7 @@ Report = Callable[[int, int, float | None, float | None], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A training that was found fit to start."""
+    """A training run that was found fit to start."""
 
     ref: refs.Ref
     root: Path

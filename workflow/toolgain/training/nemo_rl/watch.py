@@ -1,6 +1,6 @@
 """Watching a NeMo RL training: what its logs and curves say while it runs.
 
-Upstream goes on through things that make a training worthless (a dead environment server gives
+Upstream goes on through things that make a training run worthless (a dead environment server gives
 zero rewards, an empty batch ends an epoch early, a hang holds the GPUs until the time limit).
 Each becomes a finding, and those that only burn GPUs end the training.
 """
@@ -139,7 +139,7 @@ class Point:
 
 
 class Curves:
-    """The TensorBoard curves of all launches of a training, read on as they grow.
+    """The TensorBoard curves of all launches of a training run, read on as they grow.
 
     `<folder>/exp_NNN/tensorboard/events*`; at an equal step the later launch counts.
     """

@@ -137,7 +137,7 @@ def problem_of(checkpoint: Path) -> str | None:
 
 
 def resume_problem(checkpoint: Path) -> str | None:
-    """Why a TRL training cannot go on from `checkpoint`, or None."""
+    """Why a TRL training cannot resume from `checkpoint`, or None."""
     problem = problem_of(checkpoint)
     if problem:
         return problem
@@ -159,7 +159,7 @@ def latest_step(folder: Path) -> int:
 
 
 def latest_resumable(folder: Path) -> tuple[Checkpoint | None, list[PassedOver]]:
-    """The latest checkpoint that a TRL training can go on from, and those later ones it cannot."""
+    """The latest checkpoint that a TRL training can resume from, and those later ones it cannot."""
     whole, _ = scan(folder)
     unusable: list[PassedOver] = []
     broken = [path for path in _steps(folder) if path not in {item.path for item in whole}]

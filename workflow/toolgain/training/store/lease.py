@@ -157,7 +157,7 @@ class Lease:
             if known is not None:
                 return "Slurm says its job is there" if known else None
         age = self._age()
-        return f"it was heard of {age:.0f} s ago" if age < SILENT_SECONDS else None
+        return f"its last heartbeat was {age:.0f} s ago" if age < SILENT_SECONDS else None
 
     def _age(self) -> float:
         """Age of the lease by the clock of the file system, which all machines share."""

@@ -58,7 +58,7 @@ def planned_steps(section: TrainingSection, _: Path) -> int:
 
 
 def check(job: TrainingJob) -> None:
-    """Refuse a training whose checkpoints will not fit, or that could not read the model's calls.
+    """Refuse a run whose checkpoints will not fit, or that could not read the model's calls.
 
     Raises:
         UserError: names the space needed and what is free, or the key to set.
@@ -85,7 +85,7 @@ def _parameters(path: Path) -> int:
 
 
 def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
-    """Train up to `job.steps` from the latest checkpoint that training can go on from."""
+    """Train up to `job.steps` from the latest checkpoint that training can resume from."""
     latest, unusable = checkpoints.latest_resumable(job.folder)
     for item in unusable:
         click.echo(f"{item.path.name} is passed over: {item.reason}")
@@ -142,7 +142,7 @@ def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
 def _stopped_line(job: TrainingJob, step: int, why: str) -> str:
     return (
         f"training: stopped after step {step} of {job.steps} ({why}) with everything saved; run "
-        "the same command again to go on."
+        "the same command again to resume."
     )
 
 

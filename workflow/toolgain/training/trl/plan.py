@@ -44,7 +44,7 @@ class LaunchPlan(Part):
     stop_file: str
     """A file that asks the program to save and end."""
     resume: str | None
-    """The checkpoint to go on from."""
+    """The checkpoint to resume from."""
 
     @field_serializer("section")
     def _of_this_backend(self, section: TrainingSection) -> dict[str, object]:
