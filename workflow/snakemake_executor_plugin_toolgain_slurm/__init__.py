@@ -9,7 +9,7 @@ because 2.8.0 would lose or wait for long training runs otherwise:
   for ever.)
 - Questions come every 5 to 20 seconds. (2.8.0 lets the pause grow to three minutes.)
 - A submission waits for an absent slurmctld. (2.8.0 spends all retries within seconds.)
-- An evaluation that ended and is not valid is said at once, while training runs go on.
+- An evaluation that ended and is not valid is said at once, while training runs continue.
 - A failure names the job, its state and what the stage itself says of the cause.
 - A stage that ended with exit code 2 (bad input) is not submitted again: it would end the same way.
 - Ctrl-C cancels every job of this start, also one that sbatch had just taken, and a second Ctrl-C

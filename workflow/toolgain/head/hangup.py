@@ -1,7 +1,7 @@
 """A lost terminal (SIGHUP) does not end the head of a run, which would leave its jobs without one.
 
 Snakemake would die at once: its jobs run on, its lock stays, and the next start has to wait for
-both. So it goes on instead, and writes its screen into a file.
+both. So it continues instead, and writes its screen into a file.
 """
 
 import os
@@ -12,7 +12,7 @@ SCREEN = Path("logs/after-hangup.log")
 
 
 def survive() -> None:
-    """Go on after SIGHUP, with what the screen would show in `logs/after-hangup.log`.
+    """Continue after SIGHUP, with what the screen would show in `logs/after-hangup.log`.
 
     Where SIGHUP is ignored already, as under nohup, nothing changes.
     """
