@@ -120,7 +120,7 @@ def test_kill_9_in_the_middle_changes_nothing_in_the_end(place: Place, undisturb
     process.wait()
     done = place.train()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "goes on" in done.stdout
+    assert "resumes after step" in done.stdout
     manifest, measure = place.read(), undisturbed.read()
     assert [segment["end"] for segment in manifest["segments"]] == ["killed", "finished"]
     for name in ("train/reward", "validation/accuracy", "train/loss", "train/lr"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from toolgain.cli import cli, main
-from toolgain.common.errors import GoOnLaterError, UserError
+from toolgain.common.errors import ResumeLaterError, UserError
 from toolgain.evaluation import evaluate
 from toolgain.evaluation.harness import HarnessFolders
 from toolgain.evaluation.job import evaluation_section, prepare_evaluation
@@ -127,13 +127,13 @@ def test_an_evaluation_counts_every_job_that_worked_on_it(
         )
 
     def stopped(*_: Any) -> Canary:
-        raise GoOnLaterError("stopped")
+        raise ResumeLaterError("stopped")
 
     def unanswered(*_: Any) -> Canary:
         return Canary(answered=False, parsed_call=False, call_as_text=False, text=False)
 
     monkeypatch.setattr(accounting, "ask_slurm", sacct)
-    with pytest.raises(GoOnLaterError):
+    with pytest.raises(ResumeLaterError):
         attempt("7", stopped)
     attempt("8", unanswered)
     manifest = json.loads((out / "manifest.json").read_text())

@@ -64,7 +64,7 @@ def of_system(error: OSError) -> ToolgainError:
     return StageError(f"{said}.")
 
 
-class GoOnLaterError(ToolgainError):
+class ResumeLaterError(ToolgainError):
     """The stage stopped before its end with everything saved; the next attempt resumes."""
 
     exit_code = ExitCode.TEMPORARY

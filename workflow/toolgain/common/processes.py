@@ -16,7 +16,7 @@ from types import FrameType
 import psutil
 
 from toolgain.common import package, supervise
-from toolgain.common.errors import GoOnLaterError
+from toolgain.common.errors import ResumeLaterError
 from toolgain.common.files import read_text
 from toolgain.common.signals import handling
 
@@ -179,7 +179,7 @@ def stopping_in_time() -> Iterator[None]:
     def stop_now(number: int, frame: FrameType | None) -> None:
         # A second signal must not interrupt the clean-up.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise GoOnLaterError("evaluate: stopped by SIGTERM; run the same command to resume.")
+        raise ResumeLaterError("evaluate: stopped by SIGTERM; run the same command to resume.")
 
     with handling([signal.SIGTERM], stop_now):
         yield

@@ -1,4 +1,4 @@
-"""Whether two evaluations may be compared: every reason against it, with both values."""
+"""Why a comparison is refused: every reason against comparing two evaluations, with both values."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The last hop of the harness's adapter: asks the model server, again where that can help.
+"""The last hop of the harness's adapter: asks the model server, and retries failed requests.
 
 Runs inside nemo-evaluator's adapter process, in the harness's environment, in place of its
 `endpoint` interceptor. That one has no timeout, no retry and no record; the harness writes a

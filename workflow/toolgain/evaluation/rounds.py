@@ -1,4 +1,4 @@
-"""Ask all items: rounds of the harness, and a server that is started as often as needed."""
+"""Ask all items, in retry rounds of the harness, with a server that is started again if it ends."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""`vllm serve` for an evaluation, with flags that every supported vLLM knows.
+"""The flags of `vllm serve` for an evaluation, those that every supported vLLM knows.
 
 Checked against the argument definitions of vLLM 0.11.2, 0.17.1, 0.20.0 and 0.25.1, those of the
 supported NeMo RL versions, and parsed by the programs of 0.20.0 and 0.25.1 (tests/upstream).

@@ -1,4 +1,4 @@
-"""What a stage cost: GPU-hours of its Slurm jobs, from the accounting database."""
+"""How GPU-hours are counted: those of a stage's Slurm jobs, from the accounting database."""
 
 import os
 import re

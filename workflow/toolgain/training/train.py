@@ -1,9 +1,9 @@
-"""The train stage: one GRPO training, from a frozen section to a manifest that is written last.
+"""The train stage: one GRPO training run, from a frozen section to a manifest that is written last.
 
 The checkpoint folder is named after the fingerprint of what decides the outcome (section, weights,
-tasks). A killed training resumes from its last whole checkpoint; a finished one is only described
-again; a second trainer is refused by a lease. What the trainer leaves behind is checked by content,
-since an exit code proves nothing.
+tasks). A killed training run resumes from its last complete checkpoint; a finished one is only
+described again; a second trainer is refused by a lease. What the trainer leaves behind is checked by
+content, since an exit code proves nothing.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from toolgain.common.errors import GoOnLaterError, StageError, UserError
+from toolgain.common.errors import ResumeLaterError, StageError, UserError
 from toolgain.common.files import digest, file_digest, now, read_json, write_json
 from toolgain.common.progress import Progress, duration_words, mirror, results_folder
 from toolgain.config.sections import ClusterSection, TrainingSection, deciding
@@ -53,7 +53,7 @@ def train_run(
     Raises:
         UserError: weights or tasks are missing or not those that were recorded.
         StageError: another training holds the folder, or this one failed.
-        GoOnLaterError: stopped in time with everything saved.
+        ResumeLaterError: stopped in time with everything saved.
     """
     base = read_record(Model, weights, "--weights")
     described = read_record(Tasks, tasks, "--tasks")
@@ -177,7 +177,7 @@ def _train(job: TrainingJob) -> TrainingJob:
     """Bring the training to its end, or raise; the job with the steps that it turned out to have.
 
     Raises:
-        GoOnLaterError: stopped in time with everything saved.
+        ResumeLaterError: stopped in time with everything saved.
     """
     known = [
         entry["planned_steps"]
@@ -207,7 +207,7 @@ def _train(job: TrainingJob) -> TrainingJob:
     facts["handover"] = outcome.handover and outcome.handover.model_dump()
     segments.end(job.folder, launch, outcome.stopped or DONE, **facts)
     if outcome.stopped:
-        raise GoOnLaterError(outcome.message or outcome.stopped)
+        raise ResumeLaterError(outcome.message or outcome.stopped)
     return replace(job, steps=outcome.planned_steps)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints in NeMo RL's layout: what a folder holds, what is whole, and what is kept.
+"""Checkpoints in NeMo RL's layout: what is complete, what is kept, what a run resumes from.
 
     <checkpoint folder>/
         tmp_step_N/                 being written, or left behind by a killed job
