@@ -1,9 +1,9 @@
 """The train stage: one GRPO training run, from a frozen section to a manifest that is written last.
 
 The checkpoint folder is named after the fingerprint of what decides the outcome (section, weights,
-tasks). A killed training run resumes from its last complete checkpoint; a finished one is only
-described again; a second trainer is refused by a lease. What the trainer leaves behind is checked by
-content, since an exit code proves nothing.
+tasks). A killed training run resumes from its last complete checkpoint; a finished one is described
+again and not repeated; a second trainer is refused by a lease. What the trainer leaves behind is
+checked by content, since an exit code proves nothing.
 """
 
 import contextlib
