@@ -1,8 +1,8 @@
 """
 toolgain: did the training make the model better at calling tools, and how sure are we?
 
-    freeze -> model -> evaluate (baseline) ------------------------------------+
-           -> tasks -> smoke -> train -> select -> export -> evaluate (run) ---+-> compare -> report
+    freeze -> model -> evaluate (baseline) -----------------------------------------+
+           -> tasks, trial -> smoke -> train -> select -> export -> evaluate (run) -+-> compare -> report
 
 REQUIRED INPUTS:
 
@@ -24,7 +24,7 @@ import os
 import sys
 from pathlib import Path
 
-from toolgain.config.freeze import frozen, write_for_this_start
+from toolgain.config.freeze import frozen, settings_of_trial, write_for_this_start
 from toolgain.head import command_line, hangup
 from toolgain.head.last_words import print_at_exit
 from toolgain.head.preflight import (
@@ -34,7 +34,7 @@ from toolgain.head.preflight import (
     readable_or_exit,
 )
 from toolgain.slurm import resources
-from toolgain.head.targets import passing_force_on, rehearsal_of
+from toolgain.head.targets import passing_force_on, rehearsal_of, trial_of
 
 if not config:
     readable_or_exit("config/config.yaml")
@@ -45,6 +45,7 @@ if not config:
 CONFIG = config_or_exit(config)
 RUNS = sorted(CONFIG.runs)
 SUBJECTS = ["baseline", *RUNS]
+TRIED = settings_of_trial(CONFIG)
 ASKED = resources.asked(CONFIG, command_line.on_slurm())
 # Of any run or subject. Naming them all would cost a plan of 1,000 runs a fifth of its time.
 NAME = r"[A-Za-z][A-Za-z0-9_-]*"

@@ -59,7 +59,7 @@ def test_server_that_dies_after_the_canary_gives_no_score(asked: Asked) -> None:
     summary = evaluation.summary
     assert evaluation.exit_code == 3
     assert summary["errors"] == {"http_5xx": 17}
-    assert "17 of 17 items (100.0%) got no answer" in summary["reasons"][0]
+    assert "17 of 17 items (100.0 %) got no answer" in summary["reasons"][0]
     assert summary["harness_overall"] > 5
     assert not any(row.valid for row in evaluation.items)
     assert {row.flags for row in evaluation.items} == {("inference_error",)}

@@ -41,7 +41,7 @@ def test_share_of_errors_decides() -> None:
     assert few.warnings == ["5 of 1000 items got no answer: timeout 5"]
     many = verdict(rows(inference_error=(6, error("timeout"))))
     assert not many.valid
-    assert many.reasons == ["6 of 1000 items (0.6%) got no answer (timeout 6); allowed is 0.5%"]
+    assert many.reasons == ["6 of 1000 items (0.6 %) got no answer (timeout 6); allowed is 0.5 %"]
 
 
 def test_overflows_have_a_limit_of_their_own() -> None:

@@ -18,6 +18,7 @@ SMALL: dict[str, Any] = {
     "evaluation": {
         "subset": {"non_live": 1, "live": 1, "multi_turn": 1},
         "parallelism": 4,
+        "trial": False,
         "sampling": {"max_tokens": 48},
         "serve": {
             "backend": "transformers",

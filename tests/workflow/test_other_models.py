@@ -1,12 +1,16 @@
 """Models of other people: another family and another markup through the whole chain."""
 
+import json
 import os
 import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 from small_chain import ROOT, SMALL, Chain
+
+from toolgain.models.response_templates import NAMED
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +36,7 @@ def test_a_llama_with_its_own_markup_goes_through_the_chain(tmp_path: Path, llam
     config = deepcopy(SMALL)
     config["model"] = {"path": str(llama)}
     config["training"]["smoke_steps"] = 1
+    config["evaluation"]["trial"] = True
     # So tiny a model calls at every question, and what nobody offered.
     config["evaluation"]["canary"] = "warn"
     config["evaluation"]["sampling"] = {"max_tokens": 24}
@@ -43,7 +48,7 @@ def test_a_llama_with_its_own_markup_goes_through_the_chain(tmp_path: Path, llam
     curves = chain.read("runs/grpo/manifest.json")["curves"]
     assert max(value for _, value in curves["train/called"]) > 0
     assert chain.read("runs/grpo/smoke.json")["passed"] is True
-    assert "the trial evaluation would count" in (tmp_path / "logs/smoke/grpo.log").read_text()
+    assert chain.read("trial.json")["items"] == 17
     # And by the server.
     baseline = chain.read("evaluations/baseline/summary.json")
     assert baseline["valid"], baseline["reasons"]
@@ -51,3 +56,28 @@ def test_a_llama_with_its_own_markup_goes_through_the_chain(tmp_path: Path, llam
     assert chain.read("comparison.json")["verdict"] != "not_comparable"
     export = chain.read("runs/grpo/export.json")
     assert 0 < export["weights_changed"] <= 1 and 0 < export["update_kept"] <= 1
+
+
+def test_a_server_that_reads_no_call_ends_the_run_before_the_training(tmp_path: Path) -> None:
+    """The demo model, which calls well, served with a reader of another markup."""
+    reader = deepcopy(NAMED["hermes"])
+    reader["fields"]["tool_calls"] |= {
+        "open_pattern": "<function_call>",
+        "close": "</function_call>",
+    }
+    (tmp_path / "reader.json").write_text(json.dumps(reader))
+    config = deepcopy(SMALL)
+    config["model"]["response_template"] = str(tmp_path / "reader.json")
+    config["evaluation"]["trial"] = True
+    chain = Chain(tmp_path, config)
+    done = chain.run("train")
+    assert done.returncode == 1
+    block = " ".join(done.stderr.rpartition("toolgain: 1 stage failed.")[2].split())
+    assert "an evaluation of this model could not be valid, so nothing is trained" in block
+    assert "tool calls come back as text" in block and "(model.response_template)" in block
+    assert "log: logs/trial.log" in block
+    assert not (tmp_path / "results/work/training").exists()
+    # The row of the failed stage says the same.
+    status = [str(Path(sys.executable).with_name("toolgain")), "status"]
+    shown = subprocess.run(status, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "trial" in shown.stdout and "so nothing is trained" in " ".join(shown.stdout.split())

@@ -10,6 +10,11 @@ import yaml
 from plans import Job, outputs, planned
 from small_chain import ROOT, SMALL, Chain
 
+from toolgain.config.freeze import settings_of_trial
+from toolgain.config.sections import parse_config
+from toolgain.records.record import write_record
+from toolgain.records.trial import Trial
+
 pytestmark = pytest.mark.slow
 
 EDITS: dict[str, dict[str, Any]] = {
@@ -30,6 +35,7 @@ NO_REASON_TO_RUN = ("cluster", "environments")
 STAGES = {
     "model": ("results/model.json",),
     "tasks": ("results/tasks/grpo/tasks.json",),
+    "trial": ("results/trial.json",),
     "smoke": ("results/runs/grpo/smoke.json",),
     "train_run": ("results/runs/grpo/manifest.json",),
     "select": ("results/runs/grpo/best.json",),
@@ -50,6 +56,7 @@ STAGES = {
 def edited(section: str) -> dict[str, Any]:
     config = deepcopy(SMALL)
     config["training"]["smoke_steps"] = 2
+    config["evaluation"]["trial"] = True
     for key, value in EDITS[section].items():
         config.setdefault(section, {})[key] = value
     return config
@@ -65,6 +72,14 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
         path = chain.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
+    tried = Trial(
+        weights="",
+        settings=settings_of_trial(parse_config(chain.config)),
+        items=17,
+        with_calls=9,
+        finished="",
+    )
+    write_record(chain.folder / "results/trial.json", tried)
     accepted = chain.run("--touch", "--forceall", "all")
     assert accepted.returncode == 0, accepted.stderr
     for section in EDITS:
@@ -131,3 +146,21 @@ def test_an_edit_hides_nothing_that_is_missing(
             assert plan >= unedited | alone[section], (section, missing)
             if section in NO_REASON_TO_RUN:
                 assert plan == unedited, (section, missing)
+
+
+def test_a_trial_of_other_settings_is_repeated_until_a_run_is_finished(chain: Chain) -> None:
+    """An edit of how the model is asked, of what is trained, and of neither."""
+    edits = {
+        "asked": {"evaluation": {"sampling": {"max_tokens": 50}}},
+        "faster": {"evaluation": {"parallelism": 3}},
+    }
+    for name, edit in edits.items():
+        config = edited("nothing")
+        config["evaluation"] |= edit["evaluation"]
+        (chain.folder / f"{name}.yaml").write_text(yaml.safe_dump(config))
+    trial = ("trial", "results/trial.json")
+    asked, faster = plans(chain, list(edits), ("train_run",))
+    assert trial in asked and trial not in faster
+    assert {rule for rule, _ in asked} >= {"smoke", "train_run", "select"}
+    asked, faster = plans(chain, list(edits))
+    assert trial not in asked and "train_run" not in {rule for rule, _ in asked}

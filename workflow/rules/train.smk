@@ -1,6 +1,6 @@
 """
-Train each run with GRPO, behind a smoke training of a few steps, and where the training uses NeMo Gym
-behind a rehearsal of its environment (training.gym.rehearsal_rows).
+Train each run with GRPO, behind a trial evaluation of the base model, a smoke training of a few steps,
+and where the training uses NeMo Gym a rehearsal of its environment (training.gym.rehearsal_rows).
 
 REQUIRED INPUTS:
 
@@ -11,13 +11,38 @@ REQUIRED INPUTS:
 OUTPUTS:
 
     results/runs/{run}/rehearsal.json       rows played in the environment's real servers
-    results/runs/{run}/smoke.json           the smoke training that gates the long one, behind a
-                                            trial evaluation of one item of each category
+    results/trial.json                      one item of each category, asked of the base model
+    results/runs/{run}/smoke.json           the smoke training that gates the long one
     results/runs/{run}/manifest.json        written last: steps, curves, segments, health, cost
 
 The checkpoints lie in results/work/training/<fingerprint>, which is not declared: Snakemake would
 delete it before a retry, and with it everything that a killed training resumes from.
 """
+
+
+rule trial:
+    input:
+        weights="results/model.json",
+    output:
+        "results/trial.json",
+    log:
+        "logs/trial.log",
+    benchmark:
+        "results/benchmarks/trial.tsv"
+    resources:
+        **ASKED.evaluate,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+
+        toolgain trial \
+            --config results/config/trial.json \
+            --weights {input.weights:q} \
+            --settings {TRIED:q} \
+            --bfcl-env {CONFIG.environments.bfcl:q} \
+            --trl-env {CONFIG.environments.trl:q} \
+            --out {output:q}
+        """
 
 
 rule rehearse:
@@ -56,6 +81,7 @@ rule smoke:
         config="results/config/training/{run}.json",
         weights="results/model.json",
         tasks="results/tasks/{run}/tasks.json",
+        trial=lambda w: trial_of(CONFIG, workflow),
         rehearsal=lambda w: rehearsal_of(CONFIG, w.run),
     output:
         "results/runs/{run}/smoke.json",
@@ -71,8 +97,6 @@ rule smoke:
 
         toolgain train \
             --smoke \
-            --evaluation results/config/smoke_evaluation.json \
-            --bfcl-env {CONFIG.environments.bfcl:q} \
             --config {input.config:q} \
             --cluster results/config/cluster.json \
             --weights {input.weights:q} \
@@ -88,6 +112,7 @@ rule train_run:
         config="results/config/training/{run}.json",
         weights="results/model.json",
         tasks="results/tasks/{run}/tasks.json",
+        trial=lambda w: trial_of(CONFIG, workflow),
         smoke=lambda w: (
             f"results/runs/{w.run}/smoke.json"
             if CONFIG.training_of(w.run).smoke_steps

@@ -187,13 +187,7 @@ def rehearse(
     help="Train nothing: print what the job of a NeMo RL run hands to ray.sub (command, "
     "environment, mounts, overrides, time budget).",
 )
-@click.option(
-    "--evaluation",
-    type=FILE,
-    help="With --smoke: frozen evaluation section, of which one item of each category is tried.",
-)
 @cluster_file
-@bfcl_env
 @trl_env
 def train(
     config: Path | None,
@@ -205,8 +199,6 @@ def train(
     nodes: int | None,
     smoke: bool,
     show_command: bool,
-    evaluation: Path | None,
-    bfcl_env: Path,
     trl_env: Path,
 ) -> None:
     """Train with GRPO; resumes from the last complete checkpoint.
@@ -223,12 +215,6 @@ def train(
         handovers.print_all(load_config(config or CONFIG), name, nodes, smoke)
         return
     section = read_section(TrainingSection, _given(config, "--config"))
-    if smoke and evaluation and section.smoke_steps:
-        from toolgain.evaluation import trial
-
-        trial.run_beside(
-            _given(out, "--out"), evaluation, _given(weights, "--weights"), bfcl_env, trl_env
-        )
     stage.train_run(
         section,
         weights=_given(weights, "--weights"),
@@ -240,6 +226,25 @@ def train(
         trl_env=trl_env,
         cluster=_cluster(cluster),
     )
+
+
+@cli.command()
+@click.option("--config", type=FILE, required=True, help="Frozen evaluation section.")
+@click.option("--weights", type=FILE, required=True, help="JSON with path and digest of the base.")
+@click.option("--settings", default="", help="Digest of the settings, for the record.")
+@click.option("--out", type=FILE, required=True, help="Record, written where the trial passed.")
+@bfcl_env
+@trl_env
+def trial(
+    config: Path, weights: Path, settings: str, out: Path, bfcl_env: Path, trl_env: Path
+) -> None:
+    """Try an evaluation with one item of each category, before any training.
+
+    Exit code 2: an evaluation of this model, so served, could not be valid.
+    """
+    from toolgain.evaluation import trial as stage
+
+    stage.try_evaluation(out, config, weights, settings, bfcl_env, trl_env)
 
 
 @cli.command()

@@ -17,6 +17,7 @@ import numpy as np
 
 from toolgain.checkpoint.tensors import BLOCK, Tensor, changed_and_kept, tensors
 from toolgain.common import package
+from toolgain.common.amounts import in_percent
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import digest, now, read_json
 from toolgain.common.logs import last_line
@@ -119,13 +120,15 @@ def export_checkpoint(
     # The next export makes another model.
     remembered.unlink(missing_ok=True)
     click.echo(
-        f"exported step {chosen.step} to {final}; {weights_changed:.1%} of the weights changed"
+        f"exported step {chosen.step} to {final}; {in_percent(weights_changed, 1)} of the "
+        "weights changed"
     )
     if update_kept is not None and update_kept < ENOUGH_KEPT:
         click.echo(
-            f"WARNING: {update_kept:.0%} of the update survives the rounding to {record.dtype}: "
-            "most of what the training changed is lost in the exported model. Train with a higher "
-            "learning rate or for more steps, or from a copy of the base in float32 (model.path)."
+            f"WARNING: {in_percent(update_kept)} of the update survives the rounding to "
+            f"{record.dtype}: most of what the training changed is lost in the exported model. "
+            "Train with a higher learning rate or for more steps, or from a copy of the "
+            "base in float32 (model.path)."
         )
 
 

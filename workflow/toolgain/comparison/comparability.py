@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from toolgain.bfcl.outcomes import INFERENCE_ERROR
 from toolgain.bfcl.results import NATIVE, CallingMode
 from toolgain.bfcl.revisions import NVIDIA, Recognised
+from toolgain.common.amounts import counted
 from toolgain.comparison.evaluations import Evaluation
 from toolgain.records.comparison import EqualCondition, Reason
 
@@ -206,7 +207,8 @@ def _items(baseline: Evaluation, trained: Evaluation) -> list[Reason]:
             "items",
             len(ours),
             len(theirs),
-            f"{len(ours - theirs)} items only in the baseline, {len(theirs - ours)} only in "
+            f"{counted(len(ours - theirs), 'item')} only in the baseline, "
+            f"{len(theirs - ours)} only in "
             f"{trained.subject}, such as {only[0][1]}.",
             _ADVICE["items"],
         )

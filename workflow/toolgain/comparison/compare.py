@@ -15,6 +15,7 @@ import yaml
 from toolgain.bfcl.categories import POPULATION
 from toolgain.bfcl.folders import one_model
 from toolgain.bfcl.outcomes import CONTEXT_OVERFLOW, INFERENCE_ERROR
+from toolgain.common.amounts import counted
 from toolgain.common.errors import ExitCode, NotValidError, UserError
 from toolgain.common.screen import for_terminal
 from toolgain.comparison import behaviour, comparability, evaluations, groups, record
@@ -183,7 +184,7 @@ def _sentence(
     """The verdict of a run or a recipe in one sentence."""
     if judged == "not_comparable" or line is None:
         return answer.REFUSAL
-    scope = f"a subset of {len(before.keys)} items" if before.subset else "BFCL v3"
+    scope = f"a subset of {counted(len(before.keys), 'item')}" if before.subset else "BFCL v3"
     found = answer.verdict_sentence(
         judged,
         f"the official Overall on {scope}",

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from toolgain.common.amounts import counted
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.common.files import read_text, reason, write_text
 from toolgain.records.tables import TableChange, TableComparison
@@ -254,7 +255,7 @@ def compare_read_tables(
     apart = set(before) ^ set(after)
     if apart:
         raise NotValidError(
-            f"Not comparable. {len(set(before) - set(after))} items only in {names[0]}, "
+            f"Not comparable. {counted(len(set(before) - set(after)), 'item')} only in {names[0]}, "
             f"{len(set(after) - set(before))} only in {names[1]}, such as {min(apart)}."
         )
     ids = list(before)

@@ -6,7 +6,7 @@ a comment, a reordering or another stage's key starts nothing again.
 
 from pathlib import Path
 
-from toolgain.common.files import canonical_json, read_json, write_text
+from toolgain.common.files import canonical_json, digest, read_json, write_text
 from toolgain.config.sections import Config, Section, SectionType, parse_section
 
 
@@ -21,7 +21,8 @@ def section_of(config: Config, stage: str) -> dict[str, object]:
     if kind == "evaluation":
         image = {"container": config.serving_image}
         serve = config.evaluation.serve.model_copy(update=image)
-        section = section.model_copy(update={"serve": serve})
+        # Whether a trial comes first changes no evaluation.
+        section = section.model_copy(update={"serve": serve, "trial": True})
     return section.model_dump()
 
 
@@ -46,17 +47,25 @@ def read_section(model: type[SectionType], path: Path) -> SectionType:
     return parse_section(model, read_json(path, "config"), f"config: {path}")
 
 
-IN_NO_RULE = {
-    "cluster": Path("results/config/cluster.json"),
-    "evaluation": Path("results/config/smoke_evaluation.json"),
-}
+CLUSTER = Path("results/config/cluster.json")
+TRIAL = Path("results/config/trial.json")
 """Frozen sections that are no reason to run anything: where things are and how big a job is, and
-how the smoke stage tries an evaluation. Stages read them, but they are written at the start of
-every workflow and stand in no rule's input. As an input, even an `ancient` one, a change would hide
-the missing outputs behind it from Snakemake's plan, or train a finished run again."""
+how a trial evaluation asks. Stages read them, but they are written at the start of every workflow
+and stand in no rule's input. As an input, even an `ancient` one, a change would hide the missing
+outputs behind it from Snakemake's plan, or train a finished run again."""
 
 
 def write_for_this_start(config: Config) -> None:
-    """Freeze the sections of `IN_NO_RULE` for the jobs of this start."""
-    for section, path in IN_NO_RULE.items():
-        write_text(path, frozen(config, section) + "\n")
+    """Freeze the sections that stand in no rule, for the jobs of this start."""
+    write_text(CLUSTER, frozen(config, "cluster") + "\n")
+    if config.evaluation.trial:
+        write_text(TRIAL, frozen(config, "evaluation") + "\n")
+    else:
+        TRIAL.unlink(missing_ok=True)
+
+
+def settings_of_trial(config: Config) -> str:
+    """Digest of the settings that a trial tries: how the model is served and asked."""
+    section = section_of(config, "evaluation")
+    names = ("alias", "canary", "harness_container", "sampling", "serve")
+    return digest([section[name] for name in names])

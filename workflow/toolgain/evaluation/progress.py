@@ -4,6 +4,7 @@ import logging
 import time
 from pathlib import Path
 
+from toolgain.common.amounts import counted
 from toolgain.common.progress import Progress
 from toolgain.evaluation import box
 from toolgain.evaluation.harness import HarnessFolders
@@ -18,6 +19,8 @@ def progress_file(out: Path) -> Path:
     """results/progress/evaluate-{subject}.json, or a file in `out` outside of a results folder."""
     if out.parent.name == "evaluations":
         return out.parent.parent / "progress" / f"evaluate-{out.name}.json"
+    if out.parent.name == "trial":
+        return out.parents[2] / "progress" / "trial.json"
     return out / "progress.json"
 
 
@@ -96,7 +99,7 @@ class ItemProgress:
     def _line(self) -> str:
         done, rate = self.before + self.done, self.rate
         left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 else ""
-        return f"{done} of {self.total} items, {rate:.1f} items/s{left}"
+        return f"{done} of {counted(self.total, 'item')}, {rate:.1f} items/s{left}"
 
     def _write(self, state: str) -> None:
         self._written = time.monotonic()

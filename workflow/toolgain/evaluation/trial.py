@@ -1,10 +1,10 @@
-"""A trial before a long training: would an evaluation of this model count?
+"""The trial before any training: would an evaluation of this model count?
 
-The smoke stage starts the server as the evaluation will, asks the canary and one item of each
-category, and lets the harness score them. What would make the evaluation invalid for every item
-(a template or a parser that does not fit, answers that are all empty, conversations that the server
-does not take) shows with seventeen items as well as with 4441; shares of failed items do not, and
-are left to the evaluation.
+It starts the server as the evaluation will, or asks the endpoint, with the canary and one item of
+each category, and lets the harness score them. What would make the evaluation invalid for every
+item (a template or a parser that does not fit, answers that are all empty, conversations that the
+server does not take) shows with seventeen items as well as with 4441; shares of failed items do
+not, and are left to the evaluation.
 """
 
 import logging
@@ -13,7 +13,9 @@ from pathlib import Path
 
 from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.common import processes
+from toolgain.common.amounts import counted
 from toolgain.common.errors import StageError, UserError
+from toolgain.common.files import now
 from toolgain.common.progress import results_folder
 from toolgain.config.freeze import read_section
 from toolgain.config.sections import EvaluationSection, Subset
@@ -21,7 +23,10 @@ from toolgain.evaluation import validity
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.evaluate import ask_model
 from toolgain.evaluation.job import Ledger, prepare_evaluation
+from toolgain.records.record import write_record
 from toolgain.records.summary import Canary
+from toolgain.records.trial import Trial
+from toolgain.slurm.accounting import of_jobs
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +34,18 @@ MOST_FAILED = 0.5
 """Above this share of items without an answer, something is wrong with the server."""
 
 
-def run_beside(out: Path, config: Path, weights: Path, bfcl_env: Path, trl_env: Path) -> None:
-    """Ask the model of `weights` one item of each category, as the evaluation of `config` would.
+def try_evaluation(
+    out: Path, config: Path, weights: Path, settings: str, bfcl_env: Path, trl_env: Path
+) -> None:
+    """Ask the base model one item of each category, as the evaluation of `config` would.
 
-    Answers are kept, so that a trial that passed costs little again, for another run of the same
-    model either.
+    Answers are kept, so that what was answered is not asked again after an interruption.
 
     Args:
-        out: a file of the results folder.
+        out: trial.json in the results folder; written last, where the trial passed.
         config: the frozen evaluation section.
         weights: model.json of the base model.
+        settings: digest of the settings that are tried, for the record.
         bfcl_env: environment of the harness.
         trl_env: environment of `transformers serve`.
 
@@ -47,32 +54,45 @@ def run_beside(out: Path, config: Path, weights: Path, bfcl_env: Path, trl_env: 
         StageError: most items got no answer.
     """
     section = read_section(EvaluationSection, config)
-    if not section.serve.server.ours:
-        log.info("smoke: no trial evaluation: the endpoint is asked by the evaluation alone")
-        return
     one_each = Subset(non_live=1, live=1, multi_turn=1)
-    section = section.model_copy(update={"subset": one_each, "repeats": 1})
-    folder = results_folder(out) / "work" / "smoke-evaluation"
+    retry = section.retry.model_copy(update={"rounds": min(1, section.retry.rounds)})
+    section = section.model_copy(update={"subset": one_each, "repeats": 1, "retry": retry})
+    # Of this name is the subject whose endpoint is asked.
+    folder = results_folder(out) / "work" / "trial" / "baseline"
     job = prepare_evaluation(folder, section, weights, None, None, bfcl_env, trl_env)
-    log.info("smoke: a trial evaluation of %d items", job.size)
+    log.info("trial: an evaluation of %s", counted(job.size, "item"))
     ledger = Ledger(Budget(job.folders(0).spent, section.retry.max_hours))
     with processes.stopping_in_time():
         canary, rows, _ = ask_model(job, ledger)
     ledger.budget.close()
+    server_log = job.folders(0).work / "server.log"
+    logged = f" Server log: {server_log}." if section.serve.server.ours else ""
     if reasons := faults(canary, rows, section):
         raise UserError(
-            "smoke: an evaluation of this model could not be valid, so it is not trained: "
-            f"{'; '.join(reasons)}. Server log: {job.folders(0).work / 'server.log'}."
+            "trial: an evaluation of this model could not be valid, so nothing is trained: "
+            f"{'; '.join(reasons)}.{logged}"
         )
     failed = validity.count_errors(rows)
     if failed.total() > MOST_FAILED * job.size:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(failed.items()))
         raise StageError(
-            f"smoke: {failed.total()} of the trial evaluation's {job.size} items got no answer "
-            f"({kinds}). Server log: {job.folders(0).work / 'server.log'}."
+            f"trial: {failed.total()} of {counted(job.size, 'item')} got no answer "
+            f"({kinds}).{logged}"
         )
-    called = sum(row.calls > 0 for row in rows)
-    log.info("smoke: the trial evaluation would count; %d of %d answers call", called, len(rows))
+    with_calls = sum(row.calls > 0 for row in rows)
+    log.info("trial: an evaluation would count; %d of %d answers call", with_calls, len(rows))
+    write_record(
+        out,
+        Trial(
+            weights=job.weights.digest or job.weights.path,
+            settings=settings,
+            items=len(rows),
+            with_calls=with_calls,
+            finished=now(),
+            slurm_jobs=ledger.slurm_jobs,
+            cost=of_jobs(ledger.slurm_jobs),
+        ),
+    )
 
 
 def faults(canary: Canary, rows: Sequence[ItemOutcome], section: EvaluationSection) -> list[str]:

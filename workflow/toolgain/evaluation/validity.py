@@ -15,6 +15,7 @@ from toolgain.bfcl.outcomes import (
 )
 from toolgain.bfcl.responses import NO_ANSWER
 from toolgain.bfcl.results import error_kind
+from toolgain.common.amounts import counted, in_percent
 from toolgain.config.sections import SERVERS
 from toolgain.records.summary import Canary
 
@@ -87,14 +88,15 @@ def judge_evaluation(
     overflowed = errors.get(CONTEXT_OVERFLOW, 0)
     if asked and failed / asked > limits.errors:
         reasons.append(
-            f"{failed} of {asked} items ({failed / asked:.1%}) got no answer "
-            f"({_listed(errors, without=CONTEXT_OVERFLOW)}); allowed is {limits.errors:.1%}"
+            f"{failed} of {counted(asked, 'item')} ({in_percent(failed / asked, 1)}) got no answer "
+            f"({_listed(errors, without=CONTEXT_OVERFLOW)}); allowed is {in_percent(limits.errors, 1)}"
             f"{_cure(errors)}"
         )
     if asked and overflowed / asked > limits.overflows:
         reasons.append(
-            f"the prompts of {overflowed} of {asked} items ({overflowed / asked:.1%}) were longer "
-            f"than the server's context; allowed is {limits.overflows:.1%}"
+            f"the prompts of {overflowed} of {counted(asked, 'item')} "
+            f"({in_percent(overflowed / asked, 1)}) were longer than the server's context; "
+            f"allowed is {in_percent(limits.overflows, 1)}"
         )
     reasons += [
         f"the server received the sampling {dict(found)}, expected was {dict(wanted)}"
@@ -175,7 +177,7 @@ def answer_reasons(outcomes: Sequence[ItemOutcome], goes_on: int = 0) -> list[st
     if disputed:
         reasons.append(
             f"the harness's score, its decoder and the record of the requests do not agree on "
-            f"{len(disputed)} items (such as {disputed[0].id})"
+            f"{counted(len(disputed), 'item')} (such as {disputed[0].id})"
         )
     refused = sum(HISTORY_REFUSED in row.flags for row in outcomes)
     if refused and not goes_on and not any(_has_taken_history(row) for row in outcomes):
@@ -208,7 +210,9 @@ def _warnings(
     if canary.unanswered:
         warnings.append(f"canary: {canary.unanswered} responses held no answer")
     if errors:
-        warnings.append(f"{sum(errors.values())} of {asked} items got no answer: {_listed(errors)}")
+        warnings.append(
+            f"{sum(errors.values())} of {counted(asked, 'item')} got no answer: {_listed(errors)}"
+        )
     for flag, what in (
         ("unparsed_call", "tool calls reached us as text"),
         ("undecodable_call", "the model wrote calls whose arguments are no JSON object"),
@@ -231,9 +235,9 @@ def _credits(outcomes: Sequence[ItemOutcome]) -> list[str]:
     if not credited:
         return []
     return [
-        f"{len(credited)} of {len(outcomes)} items count as right in the official score though a "
-        "call that could not be read, a cut answer or none was there; the strict score leaves "
-        "them out"
+        f"{len(credited)} of {counted(len(outcomes), 'item')} count as right in the official "
+        "score though a call that could not be read, a cut answer or none was there; the strict "
+        "score leaves them out"
     ]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import click
 from omegaconf import DictConfig
 
+from toolgain.common.amounts import counted
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
 from toolgain.common.files import opened_text, shell_signs
 from toolgain.common.screen import for_terminal
@@ -129,6 +130,8 @@ def whole_run_requests(config: Config) -> list[preflight.JobRequest]:
         "export": resources.for_export(config),
         "evaluate_model": resources.for_evaluation(config),
     }
+    if config.evaluation.trial:
+        stages["trial"] = resources.for_evaluation(config)
     if any(config.training_of(run).smoke_steps for run in config.runs):
         stages["smoke"] = resources.for_smoke(config)
     if any(config.training_of(run).rehearses for run in config.runs):
@@ -197,7 +200,8 @@ def slurm_lines(
         yield CheckLine("account, partition, GPUs, shared folder", False, message)
     if not bad:
         said = ", ".join(
-            f"{one.rule} ({one.nodes} x {one.gpus} GPUs, {one.minutes} min)" for one in requests
+            f"{one.rule} ({one.nodes} x {counted(one.gpus, 'GPU')}, {one.minutes} min)"
+            for one in requests
         )
         yield CheckLine(
             "account, partition, GPUs, shared folder",
@@ -246,7 +250,7 @@ def _model(config: Config) -> str:
     check_files(folder)
     check_remote_code(folder, config.model.trust_remote_code, "model.trust_remote_code")
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
-    return f"{folder}: {len(sizes)} weight files, {sum(sizes) / 2**30:.1f} GiB, on this disk"
+    return f"{folder}: {counted(len(sizes), 'weight file')}, {sum(sizes) / 2**30:.1f} GiB"
 
 
 def _template(config: Config) -> str:
@@ -353,8 +357,9 @@ def _handed_over(config: Config, run_name: str, smoke: bool) -> str:
     shown = handovers.shown_handover(config, run_name, None, smoke).handover
     option = " --smoke" if smoke else ""
     return (
-        f"{shown.nodes} x {shown.gpus_per_node} GPUs, {len(shown.overrides)} overrides, "
-        f"{len(shown.mounts)} mounts; `toolgain train --show-command --run {run_name}{option}` "
+        f"{shown.nodes} x {counted(shown.gpus_per_node, 'GPU')}, "
+        f"{counted(len(shown.overrides), 'override')}, {counted(len(shown.mounts), 'mount')}; "
+        f"`toolgain train --show-command --run {run_name}{option}` "
         "prints what ray.sub will get"
     )
 
@@ -373,11 +378,14 @@ def _rows(files: Mapping[str, Path]) -> tuple[int, str]:
     if sum(path.stat().st_size for path in files.values()) > LARGE:
         with opened_text(files["train"]) as file:
             rows = sum(1 for line in file if line.strip())
-        return rows, f"{rows} training rows, counted and not read: the files are large"
+        return rows, f"{counted(rows, 'training row')}, counted and not read: the files are large"
     found = {split: gym.read_gym_rows(path) for split, path in files.items()}
-    rows = len(found["train"].rows)
+    rows, others = (len(found[split].rows) for split in ("train", "validation"))
     agents = ", ".join(sorted({name for part in found.values() for name in part.agents}))
-    return rows, f"{rows} training and {len(found['validation'].rows)} validation rows ({agents})"
+    return (
+        rows,
+        f"{rows} training and {counted(others, 'validation row')} ({agents})",
+    )
 
 
 def _arithmetic(

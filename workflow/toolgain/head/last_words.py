@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.amounts import counted
 from toolgain.common.failures import not_valid, said_in
 from toolgain.common.files import parse_json, read_text
 from toolgain.common.logs import last_lines
@@ -56,7 +57,7 @@ def failure_block(failed: list[tuple[Any, Ending | None]], columns: int) -> Iter
     if not failed:
         return
     yield ""
-    yield f"toolgain: {len(failed)} stage{'s' * (len(failed) > 1)} failed."
+    yield f"toolgain: {counted(len(failed), 'stage')} failed."
     for job, ending in sorted(failed, key=lambda pair: str(pair[0])):
         stage = " ".join([job.rule.name, *job.wildcards_dict.values()])
         slurm = f" (Slurm job {ending.job_id}, {ending.word})" if ending else ""

@@ -140,6 +140,10 @@ def stage_rows(results: Path, queue: list[QueuedJob], now: float) -> Iterator[St
     """
     by_comment = {job.comment: job for job in sorted(queue, key=lambda job: int(job.job_id))}
     runs = _runs(results)
+    trial = Stage("trial", "", results / "trial.json", results / "config" / "trial.json")
+    job = by_comment.get("rule_trial")
+    if trial.plan.exists() or trial.done.exists() or job:
+        yield _row(results, trial, job, now)
     for subject in ("baseline", *runs):
         for stage, rule, output in STAGES if subject != "baseline" else ():
             done = results / output.format(subject)
@@ -234,7 +238,8 @@ def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> Stat
 
 def _progress(results: Path, stage: Stage) -> dict[str, Any]:
     """The stage's progress file; that of another plan is no progress of this one."""
-    progress = _read(results / "progress" / f"{stage.kind}-{stage.name}.json")
+    name = "-".join(filter(None, (stage.kind, stage.name)))
+    progress = _read(results / "progress" / f"{name}.json")
     plan = _read(stage.plan)
     try:
         planned = stage.plan.stat().st_mtime
@@ -267,7 +272,7 @@ def _jobs(stage: str, done: Path) -> str:
 
     Slurm is not asked: it forgets ended jobs after minutes, a results folder keeps for years.
     """
-    if stage not in ("smoke", "train", "export", "evaluate"):
+    if stage not in ("trial", "smoke", "train", "export", "evaluate"):
         return ""
     record = done.with_name("manifest.json") if stage == "evaluate" else done
     ids = jobs_of(_read(record))

@@ -6,14 +6,42 @@ mean every evaluation, so the target's input function passes the force on.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from toolgain.common.errors import UserError
+from toolgain.config.freeze import settings_of_trial
 from toolgain.config.sections import Config
+from toolgain.records.record import read_record
+from toolgain.records.trial import Trial
+
+TRIAL = Path("results/trial.json")
 
 
 def rehearsal_of(config: Config, run: str) -> list[str]:
     """The rehearsal that stands before the training of `run`, where one does."""
     return [f"results/runs/{run}/rehearsal.json"] if config.training_of(run).rehearses else []
+
+
+def trial_of(config: Config, workflow: Any) -> list[str]:
+    """The trial evaluation that stands before every training, where one does.
+
+    One of other settings is forced to run again, so long as no run is finished: a new trial would
+    be a reason to train a finished run again, and that run's evaluations say more than a trial.
+    """
+    if not config.evaluation.trial:
+        return []
+    finished = any(Path("results/runs", run, "manifest.json").exists() for run in config.runs)
+    if TRIAL.exists() and not finished and not _tried(config):
+        workflow.dag.forcerules.add(workflow.get_rule("trial"))
+    return [str(TRIAL)]
+
+
+def _tried(config: Config) -> bool:
+    try:
+        return read_record(Trial, TRIAL, "trial").settings == settings_of_trial(config)
+    except UserError:
+        return False
 
 
 def passing_force_on(

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median, pstdev
 
+from toolgain.common.amounts import in_percent
 from toolgain.environments.play import Rollout
 from toolgain.records.rehearsal import Answers, CheckedRows, Spread, UnplayableRow
 
@@ -197,5 +198,5 @@ def _judge_rewards(
         reasons.append("all rollouts of a row earned the same, for every row: no gradient")
     elif same >= FEW_SPREADS:
         warnings.append(
-            f"{same:.0%} of the rows gave the same reward in every rollout: no gradient"
+            f"{in_percent(same)} of the rows gave the same reward in every rollout: no gradient"
         )

@@ -21,6 +21,7 @@ from typing import TypeVar
 import click
 
 from toolgain.common import processes
+from toolgain.common.amounts import in_percent
 from toolgain.common.errors import NotValidError, StageError
 from toolgain.common.files import now
 from toolgain.common.progress import duration_words
@@ -296,7 +297,8 @@ def rehearsal_summary(record: Rehearsal) -> str:
         )
     if record.groups_without_spread is not None:
         lines.append(
-            f"rows without a spread, which give no gradient: {record.groups_without_spread:.0%}"
+            f"rows without a spread, which give no gradient: "
+            f"{in_percent(record.groups_without_spread)}"
         )
     if record.turns and record.tool_calls and record.answer_tokens:
         lines.append(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from toolgain.records.checkpoint import Export
 from toolgain.records.evaluation import EvaluationManifest
 from toolgain.records.training import Manifest, Smoke
+from toolgain.records.trial import Trial
 from toolgain.report.sources import Sources
 
 ACCOUNTING = "Slurm's accounting"
@@ -56,6 +57,9 @@ def cost(sources: Sources) -> CostTable:
 def _stages(sources: Sources) -> Iterable[StageCost]:
     several = len(sources.runs) > 1
     yield from _stage("Evaluation before", "", "evaluation", sources.baseline.manifest)
+    trial = sources.benchmarks.get("trial")
+    if trial is not None:
+        yield _measured("Trial evaluation", "", "evaluation", trial, sources.trial)
     for name, run in sources.runs.items():
         of = f" ({name})" if several else ""
         smoke = sources.benchmarks.get(f"smoke/{name}")
@@ -89,7 +93,7 @@ def _stage(
 
 
 def _measured(
-    title: str, run: str, kind: str, seconds: float, record: Smoke | Export | None
+    title: str, run: str, kind: str, seconds: float, record: Trial | Smoke | Export | None
 ) -> StageCost:
     """A stage whose time Snakemake took; what it used is in its record, if Slurm counts that."""
     spent = record.cost if record else None

@@ -26,6 +26,7 @@ from toolgain.records.rehearsal import Rehearsal
 from toolgain.records.summary import Summary
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, Smoke
+from toolgain.records.trial import Trial
 
 RUNS_WITH_ITEMS = 20
 """The items of so many runs are read, the primary run's first: a page holds no more."""
@@ -115,6 +116,8 @@ class Sources:
     model: Model | None
     missing: tuple[str, ...]
     benchmarks: dict[str, float] = field(default_factory=dict)
+    trial: Trial | None = None
+    """None without a trial evaluation too."""
 
 
 def read_sources(comparison_file: Path, results: Path) -> Sources:
@@ -146,6 +149,7 @@ def read_sources(comparison_file: Path, results: Path) -> Sources:
         reader.record_if_there(Model, results / "model.json"),
         tuple(reader.missing),
         _benchmarks(results / "benchmarks"),
+        reader.record_if_there(Trial, results / "trial.json"),
     )
 
 

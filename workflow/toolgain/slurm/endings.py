@@ -16,6 +16,7 @@ MEANINGS = {
 }
 
 MEMORY_KEYS = {
+    "trial": "cluster.evaluate_memory_gb",
     "rehearse": "cluster.evaluate_memory_gb",
     "smoke": "cluster.memory_gb_per_node",
     "train_run": "cluster.memory_gb_per_node",
@@ -23,6 +24,7 @@ MEMORY_KEYS = {
     "evaluate_model": "cluster.evaluate_memory_gb",
 }
 TIME_KEYS = {
+    "trial": "cluster.evaluate_time",
     "rehearse": "cluster.evaluate_time",
     "smoke": "cluster.smoke_time",
     "train_run": "cluster.train_time",

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from toolgain.common.amounts import in_percent
 from toolgain.common.errors import StageError
 from toolgain.common.files import file_digest, write_jsonl, write_text
 from toolgain.config.sections import TasksSection
@@ -87,8 +88,9 @@ def _compare(tasks: list[Task], bfcl_data: Path | None, limit: float) -> Contami
     ):
         if value > limit:
             raise StageError(
-                f"training tasks: {value:.2%} share {what} with BFCL v3, more than the limit of "
-                f"{limit:.2%} (training.tasks.max_ngram_overlap), such as: {'; '.join(examples)}"
+                f"training tasks: {in_percent(value, 2)} share {what} with BFCL v3, more than the "
+                f"limit of {in_percent(limit, 2)} (training.tasks.max_ngram_overlap), such as: "
+                f"{'; '.join(examples)}"
             )
     return Contamination(
         name_overlap=found.name_overlap,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from toolgain.common.amounts import counted
 from toolgain.common.errors import ResumeLaterError, StageError, UserError
 from toolgain.common.files import digest, file_digest, now, read_json, write_json
 from toolgain.common.progress import Progress, duration_words, mirror, results_folder
@@ -163,7 +164,8 @@ def verify(job: TrainingJob) -> None:
 def training_summary(result: Manifest) -> str:
     """What a training run came to, in a few lines."""
     accuracy = result.curves.get(curves.ACCURACY, [])
-    lines = [f"{result.run}: {result.total_steps} steps in {duration_words(result.times.wall_s)}"]
+    duration = duration_words(result.times.wall_s)
+    lines = [f"{result.run}: {counted(result.total_steps, 'step')} in {duration}"]
     if accuracy:
         values = ", ".join(f"{value:.3f} at {step}" for step, value in accuracy)
         lines.append(f"validation accuracy: {values}")
@@ -188,7 +190,7 @@ def _train(job: TrainingJob) -> TrainingJob:
         job = replace(job, steps=known[-1])
     done = checkpoints.latest_step(job.folder)
     if done >= job.steps:
-        click.echo(f"all {job.steps} steps are done in {job.folder}")
+        click.echo(f"step {job.steps}, the last one, is done in {job.folder}")
         return job
     backend = trainer(job.section)
     backend.check(job)

@@ -86,6 +86,11 @@ class EvaluationSection(Section):
         description="`stop`: where the canary proves that the server does not parse tool calls, "
         "nothing is evaluated; `warn`: it is evaluated all the same, with a warning.",
     )
+    trial: bool = Field(
+        True,
+        description="Ask the base model the canary and one item of each category before any "
+        "training: what would make every evaluation invalid ends the workflow there.",
+    )
     max_response_bytes: Positive = Field(
         8 * 2**20, description="Maximum size of a response; what is larger is cut, and failed."
     )

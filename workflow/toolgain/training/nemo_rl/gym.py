@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.amounts import in_percent
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import (
     LARGEST_TABLE,
@@ -234,9 +235,9 @@ def _compare(rows: list[dict[str, Any]], bfcl_data: Path | None, limit: float) -
     found = overlap(as_tasks(rows), bfcl_data)
     if found.ngram_overlap > limit:
         raise StageError(
-            f"training data: {found.ngram_overlap:.2%} of the rows share {NGRAM} words in a row "
-            f"with BFCL v3, more than the limit of {limit:.2%} (training.tasks.max_ngram_overlap); "
-            f"for example: {'; '.join(found.shared_ngrams)}"
+            f"training data: {in_percent(found.ngram_overlap, 2)} of the rows share {NGRAM} words in "
+            f"a row with BFCL v3, more than the limit of {in_percent(limit, 2)} "
+            f"(training.tasks.max_ngram_overlap); for example: {'; '.join(found.shared_ngrams)}"
         )
     # Every row of an environment offers the same tools, so a shared name counts for all of them;
     # it is reported, not refused.

@@ -1,0 +1,11 @@
+"""Amounts in a sentence for people, alike in every message: `1 item`, `12 items`, `4.8 %`."""
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """A number with its noun, in the singular where it is one."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def in_percent(share: float, digits: int = 0) -> str:
+    """A share from 0 to 1 in percent, with the sign."""
+    return f"{100 * share:.{digits}f} %"
