@@ -17,6 +17,11 @@ FILES = {
     "tab.yaml": "model:\n\tpath: x\n",
     "broken.yaml": "model: {path: x\nruns: {}\n",
     "text.yaml": "only words\n",
+    "twice.yaml": "model:\n  path: x\n  name: y\n  path: z\n",
+    "list.yaml": "model: [a, b]\nruns: [c]\nevaluation: 3\n",
+    "latin.yaml": "model:\n  path: caf\u00e9\n",
+    "typo.yaml": "model: {path: x}\ntrainin: {backend: trl}\n",
+    "empty.yaml": "",
 }
 
 
@@ -24,7 +29,8 @@ FILES = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("messages")
     for name, text in FILES.items():
-        (folder / name).write_text(text)
+        coding = "latin-1" if name == "latin.yaml" else "utf-8"
+        (folder / name).write_text(text, encoding=coding)
     for name in (".venvs", "resources"):
         (folder / name).symlink_to(ROOT / name)
     return folder
@@ -53,6 +59,11 @@ def snakemake(
         (["--configfile", "tab.yaml"], "config: tab.yaml, line 2: a tab where YAML takes spaces"),
         (["--configfile", "broken.yaml"], "config: broken.yaml is not YAML, line 2, column 5: "),
         (["--configfile", "text.yaml"], "config: text.yaml holds no keys"),
+        (["--configfile", "empty.yaml"], "config: empty.yaml holds no keys"),
+        (["--configfile", "twice.yaml"], "twice.yaml, line 4: the key `path` stands on line 2"),
+        (["--configfile", "latin.yaml"], "config: latin.yaml is not UTF-8, line 2: 0xe9 begins no"),
+        (["--configfile", "list.yaml"], "`model` is ['a', 'b'], where keys are expected, such as"),
+        (["--configfile", "typo.yaml"], "unknown key `trainin`; did you mean `training`?"),
         (["--configfile", "good.yaml", "train"], "targets such as `all` go in front"),
         (
             ["--configfile", "good.yaml", "--configfile=more.yaml"],

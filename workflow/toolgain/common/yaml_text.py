@@ -17,6 +17,26 @@ DEEPEST = 64
 MOST_VALUES = 100_000
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's plain values; a key that stands twice is refused, where PyYAML takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The keys and values of `node`."""
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            # `<<` takes the keys of other mappings over, as often as one likes.
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            line = key.start_mark.line + 1
+            if key.value in first:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key `{key.value}` stands on line {first[key.value]} already",
+                    problem_mark=key.start_mark,
+                )
+            first[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Any:
     """The value of a YAML file; raises as `parse_yaml` does, and OSError."""
     return parse_yaml(read_text(path, LARGEST))
@@ -31,7 +51,7 @@ def parse_yaml(text: str) -> Any:
             as the 31st of June) does not exist.
     """
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Loader)
         _measure(value, {})
     except RecursionError:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels") from None

@@ -23,7 +23,13 @@ def read_config_file(path: Path) -> dict[str, Any]:
             f"config: {path} does not exist (from {Path.cwd()}); start in the repository's root, "
             "or name your file with --configfile."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"config: {path} is not UTF-8, line {line}: {error.object[error.start]:#04x} begins no "
+            "character; save it as UTF-8."
+        ) from None
+    except OSError as error:
         raise UserError(f"config: {path} cannot be read: {reason(error)}.") from error
     try:
         values = parse_yaml(text)
@@ -46,4 +52,6 @@ def _place(error: yaml.YAMLError, text: str) -> str:
     if "\t" in line[: mark.column + 1]:
         return f", line {mark.line + 1}: a tab where YAML takes spaces only; indent with spaces"
     problem = getattr(error, "problem", None) or "not YAML"
+    if "stands on line" in problem:
+        return f", line {mark.line + 1}: {problem}; one of the two would be lost"
     return f" is not YAML, line {mark.line + 1}, column {mark.column + 1}: {problem}"

@@ -9,6 +9,20 @@ from pydantic_core import ErrorDetails
 
 from toolgain.config.sections.base import Section
 
+_EXPECTED = {
+    "model_type": "keys are",
+    "dict_type": "keys are",
+    "list_type": "a list is",
+    "string_type": "a text is",
+}
+"""What a value of another kind stands in the place of, by pydantic's name of the error."""
+
+
+def shortened(value: object) -> str:
+    """A value as it is shown in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:56]} ..."
+
 
 def findings_of(error: ValidationError, model: type[Section], prefix: str = "") -> str:
     """What pydantic found in a `model`, whose keys stand below `prefix`."""
@@ -33,6 +47,10 @@ def _line(item: ErrorDetails, model: type[Section], prefix: str) -> str:
             f"`{key}` is {item['input']!r}, where a text is expected: YAML reads some texts as "
             "numbers, dates or true and false (00123 as 83); put it in quotes"
         )
+    if expected := _EXPECTED.get(item["type"]):
+        names = _fields_at(model, location)
+        such = f", such as `{names[0]}`" if names and "keys" in expected else ""
+        return f"`{key}` is {shortened(item['input'])}, where {expected} expected{such}"
     return f"`{key}` is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
