@@ -89,7 +89,8 @@ def judge_evaluation(
     if asked and failed / asked > limits.errors:
         reasons.append(
             f"{failed} of {counted(asked, 'item')} ({in_percent(failed / asked, 1)}) got no answer "
-            f"({_listed(errors, without=CONTEXT_OVERFLOW)}); allowed is {in_percent(limits.errors, 1)}"
+            f"({_listed(errors, without=CONTEXT_OVERFLOW)}); allowed is "
+            f"{in_percent(limits.errors, 1)}"
             f"{_cure(errors)}"
         )
     if asked and overflowed / asked > limits.overflows:

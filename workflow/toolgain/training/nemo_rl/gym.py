@@ -235,8 +235,8 @@ def _compare(rows: list[dict[str, Any]], bfcl_data: Path | None, limit: float) -
     found = overlap(as_tasks(rows), bfcl_data)
     if found.ngram_overlap > limit:
         raise StageError(
-            f"training data: {in_percent(found.ngram_overlap, 2)} of the rows share {NGRAM} words in "
-            f"a row with BFCL v3, more than the limit of {in_percent(limit, 2)} "
+            f"training data: {in_percent(found.ngram_overlap, 2)} of the rows share {NGRAM} words "
+            f"in a row with BFCL v3, more than the limit of {in_percent(limit, 2)} "
             f"(training.tasks.max_ngram_overlap); for example: {'; '.join(found.shared_ngrams)}"
         )
     # Every row of an environment offers the same tools, so a shared name counts for all of them;
