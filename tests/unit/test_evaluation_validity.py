@@ -130,7 +130,7 @@ def test_calls_of_functions_that_nobody_offered() -> None:
 
 def test_views_that_differ_are_no_measurement() -> None:
     found = verdict(rows(disputed=(1, "")))
-    assert not found.valid and "do not agree on 1 items" in found.reasons[0]
+    assert not found.valid and "do not agree on 1 item " in found.reasons[0]
 
 
 def test_credit_without_an_abstention_is_said() -> None:
