@@ -1,5 +1,8 @@
 """How fast a server that refuses haste is asked."""
 
+import heapq
+import math
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +13,7 @@ import pytest
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection, parse_section
 from toolgain.evaluation import job as evaluation_job
-from toolgain.evaluation.pace import Pace
+from toolgain.evaluation.pace import TAKEN_AFTER_S, Pace, PaceRules
 from toolgain.rehearsal import inputs as rehearsed
 from toolgain.rehearsal.inputs import Given
 
@@ -37,17 +40,138 @@ def test_answers_raise_the_limit_one_by_one() -> None:
     assert pace.limit == 3, "never above what was configured"
 
 
-def test_who_asks_for_no_wait_and_refuses_on_is_asked_less_and_less_often() -> None:
-    pace, before = Pace(1), time.monotonic()
-    for step in range(3):
-        pace.refused(time.monotonic() + step, 0.0)
-    with pace.turn() as started:
-        # A tenth of half of the third wait of our own, at least.
-        assert started - before >= 0.1 * 0.5 * 4
+@pytest.mark.parametrize("asked_for", [0.0, 0.001])
+def test_who_asks_for_no_wait_and_refuses_on_is_asked_less_and_less_often(
+    asked_for: float,
+) -> None:
+    rules = PaceRules(1, lambda least, most: least)
+    waits = []
+    for now in range(0, 3000, 100):
+        assert rules.start(now)
+        rules.end(now)
+        rules.refused(now, now, asked_for)
+        waits.append(rules.wait_s(now))
+    assert waits == sorted(waits)
+    assert asked_for < waits[0] < waits[-1]
 
 
-def test_endpoint_with_a_limit_is_asked_as_fast_as_it_allows_and_no_faster() -> None:
-    """Windows of 0.5 s with 10 requests each: of 40 answers, few more were refused than waits."""
+class Window:
+    """Allows so many requests a minute: in any minute, or in each of the clock's."""
+
+    def __init__(self, fixed: bool) -> None:
+        self.fixed = fixed
+        self.starts: list[float] = []
+
+    def wait_s(self, now: float) -> float | None:
+        """None for a request that is taken, else seconds until one would be."""
+        over = now // 60 * 60 if self.fixed else now - 60
+        self.starts = [start for start in self.starts if start >= over]
+        if len(self.starts) < 30:
+            self.starts.append(now)
+            return None
+        return (over + 60 if self.fixed else self.starts[0] + 60) - now
+
+    def least_s(self, requests: int) -> float:
+        return (requests - 1) // 30 * 60
+
+
+class Bucket:
+    """Gets a token every two seconds, and holds so many."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.tokens, self.at = size, float(size), 0.0
+
+    def wait_s(self, now: float) -> float | None:
+        self.tokens, self.at = min(self.size, self.tokens + (now - self.at) / 2), now
+        if self.tokens < 1 - 1e-9:
+            return (1 - self.tokens) * 2
+        self.tokens -= 1
+        return None
+
+    def least_s(self, requests: int) -> float:
+        return (requests - self.size) * 2
+
+
+LIMITS: dict[str, Callable[[], Window | Bucket]] = {
+    "any minute": lambda: Window(fixed=False),
+    "each minute": lambda: Window(fixed=True),
+    "bucket of 5": lambda: Bucket(5),
+    "bucket of 1": lambda: Bucket(1),
+}
+SAYS: dict[str, Callable[[float], float | None]] = {
+    "whole seconds": lambda wait: float(math.ceil(wait)),
+    "exactly": lambda wait: wait,
+    "no wait": lambda wait: 0.0,
+    "nothing": lambda wait: None,
+}
+
+
+def simulate(
+    limit: Window | Bucket, says: Callable[[float], float | None], latency_s: float, seed: int
+) -> tuple[float, int]:
+    """Ask 270 questions, as 136 items have them, with eight threads and a clock of its own.
+
+    Returns:
+        The time, as a share of the limit's own, and the number of refusals.
+    """
+    draw = random.Random(seed)
+    rules = PaceRules(8, draw.uniform)
+    now, left, refusals = 0.0, 270, 0
+    under_way: list[tuple[float, float, float | None]] = []
+    while left or under_way:
+        while left and rules.start(now):
+            left -= 1
+            wait = limit.wait_s(now)
+            takes = latency_s * draw.uniform(0.5, 1.5) if wait is None else 0.05
+            heapq.heappush(under_way, (now + takes, now, wait))
+        events = [under_way[0][0]] if under_way else []
+        if left and len(under_way) < 8 and rules.wait_s(now) > 0:
+            events.append(now + rules.wait_s(now))
+        now = min(events)
+        while under_way and under_way[0][0] <= now:
+            _, started, wait = heapq.heappop(under_way)
+            rules.end(started)
+            if wait is None:
+                rules.answered()
+            else:
+                refusals += 1
+                left += 1
+                rules.refused(started, now, says(wait))
+    return now / limit.least_s(270), refusals
+
+
+@pytest.mark.parametrize("latency_s", [0.5, 3.0, 10.0])
+@pytest.mark.parametrize("says", SAYS)
+@pytest.mark.parametrize("limit", LIMITS)
+def test_thirty_requests_a_minute_take_little_more_than_the_limits_own_time(
+    limit: str, says: str, latency_s: float
+) -> None:
+    found = [simulate(LIMITS[limit](), SAYS[says], latency_s, seed) for seed in range(3)]
+    # Who allows a request every two seconds, and never says so, has to be found out.
+    most = 1.2 if says in ("whole seconds", "exactly") or limit != "bucket of 1" else 1.4
+    assert max(took for took, _ in found) <= most
+    # One refusal for an answer, or one a second while nothing says for how long.
+    many = 300 if says in ("whole seconds", "exactly") else 1000
+    assert max(refusals for _, refusals in found) <= many
+
+
+def test_slow_answers_keep_nobody_from_starting() -> None:
+    rules = PaceRules(8, lambda least, most: least)
+    assert rules.start(0.0)
+    rules.end(0.0)
+    for step in range(4):
+        rules.refused(step, step, 0.0)
+    assert rules.limit == 1
+    now = 100.0
+    for _ in range(8):
+        assert rules.start(now)
+        assert not rules.start(now), "until it is taken"
+        now += TAKEN_AFTER_S
+    assert not rules.start(now), "never more than was configured"
+
+
+def test_threads_share_what_is_allowed() -> None:
+    """Windows of 0.5 s with 10 requests each, asked by 40 threads at once."""
     window_s, allowed, wanted = 0.5, 10, 40
     lock = threading.Lock()
     windows: dict[int, int] = {}
@@ -98,10 +222,13 @@ def test_key_in_the_url_is_refused_and_not_repeated(url: str) -> None:
 
 def test_key_in_the_url_is_refused_wherever_an_endpoint_is_named(tmp_path: Path) -> None:
     url = "https://me:secret@h/v1"
-    (tmp_path / "config.json").write_text("{}")
+    config = tmp_path / "config.json"
+    config.write_text("{}")
     refused: list[Callable[[], object]] = [
         lambda: evaluation_job.evaluation_section(None, url, None, 1),
-        lambda: rehearsed.read(Given(config=tmp_path / "config.json", endpoint=url, model="m")),
+        lambda: rehearsed.read_inputs(
+            Given(config=tmp_path / "config.json", endpoint=url, model="m")
+        ),
     ]
     for read in refused:
         with pytest.raises(UserError, match=r"evaluation\.serve\.api_key_env") as error:
