@@ -102,6 +102,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             base_url=relay.url,
             key=relay.key,
             folder=folder,
+            stage="rehearse",
         ) as environment,
     ):
         yield Place(environment, relay, folder)

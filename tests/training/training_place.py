@@ -10,6 +10,7 @@ from typing import Any
 from toolgain.common.files import digest, file_digest, write_json, write_jsonl
 from toolgain.config.sections import TrainingSection
 from toolgain.models.base import files_of
+from toolgain.tasks import gym_rows
 from toolgain.tasks.generated.generate import generate
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,8 @@ class Place:
 
     folder: Path
     section: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    """Keys of the training section that say where the tasks are played."""
 
     @property
     def manifest(self) -> Path:
@@ -50,7 +53,12 @@ class Place:
 
     def configure(self, smoke_steps: int = 2, **settings: Any) -> "Place":
         section = TrainingSection.model_validate(
-            {"backend": "trl", "smoke_steps": smoke_steps, "trl": SETTINGS | settings}
+            {
+                "backend": "trl",
+                "smoke_steps": smoke_steps,
+                "trl": SETTINGS | settings,
+                **self.environment,
+            }
         )
         self.section = section.model_dump()
         write_json(self.folder / "results" / "config.json", self.section)
@@ -82,7 +90,7 @@ class Place:
         return json.loads(self.manifest.read_text())
 
 
-def new_place(folder: Path, model: Path) -> Place:
+def new_place(folder: Path, model: Path, **environment: Any) -> Place:
     results = folder / "results"
     files = files_of(model)
     write_json(
@@ -90,8 +98,10 @@ def new_place(folder: Path, model: Path) -> Place:
     )
     tasks = results / "tasks" / "grpo"
     for split, number in (("train", 40), ("validation", 12)):
-        rows = [task.as_json() for task in generate(5, number, split, 0.5, 500)]
-        write_jsonl(tasks / f"{split}.jsonl", rows)
+        made = generate(5, number, split, 0.5, 500)
+        write_jsonl(tasks / f"{split}.jsonl", [task.as_json() for task in made])
+        rows = [gym_rows.row(index, task) for index, task in enumerate(made)]
+        write_jsonl(tasks / gym_rows.FOLDER / f"{split}.jsonl", rows)
     sums = {split: file_digest(tasks / f"{split}.jsonl") for split in ("train", "validation")}
     write_json(tasks / "tasks.json", {"train": 40, "validation": 12, "sha256": sums})
-    return Place(folder).configure()
+    return Place(folder, environment=environment).configure()

@@ -67,6 +67,43 @@ class TestFingerprint:
             section(**changes), BASE, *tasks
         )
 
+    @pytest.mark.parametrize(
+        ("changes", "decides"),
+        [
+            ({"max_turns": 3}, True),
+            ({"overrides": {"a.b": 1}}, True),
+            ({"config_paths": ["xlam_fc.yaml", "other.yaml"]}, True),
+            ({"rehearsal_rows": 8}, False),
+            ({"rollout_timeout_s": 5}, False),
+        ],
+    )
+    def test_the_environment_of_gym_decides_where_it_is_trained_on(
+        self, tasks: tuple[Path, Path], changes: dict[str, Any], decides: bool
+    ) -> None:
+        gym = {"config_paths": ["xlam_fc.yaml"]}
+        played = section(environment="nemo_gym", gym=gym)
+        changed = section(environment="nemo_gym", gym={**gym, **changes})
+        rehearsed = section(gym={**gym, **changes})
+        assert (
+            train.fingerprint(played, BASE, *tasks) != train.fingerprint(changed, BASE, *tasks)
+        ) is decides
+        assert train.fingerprint(section(), BASE, *tasks) == train.fingerprint(
+            rehearsed, BASE, *tasks
+        )
+        assert train.fingerprint(played, BASE, *tasks) != train.fingerprint(
+            section(gym=gym), BASE, *tasks
+        )
+
+    def test_a_gym_configuration_of_one_s_own_counts_by_its_content(
+        self, tasks: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        own = tmp_path / "own.yaml"
+        own.write_text("a: 1\n")
+        played = section(environment="nemo_gym", gym={"config_paths": [str(own)]})
+        before = train.fingerprint(played, BASE, *tasks)
+        own.write_text("a: 2\n")
+        assert before != train.fingerprint(played, BASE, *tasks)
+
     def test_weights_and_tasks_count_by_content(self, tasks: tuple[Path, Path]) -> None:
         before = train.fingerprint(section(), BASE, *tasks)
         moved = train.fingerprint(section(), BASE.model_copy(update={"path": "/elsewhere"}), *tasks)
@@ -90,6 +127,7 @@ def run(tmp_path: Path, tasks_file: Path, smoke: bool = False) -> None:
         nodes=1,
         smoke=smoke,
         trl_env=tmp_path,
+        gym_env=tmp_path,
         cluster=ClusterSection(),
     )
 
@@ -330,6 +368,7 @@ def test_the_end_of_a_training_is_judged_by_what_it_wrote(
             smoke=False,
             stop_at=None,
             environment=tmp_path / "env",
+            gym_environment=tmp_path / "gym",
             progress=(),
             lease=lease,
         )

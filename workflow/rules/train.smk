@@ -103,6 +103,7 @@ rule smoke:
             --tasks {input.tasks:q} \
             --run {wildcards.run:q} \
             --trl-env {CONFIG.environments.trl:q} \
+            --gym-env {CONFIG.environments.gym:q} \
             --out {output:q}
         """
 
@@ -138,5 +139,6 @@ rule train_run:
             --run {wildcards.run:q} \
             --nodes {resources.nodes} \
             --trl-env {CONFIG.environments.trl:q} \
+            --gym-env {CONFIG.environments.gym:q} \
             --out {output:q}
         """

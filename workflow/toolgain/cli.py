@@ -189,6 +189,7 @@ def rehearse(
 )
 @cluster_file
 @trl_env
+@gym_env
 def train(
     config: Path | None,
     cluster: Path | None,
@@ -200,6 +201,7 @@ def train(
     smoke: bool,
     show_command: bool,
     trl_env: Path,
+    gym_env: Path,
 ) -> None:
     """Train with GRPO; resumes from the last complete checkpoint.
 
@@ -224,6 +226,7 @@ def train(
         nodes=nodes or 1,
         smoke=smoke,
         trl_env=trl_env,
+        gym_env=gym_env,
         cluster=_cluster(cluster),
     )
 

@@ -81,6 +81,7 @@ def running_environment(
     base_url: str,
     key: str,
     folder: Path,
+    stage: str,
 ) -> Iterator[Environment]:
     """Run the servers of an environment while the block lasts; they end with it, come what may.
 
@@ -91,6 +92,7 @@ def running_environment(
         base_url: The model endpoint that Gym's model server calls, up to /v1.
         key: The key of that endpoint.
         folder: Where logs go, one file per server.
+        stage: Whose servers they are, for messages.
 
     Raises:
         UserError: the environment is missing, or Gym refuses the configuration.
@@ -139,10 +141,10 @@ def running_environment(
         deadline = time.monotonic() + START_S
         while not (folder / "servers.json").exists():
             if reason := alive():
-                raise StageError(f"rehearse: {reason}")
+                raise StageError(f"{stage}: {reason}")
             if not processes.wait_until(deadline):
                 raise StageError(
-                    f"rehearse: the Gym servers do not answer after {START_S:.0f} s; see {folder}."
+                    f"{stage}: the Gym servers do not answer after {START_S:.0f} s; see {folder}."
                 )
         started = read_record(Started, folder / "servers.json", "Gym's servers")
         yield Environment(started.servers, alive)

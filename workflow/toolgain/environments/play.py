@@ -6,16 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 
-import httpx
-
 from toolgain.common.errors import StageError
 from toolgain.environments.gym import Environment
-from toolgain.environments.relay import MARK, Calls, Relay
+from toolgain.environments.relay import Calls, Relay
+from toolgain.environments.rollouts import Row, agent_of, run_row, unplayable
 
 LOOK_S = 1.0
 """How often it is looked whether the servers are alive."""
-
-Row = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -56,15 +53,17 @@ def play(
         StageError: a server has ended; it is named.
     """
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="rollout")
-    client = httpx.Client(
-        timeout=httpx.Timeout(timeout_s, pool=None),
-        trust_env=False,
-        limits=httpx.Limits(max_connections=at_once),
-    )
     try:
         waiting: list[Future[Rollout]] = [
             pool.submit(
-                _one, environment, relay, client, row, number, f"{prefix}-{number}-{turn}", sampling
+                _one,
+                environment,
+                relay,
+                row,
+                number,
+                f"{prefix}-{number}-{turn}",
+                sampling,
+                timeout_s,
             )
             for number, row in enumerate(rows)
             for turn in range(times)
@@ -78,73 +77,21 @@ def play(
         return [future.result() for future in waiting]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        client.close()
 
 
 def _one(
     environment: Environment,
     relay: Relay,
-    client: httpx.Client,
     row: Row,
     number: int,
     mark: str,
     sampling: Mapping[str, object],
+    timeout_s: float,
 ) -> Rollout:
     started = time.monotonic()
-    reward, error = _reward(environment, client, row, mark, sampling)
+    outcome = run_row(environment, row, mark, sampling, timeout_s)
     calls = relay.rollouts.get(mark, Calls())
     # What the model server said is nearer to the cause than what Gym made of it.
-    error = error and (calls.error or error)
-    agent = None if unplayable(environment, row) else _agent(row)
-    return Rollout(number, reward, error, time.monotonic() - started, calls, agent)
-
-
-def _agent(row: Row) -> str:
-    reference = row["agent_ref"]
-    assert isinstance(reference, Mapping)
-    return str(reference["name"])
-
-
-def _reward(
-    environment: Environment,
-    client: httpx.Client,
-    row: Row,
-    mark: str,
-    sampling: Mapping[str, object],
-) -> tuple[float | None, str | None]:
-    if error := unplayable(environment, row):
-        return None, error
-    asked = row["responses_create_params"]
-    assert isinstance(asked, Mapping)
-    given = asked.get("metadata")
-    metadata = {**(given if isinstance(given, Mapping) else {}), MARK: mark}
-    body = {**row, "responses_create_params": {**asked, **sampling, "metadata": metadata}}
-    agent = environment.agents[_agent(row)]
-    try:
-        response = client.post(f"{agent.url}/run", json=body)
-    except httpx.TimeoutException:
-        return None, f"no reward after {client.timeout.read:.0f} s"
-    except httpx.HTTPError as error:
-        return None, f"{type(error).__name__} from the agent"
-    if response.status_code != 200:
-        said = " ".join(response.text.split())
-        return None, f"HTTP {response.status_code} from Gym: {said[:300]}"
-    try:
-        reward = response.json()["reward"]
-    except (ValueError, KeyError, TypeError):
-        return None, "Gym's answer holds no reward"
-    return float(reward), None
-
-
-def unplayable(environment: Environment, row: Row) -> str | None:
-    """Why no agent of the environment can be given this row; None where one can."""
-    reference = row.get("agent_ref")
-    name = reference.get("name") if isinstance(reference, Mapping) else None
-    if not isinstance(name, str):
-        return "it has no agent_ref.name: Gym's preparation adds it (gym dataset collate)"
-    if name not in environment.agents:
-        there = ", ".join(sorted(environment.agents)) or "none"
-        return f"agent_ref names {name!r}, which the configuration does not have; it has: {there}"
-    if not isinstance(row.get("responses_create_params"), Mapping):
-        return "it has no responses_create_params"
-    return None
+    error = outcome.error and (calls.error or outcome.error)
+    agent = None if unplayable(environment, row) else agent_of(row)
+    return Rollout(number, outcome.reward, error, time.monotonic() - started, calls, agent)

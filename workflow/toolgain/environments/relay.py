@@ -4,28 +4,21 @@ Gym retries a connection that fails for ever, and gives a model's error a reward
 all. So every request of a rehearsal goes through here: what the model server answered is known
 for each rollout, a rollout that makes too many calls is ended, and a model endpoint that is gone
 fails its rollouts in place of holding them.
-
-It listens on loopback alone and wants the key that was made for it.
 """
 
 import contextlib
 import hashlib
-import hmac
 import json
-import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 
 from toolgain.bfcl.toolcalls import looks_like_call
+from toolgain.environments.chat_endpoint import Body, failing_answer, listening, take_mark
 from toolgain.serving.server import Endpoint
-
-MARK = "toolgain_rollout"
-"""Key of a row's metadata that says which rollout a request belongs to."""
 
 NOTHING = "Done."
 """What a model says that does nothing."""
@@ -69,12 +62,9 @@ class Relay:
     """By the mark of the rollout."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
+    def answer(self, body: Body) -> tuple[int, bytes]:
         """HTTP status and content for a chat completion request of Gym's model server."""
-        metadata = body.get("metadata") or {}
-        mark = str(metadata.pop(MARK, ""))
-        if not metadata:
-            body.pop("metadata", None)
+        mark = take_mark(body)
         with self.lock:
             calls = self.rollouts.setdefault(mark, Calls())
             calls.turns += 1
@@ -83,17 +73,17 @@ class Relay:
         if calls.turns > self.max_turns:
             calls.too_many_calls = True
             calls.error = f"ended after {self.max_turns} answers (training.gym.max_turns)"
-            return _error(calls.error)
+            return failing_answer(calls.error)
         return self._ask(self.endpoint, body, calls)
 
-    def _ask(self, endpoint: Endpoint, body: dict[str, Any], calls: Calls) -> tuple[int, bytes]:
+    def _ask(self, endpoint: Endpoint, body: Body, calls: Calls) -> tuple[int, bytes]:
         try:
             with endpoint.client(600.0) as client:
                 response = client.post(endpoint.chat_url, json=body | {"model": endpoint.model})
-        except httpx.HTTPError as error:
+        except httpx.HTTPError as problem:
             gone = endpoint.alive()
-            calls.error = gone or f"no answer from the model server ({type(error).__name__})"
-            return _error(calls.error)
+            calls.error = gone or f"no answer from the model server ({type(problem).__name__})"
+            return failing_answer(calls.error)
         if response.status_code == 200:
             with contextlib.suppress(ValueError, KeyError, TypeError, IndexError, AttributeError):
                 _count(response.json(), calls)
@@ -105,7 +95,7 @@ class Relay:
             return 400, response.content
         calls.error = f"HTTP {response.status_code} from the model server: {text[:200]}"
         # Not the status itself: Gym asks again and again where it is 429 or above 500.
-        return _error(calls.error)
+        return failing_answer(calls.error)
 
 
 def _count(reply: dict[str, Any], calls: Calls) -> None:
@@ -145,53 +135,10 @@ def _nothing() -> bytes:
     return json.dumps(reply | {"choices": [choice], "usage": usage}).encode()
 
 
-def _error(message: str) -> tuple[int, bytes]:
-    return 422, json.dumps({"error": {"message": message, "type": "toolgain"}}).encode()
-
-
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 1024
-    daemon_threads = True
-
-
 @contextlib.contextmanager
 def relaying(max_turns: int) -> Iterator[Relay]:
     """A relay on a free loopback port while the block lasts."""
-    key = secrets.token_urlsafe(24)
-    expected = f"Bearer {key}".encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers.get("content-length") or 0))
-            given = (self.headers.get("authorization") or "").encode()
-            if not hmac.compare_digest(given, expected):
-                self.reply(*_error("missing or wrong key"))
-                return
-            try:
-                body = json.loads(content)
-                status, answer = relay.answer(body)
-            except Exception as error:
-                status, answer = _error(f"{type(error).__name__}: {error}")
-            self.reply(status, answer)
-
-        def reply(self, status: int, content: bytes) -> None:
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Nothing: requests are counted, not logged."""
-
-    server = _Server(("127.0.0.1", 0), Handler)
-    relay = Relay(f"http://127.0.0.1:{server.server_address[1]}/v1", key, max_turns)
-    thread = threading.Thread(target=server.serve_forever, daemon=True, name="relay")
-    thread.start()
-    try:
+    relay = Relay("", "", max_turns)
+    with listening(lambda body: relay.answer(body)) as address:
+        relay.url, relay.key = address.url, address.key
         yield relay
-    finally:
-        server.shutdown()
-        server.server_close()

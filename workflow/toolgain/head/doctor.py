@@ -163,7 +163,7 @@ def environment_lines(config: Config) -> Iterator[CheckLine]:
     serves = config.evaluation.serve.server.package is not None
     if serves or any(one.NEEDS_TRL_ENVIRONMENT for one in trainers):
         needed["trl"] = config.environments.trl
-    if any(config.training_of(run).rehearses for run in config.runs):
+    if any(one.rehearses or one.plays_gym for one in map(config.training_of, config.runs)):
         needed["gym"] = config.environments.gym
     for name, folder in needed.items():
         there = (Path(folder) / "bin" / "python").exists()

@@ -15,7 +15,7 @@ from toolgain.config.sections import (
     load_config,
     parse_section,
 )
-from toolgain.environments.play import Row
+from toolgain.environments.rollouts import Row
 from toolgain.models.base import check_files
 from toolgain.records.model import Model
 from toolgain.records.record import read_record

@@ -28,8 +28,9 @@ from toolgain.common.progress import duration_words
 from toolgain.config.sections import NemoRl, TrainingSection, Trl
 from toolgain.environments import gym
 from toolgain.environments.gym import Environment
-from toolgain.environments.play import Rollout, Row, play
+from toolgain.environments.play import Rollout, play
 from toolgain.environments.relay import Relay, relaying
+from toolgain.environments.rollouts import Row
 from toolgain.records.record import write_record
 from toolgain.records.rehearsal import CheckedRows, Rehearsal, StepEstimate
 from toolgain.rehearsal import findings, inputs
@@ -79,6 +80,7 @@ def rehearse_environment(
             base_url=relay.url,
             key=relay.key,
             folder=logs,
+            stage="rehearse",
         ) as environment:
             start_s = time.monotonic() - started
             log.info("rehearse: %d Gym servers after %.0f s", len(environment.servers), start_s)

@@ -31,6 +31,7 @@ def row(number: int, task: Task) -> Item:
     return {
         "id": number,
         "task_id": task.id,
+        "kind": task.kind,
         "responses_create_params": {
             "input": list(_input(task)),
             "tools": [_tool(tool["function"]) for tool in task.tools],

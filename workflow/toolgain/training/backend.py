@@ -42,6 +42,8 @@ class TrainingJob:
     """When to have saved and ended, in seconds since the epoch; None without a time limit."""
     environment: Path
     """The trainer's Python environment."""
+    gym_environment: Path
+    """The Python environment of NeMo Gym, which need not be there."""
     progress: tuple[Path, ...]
     """Where its progress is written."""
     lease: Lease

@@ -47,6 +47,7 @@ def train_run(
     nodes: int,
     smoke: bool,
     trl_env: Path,
+    gym_env: Path,
     cluster: ClusterSection,
 ) -> None:
     """Train, or resume, and write `out`: the manifest, or with `smoke` the record of the smoke run.
@@ -95,6 +96,7 @@ def train_run(
             smoke=smoke,
             stop_at=_stop_at(),
             environment=trl_env,
+            gym_environment=gym_env,
             progress=progress,
             lease=lease,
         )
@@ -120,13 +122,15 @@ def fingerprint(section: TrainingSection, base: Model, train: Path, validation: 
     decides = deciding(section)
     # The tasks count by their content.
     del decides["tasks"]
-    return digest(
-        {
-            "training": decides,
-            "weights": base.digest,
-            "tasks": [file_digest(train), file_digest(validation)],
-        }
-    )
+    found: dict[str, object] = {
+        "training": decides,
+        "weights": base.digest,
+        "tasks": [file_digest(train), file_digest(validation)],
+    }
+    if section.plays_gym:
+        own = [Path(path) for path in section.gym.config_paths if Path(path).is_file()]
+        found["gym_configs"] = [file_digest(path) for path in own]
+    return digest(found)
 
 
 def verify(job: TrainingJob) -> None:

@@ -1,4 +1,4 @@
-"""`training.gym`: the rehearsal of NeMo Gym's environment."""
+"""`training.gym`: an environment of NeMo Gym, and its rehearsal."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from toolgain.config.sections.base import Positive, Section
 
 
 class GymSection(Section):
-    """The environment of NeMo Gym that a rehearsal plays, and how much of it (docs/gym.md)."""
+    """The environment of NeMo Gym that a rehearsal and a TRL training play (docs/gym.md)."""
 
     config_paths: list[str] = Field(
         [],
@@ -19,7 +19,9 @@ class GymSection(Section):
         {}, description="Dotted keys of Gym's merged YAML and their values."
     )
     max_turns: Positive = Field(
-        32, description="A rollout that asks the model more often is ended, and has failed."
+        32,
+        description="Most answers of one rollout. In a TRL training the rollout ends with the last "
+        "and earns what it earns; in a rehearsal one that asks for more has failed.",
     )
     rollout_timeout_s: Annotated[float, Field(gt=0)] = Field(
         900.0, description="A rollout that takes longer has failed; Gym itself waits for ever."

@@ -10,8 +10,11 @@ from toolgain.config.sections.nemo_rl import NemoRl
 from toolgain.config.sections.tasks import TasksSection
 from toolgain.config.sections.trl import Trl
 
-WITHOUT_EFFECT = ("smoke_steps", "gym")
+WITHOUT_EFFECT = ("smoke_steps", "gym", "environment")
 """Keys of a training section that do not change what is trained; its backend's section has more."""
+
+GYM_DECIDES = ("config_paths", "overrides", "max_turns")
+"""Keys of `training.gym` that change what is trained where the training plays in Gym."""
 
 
 class TrainingSection(Section):
@@ -21,13 +24,18 @@ class TrainingSection(Section):
         "nemo_rl", description="`trl` on one machine or a few hosts, `nemo_rl` on a GPU cluster."
     )
     seed: int = Field(1, description="Seed of the training.")
+    environment: Literal["generated", "nemo_gym"] = Field(
+        "generated",
+        description="With backend `trl`: toolgain's own tasks and reward, or an environment of "
+        "NeMo Gym (`gym`, `make setup-gym`). `nemo_rl` always trains with NeMo Gym.",
+    )
     smoke_steps: Annotated[int, Field(ge=0)] = Field(
         3, description="Steps of the smoke training that gates the long one; 0 leaves it out."
     )
     tasks: TasksSection = Field(TasksSection(), description="The training tasks.")
     trl: Trl = Field(Trl(), description="Read with backend `trl`.")
     nemo_rl: NemoRl = Field(NemoRl(), description="Read with backend `nemo_rl`.")
-    gym: GymSection = Field(GymSection(), description="The rehearsal of NeMo Gym's environment.")
+    gym: GymSection = Field(GymSection(), description="The environment of NeMo Gym.")
 
     @property
     def rehearses(self) -> bool:
@@ -46,6 +54,21 @@ class TrainingSection(Section):
                 "generated tasks"
             )
         return self
+
+    @model_validator(mode="after")
+    def _gym_environment_is_named(self) -> "TrainingSection":
+        if self.plays_gym and not self.gym.config_paths:
+            raise ValueError(
+                "environment is nemo_gym and gym.config_paths names no environment; give its YAML "
+                "files, such as resources_servers/xlam_fc/configs/xlam_fc.yaml, which verifies the "
+                "generated tasks"
+            )
+        return self
+
+    @property
+    def plays_gym(self) -> bool:
+        """Whether a TRL training plays in NeMo Gym."""
+        return self.backend == "trl" and self.environment == "nemo_gym"
 
     @property
     def settings(self) -> Trl | NemoRl:
@@ -74,4 +97,6 @@ def deciding(training: TrainingSection) -> dict[str, object]:
     settings = training.settings
     decides = settings.model_dump(exclude=set(settings.WITHOUT_EFFECT))
     shared = training.model_dump(exclude={*WITHOUT_EFFECT, *TRAINERS})
+    if training.plays_gym:
+        shared["gym"] = training.gym.model_dump(include=set(GYM_DECIDES))
     return {**shared, training.backend: decides}

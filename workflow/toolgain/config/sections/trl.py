@@ -50,6 +50,11 @@ class Trl(Section):
         description="Completions of one forward and backward pass in a process; null: all of its "
         "share of a step. Less memory, and the same result up to rounding.",
     )
+    sampling_batch: Positive | None = Field(
+        None,
+        description="Answers sampled at once in a process; null: all that are asked for. Less "
+        "memory for the cache of keys and values, and other draws.",
+    )
     share_prompts: bool = Field(
         True,
         description="Compute a prompt once for all its completions in the loss, where the model's "

@@ -6,6 +6,7 @@ are on the hub have none, and a training run on them dies in its first step.
 
 import json
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from toolgain.config.sections import ClusterSection, TasksSection, TrainingSecti
 from toolgain.records import tasks as records
 from toolgain.records.record import write_record
 from toolgain.records.tasks import Contamination
+from toolgain.tasks import gym_rows
 from toolgain.training.nemo_rl.refs import GYM_DATA, GYM_FOLDER, REFS, Ref
 
 CONFIGS = (
@@ -83,18 +85,8 @@ def find(ref: Ref, root: Path | None, tasks: TasksSection) -> dict[str, Path]:
     Raises:
         UserError: a file is missing; says how it is made.
     """
-    given = {"train": tasks.train_file, "validation": tasks.validation_file}
-    if any(given.values()):
-        files: dict[str, Path] = {}
-        for split, name in given.items():
-            if not name:
-                raise UserError(
-                    f"training.tasks.{split}_file is missing; give both files or neither."
-                )
-            if not Path(name).is_file():
-                raise UserError(f"training.tasks.{split}_file: {name} does not exist.")
-            files[split] = Path(name)
-        return files
+    if tasks.train_file or tasks.validation_file:
+        return given_files(tasks)
     if root is None:
         raise UserError(
             "training.tasks.train_file and validation_file name no prepared data, and "
@@ -109,6 +101,22 @@ def find(ref: Ref, root: Path | None, tasks: TasksSection) -> dict[str, Path]:
             f"training data: {missing[0]} does not exist. On a host with a network run: {lines}"
         )
     return found
+
+
+def given_files(tasks: TasksSection) -> dict[str, Path]:
+    """The prepared files that are configured.
+
+    Raises:
+        UserError: one is not named, or missing.
+    """
+    files: dict[str, Path] = {}
+    for split, name in {"train": tasks.train_file, "validation": tasks.validation_file}.items():
+        if not name:
+            raise UserError(f"training.tasks.{split}_file is missing; give both files or neither.")
+        if not Path(name).is_file():
+            raise UserError(f"training.tasks.{split}_file: {name} does not exist.")
+        files[split] = Path(name)
+    return files
 
 
 def read_gym_rows(path: Path) -> Rows:
@@ -195,7 +203,29 @@ def copy_tasks(
     """
     ref = REFS[section.nemo_rl.ref]
     named = cluster.nemo_rl.root
-    files = find(ref, Path(named).resolve() if named else None, section.tasks)
+    copy_rows(
+        find(ref, Path(named).resolve() if named else None, section.tasks),
+        section.tasks,
+        out,
+        bfcl_data,
+    )
+
+
+def copy_rows(
+    files: Mapping[str, Path], keys: TasksSection, out: Path, bfcl_data: Path | None
+) -> None:
+    """Copy prepared rows into `out` and describe them.
+
+    Args:
+        files: The prepared file of each split.
+        keys: The `tasks` of a training section.
+        out: Folder for the copies and tasks.json.
+        bfcl_data: BFCL's data folder; None leaves the comparison out.
+
+    Raises:
+        UserError: a file is not prepared.
+        StageError: the rows share more with BFCL than `max_ngram_overlap` allows.
+    """
     found = {split: read_gym_rows(path) for split, path in files.items()}
     overlap = {_key(row) for row in found["train"].rows} & {
         _key(row) for row in found["validation"].rows
@@ -203,9 +233,11 @@ def copy_tasks(
     contamination = _compare(
         [*found["train"].rows, *found["validation"].rows],
         bfcl_data,
-        section.tasks.max_ngram_overlap,
+        keys.max_ngram_overlap,
     )
     out.mkdir(parents=True, exist_ok=True)
+    # Rows of tasks that were generated here before.
+    shutil.rmtree(out / gym_rows.FOLDER, ignore_errors=True)
     for split, path in files.items():
         write_text(out / f"{split}.jsonl", read_text(path, LARGEST_TABLE))
     every = sum(len(part.rows) for part in found.values())

@@ -26,6 +26,7 @@ from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.models.response_templates import reader_of_folder
 from toolgain.models.weights import read_safetensors_header
 from toolgain.records.record import read_record, write_record
+from toolgain.tasks import gym_rows
 from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import checkpoints, segments
 from toolgain.training.trl.plan import LaunchEnd, LaunchPlan, Processes
@@ -48,8 +49,21 @@ def make_tasks(
 ) -> None:
     """Generate the tasks, or check those of the files that `training.tasks` names."""
     from toolgain.tasks import stage
+    from toolgain.training.nemo_rl import gym
 
+    if section.plays_gym and section.tasks.train_file:
+        # Both files are given, or none.
+        gym.copy_rows(gym.given_files(section.tasks), section.tasks, out, bfcl_data)
+        return
     stage.make_tasks(section.tasks, out, bfcl_data)
+
+
+def rows_of(job: TrainingJob) -> tuple[Path, Path]:
+    """The lines that are played: tasks, or rows of NeMo Gym. Training and validation."""
+    if not job.section.plays_gym or job.section.tasks.train_file:
+        return job.train, job.validation
+    folder = job.tasks.parent / gym_rows.FOLDER
+    return folder / job.train.name, folder / job.validation.name
 
 
 def planned_steps(section: TrainingSection, _: Path) -> int:
@@ -65,6 +79,13 @@ def check(job: TrainingJob) -> None:
     """
     # Else a right call in the model's own form would earn what a refusal earns.
     reader_of_folder(Path(job.weights.path))
+    if job.section.plays_gym:
+        python = job.gym_environment.absolute() / "bin" / "python"
+        if not python.exists():
+            raise UserError(
+                f"training.environment nemo_gym: {python} (environments.gym) does not exist; "
+                "`make setup-gym` makes it."
+            )
     size = sum(_parameters(path) for path in Path(job.weights.path).glob("*.safetensors"))
     copies = 2 if job.smoke else job.section.trl.keep_top_k + 2
     needed = copies * OPTIMIZER_COPIES * 4 * size
@@ -96,14 +117,15 @@ def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
     launch.mkdir(parents=True)
     log = launch / LOG
     stop_file = launch / "stop"
+    train, validation = rows_of(job)
     plan = LaunchPlan(
         section=job.section,
         steps=job.steps,
         val_period=job.val_period,
         save_period=job.save_period,
         weights=job.weights.path,
-        train=str(job.train),
-        validation=str(job.validation),
+        train=str(train),
+        validation=str(validation),
         validation_limit=16 if job.smoke else None,
         checkpoint_dir=str(job.folder),
         log_dir=str(launch),
@@ -116,6 +138,7 @@ def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
         stop_at=job.stop_at,
         stop_file=str(stop_file),
         resume=str(latest.path) if latest else None,
+        gym_environment=str(job.gym_environment) if job.section.plays_gym else None,
     )
     write_record(launch / "plan.json", plan)
     code = _run(program_command(job, launch / "plan.json"), job, log, stop_file)
@@ -228,7 +251,9 @@ def cause(code: int, log: Path) -> str:
     errors = re.findall(r"^(?:\[rank\d+\]: )?(?:\w+\.)*(\w*(?:Error|Exception)\b.*)$", text, re.M)
     own: list[str] = [line for line in errors if "ChildFailedError" not in line]
     if own:
-        return own[-1].strip().rstrip(".") + "."
+        # The errors of this package are written for the reader.
+        said = re.sub(r"^(StageError|UserError): (training: )?", "", own[-1].strip())
+        return said.rstrip(".") + "."
     if code < 0:
         return f"the program was ended by {signal.Signals(-code).name}."
     return f"the program ended with exit code {code}."

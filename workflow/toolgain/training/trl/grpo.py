@@ -26,8 +26,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,16 +47,19 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from toolgain.common.errors import ExitCode, UserError
+from toolgain.common.errors import ExitCode
 from toolgain.common.files import read_jsonl
 from toolgain.common.progress import Progress, duration_words
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent
 from toolgain.config.sections import Trl
 from toolgain.records.record import read_record, write_record
 from toolgain.serving import answers
-from toolgain.serving.answers import AnswerReader
-from toolgain.tasks.reward import Answer, Score, score_answer
 from toolgain.training.store import checkpoints
+from toolgain.training.trl import gym_environment
+from toolgain.training.trl.context import Context
+from toolgain.training.trl.episodes import Episode, Split, TaskEnvironment
+from toolgain.training.trl.generated_tasks import GeneratedTasks, Judge
+from toolgain.training.trl.gym_chat import GymChat
 from toolgain.training.trl.order import prompt_order
 from toolgain.training.trl.packing import largest_difference, score_packed
 from toolgain.training.trl.plan import LaunchEnd, LaunchPlan, Processes
@@ -82,12 +85,18 @@ METRICS = {
     "step_time": "step_time",
     "exact": "accuracy",
     "called": "called",
+    "turns": "turns",
+    "rollout_time": "rollout_time",
 }
 """Names of TRL's log mapped to those under `train/` in the curves."""
 
-VALIDATED = ("accuracy", "reward", "avg_length", "accuracy_call", "accuracy_none", "called_none")
-"""Means over the validation tasks, under `validation/` in the curves: exact answers (of all tasks,
-of those that expect a call, of those that expect none), reward, tokens, calls where none fits."""
+VALIDATED = (
+    *("accuracy", "reward", "avg_length", "accuracy_call", "accuracy_none", "called_none"),
+    "turns",
+)
+"""Means over the validation tasks, under `validation/` in the curves: accuracy (of all tasks, of
+those that expect a call, of those that expect none), reward, sampled tokens, calls where none fits,
+answers."""
 
 
 def processor_has_bf16() -> bool:
@@ -96,15 +105,6 @@ def processor_has_bf16() -> bool:
         return bool(torch.cuda.is_bf16_supported())
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return bool(supported())
-
-
-def prompt_text(tokenizer: PreTrainedTokenizerBase, task: dict[str, Any]) -> str:
-    """The prompt of a task as the chat template writes it: messages, tools, the answer's head."""
-    return str(
-        tokenizer.apply_chat_template(
-            task["prompt"], tools=task["tools"] or None, add_generation_prompt=True, tokenize=False
-        )
-    )
 
 
 def dtype_of(base: Path) -> torch.dtype:
@@ -132,41 +132,35 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return random.Random(f"step-{seed}-{step}-{rank}").getrandbits(63)
 
 
-class Reward:
-    """The tasks' reward as TRL calls it, with the share of exact successes beside it."""
+def task_reward(
+    completions: Sequence[str],
+    episode_reward: list[float],
+    episode_accuracy: list[float],
+    episode_called: list[float],
+    episode_turns: list[float],
+    episode_seconds: list[float],
+    **others: Any,
+) -> list[float]:
+    """The reward as TRL calls it: what the environment said, with what is logged beside it."""
+    logged = {
+        "exact": episode_accuracy,
+        "called": episode_called,
+        "turns": episode_turns,
+        "rollout_time": episode_seconds,
+    }
+    for name, values in logged.items():
+        others["log_metric"](name, sum(values) / len(values))
+    return episode_reward
 
-    __name__ = "task"
 
-    def __init__(self, judge: "Judge", tasks: Mapping[int, dict[str, Any]]) -> None:
-        self.judge, self.tasks = judge, tasks
-
-    def __call__(
-        self, completion_ids: list[list[int]], index: list[int], prompts: list[str], **others: Any
-    ) -> list[float]:
-        scores = [
-            self.judge(ids, prompt, self.tasks[number])
-            for ids, prompt, number in zip(completion_ids, prompts, index, strict=True)
-        ]
-        for name in ("exact", "called"):
-            others["log_metric"](name, sum(getattr(score, name) for score in scores) / len(scores))
-        return [score.reward for score in scores]
-
-
-class Judge:
-    """Scores a completion, given as token ids: read as its server would read it."""
-
-    def __init__(self, reader: AnswerReader, endings: Collection[int]) -> None:
-        self.reader = reader
-        self.endings = frozenset(endings)
-
-    def __call__(self, ids: list[int], prompt: str, task: dict[str, Any]) -> Score:
-        found = self.reader.read(ids, prompt, task["tools"])
-        if found is None:
-            answer = Answer((), "", unreadable=1)
-        else:
-            calls = tuple({"name": one.name, "arguments": one.arguments} for one in found.calls)
-            answer = Answer(calls, found.text.strip(), int(self.reader.half_a_call(found.text)))
-        return score_answer(task["expected"], answer, finished=ids[-1] in self.endings)
+def validated(episode: Episode) -> list[tuple[bool, float]]:
+    """In the order of `VALIDATED`: whether the episode counts, and its value."""
+    calls, none = episode.expects_call is True, episode.expects_call is False
+    return [
+        (True, episode.accuracy), (True, episode.reward), (True, episode.answer_tokens),
+        (calls, episode.accuracy), (none, episode.accuracy), (none, episode.called),
+        (True, episode.turns),
+    ]  # fmt: skip
 
 
 class ToolTrainer(GRPOTrainer):
@@ -177,16 +171,17 @@ class ToolTrainer(GRPOTrainer):
     def __init__(
         self,
         plan: LaunchPlan,
-        validation: list[dict[str, Any]],
-        judge: "Judge",
+        environment: TaskEnvironment,
+        endings: Sequence[int],
         train_tasks: int,
         **arguments: Any,
     ) -> None:
         self.plan = plan
         self.train_tasks = train_tasks
-        self.judge = judge
+        self.environment = environment
+        self.endings = endings
         self.folder = Path(plan.checkpoint_dir)
-        self.validation = validation
+        self.validation = environment.validation_order()
         self.val_accuracy: float | None = None
         self.val_reward = 0.0
         self.writer: SummaryWriter | None = None
@@ -195,28 +190,41 @@ class ToolTrainer(GRPOTrainer):
         self.shares_prompts = plan.section.trl.share_prompts and self._can_share_prompts()
 
     def rollout(self, prompts: list[str], _: Any) -> dict[str, Any]:
-        """Sample a completion for each rendered prompt (TRL's `rollout_func`)."""
-        # The template has written every special token already.
-        prompt_ids = self._tokenizer(text=prompts, add_special_tokens=False)["input_ids"]
-        completion_ids = self._sample(prompt_ids, self.temperature)
-        return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
+        """Play the tasks whose numbers stand in the place of prompts (TRL's `rollout_func`)."""
+        started = time.monotonic()
+        numbers = [int(number) for number in prompts]
+        episodes = self.environment.play("train", numbers, self._sample, self.temperature)
+        return {
+            "prompt_ids": [episode.prompt for episode in episodes],
+            "completion_ids": [episode.completion for episode in episodes],
+            "env_mask": [episode.sampled for episode in episodes],
+            "logprobs": None,
+            "episode_reward": [episode.reward for episode in episodes],
+            "episode_accuracy": [episode.accuracy for episode in episodes],
+            "episode_called": [float(episode.called) for episode in episodes],
+            "episode_turns": [float(episode.turns) for episode in episodes],
+            "episode_seconds": [time.monotonic() - started] * len(episodes),
+        }
 
-    def _sample(self, prompts: list[list[int]], temperature: float) -> list[list[int]]:
+    def _sample(self, prompts: Sequence[Sequence[int]], temperature: float) -> list[list[int]]:
         model = self.accelerator.unwrap_model(self.model_wrapped)
         training = model.training
         model.eval()
+        size = self.plan.section.trl.sampling_batch or len(prompts)
+        completions: list[list[int]] = []
         # On a CPU, to cast the weights at every token costs more than the products gain.
         on_cpu = self.accelerator.device.type == "cpu"
         cast = nullcontext() if on_cpu else self.accelerator.autocast()
         with cast:
-            completions = complete(
-                model,
-                prompts,
-                limit=self.max_completion_length,
-                endings=self.judge.endings,
-                padding=self._tokenizer.pad_token_id,
-                temperature=temperature,
-            )
+            for start in range(0, len(prompts), size):
+                completions += complete(
+                    model,
+                    prompts[start : start + size],
+                    limit=self.max_completion_length,
+                    endings=self.endings,
+                    padding=self._tokenizer.pad_token_id,
+                    temperature=temperature,
+                )
         model.train(training)
         return completions
 
@@ -260,10 +268,7 @@ class ToolTrainer(GRPOTrainer):
         """Whether the model gives a shared prompt the numbers of separate rows."""
         if self.model.config.get_text_config()._attn_implementation != "sdpa":
             return False
-        prompt, *others = [
-            self._tokenizer(task["text"], add_special_tokens=False)["input_ids"][:200]
-            for task in self.validation[:4]
-        ]
+        prompt, *others = [ids[:200] for ids in self.environment.some_tokens()]
         parts = [
             ids[:length] for ids, length in zip([prompt, *others], (7, 1, 30, 12), strict=False)
         ]
@@ -288,16 +293,8 @@ class ToolTrainer(GRPOTrainer):
         sums = [0.0] * (2 * len(VALIDATED))
         for start in range(0, len(mine), size):
             batch = mine[start : start + size]
-            texts = [task["text"] for task in batch]
-            prompts = self._tokenizer(text=texts, add_special_tokens=False)["input_ids"]
-            for task, ids in zip(batch, self._sample(prompts, 0.0), strict=True):
-                judged = self.judge(ids, task["text"], task)
-                none = not task["expected"]
-                found = (
-                    (1, judged.exact), (1, judged.reward), (1, len(ids)),
-                    (not none, judged.exact), (none, judged.exact), (none, judged.called),
-                )  # fmt: skip
-                for index, (counts, value) in enumerate(found):
+            for episode in self.environment.play("validation", batch, self._sample, 0.0):
+                for index, (counts, value) in enumerate(validated(episode)):
                     sums[2 * index] += counts
                     sums[2 * index + 1] += counts * value
         table = torch.tensor([sums], dtype=torch.float64, device=self.accelerator.device)
@@ -614,42 +611,87 @@ def train_plan(plan_file: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(plan.weights)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    train = read_jsonl(Path(plan.train), "training tasks")
-    validation = read_jsonl(Path(plan.validation), "validation tasks")
-    if plan.validation_limit:
-        validation = validation[: plan.validation_limit]
-    for task in validation:
-        task["text"] = prompt_text(tokenizer, task)
-    # Alike lengths together, so that little is computed on padding.
-    validation.sort(key=lambda task: len(task["text"]))
+    tasks: dict[Split, list[dict[str, Any]]] = {
+        "train": read_jsonl(Path(plan.train), "training tasks"),
+        "validation": read_jsonl(Path(plan.validation), "validation tasks"),
+    }
+    tasks["validation"] = tasks["validation"][: plan.validation_limit]
     order = prompt_order(
-        [str(task.get("kind")) for task in train],
+        list(map(kind_of, tasks["train"])),
         plan.steps * settings.num_prompts_per_step,
         plan.section.seed,
     )
-    rendered = {index: prompt_text(tokenizer, train[index]) for index in set(order)}
     # By number: the calls of different tasks have no columns in common.
-    dataset = Dataset.from_dict({"prompt": [rendered[i] for i in order], "index": order})
+    dataset = Dataset.from_dict({"prompt": list(map(str, order))})
 
     model = AutoModelForCausalLM.from_pretrained(plan.weights, dtype=torch.float32)
-    prompts = [(train[index]["id"], text) for index, text in rendered.items()]
-    prompts += [(task["id"], task["text"]) for task in validation]
-    check_lengths(tokenizer, prompts, model.config, settings.max_completion_length)
-    course = Course(plan, stop)
     endings = endings_of(model, tokenizer)
-    judge = Judge(answers.reader(tokenizer, model.config.model_type, endings), endings)
-    trainer = ToolTrainer(
-        plan,
-        validation,
-        judge,
-        len(train),
-        model=model,
-        reward_funcs=Reward(judge, dict(enumerate(train))),
-        args=trl_config(plan, world),
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        callbacks=[course],
+    course = Course(plan, stop)
+    with ExitStack() as stack:
+        environment = open_environment(stack, plan, tokenizer, model, endings, tasks, order)
+        trainer = ToolTrainer(
+            plan,
+            environment,
+            endings,
+            len(tasks["train"]),
+            model=model,
+            reward_funcs=task_reward,
+            args=trl_config(plan, world),
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            callbacks=[course],
+        )
+        run_trainer(trainer, course, plan, rank, world)
+    done = trainer.state.global_step
+    if rank == 0:
+        ended = LaunchEnd(step=done, stopped=None if done >= plan.steps else stop.reason)
+        write_record(Path(plan.log_dir) / "ended.json", ended)
+
+
+def kind_of(task: Mapping[str, Any]) -> str:
+    """What kind of task a line is: as it says itself, else the agent that plays it."""
+    return str(task.get("kind") or (task.get("agent_ref") or {}).get("name"))
+
+
+def open_environment(
+    stack: ExitStack,
+    plan: LaunchPlan,
+    tokenizer: PreTrainedTokenizerBase,
+    model: Any,
+    endings: list[int],
+    tasks: Mapping[Split, Sequence[Mapping[str, Any]]],
+    order: Sequence[int],
+) -> TaskEnvironment:
+    """The environment that the plan trains on; what it runs ends with `stack`.
+
+    Raises:
+        UserError: a prompt leaves no room for an answer, or Gym's environment is missing.
+        StageError: Gym's servers do not start.
+    """
+    reader = answers.reader(tokenizer, model.config.model_type, endings)
+    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = Context(length, plan.section.trl.max_completion_length)
+    if plan.gym_environment is None:
+        judge = Judge(reader, endings)
+        return GeneratedTasks(tokenizer, judge, tasks, set(order), context)
+    rank = os.environ.get("RANK", "0")
+    say("starts NeMo Gym's servers")
+    return stack.enter_context(
+        gym_environment.playing_in_gym(
+            section=plan.section,
+            gym_environment=Path(plan.gym_environment),
+            folder=Path(plan.log_dir) / f"gym-{rank}",
+            chat=GymChat(tokenizer, reader, endings),
+            rows=tasks,
+            context=context,
+        )
     )
+
+
+def run_trainer(
+    trainer: ToolTrainer, course: Course, plan: LaunchPlan, rank: int, world: int
+) -> None:
+    """Train from the plan's checkpoint, or from the base model."""
     course.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -670,35 +712,6 @@ def train_plan(plan_file: Path) -> None:
     trainer.train(resume_from_checkpoint=resume)
     if trainer.writer:
         trainer.writer.close()
-    done = trainer.state.global_step
-    if rank == 0:
-        ended = LaunchEnd(step=done, stopped=None if done >= plan.steps else stop.reason)
-        write_record(Path(plan.log_dir) / "ended.json", ended)
-
-
-def check_lengths(
-    tokenizer: PreTrainedTokenizerBase, prompts: list[tuple[str, str]], config: Any, answer: int
-) -> None:
-    """Refuse prompts that leave no room for an answer in the model's context.
-
-    Args:
-        tokenizer: the model's.
-        prompts: id and rendered prompt of each task.
-        config: the model's.
-        answer: tokens of the longest answer.
-
-    Raises:
-        UserError: names the longest.
-    """
-    context = getattr(config.get_text_config(), "max_position_embeddings", None)
-    ids = tokenizer([text for _, text in prompts], add_special_tokens=False)["input_ids"]
-    length, task = max((len(one), name) for one, (name, _) in zip(ids, prompts, strict=True))
-    if context and length + answer > context:
-        raise UserError(
-            f"training.tasks: the prompt of task {task} has {length} tokens, with the longest "
-            f"answer (training.trl.max_completion_length) {length + answer}; the model's context "
-            f"is {context}. Shorten the task or the answer"
-        )
 
 
 def _write_processes(log_dir: Path, hosts: list[str]) -> None:

@@ -45,6 +45,8 @@ class LaunchPlan(Part):
     """A file that asks the program to save and end."""
     resume: str | None
     """The checkpoint to resume from."""
+    gym_environment: str | None = None
+    """The Python environment of NeMo Gym, where the training plays its rows; None: task files."""
 
     @field_serializer("section")
     def _of_this_backend(self, section: TrainingSection) -> dict[str, object]:

@@ -1,0 +1,104 @@
+"""GRPO of a tiny model in NVIDIA's environment xlam_fc: real agent, real verifier."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from test_trainings import saved, wait_for, weights
+from training_place import Place, new_place
+
+from toolgain.common import package
+
+GYM = package.environment("gym")
+XLAM = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (GYM / "bin" / "python").exists(), reason="needs NeMo Gym: make setup-gym"
+    ),
+]
+
+
+def gym_place(folder: Path, model: Path) -> Place:
+    # Two answers: the first call is answered by a server that knows no such tool.
+    return new_place(
+        folder, model, environment="nemo_gym", gym={"config_paths": [XLAM], "max_turns": 2}
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Place:
+    place = gym_place(tmp_path_factory.mktemp("gym"), tiny_model)
+    done = place.train()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place
+
+
+def test_a_training_in_gym_leaves_what_every_training_leaves(undisturbed: Place) -> None:
+    manifest = undisturbed.read()
+    assert manifest["total_steps"] == 12
+    curves = manifest["curves"]
+    assert [step for step, _ in curves["train/reward"]] == list(range(1, 13))
+    assert [step for step, _ in curves["validation/accuracy"]] == [0, 4, 8, 12]
+    # Gym's verifier gives all or nothing.
+    rewards = {reward * 16 for _, reward in curves["train/reward"]}
+    assert all(reward == round(reward) for reward in rewards) and len(rewards) > 1
+    assert any(value > 0 for _, value in curves["train/grad_norm"])
+    assert all(1 <= turns <= 2 for _, turns in curves["train/turns"])
+    assert any(turns > 1 for _, turns in curves["train/turns"])
+    info = json.loads((undisturbed.checkpoints / "step_12" / "training_info.json").read_text())
+    assert info["val:accuracy"] == dict(curves["validation/accuracy"])[12]
+
+
+def server_of(place: Place, name: str) -> psutil.Process:
+    """A Gym server of the launch that runs."""
+    found = max(place.checkpoints.glob("logs/exp_*/gym-0/servers.json"))
+    return psutil.Process(json.loads(found.read_text())["servers"][name]["pid"])
+
+
+def test_killed_servers_are_named_and_the_training_comes_out_the_same(
+    tmp_path: Path, tiny_model: Path, undisturbed: Place
+) -> None:
+    """The verifier's server dies, then the agent's, then the trainer; it resumes each time."""
+    place = gym_place(tmp_path, tiny_model)
+    process = place.start()
+    wait_for(lambda: saved(place, 4), process, 600)
+    server_of(place, "xlam_fc").kill()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "the Gym server xlam_fc: it ended (exit -9)" in output.splitlines()[-1]
+
+    process = place.start()
+    wait_for(goes_on(place, 2), process, 600)
+    server_of(place, "xlam_fc_simple_agent").send_signal(signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert "the Gym server xlam_fc_simple_agent: it ended (exit -9)" in output.splitlines()[-1]
+
+    process = place.start()
+    wait_for(lambda: saved(place, 8), process, 600)
+    servers = [server_of(place, name) for name in ("xlam_fc", "xlam_fc_simple_agent")]
+    process.kill()
+    process.wait()
+    psutil.wait_procs(servers, timeout=300)
+    assert not any(server.is_running() for server in servers)
+
+    done = place.train()
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest, measure = place.read(), undisturbed.read()
+    ends = [segment["end"] for segment in manifest["segments"]]
+    assert ends == ["failed", "failed", "killed", "finished"]
+    for name in ("train/reward", "train/loss", "train/turns", "validation/accuracy"):
+        np.testing.assert_allclose(
+            manifest["curves"][name], measure["curves"][name], rtol=1e-5, atol=1e-6
+        )
+    assert weights(place.checkpoints / "step_12") == weights(undisturbed.checkpoints / "step_12")
+
+
+def goes_on(place: Place, launch: int) -> Callable[[], bool]:
+    """Whether the servers of this launch answer."""
+    return lambda: any(place.checkpoints.glob(f"logs/exp_{launch:03d}/gym-0/servers.json"))
