@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolgain.training.trl.turns import RewrittenError, Turn, one_sequence
-from toolgain.training.trl.waiting_room import Reply, WaitingRoom
+from toolgain.training.trl.waiting_room import HttpAnswer, WaitingRoom
 
 TOKENS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 GIVEN = st.lists(st.integers(0, 9), max_size=6)
@@ -116,7 +116,7 @@ def test_a_batch_holds_every_rollout_that_goes_on_whoever_comes_first(
 def test_a_rollout_that_is_late_holds_the_others_and_a_closed_room_lets_them_go() -> None:
     room = WaitingRoom()
     room.open(["early", "late"])
-    replies: list[Reply | None] = []
+    replies: list[HttpAnswer | None] = []
     thread = threading.Thread(target=lambda: replies.append(room.ask("early", {})))
     thread.start()
     assert room.next(0.05) is None

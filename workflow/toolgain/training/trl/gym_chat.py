@@ -25,7 +25,7 @@ Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Reply:
+class ChatAnswer:
     """An answer as Gym's model server gets it."""
 
     content: bytes
@@ -100,7 +100,7 @@ class GymChat:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def reply(self, body: Body, prompt: list[int], answer: list[int], last: bool) -> Reply:
+    def reply(self, body: Body, prompt: list[int], answer: list[int], last: bool) -> ChatAnswer:
         """The answer in OpenAI's form, with its tokens.
 
         Args:
@@ -144,7 +144,7 @@ class GymChat:
         head = {"id": "0", "object": "chat.completion", "created": 0, "model": "policy"}
         choice = {"index": 0, "message": message, "finish_reason": finish}
         content = json.dumps({**head, "choices": [choice], "usage": usage}).encode()
-        return Reply(content, len(calls))
+        return ChatAnswer(content, len(calls))
 
 
 def _for_template(message: Message) -> Message:

@@ -25,7 +25,7 @@ from toolgain.training.trl.context import Context
 from toolgain.training.trl.episodes import Episode, Sample, Split
 from toolgain.training.trl.gym_chat import GymChat
 from toolgain.training.trl.turns import RewrittenError, Turn, one_sequence
-from toolgain.training.trl.waiting_room import Reply, Request, WaitingRoom
+from toolgain.training.trl.waiting_room import HttpAnswer, WaitingRequest, WaitingRoom
 
 ATTEMPTS = 3
 """How often a rollout is played that fails; then the training fails."""
@@ -150,12 +150,12 @@ class GymEnvironment:
 
     def _answer(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[WaitingRequest],
         plays: Mapping[str, Play],
         sample: Sample,
         temperature: float,
     ) -> None:
-        asked: list[tuple[Request, list[int]]] = []
+        asked: list[tuple[WaitingRequest, list[int]]] = []
         for request in requests:
             play = plays[request.rollout]
             prompt = self.chat.prompt(request.body)
@@ -174,7 +174,7 @@ class GymEnvironment:
             play.calls += reply.called
             request.reply.set_result((200, reply.content))
 
-    def _refused(self, play: Play, prompt: int) -> Reply | None:
+    def _refused(self, play: Play, prompt: int) -> HttpAnswer | None:
         """The answer to a request for which nothing can be sampled."""
         if len(play.turns) >= self.section.gym.max_turns:
             # The answer before this one said that it is the last.
@@ -266,7 +266,7 @@ def playing_in_gym(
     """
     room = WaitingRoom()
 
-    def answer(body: Body) -> Reply:
+    def answer(body: Body) -> HttpAnswer:
         mark = take_mark(body)
         return room.ask(mark, body) or failing_answer(f"no rollout {mark!r} is under way")
 

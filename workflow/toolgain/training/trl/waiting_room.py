@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 
 from toolgain.environments.chat_endpoint import Body
 
-Reply = tuple[int, bytes]
+HttpAnswer = tuple[int, bytes]
 """HTTP status and content."""
 
 
 @dataclass(eq=False)
-class Request:
+class WaitingRequest:
     """A request of one rollout that waits for its answer."""
 
     rollout: str
     body: Body
-    reply: "Future[Reply]" = field(default_factory=Future)
+    reply: "Future[HttpAnswer]" = field(default_factory=Future)
 
 
 class WaitingRoom:
@@ -31,7 +31,7 @@ class WaitingRoom:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._rollouts: dict[str, deque[Request]] = {}
+        self._rollouts: dict[str, deque[WaitingRequest]] = {}
 
     def open(self, rollouts: Iterable[str]) -> None:
         """Expect requests of these rollouts; they are answered in this order."""
@@ -44,9 +44,9 @@ class WaitingRoom:
             self._rollouts.pop(rollout, None)
             self._changed.notify_all()
 
-    def ask(self, rollout: str, body: Body) -> Reply | None:
+    def ask(self, rollout: str, body: Body) -> HttpAnswer | None:
         """Wait for the answer to a request; None: the rollout is not under way."""
-        request = Request(rollout, body)
+        request = WaitingRequest(rollout, body)
         with self._changed:
             if rollout not in self._rollouts:
                 return None
@@ -54,7 +54,7 @@ class WaitingRoom:
             self._changed.notify_all()
         return request.reply.result()
 
-    def next(self, timeout_s: float) -> list[Request] | None:
+    def next(self, timeout_s: float) -> list[WaitingRequest] | None:
         """One request of each rollout under way, once all wait; empty: none is under way.
 
         None: some rollout neither asked nor ended within `timeout_s`.
@@ -67,7 +67,7 @@ class WaitingRoom:
     def _all_wait(self) -> bool:
         return all(self._rollouts.values())
 
-    def close(self, reply: Reply) -> None:
+    def close(self, reply: HttpAnswer) -> None:
         """Answer all that wait with `reply`, and forget the rollouts."""
         with self._changed:
             left = [request for waiting in self._rollouts.values() for request in waiting]
