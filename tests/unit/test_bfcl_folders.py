@@ -261,3 +261,73 @@ def test_scores_without_answers_are_refused(tmp_path: Path) -> None:
     score.with_name("BFCL_v3_simple_score.json").write_text(score.read_text())
     with pytest.raises(UserError, match="has scores of simple and no answers"):
         results.score_folder(one_model(tmp_path), DATA)
+
+
+def test_a_model_in_an_organisation_has_a_folder_in_a_folder(tmp_path: Path) -> None:
+    file, score = stranger(tmp_path)
+    for one in (file, score):
+        (one.parents[1] / "org").mkdir()
+        one.parent.rename(one.parents[1] / "org" / "m")
+    for path in (tmp_path, tmp_path / "result", tmp_path / "result" / "org" / "m"):
+        assert one_model(path).model == "org/m"
+    assert results.score_folder(one_model(tmp_path), DATA)["n"] == 3
+
+
+def test_links_to_a_models_folders_are_followed(tmp_path: Path) -> None:
+    stranger(tmp_path / "elsewhere")
+    for kind in ("result", "score"):
+        (tmp_path / "root" / kind).mkdir(parents=True)
+        link = tmp_path / "root" / kind / "m"
+        link.symlink_to(tmp_path / "elsewhere" / kind / "policy")
+    assert results.score_folder(one_model(tmp_path / "root"), DATA)["n"] == 3
+
+
+def test_two_versions_of_bfcl_below_one_model_are_told_apart(tmp_path: Path) -> None:
+    file, _ = stranger(tmp_path)
+    v4_file = file.parent / "non_live" / "BFCL_v4_parallel_result.json"
+    v4_file.parent.mkdir()
+    v4_file.write_text(file.read_text())
+    with pytest.raises(UserError, match="holds results of BFCL v3 and of v4, whose scores are"):
+        one_model(tmp_path)
+
+
+def test_a_folder_of_roots_and_an_archive_say_what_to_give(tmp_path: Path) -> None:
+    stranger(tmp_path / "roots" / "before")
+    stranger(tmp_path / "roots" / "after")
+    with pytest.raises(UserError, match="several roots; give one of them: after, before"):
+        models_of(tmp_path / "roots")
+    (tmp_path / "sent").mkdir()
+    (tmp_path / "sent" / "bfcl.tar.gz").touch()
+    with pytest.raises(UserError, match=r"holds bfcl\.tar\.gz, which is packed; unpack it first"):
+        models_of(tmp_path / "sent")
+
+
+def test_scores_of_other_answers_are_found(tmp_path: Path) -> None:
+    """Score files repeat each wrong answer; a handler may write it down in another form."""
+    chosen = BASE["parallel"][:10]
+
+    def folder(root: Path, repeated: Callable[[int], object]) -> Path:
+        bad = [wrong(one, model_result_raw=repeated(n)) for n, one in enumerate(chosen)]
+        given = [answered(one, f"Sorry: {{'x': {n}}}\n") for n, one in enumerate(chosen)]
+        write(root, "parallel", given, bad)
+        return root
+
+    same = folder(tmp_path / "same", lambda n: f'"Sorry: {{\\"x\\": {n}}}\\n"')
+    assert results.score_folder(one_model(same), DATA)["categories"]["parallel"] == 0
+    other = folder(tmp_path / "other", lambda n: f"Sorry: {{'x': {n + 1}}}")
+    with pytest.raises(UserError, match="scores other answers than those beside it: 10 of 10"):
+        results.score_folder(one_model(other), DATA)
+
+
+def test_a_partial_evaluation_that_pairs_by_id_is_a_subset(tmp_path: Path) -> None:
+    """bfcl-eval's --partial-eval: any items, and a wrong one behind a gap repeats its own question;
+    where answers were paired by position, it would repeat another."""
+    a, _, c, d = BASE["parallel"][:4]
+    rows = [answered(one, CALL) for one in (a, c, d)]
+    write(tmp_path / "by_id", "parallel", rows, [wrong(d)])
+    found = results.score_folder(one_model(tmp_path / "by_id"), DATA)
+    assert found["items"] == {"parallel": 3}
+    before_the_gap = [wrong(a)]
+    write(tmp_path / "unknown", "parallel", rows, before_the_gap)
+    with pytest.raises(UserError, match="197 missing"):
+        results.score_folder(one_model(tmp_path / "unknown"), DATA)

@@ -4,17 +4,24 @@
     ROOT/result/MODEL/non_live/BFCL_v4_..._result.json                         bfcl-eval v4
     JOB/artifacts/result/MODEL/...                                 NeMo Evaluator's launcher
 
-A path may name the root, the launcher's job, or the model's folder below result/.
+A path may name the root, its result/, the launcher's job, or the model's folder below result/. A
+model called ORG/MODEL has a folder in a folder.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 from toolgain.common.errors import UserError
 
 Version = Literal["v3", "v4"]
+VERSIONS: tuple[Version, ...] = ("v3", "v4")
+DEEPEST = 7
+"""Folders below result/: of a model ORG/MODEL and of v4's agentic/memory/kv, and the file."""
+V4_GROUPS = ("non_live", "live", "multi_turn", "agentic")
+"""The folders below a model's; bfcl-eval 2025.8.25."""
 READ = (
     "a root of nvidia-bfcl or bfcl-eval with result/MODEL/ and score/MODEL/, a job folder of "
     "NeMo Evaluator's launcher (artifacts/), or one model's folder below result/"
@@ -57,12 +64,14 @@ class HarnessFolder:
                 continue
             scores = self._file(self.scores, f"{self.prefix}{category}_score.json")
             if answers.is_symlink() or scores.exists():
+                packed = answers.with_name(f"{answers.name}.gz").exists()
+                kind = "a packed file" if packed else "scores"
                 raise UserError(
                     f"harness folder: {self.root} has "
-                    f"{'a link to nowhere' if answers.is_symlink() else 'scores'} of {category} "
+                    f"{'a link to nowhere' if answers.is_symlink() else kind} of {category} "
                     f"and no answers ({answers}); scores are read beside the answers that they "
-                    "are of. Bring the file back, or remove the score file to leave the category "
-                    "out."
+                    f"are of. {'Unpack it' if packed else 'Bring the file back'}, or remove the "
+                    "score file to leave the category out."
                 )
         return found
 
@@ -96,14 +105,25 @@ def models_of(path: Path) -> list[HarnessFolder]:
     Raises:
         UserError: there is none, with the layouts that are read.
     """
-    root = next((root for root in (path, path / "artifacts") if (root / "result").is_dir()), None)
+    root, below = _root(path)
     if root is not None:
-        folders = sorted(entry for entry in (root / "result").iterdir() if entry.is_dir())
-        found = [one for folder in folders if (one := _model(root, folder))]
+        found = sorted(
+            {
+                HarnessFolder(root, *named)
+                for depth in range(DEEPEST)
+                for file in below.glob("*/" * depth + "BFCL_v*_result.json")
+                if (named := _named(file.relative_to(root / "result")))
+            },
+            key=lambda one: (one.model, one.version),
+        )
+        for one, other in pairwise(found):
+            if one.model == other.model:
+                raise UserError(
+                    f"harness folder: {one.results} holds results of BFCL v3 and of v4, whose "
+                    "scores are not the same; move one of the two to a root of its own."
+                )
         if found:
             return found
-    elif path.parent.name == "result" and (one := _model(path.parent.parent, path)):
-        return [one]
     raise UserError(f"harness folder: {path} holds no BFCL results. {_hint(path)}")
 
 
@@ -131,25 +151,47 @@ def one_model(path: Path, model: str | None = None) -> HarnessFolder:
 
 def is_harness_folder(path: Path) -> bool:
     """Whether `path` looks like a folder of results, of whichever layout."""
-    return (
-        any((folder / "result").is_dir() for folder in (path, path / "artifacts"))
-        or path.parent.name == "result"
-    )
+    return _root(path)[0] is not None
 
 
-def _model(root: Path, folder: Path) -> HarnessFolder | None:
-    versions: tuple[Version, ...] = ("v3", "v4")
-    for version in versions:
-        if next(folder.rglob(f"BFCL_{version}_*_result.json"), None):
-            return HarnessFolder(root, folder.name, version)
-    return None
+def is_packed(path: Path) -> bool:
+    """Whether `path` is an archive, by its name."""
+    return path.name.lower().endswith((".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".7z"))
+
+
+def _root(path: Path) -> tuple[Path | None, Path]:
+    """The folder that holds result/ and score/, and the part of result/ that was meant."""
+    for root in (path, path / "artifacts"):
+        if (root / "result").is_dir():
+            return root, root / "result"
+    for above in (path, *path.parents[:2]):
+        if above.name == "result":
+            return above.parent, path
+    return None, path
+
+
+def _named(file: Path) -> tuple[str, Version] | None:
+    """The model and the version of BFCL of a result file, by its path below result/."""
+    version = next((one for one in VERSIONS if file.name.startswith(f"BFCL_{one}_")), None)
+    folders = file.parts[:-1]
+    if version is None or not folders:
+        return None
+    if version == "v4":
+        group = next((n for n, name in enumerate(folders) if n and name in V4_GROUPS), 1)
+        folders = folders[:group]
+    return "/".join(folders), version
 
 
 def _hint(path: Path) -> str:
     """What `path` seems to be, and what is read."""
     said = ""
+    roots = sorted(inner.parent.name for inner in path.glob("*/result") if inner.is_dir())
     if next(path.rglob("BFCL_v*_result.json.gz"), None):
         said = "Its files are packed; unpack them with `gunzip -r` first. "
+    elif packed := next((one for one in path.glob("*") if is_packed(one)), None):
+        said = f"It holds {packed.name}, which is packed; unpack it first. "
+    elif roots:
+        said = f"It holds several roots; give one of them: {', '.join(roots[:10])}. "
     elif (path / "score").is_dir():
         said = "It has score/ alone, and the answers lie in result/. "
     elif next(path.glob("*.eval"), None):

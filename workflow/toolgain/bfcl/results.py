@@ -203,7 +203,10 @@ def _rows(path: Path) -> list[Row]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise UserError(f"harness folder: {path}, line {number}, is cut or is not a result.")
+            raise UserError(
+                f"harness folder: {path}, line {number}, is cut or is not a result: "
+                "expected one JSON object per line."
+            )
         rows.append(row)
     return rows
 
@@ -284,6 +287,11 @@ def read_outcomes(
             )
         errors = _errors(chosen, folder.score_file(category))
         paired = answers(rows, chosen)
+        if decode is None:
+            check_scored_answers(
+                folder.score_file(category),
+                [(row, errors[item.key]) for item, row in paired if item.key in errors],
+            )
         verdicts = _verdicts([row for _, row in paired], category, decode, mode)
         for (item, row), said in zip(paired, verdicts, strict=True):
             seen = requests.get(item.key, UNKNOWN_SERVER_SIDE) if requests else UNKNOWN_SERVER_SIDE
@@ -349,6 +357,36 @@ def _errors(chosen: list[Item], path: Path) -> dict[Key, Row]:
             item = next((twin for twin in twins if twin.question == asked.get("question")), item)
         errors.setdefault(item.key, row)
     return errors
+
+
+def check_scored_answers(path: Path, wrong: Iterable[tuple[Row, Row]]) -> None:
+    """Check that a score file is of these answers: it repeats every wrong one.
+
+    Handlers may write an answer down in another form, so letters and digits alone are compared.
+
+    Args:
+        path: the score file, for the message.
+        wrong: rows of the result file, each with that of the score file.
+
+    Raises:
+        UserError: more than a few wrong answers are others than those scored.
+    """
+    pairs = [
+        (str(answer.get("id")), answer.get("result"), row[key])
+        for answer, row in wrong
+        for key in ("model_result_raw", "model_result")
+        if key in row
+    ]
+    apart = [item_id for item_id, given, repeated in pairs if _plain(given) != _plain(repeated)]
+    if len(apart) > max(3, 0.05 * len(pairs)):
+        raise UserError(
+            f"harness folder: {path} scores other answers than those beside it: {len(apart)} of "
+            f"{len(pairs)} wrong ones differ, such as {apart[0]}. Run `bfcl evaluate` again."
+        )
+
+
+def _plain(answer: object) -> str:
+    return "".join(re.findall(r"\w+", str(answer).replace("\\n", "").replace("\\", ""))).casefold()
 
 
 def scored(path: Path) -> list[Row]:
@@ -605,7 +643,7 @@ def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
         full, {c: set(names) for c, names in ids.items()}, _evidence(folder, present)
     )
     base = full if not found.names else revisions.items(full, found.names[0])
-    chosen = {c: _asked(base[c], ids[c]) for c in present}
+    chosen = {c: _asked(base[c], ids[c], folder.score_file(c)) for c in present}
     return PlainFolder(folder, chosen, found, calling_mode(folder, chosen))
 
 
@@ -615,13 +653,29 @@ def all_items(data: Path) -> Items:
     return load_full(data)
 
 
-def _asked(items: list[Item], ids: list[str]) -> list[Item]:
+def _asked(items: list[Item], ids: list[str], score_file: Path) -> list[Item]:
     """The items of a category that were asked: all, or the first ones where only those have rows.
 
-    A row that is missing between others is not a limit: the harness would have paired by position.
+    Where a row is missing between others, most harnesses pair answers by position. bfcl-eval's
+    `--partial-eval` pairs by id, and a wrong row behind the gap shows it: the question that it
+    repeats is its own.
     """
     first = items[: len(ids)]
-    return first if sorted(ids) == sorted(item.id for item in first) else items
+    if sorted(ids) == sorted(item.id for item in first):
+        return first
+    have = set(ids)
+    kept = [item for item in items if item.id in have]
+    if len(kept) < len(ids) or len(have) < len(ids):
+        return items
+    gap = next(place for place, item in enumerate(items) if item.id not in have)
+    behind = {item.id: item for item in kept if item.index > gap}
+    by_id = any(
+        row.get("id") in behind
+        and isinstance(asked := row.get("prompt"), dict)
+        and asked.get("id") == row["id"]
+        for row in scored(score_file)[1:]
+    )
+    return kept if by_id else items
 
 
 def _evidence(folder: HarnessFolder, categories: Iterable[str]) -> Iterator[revisions.ItemEvidence]:

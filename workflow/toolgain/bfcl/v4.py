@@ -19,7 +19,15 @@ from toolgain.bfcl.categories import cluster_of, sort_index
 from toolgain.bfcl.data import Items
 from toolgain.bfcl.folders import HarnessFolder
 from toolgain.bfcl.outcomes import INFERENCE_ERROR, ItemOutcome, accuracies
-from toolgain.bfcl.results import ERROR_PREFIX, error_of, is_error, published, read_answers, scored
+from toolgain.bfcl.results import (
+    ERROR_PREFIX,
+    check_scored_answers,
+    error_of,
+    is_error,
+    published,
+    read_answers,
+    scored,
+)
 from toolgain.common.errors import UserError
 from toolgain.common.files import digest
 
@@ -114,6 +122,15 @@ def _category(folder: HarnessFolder, category: str, base: Items) -> list[ItemOut
             f"harness folder: {file}: {min(twice or set(errors) - set(ids))} {what}; the scores "
             "of this category are void. Run `bfcl generate` and `bfcl evaluate` again."
         )
+    wrong_rows = {str(row.get("id")): row for row in wrong}
+    check_scored_answers(
+        path,
+        [
+            (row, wrong_rows[one])
+            for one, row in zip(ids, rows, strict=True)
+            if one in wrong_rows and not is_error(row)
+        ],
+    )
     found = []
     for index, (item_id, row) in enumerate(zip(ids, rows, strict=True)):
         kind, message = errors.get(item_id, ("", ""))

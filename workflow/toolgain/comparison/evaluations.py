@@ -15,7 +15,14 @@ from pydantic import JsonValue
 from toolgain.bfcl import outcomes, v4
 from toolgain.bfcl.categories import CATEGORIES, POPULATION
 from toolgain.bfcl.data import installed_data
-from toolgain.bfcl.folders import READ, HarnessFolder, Version, is_harness_folder, one_model
+from toolgain.bfcl.folders import (
+    READ,
+    HarnessFolder,
+    Version,
+    is_harness_folder,
+    is_packed,
+    one_model,
+)
 from toolgain.bfcl.results import (
     PlainFolder,
     all_items,
@@ -156,7 +163,8 @@ def read_evaluation(folder: Path, bfcl_env: Path) -> Evaluation:
         UserError: the folder is neither, or is cut short.
     """
     if not folder.is_dir():
-        raise UserError(f"evaluation: {folder} is not a folder.")
+        hint = " Unpack it first." if is_packed(folder) and folder.exists() else ""
+        raise UserError(f"evaluation: {folder} is not a folder.{hint}")
     source, summary, manifest = None, None, None
     if (folder / outcomes.ITEMS).exists():
         columns: Columns = outcomes.read_columns(folder, _READ)
