@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from opened import Opened, clean
 from scenarios import SCENARIOS
 
+from odd_signs import odd_signs
 from toolgain.cli import cli
 from toolgain.config.sections import ReportSection
 from toolgain.report import render, sources, wording
@@ -37,6 +38,9 @@ def test_every_page_opens_without_network_and_without_errors(
     opened = open_page(report(name)).ready()
     for section in ("answer", "where", "training", "items", "behaviour", "cost", "trust"):
         assert opened.page.locator(f"section#{section}").count() == 1
+    if name != "hostile":
+        for section in ("answer", "where", "training", "behaviour", "cost", "trust"):
+            assert odd_signs(opened.text(f"section#{section}")) == []
     opened.page.mouse.wheel(0, 20000)
     assert opened.requests == []
     assert opened.errors == []

@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 
 import report_fixtures
 import run_records
+from odd_signs import odd_signs
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.bfcl.outcomes import write_items
 from toolgain.cli import cli
@@ -390,6 +391,16 @@ def rendered(folder: Path, value: dict[str, Any]) -> Page:
     out = results / "report.html"
     render.write_report(results / "comparison.json", results, ReportSection(), out)
     return Page(out.read_text(encoding="utf-8"))
+
+
+def test_plurals_and_signs_are_alike_on_a_page_with_one_of_everything(tmp_path: Path) -> None:
+    value = comparison()
+    value["warnings"] = ["grpo: 1 of 1 item (5.0 %) got no answer; changed by -0.5"]
+    page = rendered(tmp_path, value)
+    assert odd_signs(page.text) == []
+    assert odd_signs("1 items, 5%, -3 and `x`") != []
+    written = (tmp_path / "results/report.md").read_text(encoding="utf-8")
+    assert [odd for odd in odd_signs(written) if "`" not in odd] == []
 
 
 def test_a_comparison_alone_gives_a_page_that_says_what_is_missing(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ TERMS: dict[str, tuple[str, str]] = {
         "to the items decide.",
     ),
     "repaired": (
-        "repaired",
+        "retried",
         "Items that failed for reasons of infrastructure and were retried.",
     ),
     "contamination": (

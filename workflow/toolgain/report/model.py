@@ -191,15 +191,15 @@ def _warnings(comparison: Comparison) -> Iterable[str]:
     for warning in comparison.warnings:
         # The stamp at the top of the page says this already.
         if not (comparison.subset and warning.startswith("Subset of ")):
-            yield warning
+            yield wording.typeset(warning)
 
 
 def _reason(reason: Reason) -> ReasonRow:
     return ReasonRow(
-        reason.message or reason.what,
+        wording.typeset(reason.message or reason.what),
         shown(reason.baseline),
         shown(reason.trained),
-        reason.advice,
+        wording.typeset(reason.advice),
     )
 
 

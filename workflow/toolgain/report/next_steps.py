@@ -40,7 +40,7 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
             "seed2: {seed: 2}, seed3: {seed: 3}",
             command + "all",
             _amount(of_run, 2, "for both, by this run"),
-            f"below `runs`, beside {first} and with the same overrides",
+            f"among the runs, beside {first} and with the same overrides",
         )
     asked = sources.comparison.n
     if sources.comparison.subset and asked:
@@ -53,7 +53,7 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
             _amount(evaluations, population / asked, "by the items asked here; nothing is trained"),
         )
     manifest = sources.runs[first].manifest
-    if manifest and manifest.total_steps:
+    if manifest and manifest.total_steps and sources.comparison.verdict != "regressed":
         key = {"nemo_rl": "nemo_rl: {max_num_steps: ", "trl": "trl: {max_steps: "}[manifest.backend]
         trainings = [stage for stage in of_run if stage.kind in ("training", "evaluation")]
         yield NextStep(

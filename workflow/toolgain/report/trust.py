@@ -93,7 +93,7 @@ def trust(sources: Sources, anchors: bool) -> Trust:
         subjects=tuple(evaluation.subject for evaluation in evaluations),
         facts=tuple(_facts(evaluations)),
         reasons=tuple(
-            f"{evaluation.subject}: {reason}"
+            typeset(f"{evaluation.subject}: {reason}")
             for evaluation in evaluations
             for reason in (evaluation.summary.reasons if evaluation.summary else ())
         ),
@@ -187,7 +187,7 @@ def _facts(evaluations: list[EvaluationFolder]) -> Iterable[Fact]:
         ("disputed", "Disputed: score, decoder and record differ", "disputed"),
     ):
         yield counted(label, term, lambda s: s.flags, flag, bad=flag == "disputed")
-    yield fact("Repaired items", "repaired", lambda s: whole_number(s.repaired))
+    yield fact("Retried items", "repaired", lambda s: whole_number(s.repaired))
     yield fact("Requests answered", "", lambda s: whole_number(s.requests))
     yield fact(
         "Model that the server names",

@@ -56,8 +56,11 @@ def moved(
     if names is not None:
         old, new = f"{old} ({names[0]})", f"{new} ({names[1]})"
     low, high = map(signed, interval)
+    moved_by = f"{change:+.2f}"
+    # What did not move has no sign.
+    moved_by = "0.00" if float(moved_by) == 0 else moved_by
     return (
-        f"{what} went from {old} to {new}, {change:+.2f} points "
+        f"{what} went from {old} to {new}, {moved_by} points "
         f"({100 * level:g} % interval {low} to {high}, {p_equals(p)})"
     )
 
