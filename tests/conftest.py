@@ -1,13 +1,19 @@
 """What all tests share: how they are shared out over processes, and the test cluster."""
 
+import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from slurm import cluster as machine
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1)
 
 
 def pytest_configure() -> None:
@@ -34,6 +40,47 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "cluster" if item.get_closest_marker("cluster") else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True)
+def left_as_found() -> Iterator[None]:
+    """No test leaves another one a changed process: order must decide nothing."""
+    before = _process()
+    yield
+    after = _process()
+    _set_back(before)
+    changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    assert not changed, f"this test leaves the process changed: {changed}"
+
+
+def _process() -> dict[str, Any]:
+    umask = os.umask(0o022)
+    os.umask(umask)
+    root = logging.getLogger()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+    return {
+        "environment": environment,
+        "folder": Path.cwd(),
+        "umask": umask,
+        "log level": root.level,
+        "log handlers": list(root.handlers),
+        "signals": [signal.getsignal(number) for number in SIGNALS],
+        "module path": list(sys.path),
+    }
+
+
+def _set_back(found: dict[str, Any]) -> None:
+    now = os.environ.get("PYTEST_CURRENT_TEST")
+    os.environ.clear()
+    os.environ.update(found["environment"] | ({"PYTEST_CURRENT_TEST": now} if now else {}))
+    os.chdir(found["folder"])
+    os.umask(found["umask"])
+    root = logging.getLogger()
+    root.setLevel(found["log level"])
+    root.handlers[:] = found["log handlers"]
+    for number, handler in zip(SIGNALS, found["signals"], strict=True):
+        signal.signal(number, handler)
+    sys.path[:] = found["module path"]
 
 
 # Here and nowhere else: a second fixture of this kind would wait for ever for the first.

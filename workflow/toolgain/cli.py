@@ -156,13 +156,11 @@ def rehearse(
     Starts the environment's real servers, plays every row once with a model that does nothing, and
     a few rows with the model. Exit code 3: a training run on this would not work; a line says why.
     """
-    import os
-
     from toolgain.rehearsal import rehearse as stage
     from toolgain.rehearsal.inputs import Given
 
     # Rows and what a model answered are nobody else's business.
-    os.umask(os.umask(0o077) | 0o077)
+    _private_files()
     stage.rehearse_environment(
         Given(**given), out, rows=rows, rollouts=rollouts, gym_env=gym_env, trl_env=trl_env
     )
@@ -298,7 +296,7 @@ def evaluate(out: Path, **options: Any) -> None:
     from toolgain.evaluation import evaluate as stage
 
     # What an endpoint answers is nobody else's business.
-    os.umask(os.umask(0o077) | 0o077)
+    _private_files()
     stage.evaluate_model(out, **options)
 
 
@@ -524,6 +522,13 @@ def _cluster(path: Path | None) -> "ClusterSection":
     from toolgain.config.sections import ClusterSection
 
     return read_section(ClusterSection, path) if path else ClusterSection()
+
+
+def _private_files() -> None:
+    """Until the verb ends, no other user of the machine can read what it writes."""
+    before = os.umask(0o077)
+    os.umask(before | 0o077)
+    click.get_current_context().call_on_close(lambda: os.umask(before))
 
 
 def _fail(error: ToolgainError) -> NoReturn:

@@ -278,7 +278,7 @@ def read_jsonl(path: Path, what: str) -> list[Any]:
         UserError: the file is missing, or a line is not JSON (named by its number).
     """
     try:
-        # Not `splitlines`: JSON text may hold other signs that end a line, such as U+2028.
+        # Not `splitlines`: JSON text may hold other characters that end a line, such as U+2028.
         lines = read_text(path).split("\n")
     except FileNotFoundError:
         raise UserError(f"{what}: {path} does not exist.") from None
@@ -296,8 +296,8 @@ def read_jsonl(path: Path, what: str) -> list[Any]:
     return rows
 
 
-def shell_signs(path: Path) -> list[str]:
-    """The signs of a path that mean something else in a shell command without quotes."""
+def shell_characters(path: Path) -> list[str]:
+    """The characters of a path that mean something else in a shell command without quotes."""
     return sorted(
         sign for sign in set(str(path)) if sign in " ,=;$&|<>()'\"`*?" or not sign.isprintable()
     )

@@ -21,7 +21,7 @@ from toolgain.bfcl.categories import TASK
 from toolgain.bfcl.responses import MAX_RESPONSE_BYTES
 from toolgain.common import files, processes
 from toolgain.common.errors import UserError
-from toolgain.common.files import shell_signs
+from toolgain.common.files import shell_characters
 from toolgain.common.logs import last_line
 from toolgain.common.processes import Command
 from toolgain.evaluation import box, confinement, sandbox
@@ -253,7 +253,7 @@ def run_harness(
         None when the harness ended by itself with its results written; else what went wrong. Its
         exit code alone proves nothing.
     """
-    if shell_signs(folders.box):
+    if shell_characters(folders.box):
         raise UserError(
             f"evaluate: the harness cannot work in {folders.box}: it puts the path into a shell "
             "command without quotes. Use a folder without spaces and such characters."

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from toolgain.common.amounts import counted
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
-from toolgain.common.files import opened_text, shell_signs
+from toolgain.common.files import opened_text, shell_characters
 from toolgain.common.screen import for_terminal
 from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
@@ -145,7 +145,7 @@ def whole_run_requests(config: Config) -> list[preflight.JobRequest]:
 
 def _folder() -> str:
     folder = Path.cwd().resolve()
-    if signs := shell_signs(folder):
+    if signs := shell_characters(folder):
         raise UserError(
             f"{folder} holds {' '.join(map(repr, signs))}: the harness puts its path into a shell "
             "command without quotes. Move to a folder of letters, digits and `-_.` alone."
