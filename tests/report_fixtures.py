@@ -346,7 +346,7 @@ def summarise(
         "warnings": [],
         "errors": {},
         "flags": dict(flags),
-        "repaired": 3,
+        "retried": 3,
         "rounds": 1,
         "requests": sum(outcome.requests for outcome in rows) + 3,
         "retried_requests": 3,

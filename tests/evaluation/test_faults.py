@@ -32,7 +32,7 @@ def test_undisturbed_server_gives_a_valid_evaluation(undisturbed: Evaluation) ->
     assert summary["reasons"] == []
     assert summary["errors"] == {}
     assert summary["n"] == len(undisturbed.items) == 17
-    assert summary["repaired"] == 0
+    assert summary["retried"] == 0
     assert all(row.finish_reason for row in undisturbed.items), "each row has its request"
     # The harness sends 0.001 whatever it is told; this is what the server received.
     assert summary["sampling_seen"] == [{"temperature": 0.0, "top_p": 1.0}]
@@ -65,11 +65,11 @@ def test_server_that_dies_after_the_canary_gives_no_score(asked: Asked) -> None:
     assert {row.flags for row in evaluation.items} == {("inference_error",)}
 
 
-def test_bursts_of_503_are_repaired(asked: Asked, undisturbed: Evaluation) -> None:
+def test_bursts_of_503_are_retried(asked: Asked, undisturbed: Evaluation) -> None:
     _, evaluation = asked(lambda request, handler: in_a_burst(request) and unavailable(handler))
     assert evaluation.exit_code == 0, evaluation.stderr
     assert evaluation.table == undisturbed.table
-    assert evaluation.summary["repaired"] > 0
+    assert evaluation.summary["retried"] > 0
     assert evaluation.asked_twice == undisturbed.asked_twice
 
 
@@ -122,7 +122,7 @@ def test_passing_fault_is_asked_again(
     assert evaluation.exit_code == 0, evaluation.stderr
     assert evaluation.table == undisturbed.table
     assert evaluation.summary["failed_attempts"][kind] > 0
-    assert evaluation.summary["repaired"] > 0
+    assert evaluation.summary["retried"] > 0
     # Nothing that was answered is retried: each question as often as without the fault.
     assert evaluation.asked_twice == undisturbed.asked_twice
 
@@ -225,7 +225,7 @@ def test_context_overflow_is_a_kind_of_its_own(
     summary = evaluation.summary
     assert evaluation.exit_code == exit_code
     assert summary["errors"] == {"context_overflow": 4}
-    assert summary["repaired"] == 0, "a retry would overflow again"
+    assert summary["retried"] == 0, "a retry would overflow again"
     overflowed = [row for row in evaluation.items if "context_overflow" in row.flags]
     assert {row.category for row in overflowed} == {
         "multi_turn_base",

@@ -70,7 +70,7 @@ def test_each_answer_stands_for_one_row() -> None:
 def test_request_that_was_asked_again_marks_its_item() -> None:
     a = item("simple", 0)
     found = see([request(a, "x", "1", attempts=3)], [answered(a, "x")], [a])
-    assert found.seen[a.key].repaired
+    assert found.seen[a.key].retried
     assert (found.requests, found.retried, found.failures) == (1, 1, {"timeout": 2})
 
 

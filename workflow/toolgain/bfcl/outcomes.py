@@ -26,7 +26,7 @@ UNPARSED_CALL = "unparsed_call"
 UNDECODABLE_CALL = "undecodable_call"
 HISTORY_REFUSED = "history_refused"
 FORCED_STOP = "forced_stop"
-REPAIRED = "repaired"
+RETRIED = "retried"
 DISPUTED = "disputed"
 """The harness's score, its decoder and the record of the requests say different things."""
 FLAGS = (
@@ -38,7 +38,7 @@ FLAGS = (
     UNDECODABLE_CALL,
     HISTORY_REFUSED,
     FORCED_STOP,
-    REPAIRED,
+    RETRIED,
     DISPUTED,
 )
 

@@ -39,7 +39,7 @@ from toolgain.bfcl.outcomes import (
     FORCED_STOP,
     HISTORY_REFUSED,
     INFERENCE_ERROR,
-    REPAIRED,
+    RETRIED,
     TRUNCATED,
     UNDECODABLE_CALL,
     UNPARSED_CALL,
@@ -97,7 +97,7 @@ class ServerSide:
     finish_reason: str = ""
     truncated: bool = False
     """An answer was cut at the token limit."""
-    repaired: bool = False
+    retried: bool = False
     """A request of the item failed and was retried."""
     verdicts: tuple[str, ...] = ()
     """What the record says of each answer (`decoder.Verdict.kind`); empty where it says nothing."""
@@ -463,8 +463,8 @@ def _outcome(
         flags.append(FORCED_STOP)
     if not failed and seen.truncated:
         flags.append(TRUNCATED)
-    if not failed and seen.repaired:
-        flags.append(REPAIRED)
+    if not failed and seen.retried:
+        flags.append(RETRIED)
     correct = error is None and not failed
     # What the harness could not read as a call is credited where no call is right.
     credited = item.category in MUST_NOT_CALL and not any(calls)

@@ -41,7 +41,7 @@ IMPOSSIBLE_WITHOUT_RECORD = (
     "same chat template, tool parser, sampling, context length and number type",
     "same server, version and kind of machine",
     "canary before the start",
-    "answers cut at the token limit, and hung or repaired requests",
+    "answers cut at the token limit, and hung or retried requests",
 )
 """What a plain harness folder cannot tell."""
 

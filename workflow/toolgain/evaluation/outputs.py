@@ -69,7 +69,7 @@ def write_evaluation(
         warnings=verdict.warnings,
         errors=verdict.errors,
         flags=verdict.flags,
-        repaired=verdict.flags.get(outcomes.REPAIRED, 0),
+        retried=verdict.flags.get(outcomes.RETRIED, 0),
         rounds=ledger.rounds,
         requests=sum(one.requests for one in seen),
         retried_requests=sum(one.retried for one in seen),

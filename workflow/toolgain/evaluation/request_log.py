@@ -83,12 +83,12 @@ def read_lines(path: Path) -> list[Recorded]:
 
 
 def match_requests(
-    requests: list[Recorded], rows: dict[str, list[Row]], items: Items, repaired: set[Key]
+    requests: list[Recorded], rows: dict[str, list[Row]], items: Items, retried: set[Key]
 ) -> MatchedRequests:
     """Match recorded `requests` with the `rows` of each category.
 
     Args:
-        repaired: items whose failed rows were taken out and retried.
+        retried: items whose failed rows were taken out and retried.
     """
     waiting: dict[tuple[str, str, str, int, int], list[Recorded]] = defaultdict(list)
     for request in requests:
@@ -114,12 +114,12 @@ def match_requests(
                 unasked.add(item.key)
             used.update(request["number"] for request in found)
             reasons = [str(request.get("finish_reason") or "") for request in found]
-            retried = any(len(request["attempts"]) > 1 for request in found)
+            asked_twice = any(len(request["attempts"]) > 1 for request in found)
             seen[item.key] = ServerSide(
                 finish_reason=reasons[-1] if reasons else "",
                 # A filter cuts an answer as a limit does.
                 truncated=not _CUT.isdisjoint(reasons),
-                repaired=retried or item.key in repaired,
+                retried=asked_twice or item.key in retried,
                 verdicts=tuple(str(request.get("verdict")) for request in found)
                 if len(found) == steps and all("verdict" in request for request in found)
                 else (),

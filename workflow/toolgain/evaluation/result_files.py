@@ -61,7 +61,7 @@ def _heal_category(
     lines = [line for line in text.split("\n") if line.strip()]
     rows, cut = _whole(lines)
     state.cut_lines += cut
-    failed = {row["id"] for row in rows if take_out_failed and _is_repairable(row)}
+    failed = {row["id"] for row in rows if take_out_failed and _is_retriable(row)}
     kept = _once([row for row in rows if row["id"] not in failed], chosen)
     if cut or len(kept) != len(rows) or (text and not text.endswith("\n")):
         _write(path, kept)
@@ -75,7 +75,7 @@ def _heal_category(
 def unanswered(state: ResultState) -> int:
     """Items to ask: those without a row, and those whose row stands for a failure that may pass."""
     rows = (row for of_category in state.rows.values() for row in of_category)
-    return len(state.missing) + sum(map(_is_repairable, rows))
+    return len(state.missing) + sum(map(_is_retriable, rows))
 
 
 def _whole(lines: list[str]) -> tuple[list[Row], int]:
@@ -92,7 +92,7 @@ def _whole(lines: list[str]) -> tuple[list[Row], int]:
     return rows, cut
 
 
-def _is_repairable(row: Row) -> bool:
+def _is_retriable(row: Row) -> bool:
     return is_error(row) and error_kind(row["result"]) in WORTH_ANOTHER_TRY | {"other"}
 
 

@@ -194,7 +194,7 @@ def ask_items(
         give_up_at=ledger.budget.give_up_at,
         stall_s=limits.request_timeout_s * limits.request_attempts + STALL_MARGIN_S,
     )
-    repaired = _repaired(folders)
+    retried = _retried(folders)
     problem: str | None = None
     rounds = RetryRounds(limits)
     while True:
@@ -228,8 +228,8 @@ def ask_items(
             ledger.budget.keep()
         state = result_files.heal(result, job.items, take_out_failed=True)
         if state.failed:
-            repaired |= result_files.item_keys(state.failed)
-            files.write_json(folders.work / "repaired.json", sorted(map(list, repaired)))
+            retried |= result_files.item_keys(state.failed)
+            files.write_json(folders.work / "retried.json", sorted(map(list, retried)))
         prepare_replay(folders, job.items, state)
         endpoint = model_server.endpoint()
         problem = _run_harness(job, ledger, settings, folders, endpoint, state, repeat)
@@ -245,7 +245,7 @@ def ask_items(
             raise StageError(f"evaluate: {problem}; see {folders.log}.")
         state = result_files.heal(result, job.items, take_out_failed=False)
     evidence = request_log.match_requests(
-        request_log.read_lines(folders.requests), state.rows, job.items, repaired
+        request_log.read_lines(folders.requests), state.rows, job.items, retried
     )
     if not any(map(results.is_error, (row for rows in state.rows.values() for row in rows))):
         for spent in (folders.answers, folders.replay):
@@ -338,11 +338,11 @@ def _answers(folders: HarnessFolders) -> int:
     return len(request_log.read_lines(folders.answers))
 
 
-def _repaired(folders: HarnessFolders) -> set[data.Key]:
-    path = folders.work / "repaired.json"
+def _retried(folders: HarnessFolders) -> set[data.Key]:
+    path = folders.work / "retried.json"
     if not path.exists():
         return set()
-    return {(c, item_id, n) for c, item_id, n in files.read_json(path, "repaired items")}
+    return {(c, item_id, n) for c, item_id, n in files.read_json(path, "retried items")}
 
 
 def prepare_replay(folders: HarnessFolders, items: Items, state: result_files.ResultState) -> None:

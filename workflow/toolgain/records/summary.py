@@ -93,7 +93,7 @@ class Summary(Record):
     warnings: list[str] = Field([], description="What to know though it is valid.")
     errors: dict[str, Count] = Field({}, description="Items without an answer, by kind of failure.")
     flags: dict[str, Count] = Field({}, description="Answers by flag, as in items.csv.")
-    repaired: Count = Field(0, description="Items that failed and were retried.")
+    retried: Count = Field(0, description="Items that failed and were retried.")
     rounds: Count = Field(0, description="Retry rounds.")
     requests: Count = Field(0, description="Requests answered.")
     retried_requests: Count = Field(0, description="Requests that took more than one attempt.")

@@ -160,7 +160,7 @@ TERMS: dict[str, tuple[str, str]] = {
         "server's tool parser is missing or wrong; where the canary proves nothing, the answers "
         "to the items decide.",
     ),
-    "repaired": (
+    "retried": (
         "retried",
         "Items that failed for reasons of infrastructure and were retried.",
     ),
@@ -343,7 +343,7 @@ FLAGS = {
     "truncated": "truncated",
     "forced_stop": "forced-stop",
     "context_overflow": "overflow",
-    "repaired": "repaired",
+    "retried": "retried",
 }
 """The term that explains a flag of an answer."""
 

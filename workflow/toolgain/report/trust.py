@@ -187,7 +187,7 @@ def _facts(evaluations: list[EvaluationFolder]) -> Iterable[Fact]:
         ("disputed", "Disputed: score, decoder and record differ", "disputed"),
     ):
         yield counted(label, term, lambda s: s.flags, flag, bad=flag == "disputed")
-    yield fact("Retried items", "repaired", lambda s: whole_number(s.repaired))
+    yield fact("Retried items", "retried", lambda s: whole_number(s.retried))
     yield fact("Requests answered", "", lambda s: whole_number(s.requests))
     yield fact(
         "Model that the server names",

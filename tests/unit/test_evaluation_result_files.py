@@ -94,7 +94,7 @@ def test_nothing_asked_yet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gap_becomes_a_failure_that_a_later_run_repairs(tmp_path: Path) -> None:
+def test_gap_becomes_a_failure_that_a_later_run_retries(tmp_path: Path) -> None:
     folder = write(tmp_path, "simple", [answered(ITEMS[0], "a")])
     state = heal(folder, {"simple": ITEMS[:2]}, take_out_failed=False)
     fill_gaps(folder, state, "the harness made no progress")
