@@ -46,6 +46,8 @@ def test_model_that_writes_the_error_text_has_answered(tmp_path: Path) -> None:
     [
         ("", ("empty",)),
         ("<think>Shall I call f", ("empty",)),
+        ("<|im_end|>\n</s>", ("empty",)),
+        ('<|channel|>commentary to=functions.f<|message|>{"x": 1}', ("unparsed_call",)),
         ("<think>Shall I?</think>\n", ("empty",)),
         ("<tool_call>{}</tool_call>", ("unparsed_call",)),
         ('I call {"name": "f", "arguments": {"x": 1}}', ("unparsed_call",)),

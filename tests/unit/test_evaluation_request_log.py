@@ -11,6 +11,7 @@ from toolgain.evaluation.request_log import (
     MatchedRequests,
     contradictions,
     match_requests,
+    never_taken,
     read_lines,
 )
 
@@ -72,6 +73,17 @@ def test_request_that_was_asked_again_marks_its_item() -> None:
     found = see([request(a, "x", "1", attempts=3)], [answered(a, "x")], [a])
     assert found.seen[a.key].retried
     assert (found.requests, found.retried, found.failures) == (1, 1, {"timeout": 2})
+
+
+def test_conversations_that_a_server_never_takes_are_told_by_what_they_hold() -> None:
+    a, b = item("simple", 0), item("simple", 1)
+    requests = [
+        request(a, "x", "1", history="text"),
+        request(b, "x", "2", history="text", kind="history_refused"),
+        request(b, "x", "3", history="call without text", kind="history_refused"),
+    ]
+    found = see(requests, [answered(a, "x"), failed(b)], [a, b])
+    assert never_taken([found]) == {"call without text": 1}
 
 
 def test_answers_out_of_a_gateways_cache_are_no_answers_of_these_weights() -> None:

@@ -171,8 +171,10 @@ def test_server_that_took_one_conversation_back_may_refuse_others() -> None:
     lost = rows(history_refused=(3, ""))
     lost = [row._replace(requests=1) for row in lost]
 
-    def found(goes_on: int) -> Validity:
-        return judge_evaluation(lost, 1000, GOOD, LIMITS, [WANTED], WANTED, goes_on=goes_on)
+    def found(never_taken: dict[str, int]) -> Validity:
+        return judge_evaluation(lost, 1000, GOOD, LIMITS, [WANTED], WANTED, never_taken=never_taken)
 
-    assert found(1).valid
-    assert "took none that holds an earlier answer" in found(0).reasons[0]
+    assert found({}).valid
+    assert found({"call": 3}).valid, "no more than the limit of failures"
+    (said,) = found({"call without text": 40}).reasons
+    assert "took none that holds the same of earlier answers (call without text)" in said

@@ -16,6 +16,16 @@ def has_calls(messages: Sequence[Message]) -> bool:
     return any(message.get("role") == "assistant" for message in messages)
 
 
+def held(messages: Sequence[Message]) -> str:
+    """What a conversation holds of earlier answers, as far as servers treat it in different ways:
+    `call`, `call without text`, `text`, or nothing."""
+    called = [message for message in messages if _calls(message)]
+    if called:
+        silent = any(not message.get("content") for message in called)
+        return "call without text" if silent else "call"
+    return "text" if has_calls(messages) else ""
+
+
 def sendable(messages: Sequence[Message]) -> tuple[list[Message], bool]:
     """The conversation with unreadable calls as text.
 

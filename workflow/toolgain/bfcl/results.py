@@ -48,7 +48,7 @@ from toolgain.bfcl.outcomes import (
 )
 from toolgain.bfcl.overall import group_score, overall
 from toolgain.bfcl.responses import WORTH_ANOTHER_TRY
-from toolgain.bfcl.toolcalls import looks_like_call, without_thought
+from toolgain.bfcl.toolcalls import looks_like_call, says_something
 from toolgain.common.errors import UserError
 from toolgain.common.files import LARGEST_TABLE, read_text, reason
 
@@ -428,9 +428,9 @@ def _by_form(step: Any, mode: CallingMode) -> Verdict:
 
 
 def _says_nothing(step: object, verdict: Verdict) -> bool:
-    """Whether a step is no answer: empty, or a thought that never ended."""
-    thought = verdict.kind == TEXT and isinstance(step, str) and not without_thought(step).strip()
-    return thought or verdict.kind == NOTHING
+    """Whether a step is no answer: empty, or a thought that never ended, or special tokens."""
+    silent = verdict.kind == TEXT and isinstance(step, str) and not says_something(step)
+    return silent or verdict.kind == NOTHING
 
 
 def _outcome(

@@ -12,19 +12,35 @@ PARSER_TAGS: dict[str, tuple[str, ...]] = {
     "hermes": ("<tool_call>",),
     "qwen3_coder": ("<tool_call>", "<function="),
     "qwen3_xml": ("<tool_call>", "<function="),
-    "glm45": ("<tool_call>",),
+    **dict.fromkeys(("glm45", "glm47", "granite4", "ernie45"), ("<tool_call>",)),
+    **dict.fromkeys(("mimo", "step3p5"), ("<tool_call>", "<function=")),
+    **dict.fromkeys(("hunyuan_a13b", "hy_v3"), ("<tool_calls>", "<tool_call>")),
     "nemotron_json": ("<TOOLCALL>",),
     "mistral": ("[TOOL_CALLS]",),
     "llama3_json": ("<|python_tag|>",),
     "llama4_json": ("<|python_tag|>",),
     "granite": ("<|tool_call|>",),
     "granite-20b-fc": ("<function_call>",),
-    "deepseek_v3": ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"),
+    **dict.fromkeys(
+        ("deepseek_v3", "deepseek_v31"), ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>")
+    ),
+    "deepseek_v32": ("<｜DSML｜function_calls>",),
+    "deepseek_v4": ("<｜DSML｜tool_calls>",),
+    "functiongemma": ("<start_function_call>",),
+    "gemma4": ("<|tool_call>",),
     "internlm": ("<|action_start|>",),
     "jamba": ("<tool_calls>",),
     "kimi_k2": ("<|tool_calls_section_begin|>",),
+    "llama4_pythonic": ("<|python_start|>",),
+    "longcat": ("<longcat_tool_call>",),
     "minimax": ("<tool_calls>",),
+    "minimax_m2": ("<minimax:tool_call>",),
+    "olmo3": ("<function_calls>",),
+    # Harmony, of gpt-oss.
+    "openai": ("to=functions.",),
     "phi4_mini_json": ("functools[",),
+    "seed_oss": ("<seed:tool_call>", "<function="),
+    "step3": ("<｜tool_calls_begin｜>",),
     "xlam": ("[TOOL_CALLS]", "<tool_call>"),
 }
 """What opens a call in the formats that vLLM's tool parsers read, by the parser's name."""
@@ -32,11 +48,11 @@ TAGS = tuple(dict.fromkeys(tag for tags in PARSER_TAGS.values() for tag in tags)
 
 # What opens or closes a call, also where the other half is missing, and Pythonic calls.
 _MARKERS = re.compile(
-    r"</?tool_calls?>|<TOOLCALL>|\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_call\|>|<function[=_]"
-    r"|<｜tool▁calls?▁begin｜>|<\|action_start\|>|functools\[|<\|tool_calls_section_begin\|>"
-    r"|^[ \t]*\[[ \t]*[A-Za-z_][\w.]*\([^()=]*=",
+    "|".join(map(re.escape, TAGS))
+    + r"|</?tool_calls?>|<function[=_]|^[ \t]*\[[ \t]*[A-Za-z_][\w.]*\([^()=]*=",
     re.MULTILINE,
 )
+_SPECIAL_TOKEN = re.compile(r"<\|[a-z_]{1,40}\|>|</?s>|<(?:eos|bos|pad|end_of_turn)>")
 _JSON_START = re.compile(r'\{\s*"')
 _NAMES = ("name", "function")
 _ARGUMENTS = ("arguments", "parameters")
@@ -87,6 +103,11 @@ def without_thought(text: str) -> str:
     if found:
         return said
     return text.partition("<think>")[0]
+
+
+def says_something(text: str) -> bool:
+    """Whether `text` is more than thoughts and special tokens that end or pad an answer."""
+    return bool(_SPECIAL_TOKEN.sub("", without_thought(text)).strip())
 
 
 def _holds_json_call(text: str) -> bool:

@@ -34,7 +34,7 @@ from nemo_evaluator.adapters.types import (
 from pydantic import BaseModel, Field
 
 from toolgain.bfcl.decoder import HarnessCode
-from toolgain.bfcl.history import has_calls, one_call_each, sendable
+from toolgain.bfcl.history import has_calls, held, one_call_each, sendable
 from toolgain.bfcl.responses import (
     HISTORY_REFUSED,
     SERVER_IS_DOWN,
@@ -116,6 +116,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             "attempts": asked.attempts,
             "sampling": {name: body[name] for name in SAMPLING if name in body},
             "normalised": asked.normalised,
+            "history": held(asked.body["messages"]),
         }
         self._note(row, reply, asked)
         return _response(reply, ar, started)
@@ -224,7 +225,6 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
                 "answer": digest(answer),
                 "model": done.model,
                 "cached": reply.cached,
-                "goes_on": has_calls(asked.body["messages"]),
                 "calls": len(done.calls),
                 "foreign": sum(call.name.replace(".", "_") not in offered for call in done.calls),
                 "verdict": self._code.verdict(answer).kind,

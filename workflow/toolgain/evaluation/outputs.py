@@ -46,7 +46,7 @@ def write_evaluation(
         parser_key=section.serve.server.parser_key,
         calls=sum(one.calls for one in seen),
         foreign=sum(one.foreign for one in seen),
-        goes_on=sum(one.goes_on for one in seen),
+        never_taken=request_log.never_taken(seen),
     )
     if against := [*request_log.forgeries(seen), *request_log.contradictions(seen)]:
         verdict = replace(verdict, valid=False, reasons=[*verdict.reasons, *against])

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from toolgain.bfcl.categories import group_of
 from toolgain.bfcl.data import Item, Items, Key
+from toolgain.bfcl.responses import HISTORY_REFUSED
 from toolgain.bfcl.results import Row, ServerSide, answers, is_error
 from toolgain.bfcl.toolcalls import opening, tool_names
 from toolgain.common.files import digest
@@ -56,8 +57,10 @@ class MatchedRequests:
     """Answers that a gateway kept from before, by its own word."""
     cut_prompts: tuple[int, int] | None = None
     """Prompts that the server seems to have cut, and the tokens that each counts."""
-    goes_on: int = 0
-    """Answers to conversations that hold an earlier answer."""
+    taken: frozenset[str] = frozenset()
+    """What conversations held of earlier answers that the server took; see `history.held`."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Conversations that it refused for what the model wrote, by the same."""
     calls: int = 0
     """Calls in all answers."""
     foreign: int = 0
@@ -137,7 +140,12 @@ def match_requests(
         models=dict(sorted(models.items())),
         cached=sum(bool(request.get("cached")) for request in answered),
         cut_prompts=_cut_prompts(answered),
-        goes_on=sum(bool(request.get("goes_on")) for request in answered),
+        taken=frozenset(str(request.get("history") or "") for request in answered),
+        refused=Counter(
+            str(request.get("history") or "")
+            for request in requests
+            if request["kind"] == HISTORY_REFUSED
+        ),
         calls=sum(request.get("calls", 0) for request in answered),
         foreign=sum(request.get("foreign", 0) for request in answered),
         seen=seen,
@@ -204,6 +212,16 @@ def _cut_prompts(answered: list[Recorded]) -> tuple[int, int] | None:
     if most < CUT_FROM or not CUT_PROMPTS <= len(longest) < len(sizes):
         return None
     return (len(longest), most) if max(longest) >= CUT_RANGE * min(longest) else None
+
+
+def never_taken(seen: Iterable[MatchedRequests]) -> dict[str, int]:
+    """Refused conversations by what they hold, where the server took none that holds the same."""
+    every = list(seen)
+    refused: Counter[str] = Counter()
+    for one in every:
+        refused.update(one.refused)
+    taken = {kind for one in every for kind in one.taken}
+    return {kind: n for kind, n in sorted(refused.items()) if kind not in taken}
 
 
 def _key(request: Recorded) -> tuple[str, str, str, int, int]:

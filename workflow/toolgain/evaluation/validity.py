@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from toolgain.bfcl.outcomes import (
     CONTEXT_OVERFLOW,
@@ -58,7 +59,7 @@ def judge_evaluation(
     parser_key: str = SERVERS["vllm"].parser_key,
     calls: int = 0,
     foreign: int = 0,
-    goes_on: int = 0,
+    never_taken: Mapping[str, int] = MappingProxyType({}),
 ) -> Validity:
     """Judge an evaluation.
 
@@ -70,7 +71,8 @@ def judge_evaluation(
         stop_at_canary: what the canary shows is a reason; else a warning.
         parser_key: the key that decides how this server reads tool calls.
         calls, foreign: calls in all answers, and those that name no function that was offered.
-        goes_on: answers to conversations that hold an earlier answer.
+        never_taken: refused conversations by what they hold of earlier answers, where the server
+            took none that holds the same.
     """
     errors = count_errors(outcomes)
     if len(outcomes) < asked:
@@ -83,7 +85,7 @@ def judge_evaluation(
             "chat template shows the tools and its tool parser leaves the names as they are"
         )
     reasons = doubts if stop_at_canary or not canary.answered else []
-    reasons += answer_reasons(outcomes, goes_on)
+    reasons += answer_reasons(outcomes, never_taken, limits.errors)
     failed = sum(errors.values()) - errors.get(CONTEXT_OVERFLOW, 0)
     overflowed = errors.get(CONTEXT_OVERFLOW, 0)
     if asked and failed / asked > limits.errors:
@@ -165,7 +167,11 @@ def _is_text(outcome: ItemOutcome) -> bool:
     return outcome.calls == 0 and not (_FAILED | {EMPTY}) & set(outcome.flags)
 
 
-def answer_reasons(outcomes: Sequence[ItemOutcome], goes_on: int = 0) -> list[str]:
+def answer_reasons(
+    outcomes: Sequence[ItemOutcome],
+    never_taken: Mapping[str, int] = MappingProxyType({}),
+    most: float = 0.0,
+) -> list[str]:
     """What the answers, all together, say against the server."""
     reasons = []
     answered = [row for row in outcomes if not _FAILED & set(row.flags)]
@@ -181,17 +187,14 @@ def answer_reasons(outcomes: Sequence[ItemOutcome], goes_on: int = 0) -> list[st
             f"{counted(len(disputed), 'item')} (such as {disputed[0].id})"
         )
     refused = sum(HISTORY_REFUSED in row.flags for row in outcomes)
-    if refused and not goes_on and not any(_has_taken_history(row) for row in outcomes):
+    if refused and sum(never_taken.values()) > most * len(outcomes):
+        kinds = " or ".join(kind or "nothing" for kind in never_taken)
         reasons.append(
-            f"the server refused {refused} conversations and took none that holds an earlier "
-            "answer, so it is not the model's fault; look at the server's chat template and log"
+            f"the server refused {refused} conversations and took none that holds the same of "
+            f"earlier answers ({kinds}), so it is not the model's fault; look at the server's chat "
+            "template and log"
         )
     return reasons
-
-
-def _has_taken_history(outcome: ItemOutcome) -> bool:
-    """Whether the server answered with an earlier call in the conversation."""
-    return outcome.requests > 1 and outcome.calls > 0
 
 
 def _cure(errors: Mapping[str, int]) -> str:
