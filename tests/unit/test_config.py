@@ -1,13 +1,21 @@
 """The configuration says what is wrong with it, and where."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from toolgain.common.errors import ExitCode, UserError
-from toolgain.config.sections import ClusterSection, EvaluationSection, load_config, parse_config
+from toolgain.config.sections import (
+    ClusterSection,
+    EvaluationSection,
+    load_config,
+    parse_config,
+    parse_section,
+)
 
 MODEL = {"path": "some/model"}
 TRL = {"backend": "trl"}
@@ -171,3 +179,20 @@ def test_what_the_readme_shows_is_allowed() -> None:
     config = parse_config({"model": MODEL, "training": TRL, **yaml.safe_load(shown)})
     assert list(config.recipes) == ["low", "high"]
     assert config.comparison.primary == "high"
+
+
+@pytest.mark.parametrize("hidden", ["a\x00b", "a\ud83db"])
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("serve.url", lambda text: {"serve": {"backend": "endpoint", "url": f"http://{text}/v1"}}),
+        ("serve.extra_args", lambda text: {"serve": {"extra_args": ["--x", text]}}),
+        ("serve.env", lambda text: {"serve": {"env": {"VLLM_X": text}}}),
+    ],
+)
+def test_a_text_that_no_name_can_hold_is_refused_by_its_key(
+    key: str, values: Callable[[str], dict[str, Any]], hidden: str
+) -> None:
+    """Else it would end a stage with a traceback, where the first file or request is made."""
+    with pytest.raises(UserError, match=rf"`{re.escape(key)}`: the text holds a NUL or half"):
+        parse_section(EvaluationSection, values(hidden), "x")

@@ -1,17 +1,44 @@
 """What every section of the configuration shares."""
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from toolgain.common.characters import without_halves
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+
+
+def _check_texts(values: Iterable[object]) -> None:
+    """Refuse texts that no file name, no argument of a program and no request can hold."""
+    for value in values:
+        if isinstance(value, str) and ("\x00" in value or without_halves(value) != value):
+            raise ValueError(
+                "the text holds a NUL or half a character, which no name can hold; take it out"
+            )
 
 
 class Section(BaseModel):
     """A part of the configuration; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _texts_can_be_names(cls, value: object) -> object:
+        _check_texts(
+            [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        )
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _named_texts_can_be_names(cls, value: object) -> object:
+        # Only now: before, a dictionary may be a section, which names its own keys.
+        _check_texts([*value, *value.values()] if isinstance(value, dict) else [])
+        return value
 
     OF_THE_USER: ClassVar[tuple[str, ...] | None] = None
     """In a section about the place, the keys that its user decides; the others are its
