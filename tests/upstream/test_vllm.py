@@ -57,6 +57,28 @@ def test_the_parser_s_imports_are_there(source: Path) -> None:
     assert [name for name, modules in found.items() if not modules] == []
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not (SOURCES and PYTHONS), reason="VLLM_SOURCES and VLLM_PYTHON name no vLLM")
+@pytest.mark.parametrize("source", SOURCES, ids=str)
+def test_the_parser_imports_and_reads_in_each_release(source: Path, tmp_path: Path) -> None:
+    program = PROGRAM.with_name("parser_program.py")
+    around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [PYTHONS[0], "-P", program, PLUGIN, source],
+        env=around,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    read = json.loads(done.stdout.splitlines()[-1])
+    assert Path(read["from"]).is_relative_to(source)
+    assert read["text"] == "Done."
+    assert read["streamed_text"].strip() == "Done."
+    assert read["calls"] == read["streamed_calls"] == [["add", '{"a": 1}']]
+
+
 def imports_of_the_parser() -> list[tuple[str, list[str]]]:
     """(name, modules that it is looked for in) of what the plugin takes from vLLM."""
     tree = ast.parse(PLUGIN.read_text())
