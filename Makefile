@@ -9,7 +9,7 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 # Servers of NeMo Gym with requirements of their own, for `make setup-gym`.
 GYM_SERVERS ?=
 
-.PHONY: help setup setup-gym demo test test-fast test-upstream test-vllm lint generate lock cluster cluster-down clean
+.PHONY: help setup setup-gym demo test test-fast test-upstream test-vllm test-gpu gpu-wheels lint generate lock cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,21 @@ VERSION ?= 0.20.0
 test-vllm: setup .venv/.dev .venvs/vllm-$(VERSION)/.ready ## Test against a real vLLM on the CPU: VERSION=...
 	TOOLGAIN_VLLM=$(CURDIR)/.venvs/vllm-$(VERSION) VLLM_PYTHON=$(CURDIR)/.venvs/vllm-$(VERSION)/bin/python \
 	    .venv/bin/python -m pytest tests/vllm tests/upstream/test_vllm.py $(TESTS)
+
+# A Python with torch for CUDA; what it lacks besides is taken from tests/gpu/wheels.
+GPU_PYTHON ?= python3
+
+test-gpu: ## Train with TRL on one GPU, resume, export, compare answers: GPU_PYTHON=...
+	GPU_PYTHON=$(GPU_PYTHON) tests/gpu/run.sh
+
+GPU_PYTHON_VERSION ?= 3.12
+
+gpu-wheels: ## Fetch what test-gpu lacks on a machine without a network (23 MB): GPU_PYTHON_VERSION=...
+	rm -rf tests/gpu/wheels
+	$(PYTHON) -m pip download $(PIP_FLAGS) --no-deps --only-binary :all: --implementation cp \
+	    --python-version $(GPU_PYTHON_VERSION) --platform manylinux_2_28_x86_64 \
+	    --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
+	    --platform manylinux2014_x86_64 --dest tests/gpu/wheels --requirement tests/gpu/requirements.txt
 
 .venvs/vllm-%/.ready: tests/vllm/make_environment.py
 	$(PYTHON) tests/vllm/make_environment.py .venvs/vllm-$* $*
