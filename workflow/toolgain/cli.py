@@ -412,7 +412,14 @@ def verdict(comparison: Path, require: str) -> None:
 )
 @metric
 @click.option("--config", type=FILE, help="Frozen report section.")
+@click.option(
+    "--data",
+    type=FOLDER,
+    help="The data that plain BFCL folders were asked with, such as bfcl_eval/data: shows what "
+    "their items ask where the folders do not tell.",
+)
 @click.option("--out", type=FILE, required=True)
+@bfcl_env
 def report(
     comparison: Path,
     results: Path,
@@ -420,7 +427,9 @@ def report(
     also_tables: tuple[tuple[Path, Path], ...],
     metric: tuple[str, ...],
     config: Path | None,
+    data: Path | None,
     out: Path,
+    bfcl_env: Path,
 ) -> None:
     """Write the comparison report as HTML and Markdown.
 
@@ -430,6 +439,7 @@ def report(
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import ReportSection
     from toolgain.report import render
+    from toolgain.report.questions import BfclData
 
     section = read_section(ReportSection, config) if config else ReportSection()
     with _nothing_is_garbage():
@@ -437,7 +447,9 @@ def report(
         if also_tables:
             alpha = record.read_any(comparison).alpha
             pairs = tables.compare_pairs(also_tables, metric, alpha)
-        render.write_report(comparison, results, section, out, also, pairs)
+        render.write_report(
+            comparison, results, section, out, also, pairs, BfclData(bfcl_env, data)
+        )
 
 
 @cli.command()

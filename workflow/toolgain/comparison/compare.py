@@ -410,6 +410,7 @@ def _origin(evaluation: Evaluation) -> Origin:
         digest=evaluation.digest,
         name=evaluation.weights.name if evaluation.weights else None,
         plain=evaluation.plain,
+        scored_again=bool(evaluation.scored_again),
         behaviour=behaviour.measured(evaluation.answers),
     )
 

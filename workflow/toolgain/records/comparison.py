@@ -160,6 +160,9 @@ class Origin(ComparisonPart):
     digest: str | None
     name: str | None
     plain: bool
+    scored_again: bool = Field(
+        False, description="`compare --rescore`: the folder's own scores are others."
+    )
     behaviour: Behaviour
 
 

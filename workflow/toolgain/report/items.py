@@ -13,7 +13,8 @@ from typing import Any
 
 from toolgain.bfcl.categories import CATEGORIES
 from toolgain.records.comparison import RunComparison
-from toolgain.report.sources import ItemAnswer, Key, Question
+from toolgain.report.questions import Question
+from toolgain.report.sources import ItemAnswer, Key
 
 CORRECT = "correct"
 OTHER = "other errors"
@@ -237,7 +238,8 @@ class _Tables:
 def _question(question: Question | None, tables: _Tables, tools: bool) -> list[Any]:
     if question is None:
         return [None, None]
-    listed = [tables.tool(tool) for tool in question.tools] if tools else None
+    known = question.tools if tools else None
+    listed = None if known is None else [tables.tool(tool) for tool in known]
     return [_plain(question.turns), listed]
 
 

@@ -31,6 +31,7 @@ from toolgain.report.also import (
 )
 from toolgain.report.items import ItemData, embed
 from toolgain.report.model import TONES, Page, chart_data, page
+from toolgain.report.questions import BfclData
 from toolgain.report.sources import RUNS_WITH_ITEMS, Sources, read_sources
 from toolgain.report.training import contamination
 from toolgain.report.trust import shown
@@ -52,6 +53,7 @@ def write_report(
     out: Path,
     also: Sequence[Path] = (),
     also_tables: Mapping[str, TableComparison] | None = None,
+    data: BfclData | None = None,
 ) -> None:
     """Write the report of `comparison` to `out` (.html) and beside it as Markdown.
 
@@ -61,6 +63,7 @@ def write_report(
     Args:
         also: comparisons of two tables each, shown as "also measured".
         also_tables: the same by name, where they were not written to a file.
+        data: of BFCL, to show the items of plain harness folders; they are left out without.
 
     Raises:
         UserError: `comparison` is not a comparison. Whatever else is missing is said in the page.
@@ -72,7 +75,7 @@ def write_report(
         write_text(out.with_suffix(".md"), without_halves(markdown.table_text(plain)))
         click.echo(without_halves(f"report: {out}. {plain.sentence}"))
         return
-    sources = read_sources(comparison, results)
+    sources = read_sources(comparison, results, data)
     beside = also_measured(also, also_tables or {}, sources.comparison.alpha)
     content = page(sources, section.title, section.anchors)
     text = without_halves(markdown.text(content, beside))

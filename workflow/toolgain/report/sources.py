@@ -27,6 +27,8 @@ from toolgain.records.summary import Summary
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, Smoke
 from toolgain.records.trial import Trial
+from toolgain.report import questions
+from toolgain.report.questions import Question
 
 RUNS_WITH_ITEMS = 20
 """The items of so many runs are read, the primary run's first: a page holds no more."""
@@ -65,15 +67,6 @@ class ItemAnswer(NamedTuple):
     def key(self) -> Key:
         """What the two sides are paired by."""
         return self.category, self.id, self.occurrence
-
-
-@dataclass(frozen=True)
-class Question:
-    """What one item asks: turns of messages, the tools, the expected calls."""
-
-    turns: list[Any]
-    tools: list[Any]
-    expected: Any
 
 
 @dataclass(frozen=True)
@@ -120,15 +113,17 @@ class Sources:
     """None without a trial evaluation too."""
 
 
-def read_sources(comparison_file: Path, results: Path) -> Sources:
+def read_sources(
+    comparison_file: Path, results: Path, data: questions.BfclData | None = None
+) -> Sources:
     """Read comparison.json and what lies around it.
 
     Raises:
         UserError: comparison.json is missing, is not JSON or is no comparison.
     """
     comparison = read_comparison(comparison_file)
-    reader = _FolderReader()
-    baseline = reader.evaluation("baseline", results, comparison.baseline, questions=True)
+    reader = _FolderReader(data)
+    baseline = reader.evaluation("baseline", results, comparison.baseline, asked=True)
     primary = comparison.primary
     recipe = comparison.recipes.get(primary)
     first = recipe.names if recipe else [primary]
@@ -137,6 +132,14 @@ def read_sources(comparison_file: Path, results: Path) -> Sources:
         name: reader.run(name, results, run, items=number < RUNS_WITH_ITEMS)
         for number, (name, run) in enumerate(ordered)
     }
+    for key, question in reader.found.items():
+        baseline.questions.setdefault(key, question)
+    unknown = len(baseline.outcomes.keys() - baseline.questions.keys())
+    if unknown and comparison.baseline and comparison.baseline.plain:
+        reader.missing.append(
+            f"What {unknown} of {len(baseline.outcomes)} items ask is not known from the folders; "
+            "`toolgain report --data` takes the data that they were asked with."
+        )
     configs = {
         str(path.relative_to(results / "config").with_suffix("")): reader.json(path)
         for path in sorted((results / "config").rglob("*.json"))
@@ -156,8 +159,11 @@ def read_sources(comparison_file: Path, results: Path) -> Sources:
 class _FolderReader:
     """Reads files that may not be there, and remembers which were not."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: questions.BfclData | None) -> None:
         self.missing: list[str] = []
+        self.data = data
+        self.found: dict[Key, Question] = {}
+        """What the items of plain folders ask."""
 
     def record(self, kind: type[Kind], path: Path) -> Kind | None:
         try:
@@ -187,8 +193,10 @@ class _FolderReader:
         results: Path,
         side: Origin | None,
         items: bool = True,
-        questions: bool = False,
+        asked: bool = False,
     ) -> EvaluationFolder:
+        if side is not None and side.plain and self.data is not None:
+            return EvaluationFolder(subject, outcomes=self._plain(side, self.data) if items else {})
         folder = results / "evaluations" / subject
         if not folder.is_dir() and side is not None and Path(side.path).is_dir():
             folder = Path(side.path)
@@ -203,7 +211,7 @@ class _FolderReader:
             self.record(Summary, folder / "summary.json"),
             self.record(EvaluationManifest, folder / "manifest.json"),
             self._outcomes(folder) if items else {},
-            self._questions(folder / "questions.jsonl.gz") if questions else {},
+            self._questions(folder / "questions.jsonl.gz") if asked else {},
         )
 
     def run(self, name: str, results: Path, compared: RunComparison, items: bool) -> RunFolder:
@@ -227,6 +235,26 @@ class _FolderReader:
             manifest.tasks if manifest else self.record_if_there(Tasks, tasks_file),
             self.record_if_there(Rehearsal, folder / "rehearsal.json"),
         )
+
+    def _plain(self, side: Origin, data: questions.BfclData) -> dict[Key, ItemAnswer]:
+        """The answers of a plain harness folder; notes what its items ask."""
+        if side.scored_again:
+            self.missing.append(
+                f"{side.subject} was scored again for the comparison: its items are not shown, "
+                "since its folder holds the first scores."
+            )
+            return {}
+        try:
+            read = questions.read_plain(Path(side.path), data)
+        except UserError as error:
+            self.missing.append(f"Single items of {side.subject} are not shown: {error}")
+            return {}
+        known = questions.known_questions(read, data)
+        for key, question in known.items():
+            self.found.setdefault(key, question)
+        rows = questions.with_expected(read.outcomes, known)
+        columns = zip(outcomes.COLUMNS, zip(*rows, strict=True), strict=True)
+        return _by_item({name: list(column) for name, column in columns})
 
     def _outcomes(self, folder: Path) -> dict[Key, ItemAnswer]:
         path = folder / outcomes.ITEMS
