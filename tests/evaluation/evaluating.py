@@ -67,20 +67,49 @@ def command(url: str, out: Path, section: dict[str, Any], model: str = "policy")
     ]
 
 
+def as_user(user: int) -> list[str]:
+    """What starts a command as another user, who may pass through root's folders to the programs
+    that an evaluation needs, in a view of the file system of its own."""
+    if user == os.geteuid():
+        return []
+    needed = {Path(sys.base_prefix), ROOT, (ROOT / ".venv"), (ROOT / ".venvs")}
+    closed: dict[Path, set[Path]] = {}
+    for path in (one.resolve() for one in needed):
+        shut = [one for one in reversed(path.parents) if not one.stat().st_mode & 1]
+        if shut:
+            closed.setdefault(shut[0], set()).add(path)
+    lines = []
+    for folder, wanted in closed.items():
+        lines.append('kept=$(mktemp -d); mount -t tmpfs -o mode=755 tmpfs "$kept"')
+        for number, path in enumerate(sorted(wanted)):
+            lines.append(f'mkdir "$kept/{number}"; mount --rbind {path} "$kept/{number}"')
+        lines.append(f"mount -t tmpfs -o mode=755 tmpfs {folder}")
+        for number, path in enumerate(sorted(wanted)):
+            lines.append(f'mkdir -p {path}; mount --rbind "$kept/{number}" {path}')
+    setpriv = f"setpriv --reuid={user} --regid={user} --clear-groups"
+    script = "\n".join([*lines, f'exec {setpriv} "$@"'])
+    return ["unshare", "--mount", "sh", "-ec", script, "sh"]
+
+
 def evaluate(
     server: FaultServer,
     out: Path,
     model: str = "policy",
     arguments: tuple[str, ...] = (),
+    user: int | None = None,
     **section: Any,
 ) -> Evaluation:
-    """Run `toolgain evaluate` against `server`."""
+    """Run `toolgain evaluate` against `server`, as another `user` where one is given."""
     done = subprocess.run(
-        [*command(server.url, out, section, model), *arguments],
+        [
+            *as_user(os.geteuid() if user is None else user),
+            *command(server.url, out, section, model),
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         timeout=900,
         cwd=out.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **({"HOME": str(out.parent)} if user else {})},
     )
     return Evaluation(out, done.returncode, done.stderr, server.asked_twice)

@@ -1,226 +1,136 @@
 """A hostile server in the real evaluation: every answer tries to get out, and nothing does.
 
 The harness hands the model's calls to Python's `eval`. Each call here does harm to files, sockets
-and processes that this test made, as root and as another user. A file in the work folder would
-show that it ran; what must not happen is looked for outside.
+and processes that this test made (`escapes`), as root and as another user. What it could do is in
+the harness's answers; what must not happen is looked for outside.
 """
 
-import base64
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
-from evaluating import Evaluation
+from escapes import (
+    INSIDE,
+    MARK,
+    REFUSED,
+    RUN,
+    SECRET,
+    SPOILING,
+    WITHOUT_EFFECT,
+    Outside,
+    call_of,
+    outside,
+    reports,
+    values_of,
+)
+from evaluating import Evaluation, evaluate
 from fault_server import FaultServer, Handler, Request, completion
 
 from toolgain.evaluation import confinement
+from toolgain.evaluation.validity import CODE
 
 pytestmark = pytest.mark.slow
 
-MARK = "toolgain-hostile"
-SECRET = "hf_Marked53Value"
-
-
-@dataclass
-class Outside:
-    """What a hostile call must not get at: files, a port, a unix socket, a process."""
-
-    folder: Path
-    port: int
-    reached: list[str] = field(default_factory=list)
-    victim: "subprocess.Popen[bytes] | None" = None
-
-    @property
-    def secret(self) -> Path:
-        return self.folder / "secret"
-
-    @property
-    def kept(self) -> Path:
-        return self.folder / "kept"
+USERS = [0, 54321] if os.geteuid() == 0 else [os.geteuid()]
 
 
 @pytest.fixture
-def outside() -> Iterator[Outside]:
-    folder = Path(tempfile.mkdtemp(prefix=f"{MARK}-"))
+def place() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="toolgain-evaluation-"))
     folder.chmod(0o755)
-    unix = socket.socket(socket.AF_UNIX)
-    unix.bind(str(folder / "socket"))
-    unix.listen()
-    listener = socket.create_server(("127.0.0.1", 0))
-    made = Outside(folder, listener.getsockname()[1])
-    made.secret.write_text(SECRET)
-    made.kept.write_text("as it was")
-    for path in (made.secret, made.kept, folder / "socket"):
-        path.chmod(0o666)
-
-    def listen(server: socket.socket, name: str) -> None:
-        try:
-            while True:
-                server.accept()
-                made.reached.append(name)
-        except OSError:
-            return
-
-    for server, name in ((unix, "unix"), (listener, "tcp")):
-        threading.Thread(target=listen, args=(server, name), daemon=True).start()
-    made.victim = subprocess.Popen(["sleep", "3600"], env={"TOKEN": SECRET})
-    yield made
-    for server in (unix, listener):
-        server.close()
-    made.victim.kill()
-    made.victim.wait()
+    yield folder
     shutil.rmtree(folder)
 
 
-def harm(outside: Outside, work: Path) -> str:
-    """Python that tries every way out that we know of, each on its own."""
-    assert outside.victim
-    victim, folder = outside.victim.pid, outside.folder
-    planted = f"open({str(folder / 'executed')!r}, 'w')"
-    ways = [
-        # Planted code: where the next round's processes would import it.
-        "d = pathlib.Path('toolgain'); d.mkdir(); (d / '__init__.py').write_text(planted)",
-        f"pathlib.Path({str(work)!r}, 'sitecustomize.py').write_text(planted)",
-        "pathlib.Path('sitecustomize.py').write_text(planted)",
-        "pathlib.Path(os.environ['HOME'], '.bashrc').write_text(planted)",
-        f"pathlib.Path({str(Path(sys.prefix) / 'sitecustomize.py')!r}).write_text(planted)",
-        # Swapped files: logs, records and results as links to what is the user's.
-        *(
-            f"p = pathlib.Path({str(work)!r}, {name!r}); p.unlink(missing_ok=True); "
-            f"p.symlink_to({str(outside.kept)!r})"
-            for name in (
-                *("harness.log", "requests.jsonl", "answers.jsonl", "run_config.yml"),
-                *("server.log", "canary.json", "box/harness/results.yml"),
-            )
-        ),
-        "for p in list(pathlib.Path('harness/result/policy').iterdir())[:2]: "
-        f"p.unlink(); p.symlink_to({str(outside.kept)!r})",
-        f"p = pathlib.Path('harness/results.yml'); p.symlink_to({str(outside.kept)!r})",
-        "os.mkfifo('harness/data_overall.csv')",
-        # Reading and writing what is outside.
-        f"seen.append(open({str(outside.secret)!r}).read())",
-        f"open({str(outside.kept)!r}, 'w').write('spoilt')",
-        f"os.truncate({str(outside.kept)!r}, 0)",
-        f"os.chmod({str(outside.kept)!r}, 0)",
-        f"os.link({str(outside.secret)!r}, 'linked')",
-        f"open('/tmp/{MARK}-planted', 'w')",
-        f"open('/dev/shm/{MARK}-planted', 'w')",
-        f"seen.append(open('/proc/{victim}/environ').read())",
-        f"seen.append(open('/proc/{os.getpid()}/environ').read())",
-        f"seen.append(open('/proc/1/root{outside.secret}').read())",
-        f"seen.append(open('/proc/self/root{outside.secret}').read())",
-        "seen.append(str(dict(os.environ)))",
-        "[os.write(int(fd), b'x') for fd in os.listdir('/proc/self/fd') if int(fd) > 2]",
-        # Networks, sockets, terminals, processes.
-        f"socket.create_connection(('127.0.0.1', {outside.port}), 3)",
-        f"socket.create_connection(('localhost', {outside.port}), 3)",
-        f"socket.create_connection(('::1', {outside.port}), 3)",
-        f"socket.socket(socket.AF_UNIX).connect({str(folder / 'socket')!r})",
-        f"os.kill({victim}, 9)",
-        f"os.kill({os.getpid()}, 0) or seen.append({SECRET!r})",
-        "[fcntl.ioctl(os.open(f'/dev/pts/{n}', os.O_RDWR), termios.TIOCSTI, b'x') "
-        "for n in range(9)]",
-        # More rights: namespaces, mounts, devices, set-uid programs.
-        "libc.unshare(0x10000000) or libc.unshare(0x20000) or "
-        f"libc.mount(b'/', b'/tmp', None, 0x1000, None) or seen.append({SECRET!r})",
-        f"os.chroot('/proc/1/root') or seen.append({SECRET!r})",
-        f"os.mknod('disk', 0o60600, os.makedev(259, 0)) or seen.append({SECRET!r})",
-        # Processes that stay: another session, another environment, another name.
-        f"os.fork() or (os.setsid(), os.closerange(0, 99), os.fork() and os._exit(0), "
-        f"os.execve('/bin/sh', ['{MARK}-stays', '-c', 'while :; do sleep 1; done'], {{}}))",
-        # Scores: whatever is written now is overwritten or found out.
-        "forge()",
-    ]
-    return (
-        "import os, pathlib, socket, ctypes, fcntl, termios, json, glob\n"
-        f"planted = {planted!r}\n"
-        "seen = []\nlibc = ctypes.CDLL(None)\n"
-        "def forge():\n"
-        "    import glob, json\n"
-        "    for path in glob.glob('harness/policy/*_score.json') + "
-        "glob.glob('harness/score/policy/*_score.json'):\n"
-        "        head = json.loads(open(path).readline())\n"
-        "        head.update(accuracy=1.0, correct_count=head['total_count'])\n"
-        "        open(path, 'w').write(json.dumps(head))\n"
-        f"for way in {ways!r}:\n"
-        "    try: exec(way)\n"
-        "    except BaseException: pass\n"
-        "open('hostile-ran', 'w').write(''.join(seen))\n"
-        f"print(''.join(seen))\n"
-    )
-
-
-def hostile(code: str) -> Callable[[Request, Handler], bool]:
-    """A server whose multi-turn answers are calls that do harm where they can."""
-    # The harness evaluates `<name>(object=1)`; in base64, or it would put names of its own into it.
-    packed = base64.b64encode(code.encode()).decode()
-    name = f"exec(__import__('base64').b64decode('{packed}')) or str"
-    calls = [
-        {
-            "id": "call_1",
-            "type": "function",
-            "function": {"name": name, "arguments": json.dumps({"object": 1})},
-        }
-    ]
+def hostile(*names: str) -> Callable[[Request, Handler], bool]:
+    """A server whose multi-turn answers are calls of such names, the last one again and again."""
+    left = list(names)
 
     def answer(request: Request, handler: Handler) -> bool:
         if request.canary or len(request.body.get("tools", [])) < 5:
             return False
-        message = {"role": "assistant", "content": None, "tool_calls": calls}
         ended = {"role": "assistant", "content": "Done.", "tool_calls": None}
-        last = request.body["messages"][-1]
-        handler.answer(200, completion(ended if last["role"] == "tool" else message, request.body))
+        if request.body["messages"][-1]["role"] == "tool":
+            handler.answer(200, completion(ended, request.body))
+            return True
+        name = left.pop(0) if len(left) > 1 else left[0]
+        function = {"name": name, "arguments": json.dumps({"object": 1})}
+        call = {"id": "call_1", "type": "function", "function": function}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        handler.answer(200, completion(message, request.body))
         return True
 
     return answer
 
 
+@pytest.mark.parametrize("user", USERS)
 def test_nothing_gets_out_and_no_score_is_forged(
-    asked: Callable[..., tuple[FaultServer, Evaluation]],
-    undisturbed: Evaluation,
-    outside: Outside,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    user: int, undisturbed: Evaluation, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if confinement.layers().open:
         pytest.skip(f"this kernel leaves open: {confinement.layers().open}")
     monkeypatch.setenv("HF_TOKEN", SECRET)
-    server, evaluation = asked(hostile(harm(outside, tmp_path / "out" / "work")))
-    asked_for = json.dumps([body["messages"] for body in server.bodies])
-    log = "".join(p.read_text(errors="replace") for p in tmp_path.rglob("harness.log"))
-    # It ran: the harness answered the call with what `str` makes of 1, not with an error.
-    said = [m["content"] for body in server.bodies for m in body["messages"] if m["role"] == "tool"]
-    assert "1" in said, f"no hostile call was evaluated: {said[:2]}\n{log[-2000:]}"
-    assert SECRET not in asked_for, "a file or an environment was read"
-    assert outside.kept.read_text() == "as it was"
-    assert outside.kept.stat().st_nlink == outside.secret.stat().st_nlink == 1
-    assert outside.kept.stat().st_mode & 0o777 == 0o666
-    assert not (outside.folder / "executed").exists()
-    assert not list(Path("/tmp").glob(f"{MARK}-planted")), "written into the machine's /tmp"
-    assert not list(Path("/dev/shm").glob(f"{MARK}-planted"))
-    assert outside.reached == []
-    assert outside.victim and outside.victim.poll() is None
-    left = [p for p in psutil.process_iter() if f"{MARK}-stays" in " ".join(arguments(p))]
-    assert left == [], "a process outlived the evaluation"
-    for path in tmp_path.rglob("*"):
-        assert not path.is_symlink(), f"{path} was swapped"
-        if path.is_file():
-            assert SECRET.encode() not in path.read_bytes(), path
+    out = place / "out"
+    os.chown(place, user, user)
+    with outside(user) as made:
+        ways = INSIDE | WITHOUT_EFFECT | REFUSED
+        values = values_of(made, os.getpid(), ways)
+        spoiling = {**values, "ways": {**ways, "spoil the results": SPOILING}}
+        server = FaultServer(hostile(call_of(spoiling, RUN), call_of(values, RUN)))
+        with server:
+            evaluation = evaluate(server, out, user=user)
+        ends = reports(server.bodies)
+        assert ends, f"no hostile call was evaluated: {evaluation.stderr[-2000:]}"
+        for end in ends:
+            done = {name for name, said in end.items() if said.startswith("done")}
+            assert done & set(REFUSED) == set(), end
+            assert set(INSIDE) <= done, end
+        nothing_happened_outside(made, server)
+        left = [p for p in psutil.process_iter() if f"{MARK}-stays" in " ".join(arguments(p))]
+        assert left == [], "a process outlived the evaluation"
+    nothing_is_left_in(place)
+    assert "retry round" in evaluation.stderr, "the harness was not killed"
+    assert "all is well" in evaluation.stderr
+    assert not any(sign in evaluation.stderr for sign in "\x1b\x07\r")
+    assert any(CODE in text for text in evaluation.summary["warnings"])
     # Either the true scores, or none that count.
     truth = {row.key: row.valid for row in undisturbed.items if "multi_turn" not in row.category}
     if evaluation.exit_code == 0:
         for row in evaluation.items:
             assert row.valid == truth.get(row.key, False), row.key
+
+
+def nothing_happened_outside(made: Outside, server: FaultServer) -> None:
+    assert SECRET not in json.dumps([body["messages"] for body in server.bodies]), "was read"
+    assert made.kept.read_text() == "as it was"
+    assert made.kept.stat().st_nlink == made.secret.stat().st_nlink == 1
+    assert made.kept.stat().st_mode & 0o777 == 0o666
+    assert not made.executed.exists(), "planted code ran"
+    for folder in ("/tmp", "/dev/shm"):
+        assert not Path(folder, f"{MARK}-planted").exists(), folder
+    assert made.reached == []
+    assert made.victim.poll() is None
+
+
+def nothing_is_left_in(folder: Path) -> None:
+    """No link, pipe or device in the results, and nothing secret."""
+    for path in folder.rglob("*"):
+        assert path.is_dir() or path.is_file(), path
+        assert not path.is_symlink(), f"{path} was swapped"
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path
+            assert path.stat().st_mode & 0o077 == 0 or path.parent == folder, path
+
+
+def forging(code: str) -> Callable[[Request, Handler], bool]:
+    """A server whose multi-turn answers run `code`."""
+    return hostile(call_of({}, f"{code}\ndef report(object):\n    return str(object)\n"))
 
 
 def test_forged_scores_and_rows_are_reported_and_do_not_count(
@@ -249,7 +159,7 @@ if not os.path.exists('forging') and os.fork() == 0:
             pass
         time.sleep(0.001)
 """
-    _, evaluation = asked(hostile(code))
+    _, evaluation = asked(forging(code))
     assert evaluation.exit_code == 3, evaluation.stderr
     reasons = " ".join(evaluation.summary["reasons"])
     assert "result rows hold answers that the server never gave" in reasons

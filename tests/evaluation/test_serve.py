@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,20 +78,33 @@ def test_server_asks_for_its_key_and_ends_with_us(model: Path, tmp_path: Path) -
         # A server that cuts the prompt, or answers anyway, would hide the overflow.
         refused = ask(endpoint, "word " * 400)
         assert read_reply(refused.status_code, refused.content).kind == "context_overflow"
-        unknown = ask(Endpoint(endpoint.base_url, "other", endpoint.key, 1), "Hello")
+        unknown = ask(replace(endpoint, model="other"), "Hello")
         assert read_reply(unknown.status_code, unknown.content).kind == "http_4xx"
         for key in (None, "guess"):
-            stranger = Endpoint(endpoint.base_url, "policy", key, 1)
-            assert ask(stranger, "Hello").status_code == 401
+            assert ask(replace(endpoint, key=key), "Hello").status_code == 401
         assert server.server_facts(endpoint) == {"max_model_len": 300}
         assert endpoint.key is not None
         running = [p for p in psutil.process_iter(["cmdline"]) if _serves(p, tmp_path)]
         assert running
         assert not [p for p in running if endpoint.key in " ".join(p.info["cmdline"])]
-        assert all(c.laddr.ip == "127.0.0.1" for p in running for c in p.net_connections())
+        assert not [c for p in running for c in p.net_connections()]
+        assert endpoint.socket
+        assert no_other_user_reaches(endpoint.socket)
     assert not [p for p in psutil.process_iter(["cmdline"]) if _serves(p, tmp_path)]
+    assert not endpoint.socket.parent.exists()
     assert endpoint.key not in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def no_other_user_reaches(path: Path) -> bool:
+    """Whether a connection as another user fails; the folder alone decides where we are no root."""
+    if os.geteuid():
+        return path.parent.stat().st_mode & 0o777 == 0o700
+    code = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
+    other = subprocess.run(
+        ["/usr/bin/python3", "-c", code], user=54321, group=54321, capture_output=True, text=True
+    )
+    return "PermissionError" in other.stderr
 
 
 def _serves(process: psutil.Process, folder: Path) -> bool:

@@ -122,3 +122,8 @@ def test_folder_of_another_size_is_refused(items: data.Items, source: Path, tmp_
 def test_environment_without_the_harness_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--bfcl-env: .* holds no nvidia-bfcl data"):
         data.installed_data(tmp_path)
+
+
+def test_words_of_the_harness_are_its_own() -> None:
+    constants = data.installed_data(ENVIRONMENT).parent / "model_handler" / "constant.py"
+    assert json.dumps(data.MORE_FUNCTIONS) in constants.read_text()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolgain.bfcl.responses import NO_ANSWER, Completion, read_reply
-from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call, opening, own_tags
+from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call, own_tags, questions
 
 
 def chat(**message: object) -> bytes:
@@ -545,17 +545,14 @@ def test_any_text_can_be_looked_at(text: str) -> None:
     looks_like_call(text)
 
 
-def test_opening_ends_before_the_first_answer() -> None:
+def test_questions_are_what_is_no_answer_and_how_many_answers_stand_between() -> None:
     messages = [
         {"role": "system", "content": "s"},
         {"role": "user", "content": "u", "name": "x"},
         {"role": "assistant", "content": "a"},
         {"role": "user", "content": "later"},
     ]
-    assert opening(messages) == [
-        {"role": "system", "content": "s"},
-        {"role": "user", "content": "u"},
-    ]
+    assert questions(messages) == [1, ["system", "s"], ["user", "u"], ["user", "later"]]
 
 
 @pytest.mark.parametrize("body", [b'{"error": "\xed\xa0\xbd"}', b"\xed\xa0\xbd", b'["\\ud83d"]'])

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness_folders import answered, failed, item
 
-from toolgain.bfcl.toolcalls import opening
+from toolgain.bfcl.toolcalls import questions
 from toolgain.common.files import digest
 from toolgain.evaluation.request_log import (
     MatchedRequests,
@@ -17,12 +17,19 @@ from toolgain.evaluation.request_log import (
 
 
 def request(
-    asked: Any, answer: Any, number: str, tokens: int = 7, attempts: int = 1, **other: Any
+    asked: Any,
+    answer: Any,
+    number: str,
+    tokens: int = 7,
+    attempts: int = 1,
+    at: tuple[int, int] = (0, 0),
+    **other: Any,
 ) -> dict[str, Any]:
-    """A line of the interceptor's record."""
+    """A line of the interceptor's record; `at`: the turn, and the answers before."""
+    turn, step = at
     return {
         "number": number,
-        "opening": digest(opening(asked.question[0])),
+        "questions": digest([step, *questions(asked.messages_until(turn))[1:]]),
         "tools": digest(["f"]),
         "request": f"r{number}",
         "kind": "ok",
@@ -126,8 +133,8 @@ def test_steps_of_a_conversation_are_matched_one_by_one() -> None:
     }
     requests = [
         request(a, call, "1"),
-        request(a, "done", "2", finish_reason="length"),
-        request(a, "no", "3", tokens=9),
+        request(a, "done", "2", finish_reason="length", at=(0, 1)),
+        request(a, "no", "3", tokens=9, at=(1, 2)),
     ]
     found = see(requests, [row], [a])
     assert found.used == {"1", "2", "3"}
@@ -164,6 +171,25 @@ def test_function_that_is_held_back_tells_requests_apart() -> None:
     ]
     assert see(requests, rows[:1], [a]).used == {"whole"}
     assert see(requests, rows[1:], [b]).used == {"held back"}
+
+
+def test_answer_to_a_question_with_help_in_it_is_no_answer_to_the_item() -> None:
+    """What evaluates the model's calls can also ask, with the expected answer at hand."""
+    a, b = item("simple", 0), item("multi_turn_base", 0)
+    rows = {
+        "id": b.id,
+        "result": [["x"]],
+        "input_token_count": [[11]],
+        "output_token_count": [[7]],
+        "latency": [[1]],
+    }
+    for asked, row in ((a, answered(a, "x")), (b, rows)):
+        messages = [*asked.question[0], {"role": "user", "content": "the answer is x"}]
+        helped = request(asked, "x", "1", questions=digest(questions(messages)))
+        later = request(asked, "x", "2", at=(0, 1))
+        honest = request(asked, "x", "3")
+        assert see([helped, later], [row], [asked]).unasked == {asked.key}
+        assert see([helped, later, honest], [row], [asked]).used == {"3"}
 
 
 def test_answers_of_several_models_are_no_evaluation_of_one() -> None:

@@ -24,7 +24,9 @@ def request(tmp_path: Path, **serve: Any) -> ServerRequest:
     (weights / "config.json").write_text('{"model_type": "qwen3"}')
     (tmp_path / "server").mkdir()
     section = Serve.model_validate({"backend": "transformers", **serve})
-    return ServerRequest(section, weights, "policy", 8123, "a-key", tmp_path / "server", env)
+    return ServerRequest(
+        section, weights, "policy", Path("/tmp/s"), "a-key", tmp_path / "server", env
+    )
 
 
 def test_transformers_serves_from_a_folder_named_like_the_alias(tmp_path: Path) -> None:
@@ -34,7 +36,7 @@ def test_transformers_serves_from_a_folder_named_like_the_alias(tmp_path: Path) 
     assert (tmp_path / "server" / "policy").resolve() == tmp_path / "some-model"
     assert command.cwd == tmp_path / "server"
     assert command.argv[1:6] == ["-P", "-s", "-m", "toolgain.serving.transformers_server", "policy"]
-    assert "127.0.0.1" in command.argv and "4096" in command.argv
+    assert "/tmp/s" in command.argv and "4096" in command.argv
     assert command.env["OMP_NUM_THREADS"] == "1"
 
 
@@ -139,6 +141,8 @@ def test_routes_that_need_no_key_are_found() -> None:
         url = f"http://127.0.0.1:{running.server_port}/v1"
         assert server.open_routes(Endpoint(url, "m", "sk-1", 5)) == ["/invocations"]
         assert server.open_routes(Endpoint(url, "m", None, 5)) == []
+        unreachable = Endpoint(url, "m", "sk-1", 5, socket=Path("/tmp/s"))
+        assert server.open_routes(unreachable) == []
         running.shutdown()
 
 

@@ -189,3 +189,37 @@ def test_answers_of_an_interrupted_attempt_are_replayed_once_each(tmp_path: Path
     (old,), (same, new) = asked.recorded(), again.recorded()
     assert same["number"] == old["number"] != new["number"]
     assert (same["attempts"], len(new["attempts"])) == ([], 1)
+
+
+def calling(name: str) -> Fault:
+    """A server whose answers call the function `name`."""
+    call = {"id": "c", "type": "function", "function": {"name": name, "arguments": "{}"}}
+
+    def fault(request: Request, handler: Handler) -> bool:
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        handler.answer(200, completion(message, request.body))
+        return True
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("get_weather", False),
+        ("made_up", False),
+        ("os.system", False),
+        ("not python", False),
+        ("print", True),
+        ("importlib.os.system", True),
+        ("exec('x') or str", True),
+        ("func_call_list.clear", True),
+    ],
+)
+def test_a_call_that_is_code_is_counted(name: str, runs: bool, tmp_path: Path) -> None:
+    """By what the harness's evaluator has names for; `get_weather` is offered."""
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": {}}}
+    with FaultServer(calling(name)) as server, interceptor(tmp_path, server.url) as asked:
+        asked.ask("What is the weather?", tools=[tool])
+        (row,) = asked.recorded()
+    assert row["code"] == int(runs)

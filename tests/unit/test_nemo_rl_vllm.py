@@ -14,6 +14,8 @@ from toolgain.evaluation import harness
 from toolgain.serving import vllm
 from toolgain.serving.tool_parser import PLUGIN
 
+SOCKET = Path("/tmp/toolgain-1/model")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -23,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def command(folder: Path, trust_remote_code: bool = False, **serve: Any) -> list[str]:
     section = Serve.model_validate({"backend": "vllm", **serve})
     return vllm.vllm_serve_command(
-        folder, "policy", 8001, section, folder.parent, trust_remote_code
+        folder, "policy", SOCKET, section, folder.parent, trust_remote_code
     )
 
 
@@ -31,10 +33,10 @@ def value(words: list[str], flag: str) -> str:
     return words[words.index(flag) + 1]
 
 
-def test_it_listens_on_loopback_and_the_key_is_not_an_argument(folder: Path) -> None:
+def test_it_listens_on_a_unix_socket_and_the_key_is_not_an_argument(folder: Path) -> None:
     words = command(folder)
     assert words[:3] == ["vllm", "serve", str(folder)]
-    assert value(words, "--host") == "127.0.0.1"
+    assert value(words, "--uds") == str(SOCKET) and "--host" not in words
     assert "--api-key" not in words
     assert vllm.vllm_environment("secret")["VLLM_API_KEY"] == "secret"
     assert vllm.vllm_environment("secret")["VLLM_NO_USAGE_STATS"] == "1"

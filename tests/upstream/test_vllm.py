@@ -127,7 +127,9 @@ def line_for(recipe: str, folder: Path, **values: Any) -> list[str]:
     shipped = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())["evaluation"]["serve"]
     serve = Serve.model_validate(shipped | values)
     trusted = recipe.startswith("nemotron")
-    return vllm.vllm_serve_command(model, "policy", 8001, serve, folder, trusted)
+    return vllm.vllm_serve_command(
+        model, "policy", Path("/tmp/toolgain-1/model"), serve, folder, trusted
+    )
 
 
 @pytest.mark.skipif(not PYTHONS, reason="VLLM_PYTHON names no Python with vLLM")

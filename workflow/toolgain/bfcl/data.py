@@ -24,6 +24,8 @@ from toolgain.common.files import canonical_json, digest, read_jsonl
 Key = tuple[str, str, int]
 """Category, id and occurrence: BFCL v3 holds one id twice."""
 
+MORE_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
+"""What the harness asks at a turn where functions that were held back are offered."""
 FUNCTION_DOCS = "multi_turn_func_doc"
 ANSWERS = "possible_answer"
 
@@ -71,6 +73,14 @@ class Item:
         """The messages of each turn."""
         turns: list[list[dict[str, Any]]] = self.entry["question"]
         return turns
+
+    def messages_until(self, turn: int) -> list[dict[str, Any]]:
+        """What the harness has asked up to and with a turn."""
+        asked: list[dict[str, Any]] = []
+        for number, messages in enumerate(self.question[: turn + 1]):
+            held_back = str(number) in self.entry.get("missed_function", {})
+            asked += [{"role": "user", "content": MORE_FUNCTIONS}] if held_back else messages
+        return asked
 
     @property
     def expected(self) -> Any:

@@ -5,6 +5,8 @@ harness's environment: inside its adapter by `HarnessCode`, and from outside by 
 starts this module there as a process. Nothing else in toolgain decides what a call is.
 """
 
+import ast
+import builtins
 import json
 import subprocess
 import sys
@@ -61,6 +63,8 @@ class HarnessCode:
         self._handler = openai.OpenAIHandler("policy", base_url="", native_calling=True)
         self._is_empty = utils.is_empty_output
         self._is_nothing_to_execute = multi_turn_utils.is_empty_execute_response
+        place = multi_turn_utils.execute_multi_turn_func_call.__code__
+        self._known = {*dir(builtins), *vars(multi_turn_utils), *place.co_varnames}
 
     def answer(self, body: dict[str, object]) -> Answer:
         """What the handler takes out of a chat completion."""
@@ -76,6 +80,25 @@ class HarnessCode:
         else:
             kind = TEXT if isinstance(answer, str) and answer.strip() else NOTHING
         return Verdict(kind, calls, scored, executed)
+
+    def runs(self, answer: Answer, offered: Sequence[str]) -> int:
+        """Calls of `answer` that name no offered function and that Python finds something to run
+        for, where the evaluator of multi-turn items evaluates them."""
+        if not isinstance(answer, list):
+            return 0
+        names = [name for call in answer if isinstance(call, dict) for name in call]
+        return sum(name not in offered and self._is_code(name) for name in names)
+
+    def _is_code(self, name: str) -> bool:
+        try:
+            node = ast.parse(f"{name}()", mode="eval").body
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return False
+        if isinstance(node, ast.Call):
+            node = node.func
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return not isinstance(node, ast.Name) or node.id in self._known
 
     def _is_scored(self, answer: Answer) -> bool:
         try:

@@ -146,14 +146,17 @@ def _is_call(value: object) -> bool:
     )
 
 
-def opening(messages: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
-    """The messages before the first answer: they tell which item a request belongs to."""
-    start = []
+def questions(messages: Iterable[Mapping[str, object]]) -> list[object]:
+    """What a conversation asks, and how many answers it holds: they tell which item and which turn
+    a request belongs to, and that nobody has put a word of help into it."""
+    asked: list[object] = []
+    answers = 0
     for message in messages:
         if message.get("role") in ("assistant", "tool"):
-            break
-        start.append({"role": message.get("role"), "content": message.get("content")})
-    return start
+            answers += message["role"] == "assistant"
+        else:
+            asked.append([message.get("role"), message.get("content")])
+    return [answers, *asked]
 
 
 def tool_names(functions: Iterable[str]) -> list[str]:

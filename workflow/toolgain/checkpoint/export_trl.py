@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from toolgain.common.files import read_text
+
 TOOL = {
     "type": "function",
     "function": {
@@ -73,7 +75,7 @@ def greedy_answers(model: Any, tokenizer: Any) -> list[list[int]]:
 
 def export_and_compare(checkpoint: Path, base: Path, out: Path, result: Path) -> None:
     """Export and compare."""
-    config = json.loads((base / "config.json").read_text())
+    config = json.loads(read_text(base / "config.json"))
     dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
     # From the checkpoint's own files alone, so that a wrong tokenizer or template shows.
     trained = AutoModelForCausalLM.from_pretrained(checkpoint / "policy" / "weights", dtype=dtype)

@@ -17,11 +17,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from toolgain.checkpoint.export_trl import greedy_answers
+from toolgain.common.files import read_text
 
 
 def compare_answers(converted: Path, exported: Path, device: str, trust: bool) -> dict[str, Any]:
     """Compare the greedy answers to the same tokens; kernels that give no answer twice say so."""
-    config = json.loads((exported / "config.json").read_text())
+    config = json.loads(read_text(exported / "config.json"))
     dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
     tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=trust)
     found = []

@@ -30,6 +30,7 @@ from nemo_gym import PARENT_DIR
 from nemo_gym.global_config import GlobalConfigDictParser
 from omegaconf import OmegaConf
 
+from toolgain.common.files import read_text
 from toolgain.common.signals import end_with_parent
 
 USES_RAY = re.compile(r"^\s*(import ray|from ray)\b", re.MULTILINE)
@@ -93,7 +94,7 @@ class Servers:
         relative = Path(*directory.parts[-2:])
         own = Path(sys.prefix) / "servers" / relative / "bin" / "python"
         needs = directory / "requirements.txt"
-        if not own.exists() and needs.is_file() and own_requirements(needs.read_text()):
+        if not own.exists() and needs.is_file() and own_requirements(read_text(needs)):
             self.fail(name, f"it needs packages of its own: make setup-gym GYM_SERVERS={relative}")
         python = str(own) if own.exists() else sys.executable
         program = [entrypoint] if uses_ray(directory) else ["-c", RUN, entrypoint]
@@ -153,7 +154,7 @@ def own_requirements(text: str) -> bool:
 def uses_ray(directory: Path) -> bool:
     """Whether the code of a server, its tests left out, imports Ray."""
     return any(
-        USES_RAY.search(path.read_text(errors="replace"))
+        USES_RAY.search(read_text(path, errors="replace"))
         for path in directory.rglob("*.py")
         if "tests" not in path.relative_to(directory).parts
     )
@@ -182,7 +183,7 @@ def write_file(path: Path, value: object) -> None:
 
 def serve_gym(plan_file: Path) -> None:
     end_with_parent()
-    plan = json.loads(plan_file.read_text())
+    plan = json.loads(read_text(plan_file))
     # It holds the key of the model endpoint.
     plan_file.unlink()
     servers = Servers(plan)

@@ -172,7 +172,7 @@ def ask_canaries(
         tags: what opens a call in the model's own format.
         max_bytes: largest response.
     """
-    with open_session(endpoint.key, endpoint.proxies) as session:
+    with open_session(endpoint.key, endpoint.proxies, endpoint.socket) as session:
         asker = _Asker(session, endpoint, sampling, decoder, sleep, max_bytes, timeout_s)
         for question, tool in MUST_CALL:
             if failed := asker.ask(question, [tool]):

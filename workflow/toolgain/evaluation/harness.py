@@ -194,6 +194,7 @@ def gateway_config(
         "record": str(folders.requests),
         "answers": str(folders.answers),
         "replay": str(folders.replay),
+        "socket": str(endpoint.socket) if endpoint.socket else None,
         "secrets": str(pipe),
         "timeout_s": settings.timeout_s,
         "attempts": settings.attempts,
@@ -471,7 +472,7 @@ def reported_overall(output: Path) -> float | None:
 
     table = output / "score" / "data_overall.csv"
     try:
-        with table.open(encoding="utf-8", newline="") as file:
+        with files.opened_text(table, newline="") as file:
             row = next(csv.DictReader(file))
         return float(row["Overall Acc"].rstrip("%"))
     except (OSError, StopIteration, KeyError, ValueError):

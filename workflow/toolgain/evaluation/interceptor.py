@@ -13,7 +13,6 @@ failed request down as if it were an answer. This one
 """
 
 import json
-import os
 import threading
 import time
 import uuid
@@ -41,8 +40,8 @@ from toolgain.bfcl.responses import (
     Reply,
     read_reply,
 )
-from toolgain.bfcl.toolcalls import opening, tool_names
-from toolgain.common.files import digest
+from toolgain.bfcl.toolcalls import questions, tool_names
+from toolgain.common.files import digest, opened_text
 from toolgain.evaluation.pace import Pace
 from toolgain.evaluation.transport import open_session, post
 
@@ -70,6 +69,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         record: str = Field(description="JSON-lines file that gets a line per request.")
         answers: str = Field(description="JSON-lines file that gets each answer, for a replay.")
         replay: str | None = Field(None, description="Answers of an interrupted attempt.")
+        socket: str | None = Field(None, description="Unix socket that the server listens on.")
         secrets: str = Field(description="Named pipe that gives the key and the proxies, once.")
         timeout_s: float = Field(description="Timeout of a request, in seconds.")
         attempts: int = Field(description="Attempts of one request.")
@@ -102,13 +102,13 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         body = {**ar.r.get_json(), "model": self.params.model, **self.params.sampling}
         fingerprint = digest([body["messages"], body.get("tools")])
         started = time.time()
-        asked = _Asked(body)
+        asked = _Asked(body, digest(questions(body["messages"])))
         number, answer = self._replayed(fingerprint)
         reply = answer or self._ask_as_taken(context.url, asked)
         row: dict[str, object] = {
             "number": number or uuid.uuid4().hex,
             "at": round(started, 3),
-            "opening": digest(opening(body["messages"])),
+            "questions": asked.questions,
             "tools": digest(_offered(body)),
             "request": fingerprint,
             "size": len(json.dumps([body["messages"], body.get("tools")])),
@@ -209,7 +209,8 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = open_session(self._key, self._proxies)
+            socket = Path(self.params.socket) if self.params.socket else None
+            session = self._local.session = open_session(self._key, self._proxies, socket)
         elif time.monotonic() - self._local.used > IDLE_S:
             session.close()
         self._local.used = time.monotonic()
@@ -226,6 +227,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
                 "model": done.model,
                 "cached": reply.cached,
                 "calls": len(done.calls),
+                "code": self._code.runs(answer, offered),
                 "foreign": sum(call.name.replace(".", "_") not in offered for call in done.calls),
                 "verdict": self._code.verdict(answer).kind,
                 "finish_reason": done.finish_reason,
@@ -247,6 +249,8 @@ class _Asked:
     """One request while it is asked."""
 
     body: dict[str, Any]
+    questions: str
+    """Digest of what it asks, before the conversation is brought into another form."""
     attempts: list[dict[str, object]] = field(default_factory=list)
     normalised: list[str] = field(default_factory=list)
     """How the conversation was changed for the server."""
@@ -275,8 +279,8 @@ def _last_reply(state: tenacity.RetryCallState) -> Reply | None:
 
 def _replayable(path: str | None) -> dict[str, deque[dict[str, Any]]]:
     answers: dict[str, deque[dict[str, Any]]] = defaultdict(deque)
-    if path and os.path.exists(path):  # noqa: PTH110
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+    if path and Path(path).exists():
+        with opened_text(Path(path), limit=None) as file:
             for line in file:
                 row = json.loads(line)
                 answers[row["request"]].append(row)

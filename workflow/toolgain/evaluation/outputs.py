@@ -46,6 +46,7 @@ def write_evaluation(
         parser_key=section.serve.server.parser_key,
         calls=sum(one.calls for one in seen),
         foreign=sum(one.foreign for one in seen),
+        code=sum(one.code for one in seen),
         never_taken=request_log.never_taken(seen),
     )
     if against := [*request_log.forgeries(seen), *request_log.contradictions(seen)]:

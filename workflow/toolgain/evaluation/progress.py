@@ -4,6 +4,7 @@ import logging
 import time
 from pathlib import Path
 
+from toolgain.common import files
 from toolgain.common.amounts import counted
 from toolgain.common.progress import Progress
 from toolgain.evaluation import box
@@ -69,7 +70,7 @@ class ItemProgress:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.done = sum(
-            path.read_bytes().count(b"\n")
+            files.read_bytes(path, files.LARGEST_TABLE).count(b"\n")
             for path in (self.folders.output / "result").glob("*/*_result.json")
         )
         complete = self.before + self.done >= self.total

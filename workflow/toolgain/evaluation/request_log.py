@@ -1,8 +1,8 @@
 """What the server saw: match the recorded requests with the rows that the harness wrote.
 
 A request does not say which item it belongs to, and a row does not say why an answer ended. Both
-lead to the opening messages, the functions offered, the answer and the token counts, which is
-enough: requests that agree in all of these are interchangeable.
+lead to what the conversation asks, the functions offered, the answer and the token counts, which
+is enough: requests that agree in all of these are interchangeable.
 """
 
 import json
@@ -18,8 +18,8 @@ from toolgain.bfcl.categories import group_of
 from toolgain.bfcl.data import Item, Items, Key
 from toolgain.bfcl.responses import HISTORY_REFUSED
 from toolgain.bfcl.results import Row, ServerSide, answers, is_error
-from toolgain.bfcl.toolcalls import opening, tool_names
-from toolgain.common.files import digest
+from toolgain.bfcl.toolcalls import questions, tool_names
+from toolgain.common.files import digest, opened_text
 
 _CUT = frozenset({"length", "content_filter"})
 CUT_FROM, CUT_PROMPTS, CUT_RANGE = 512, 10, 1.2
@@ -27,8 +27,8 @@ CUT_FROM, CUT_PROMPTS, CUT_RANGE = 512, 10, 1.2
 other prompt exceeds; below the first number it is no limit that a server has."""
 Recorded = dict[str, Any]
 """A line of the record; see `interceptor`."""
-Step = tuple[int, Any, int, int]
-"""The turn, and an answer of the model with its prompt and completion tokens."""
+Step = tuple[str, int, Any, int, int]
+"""Digest of the questions, the turn, and an answer with its prompt and completion tokens."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class MatchedRequests:
     """Calls in all answers."""
     foreign: int = 0
     """Those of them that name no function that was offered."""
+    code: int = 0
+    """Those that Python finds something of its own to run for."""
     sampling: list[dict[str, JsonValue]] = field(default_factory=list)
     """The different samplings that the server received; more than one is a mistake."""
 
@@ -75,13 +77,14 @@ def read_lines(path: Path) -> list[Recorded]:
         return []
     rows = []
     # Our own, and of whatever size the answers have.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
+    with opened_text(path, limit=None, newline="\n", errors="replace") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
     return rows
 
 
@@ -104,11 +107,10 @@ def match_requests(
         for item, row in answers(rows.get(category, []), chosen):
             if is_error(row):
                 continue
-            start = digest(opening(item.question[0])) if item.question[0] else ""
             found, steps = [], 0
-            for turn, answer, prompt, completion in _steps(item, row):
+            for said, turn, answer, prompt, completion in _steps(item, row):
                 offered = digest(tool_names(item.functions_at(turn)))
-                key = (start, offered, digest(answer), prompt, completion)
+                key = (said, offered, digest(answer), prompt, completion)
                 candidates = waiting.get(key)
                 steps += 1
                 if candidates:
@@ -148,6 +150,7 @@ def match_requests(
         ),
         calls=sum(request.get("calls", 0) for request in answered),
         foreign=sum(request.get("foreign", 0) for request in answered),
+        code=sum(request.get("code", 0) for request in answered),
         seen=seen,
         used=used,
         requests=len(asked),
@@ -226,7 +229,7 @@ def never_taken(seen: Iterable[MatchedRequests]) -> dict[str, int]:
 
 def _key(request: Recorded) -> tuple[str, str, str, int, int]:
     return (
-        request["opening"],
+        request.get("questions", ""),
         request["tools"],
         request["answer"],
         int(request["prompt_tokens"]),
@@ -237,12 +240,15 @@ def _key(request: Recorded) -> tuple[str, str, str, int, int]:
 def _steps(item: Item, row: Row) -> Iterable[Step]:
     counts = row.get("input_token_count", 0), row.get("output_token_count", 0)
     if group_of(item.category) != "multi_turn":
-        return [(0, row["result"], int(counts[0]), int(counts[1]))]
-    return [
-        (number, answer, int(prompt), int(completion))
-        for number, turn in enumerate(zip(row["result"], *counts, strict=True))
-        for answer, prompt, completion in zip(*turn, strict=True)
-    ]
+        asked = digest(questions(item.question[0]))
+        return [(asked, 0, row["result"], int(counts[0]), int(counts[1]))]
+    steps: list[Step] = []
+    for number, turn in enumerate(zip(row["result"], *counts, strict=True)):
+        _, *said = questions(item.messages_until(number))
+        for answer, prompt, completion in zip(*turn, strict=True):
+            asked = digest([len(steps), *said])
+            steps.append((asked, number, answer, int(prompt), int(completion)))
+    return steps
 
 
 def _different(samplings: Iterable[dict[str, JsonValue]]) -> list[dict[str, JsonValue]]:

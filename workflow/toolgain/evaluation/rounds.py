@@ -102,8 +102,7 @@ class ModelServer:
             if wait:
                 # Kept, because a resumed evaluation may need no server any more.
                 facts = server.server_facts(self._endpoint)
-                ours = self.job.section.serve.server.ours
-                if ours and (routes := server.open_routes(self._endpoint)):
+                if routes := server.open_routes(self._endpoint):
                     log.warning(
                         "evaluate: the model server answers other users of this machine without "
                         "its key at %s",

@@ -12,6 +12,7 @@ import json
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -19,6 +20,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 
 from toolgain.bfcl.responses import Reply, read_reply, too_large
 
@@ -68,8 +70,37 @@ class _SecureConnection(HTTPSConnection):
     response_class = _DueResponse
 
 
+class _UnixConnection(_Connection):
+    """To a server that listens on a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def _new_conn(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        try:
+            # The pool sets the time to connect before it asks for a socket.
+            made.settimeout(self.timeout)
+            made.connect(self._path)
+        except OSError as error:
+            made.close()
+            raise NewConnectionError(self, f"{self._path}: {error}") from error
+        return made
+
+
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
+
+
+class _UnixPool(HTTPConnectionPool):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self.path = path
+
+    def _new_conn(self) -> _UnixConnection:
+        self.num_connections += 1
+        return _UnixConnection(self.path)
 
 
 class _SecurePool(HTTPSConnectionPool):
@@ -91,16 +122,35 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-def open_session(key: str | None, proxies: Mapping[str, str]) -> requests.Session:
+class _UnixAdapter(HTTPAdapter):
+    """Sends every request to the server at a unix socket, whatever host its URL names."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._pool = _UnixPool(str(path))
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        return self._pool
+
+    def close(self) -> None:
+        super().close()
+        self._pool.close()
+        self._pool = _UnixPool(self._pool.path)
+
+
+def open_session(
+    key: str | None, proxies: Mapping[str, str], unix_socket: Path | None = None
+) -> requests.Session:
     """Connections to a server, for one thread.
 
     Args:
         key: sent as a bearer token.
         proxies: by scheme; the environment's are not read.
+        unix_socket: where the server listens, in the place of a URL's host and port.
     """
     session = requests.Session()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter())
+        session.mount(scheme, _UnixAdapter(unix_socket) if unix_socket else _Adapter())
     session.trust_env = False
     session.proxies = dict(proxies)
     session.headers["Content-Type"] = "application/json"

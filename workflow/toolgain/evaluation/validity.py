@@ -22,6 +22,10 @@ from toolgain.records.summary import Canary
 
 ENOUGH_CALLS = 10
 """So many calls, and none of an offered function, are no model's weakness."""
+CODE = (
+    "Python code that the harness evaluates; it ran in the sandbox, where it can look the expected "
+    "answers up and let the tools say them"
+)
 _FAILED = frozenset({INFERENCE_ERROR, CONTEXT_OVERFLOW, HISTORY_REFUSED})
 
 
@@ -59,6 +63,7 @@ def judge_evaluation(
     parser_key: str = SERVERS["vllm"].parser_key,
     calls: int = 0,
     foreign: int = 0,
+    code: int = 0,
     never_taken: Mapping[str, int] = MappingProxyType({}),
 ) -> Validity:
     """Judge an evaluation.
@@ -71,6 +76,7 @@ def judge_evaluation(
         stop_at_canary: what the canary shows is a reason; else a warning.
         parser_key: the key that decides how this server reads tool calls.
         calls, foreign: calls in all answers, and those that name no function that was offered.
+        code: calls that Python finds something of its own to run for.
         never_taken: refused conversations by what they hold of earlier answers, where the server
             took none that holds the same.
     """
@@ -112,6 +118,7 @@ def judge_evaluation(
         warnings=[
             *(doubt for doubt in doubts if doubt not in reasons),
             *_warnings(canary, errors, flags, asked),
+            *([f"{code} of {calls} calls are {CODE}"] if code else []),
             *_credits(outcomes),
         ],
         errors=dict(sorted(errors.items())),

@@ -279,7 +279,7 @@ def _serving(config: Config) -> str:
     model = Path(config.model.path)
     family = family_of(model) if (model / "config.json").is_file() else None
     trusted = config.model.trust_remote_code
-    values = vllm_flags(model, config.evaluation.alias, 8000, serve, family, trusted)
+    values = vllm_flags(model, config.evaluation.alias, Path("socket"), serve, family, trusted)
     image = config.serving_image
     key = "evaluation.serve.container" if serve.container else "cluster.container"
     if image and is_file_image(image) and not Path(image).is_file():

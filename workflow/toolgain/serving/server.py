@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ class Endpoint:
     alive: Callable[[], str | None] = field(repr=False, default=lambda: None)
     """None while the server's process runs; else why it does not."""
     proxies: Mapping[str, str] = field(repr=False, default_factory=dict)
+    socket: Path | None = None
+    """Unix socket that the server listens on, in the place of the host and port of the URL."""
 
     @property
     def chat_url(self) -> str:
@@ -53,6 +56,11 @@ class Endpoint:
     def client(self, timeout_s: float) -> httpx.Client:
         """An HTTP client with the key set."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        if self.socket:
+            transport = httpx.HTTPTransport(uds=str(self.socket))
+            return httpx.Client(
+                headers=headers, timeout=timeout_s, trust_env=False, transport=transport
+            )
         proxy = self.proxies.get("https" if self.base_url.startswith("https") else "http")
         return httpx.Client(headers=headers, timeout=timeout_s, trust_env=False, proxy=proxy)
 
@@ -65,7 +73,8 @@ class ServerRequest:
     weights: Path
     """Hugging Face folder of the model."""
     alias: str
-    port: int
+    socket: Path
+    """Unix socket to listen on, in a folder that is its owner's alone."""
     key: str = field(repr=False)
     """Random, made for this job; goes into the server's environment only."""
     folder: Path
@@ -95,7 +104,7 @@ def transformers_command(request: ServerRequest) -> Command:
         "toolgain.serving.transformers_server",
         request.alias,
     ]
-    argv += ["--host", "127.0.0.1", "--port", str(request.port), "--dtype", request.serve.dtype]
+    argv += ["--uds", str(request.socket), "--dtype", request.serve.dtype]
     if request.serve.max_model_len:
         argv += ["--max-model-len", str(request.serve.max_model_len)]
     argv += request.serve.extra_args
@@ -112,7 +121,7 @@ def vllm_command(request: ServerRequest) -> Command:
     argv = vllm.vllm_serve_command(
         request.weights,
         request.alias,
-        request.port,
+        request.socket,
         request.serve,
         request.folder,
         request.trust_remote_code,
@@ -170,26 +179,40 @@ def serving(
     folder.mkdir(parents=True, exist_ok=True)
     claim = folder.with_name(f"{folder.name}.processes.json")
     processes.end_leftovers(claim)
-    port, key = free_port(), secrets.token_urlsafe(32)
-    request = ServerRequest(
-        serve, weights.absolute(), alias, port, key, folder, trl_env, trust_remote_code
-    )
-    command = BACKENDS[serve.backend](request)
-    env = processes.scrubbed_environment(None, folder, with_slurm=True)
-    log.info("evaluate: starting the model server (%s), log %s", serve.backend, log_file)
-    # Every start appends.
-    begin = log_file.stat().st_size if log_file.exists() else 0
-    with processes.running(command, env, log_file, claim) as process:
+    with socket_folder() as private:
+        socket_file, key = private / "model", secrets.token_urlsafe(32)
+        request = ServerRequest(
+            serve, weights.absolute(), alias, socket_file, key, folder, trl_env, trust_remote_code
+        )
+        command = BACKENDS[serve.backend](request)
+        env = processes.scrubbed_environment(None, folder, with_slurm=True)
+        log.info("evaluate: starting the model server (%s), log %s", serve.backend, log_file)
+        # Every start appends.
+        begin = log_file.stat().st_size if log_file.exists() else 0
+        with processes.running(command, env, log_file, claim) as process:
 
-        def alive() -> str | None:
-            if process.poll() is None:
-                return None
-            return f"the model server ended (exit {process.returncode}); see {log_file}: " + (
-                first_error(log_file, begin) or last_line(log_file)
-            )
+            def alive() -> str | None:
+                if process.poll() is None:
+                    return None
+                return f"the model server ended (exit {process.returncode}); see {log_file}: " + (
+                    first_error(log_file, begin) or last_line(log_file)
+                )
 
-        base_url = f"http://127.0.0.1:{port}/v1"
-        yield Endpoint(base_url, alias, key, serve.ready_timeout_s, alive)
+            # No host of this name is looked up: requests go to the socket.
+            base_url = "http://localhost/v1"
+            yield Endpoint(base_url, alias, key, serve.ready_timeout_s, alive, socket=socket_file)
+
+
+@contextmanager
+def socket_folder() -> Iterator[Path]:
+    """A folder of this user alone, on this machine, with a name short enough for a socket."""
+    temporary = tempfile.gettempdir()
+    # A socket's path has at most 107 bytes (unix(7)).
+    short = len(os.fsencode(temporary)) < 80
+    with tempfile.TemporaryDirectory(
+        prefix="toolgain-", dir=temporary if short else "/tmp", ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name)
 
 
 def existing(serve: Serve, subject: str, model: str, ready_timeout_s: float | None) -> Endpoint:
@@ -285,8 +308,13 @@ GENERATING_ROUTES = (
 
 
 def open_routes(endpoint: Endpoint) -> list[str]:
-    """The routes that a server with a key also serves without it, to any user of this machine."""
-    if not endpoint.key:
+    """The routes that a server on this machine which asks for a key also serves without it, to any
+    user. Servers of ours listen on a unix socket that no other user reaches."""
+    if (
+        not endpoint.key
+        or endpoint.socket
+        or not is_this_machine(httpx.URL(endpoint.base_url).host)
+    ):
         return []
     root, found = endpoint.base_url.removesuffix("/v1"), []
     with httpx.Client(timeout=5.0, trust_env=False) as client:

@@ -211,8 +211,7 @@ def serve_transformers() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", help="folder of the model, relative to the working folder")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--uds", required=True, help="unix socket to listen on")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--attn-implementation")
@@ -227,8 +226,7 @@ def serve_transformers() -> None:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     uvicorn.run(
         build_app(options, key),
-        host=options.host,
-        port=options.port,
+        uds=options.uds,
         log_level="warning",
         timeout_keep_alive=300,
     )

@@ -15,8 +15,7 @@ from toolgain.serving.tool_parser import plugin_path
 from toolgain.slurm.containers import folders_behind, in_container, located_image, mounts
 
 FLAGS = (
-    "--host",
-    "--port",
+    "--uds",
     "--served-model-name",
     "--dtype",
     "--max-model-len",
@@ -43,7 +42,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 def vllm_serve_command(
     model: Path,
     alias: str,
-    port: int,
+    socket: Path,
     serve: Serve,
     folder: Path,
     trust_remote_code: bool = False,
@@ -53,7 +52,7 @@ def vllm_serve_command(
     Args:
         model: Hugging Face folder.
         alias: Served name.
-        port: Loopback port.
+        socket: Unix socket to listen on.
         serve: `evaluation.serve`.
         folder: A folder of this evaluation, which the container sees too.
         trust_remote_code: `model.trust_remote_code`.
@@ -63,7 +62,7 @@ def vllm_serve_command(
     """
     words = shlex.split(serve.program)
     family = family_of(model)
-    line = [*words, "serve", *vllm_flags(model, alias, port, serve, family, trust_remote_code)]
+    line = [*words, "serve", *vllm_flags(model, alias, socket, serve, family, trust_remote_code)]
     if not serve.container:
         return line
     if not os.environ.get("SLURM_JOB_ID"):
@@ -72,7 +71,12 @@ def vllm_serve_command(
             "and have vLLM on the PATH."
         )
     plugin = plugin_path(serve.tool_parser_plugin)
-    needed = [*folders_behind(model), folder.resolve(), *([plugin.parent] if plugin else [])]
+    needed = [
+        *folders_behind(model),
+        folder.resolve(),
+        socket.parent,
+        *([plugin.parent] if plugin else []),
+    ]
     image = located_image(serve.container) or ""
     return in_container(line, image, mounts([], needed), folder.resolve())
 
@@ -80,7 +84,7 @@ def vllm_serve_command(
 def vllm_flags(
     model: Path,
     alias: str,
-    port: int,
+    socket: Path,
     serve: Serve,
     family: str | None = None,
     trust_remote_code: bool = False,
@@ -90,7 +94,7 @@ def vllm_flags(
     Args:
         model: Hugging Face folder.
         alias: Served name.
-        port: Loopback port.
+        socket: Unix socket to listen on.
         serve: `evaluation.serve`.
         family: `model_type` of the model's config.json.
         trust_remote_code: `model.trust_remote_code`.
@@ -98,7 +102,7 @@ def vllm_flags(
     Raises:
         UserError: a plugin or flag cannot be right.
     """
-    values = [str(model), "--served-model-name", alias, "--host", "127.0.0.1", "--port", str(port)]
+    values = [str(model), "--served-model-name", alias, "--uds", str(socket)]
     values += ["--dtype", str(serve.dtype)]
     if serve.max_model_len:
         values += ["--max-model-len", str(serve.max_model_len)]

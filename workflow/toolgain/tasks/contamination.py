@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.files import read_text
+
 RESERVED_FILE = Path(__file__).with_name("reserved_names.txt")
 NGRAM = 8
 """Words in a row that count as shared text."""
@@ -42,7 +44,7 @@ def name_digest(name: str) -> str:
 
 @cache
 def _reserved() -> frozenset[str]:
-    return frozenset(RESERVED_FILE.read_text().split())
+    return frozenset(read_text(RESERVED_FILE).split())
 
 
 def is_reserved(name: str) -> bool:
@@ -68,7 +70,7 @@ def bfcl_texts(data: Path) -> tuple[list[str], list[str]]:
     for file in sorted(data.glob("BFCL_v3_*.json")):
         if file.stem.removeprefix("BFCL_v3_") not in SCORED:
             continue
-        for line in file.read_text().splitlines():
+        for line in read_text(file).splitlines():
             item = json.loads(line)
             names += [function["name"] for function in item.get("function", [])]
             questions.append(
@@ -77,9 +79,7 @@ def bfcl_texts(data: Path) -> tuple[list[str], list[str]]:
                 )
             )
     for file in sorted((data / "multi_turn_func_doc").glob("*.json")):
-        names += [
-            json.loads(line)["name"] for line in file.read_text().splitlines() if line.strip()
-        ]
+        names += [json.loads(line)["name"] for line in read_text(file).splitlines() if line.strip()]
     return names, questions
 
 

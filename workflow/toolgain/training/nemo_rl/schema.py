@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.files import read_text
+
 MASTER = ("nemo_rl/algorithms/grpo.py", "MasterConfig")
 """Where the configuration of GRPO is declared."""
 
@@ -168,7 +170,7 @@ class _ClassReader:
     def take_subclasses(self) -> None:
         """Read every class of the checkout that extends one that was taken."""
         done: set[str] = set()
-        texts = {path: path.read_text("utf-8") for path in self.root.glob("nemo_rl/**/*.py")}
+        texts = {path: read_text(path) for path in self.root.glob("nemo_rl/**/*.py")}
         while waiting := set(self.classes) - done:
             done |= waiting
             names = {label.rpartition(":")[2] for label in waiting} - {"MasterConfig"}
@@ -283,7 +285,7 @@ class _ClassReader:
             return
         names: dict[str, ast.stmt] = {}
         imports: dict[str, tuple[str, str]] = {}
-        for line in _statements(ast.parse((self.root / file).read_text("utf-8"))):
+        for line in _statements(ast.parse(read_text(self.root / file))):
             if isinstance(line, ast.ClassDef):
                 names[line.name] = line
             elif isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):

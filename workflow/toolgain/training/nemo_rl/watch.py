@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.files import opened
 from toolgain.records.training import Sign
 from toolgain.training.store.curves import scalar
 
@@ -97,7 +98,7 @@ class Logs:
         """Read what was added to `paths` since the last time."""
         for path in paths:
             try:
-                with path.open("rb") as file:
+                with opened(path, limit=None) as file:
                     file.seek(self._offsets.get(path, 0))
                     data = file.read()
             except OSError:

@@ -48,7 +48,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from toolgain.common.errors import ExitCode
-from toolgain.common.files import read_jsonl
+from toolgain.common.files import read_jsonl, read_text
 from toolgain.common.progress import Progress, duration_words
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent
 from toolgain.config.sections import Trl
@@ -109,7 +109,7 @@ def processor_has_bf16() -> bool:
 
 def dtype_of(base: Path) -> torch.dtype:
     """The number type of the base model, and so of the model that is exported."""
-    config = json.loads((base / "config.json").read_text())
+    config = json.loads(read_text(base / "config.json"))
     return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
 
 
@@ -507,7 +507,7 @@ class Stop:
                 say("another training has taken over this folder; this one ends without writing")
                 os._exit(ExitCode.FAILED)
             if self.file.exists():
-                self.reason = self.reason or self.file.read_text().strip() or "asked to stop"
+                self.reason = self.reason or read_text(self.file).strip() or "asked to stop"
         if self.stop_at is not None and time.time() + 2 * self.slowest > self.stop_at:
             self.reason = self.reason or "the time limit is near"
         if accelerator.num_processes == 1:
@@ -521,7 +521,7 @@ class Stop:
 
 def _holds(lease: Path, token: str) -> bool:
     try:
-        return bool(json.loads(lease.read_text())["token"] == token)
+        return bool(json.loads(read_text(lease))["token"] == token)
     except (OSError, ValueError, KeyError):
         return False
 
