@@ -9,7 +9,7 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 # Servers of NeMo Gym with requirements of their own, for `make setup-gym`.
 GYM_SERVERS ?=
 
-.PHONY: help setup setup-gym demo test test-fast test-upstream test-vllm test-gpu gpu-wheels lint generate lock cluster cluster-down clean
+.PHONY: help setup setup-gym demo test test-fast test-upstream test-vllm test-gpu gpu-wheels lint generate lock audit cluster cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,11 @@ generate: .venv/.ready ## Write environment.yml, the schemas and their documenta
 
 lock: ## Write the lock files from the pins (needs uv)
 	@tools/lock.sh
+
+audit: ## Look for known holes in the lock files (needs uv and an advisory service)
+	@for lock in workflow/envs/*.lock; do \
+	    echo "$$lock"; uvx pip-audit --strict --disable-pip --requirement "$$lock" || exit 1; \
+	done
 
 .venv/.ready: pyproject.toml workflow/envs/toolgain.lock
 	$(PYTHON) -m venv .venv

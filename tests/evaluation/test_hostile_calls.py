@@ -28,9 +28,10 @@ from escapes import (
     reports,
     values_of,
 )
-from evaluating import Evaluation, evaluate
+from evaluating import ROOT, Evaluation, evaluate
 from fault_server import FaultServer, Handler, Request, completion
 
+from toolgain.bfcl import data
 from toolgain.evaluation import confinement
 from toolgain.evaluation.validity import CODE
 
@@ -51,9 +52,16 @@ def place() -> Iterator[Path]:
 def hostile(*names: str) -> Callable[[Request, Handler], bool]:
     """A server whose multi-turn answers are calls of such names, the last one again and again."""
     left = list(names)
+    documents = data.installed_data(ROOT / ".venvs" / "bfcl") / data.FUNCTION_DOCS
+    evaluated = {
+        json.loads(line)["name"]
+        for path in documents.iterdir()
+        for line in path.read_text().splitlines()
+    }
 
     def answer(request: Request, handler: Handler) -> bool:
-        if request.canary or len(request.body.get("tools", [])) < 5:
+        offered = {tool["function"]["name"] for tool in request.body.get("tools", [])}
+        if request.canary or not offered or not offered <= evaluated:
             return False
         ended = {"role": "assistant", "content": "Done.", "tool_calls": None}
         if request.body["messages"][-1]["role"] == "tool":

@@ -5,6 +5,7 @@ a device without an end or ten lines of YAML that stand for a thousand million v
 and not the machine.
 """
 
+import contextlib
 import gzip
 import importlib
 import json
@@ -21,17 +22,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from evaluation_folders import outcome, write
+from evaluation_folders import outcome, rows, write
 from hypothesis import given
 from hypothesis import strategies as st
 from test_checkpoints import make
 from verbs import VERBS, place_of
 
 from toolgain import cli
-from toolgain.common.errors import ExitCode
+from toolgain.bfcl.categories import POPULATION
+from toolgain.common.errors import ExitCode, UserError
 from toolgain.common.files import LARGEST, LARGEST_TABLE, read_gzip, write_text
 from toolgain.common.yaml_text import parse_yaml
 from toolgain.evaluation import sandbox
+from toolgain.head import command_line
+from toolgain.report.sources import read_sources
 
 # What the verbs import, once for all children.
 for name in (
@@ -57,8 +61,12 @@ class Ended:
     stderr: str
 
 
-def run(*words: object, before: Callable[[], object] = lambda: None) -> Ended:
-    """Run `toolgain` with `words` in a child of this process, after `before`."""
+def run(
+    *words: object,
+    before: Callable[[], object] = lambda: None,
+    after: Callable[[], object] = lambda: None,
+) -> Ended:
+    """Run `toolgain` with `words` in a child of this process, between `before` and `after`."""
     read, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -81,6 +89,7 @@ def run(*words: object, before: Callable[[], object] = lambda: None) -> Ended:
         except BaseException:
             traceback.print_exc()
             code = 99
+        after()
         sys.stderr.flush()
         os._exit(code)
     os.close(write_end)
@@ -299,6 +308,105 @@ def test_names_that_are_no_utf_8_are_refused_before_anything_is_made(tmp_path: P
     (model / os.fsdecode(b"\xe9.txt")).touch()
     ended = run("model", "--config", config, "--out", tmp_path / "model.json")
     assert ended.code == ExitCode.BAD_INPUT and "is not UTF-8" in said(ended)
+
+
+RESULTS = (
+    *("config/evaluation.json", "config/training/grpo.json", "config/comparison.json"),
+    *("evaluations/baseline/summary.json", "evaluations/baseline/manifest.json"),
+    *("evaluations/baseline/items.csv", "evaluations/baseline/questions.jsonl.gz"),
+    *("runs/grpo/manifest.json", "runs/grpo/best.json", "runs/grpo/smoke.json", "model.json"),
+    *("progress/evaluate-baseline.json", "progress/train-grpo.json", "benchmarks/train/grpo.tsv"),
+    *("tasks/grpo/tasks.json", "comparison.json"),
+)
+"""Files of a results folder that `status` and `report` look for."""
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of two evaluations of all categories."""
+    folder = tmp_path_factory.mktemp("comparison")
+    answers = rows(lambda _, index: index == 0, dict.fromkeys(POPULATION, 2))
+    before, after = (write(folder / name, answers) for name in ("before", "after"))
+    assert run("compare", before, after, "--out", folder / "comparison.json").code == 0
+    return folder / "comparison.json"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_status_and_report_say_what_they_cannot_read_and_show_the_rest(
+    kind: str, comparison: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    for name in RESULTS:
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        KINDS[kind](results / name)
+    for words in (
+        ("status", "--results", results),
+        ("report", comparison, "--results", results, "--out", tmp_path / "report.html"),
+    ):
+        ended = run(*words)
+        assert ended.code == 0 and "Traceback" not in ended.stderr, ended
+    assert any("cannot be read" in line for line in read_sources(comparison, results).missing)
+
+
+def test_results_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "results")
+    ended = run("status", "--results", tmp_path / "results")
+    assert ended.code == ExitCode.BAD_INPUT and "not a folder" in said(ended)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_configfile_of_snakemake_is_refused_before_snakemake_opens_it(
+    kind: str, tmp_path: Path
+) -> None:
+    KINDS[kind](tmp_path / "config.yaml")
+    with pytest.raises(UserError, match=r"config: .*config\.yaml"):
+        command_line.check(["all", "--configfile", str(tmp_path / "config.yaml")])
+
+
+@pytest.mark.parametrize("role", FILES)
+def test_file_that_nobody_may_read_is_one_line_and_exit_code_2(role: str, tmp_path: Path) -> None:
+    """Mode 000, as a user without the right to read it all the same."""
+    found = places(tmp_path)
+    found["FILE"].write_text("{}")
+    found["FILE"].chmod(0)
+    ended = run(*(found.get(word, word) for word in FILES[role]), before=powerless)
+    assert ended.code == ExitCode.BAD_INPUT, ended
+    assert "Traceback" not in ended.stderr
+    if role != "doctor":
+        said(ended)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+@pytest.mark.parametrize("verb", ["freeze", "model", "select", "compare"])
+def test_full_file_system_leaves_the_old_file_whole(
+    verb: str, writers: dict[str, tuple[object, ...]], tmp_path: Path
+) -> None:
+    """A real one, as large as what is in it: the kernel says ENOSPC."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+
+    def fill() -> None:
+        sandbox.unshare(sandbox.CLONE_NEWNS, False)
+        sandbox.tmpfs(str(folder), "size=64k")
+        (folder / "out.json").write_text("as it was")
+        with contextlib.suppress(OSError), (folder / "rest").open("wb", buffering=0) as rest:
+            while True:
+                rest.write(bytes(4096))
+
+        # The file system is seen in that process alone, so it looks itself.
+        def look() -> None:
+            kept = (folder / "out.json").read_text() == "as it was"
+            names = sorted(path.name for path in folder.iterdir())
+            sys.stderr.write(f"KEPT {names if kept else None}\n")
+
+        looks.append(look)
+
+    looks: list[Callable[[], None]] = []
+
+    ended = run(*writers[verb], folder / "out.json", before=fill, after=lambda: looks[0]())
+    assert ended.code == ExitCode.FAILED, ended
+    assert "make room" in ended.stderr and str(folder / "out.json") in ended.stderr
+    assert "KEPT ['out.json', 'rest']" in ended.stderr, ended
 
 
 @pytest.mark.slow

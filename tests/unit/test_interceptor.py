@@ -1,6 +1,9 @@
 """How one request is asked: retries, the breaker, replays; a real server that fails on purpose."""
 
+import http.server
 import json
+import socketserver
+import threading
 import time
 from pathlib import Path
 
@@ -191,35 +194,60 @@ def test_answers_of_an_interrupted_attempt_are_replayed_once_each(tmp_path: Path
     assert (same["attempts"], len(new["attempts"])) == ([], 1)
 
 
-def calling(name: str) -> Fault:
-    """A server whose answers call the function `name`."""
+def calling_what_is_asked(request: Request, handler: Handler) -> bool:
+    """The answer calls the function that the question names."""
+    name = request.body["messages"][-1]["content"]
     call = {"id": "c", "type": "function", "function": {"name": name, "arguments": "{}"}}
-
-    def fault(request: Request, handler: Handler) -> bool:
-        message = {"role": "assistant", "content": None, "tool_calls": [call]}
-        handler.answer(200, completion(message, request.body))
-        return True
-
-    return fault
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    handler.answer(200, completion(message, request.body))
+    return True
 
 
-@pytest.mark.parametrize(
-    ("name", "runs"),
-    [
-        ("get_weather", False),
-        ("made_up", False),
-        ("os.system", False),
-        ("not python", False),
-        ("print", True),
-        ("importlib.os.system", True),
-        ("exec('x') or str", True),
-        ("func_call_list.clear", True),
-    ],
-)
-def test_a_call_that_is_code_is_counted(name: str, runs: bool, tmp_path: Path) -> None:
+def test_a_call_that_is_code_is_counted(tmp_path: Path) -> None:
     """By what the harness's evaluator has names for; `get_weather` is offered."""
     tool = {"type": "function", "function": {"name": "get_weather", "parameters": {}}}
-    with FaultServer(calling(name)) as server, interceptor(tmp_path, server.url) as asked:
-        asked.ask("What is the weather?", tools=[tool])
-        (row,) = asked.recorded()
-    assert row["code"] == int(runs)
+    fine = ["get_weather", "made_up", "os.system", "get weather"]
+    code = ["print", "importlib.os.system", "exec('x') or str", "func_call_list.clear"]
+    with (
+        FaultServer(calling_what_is_asked) as server,
+        interceptor(tmp_path, server.url) as asked,
+    ):
+        for name in (*fine, *code):
+            asked.ask(name, tools=[tool])
+        found = [row["code"] for row in asked.recorded()]
+    assert found == [0] * len(fine) + [1] * len(code)
+
+
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Answers each request with text, on a unix socket."""
+
+    daemon_threads = True
+
+
+class TextHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message = {"role": "assistant", "content": "It rains."}
+        content = json.dumps(completion(message, body)).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be silent; the client has no address."""
+
+
+def test_server_on_a_unix_socket_is_asked_there(tmp_path: Path) -> None:
+    """Until it is there, every request is a failed connection."""
+    path = tmp_path / "model"
+    with interceptor(tmp_path / "asked", "http://localhost/v1", socket=str(path)) as asked:
+        assert asked.ask("What is the weather?").status == "502 connection"
+        with UnixServer(str(path), TextHandler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            assert [asked.ask(f"Question {n}").status for n in range(3)] == ["200"] * 3
+            server.shutdown()
+        rows = asked.recorded()
+    assert [row["kind"] for row in rows] == ["connection", "ok", "ok", "ok"]
