@@ -62,6 +62,8 @@ OPENED_OTHERWISE = {
     "evaluation/interceptor.py": {"Path(params.secrets)"},
     "evaluation/confinement.py": {"script"},
     "checkpoint/export.py": {"path"},
+    # No path.
+    "training/trl/gym_environment.py": {"self.room"},
 }
 """Reads past `common/files`, by module, with what is read."""
 

@@ -18,7 +18,13 @@ ROOMS = {
     for name in layer.replace(":", "|").split("|")
 } - {"cli"}
 """The rooms that `lint-imports` keeps in order (pyproject.toml)."""
-INSIDE = {"training/nemo_rl", "training/store", "training/trl", "tasks/generated"}
+INSIDE = {
+    "config/sections",
+    "training/nemo_rl",
+    "training/store",
+    "training/trl",
+    "tasks/generated",
+}
 """Rooms inside a room."""
 
 
