@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hermes import score
 from questions import read_questions
-from toolgain.bfcl.history import held, one_call_each, sendable
+from toolgain.bfcl.history import kind_of_history, one_call_each, sendable
 from toolgain.bfcl.outcomes import read_items, write_items, write_questions
 from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call
 from toolgain.common.files import digest, read_json, write_json
@@ -122,10 +122,10 @@ def test_conversations_are_told_by_what_they_hold() -> None:
     call = {"id": "1", "function": {"name": "f", "arguments": "{}"}}
     user: dict[str, object] = {"role": "user", "content": "q"}
     text: dict[str, object] = {"role": "assistant", "content": "a"}
-    assert held([user]) == ""
-    assert held([user, text]) == "text"
-    assert held([user, text | {"tool_calls": [call]}]) == "call"
-    assert held([text, {"role": "assistant", "content": "", "tool_calls": [call]}]) == (
+    assert kind_of_history([user]) == ""
+    assert kind_of_history([user, text]) == "text"
+    assert kind_of_history([user, text | {"tool_calls": [call]}]) == "call"
+    assert kind_of_history([text, {"role": "assistant", "content": "", "tool_calls": [call]}]) == (
         "call without text"
     )
 

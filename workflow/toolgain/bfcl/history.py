@@ -16,7 +16,7 @@ def has_calls(messages: Sequence[Message]) -> bool:
     return any(message.get("role") == "assistant" for message in messages)
 
 
-def held(messages: Sequence[Message]) -> str:
+def kind_of_history(messages: Sequence[Message]) -> str:
     """What a conversation holds of earlier answers, as far as servers treat it in different ways:
     `call`, `call without text`, `text`, or nothing."""
     called = [message for message in messages if _calls(message)]

@@ -33,7 +33,7 @@ from nemo_evaluator.adapters.types import (
 from pydantic import BaseModel, Field
 
 from toolgain.bfcl.decoder import HarnessCode
-from toolgain.bfcl.history import has_calls, held, one_call_each, sendable
+from toolgain.bfcl.history import has_calls, kind_of_history, one_call_each, sendable
 from toolgain.bfcl.responses import (
     HISTORY_REFUSED,
     SERVER_IS_DOWN,
@@ -116,7 +116,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             "attempts": asked.attempts,
             "sampling": {name: body[name] for name in SAMPLING if name in body},
             "normalised": asked.normalised,
-            "history": held(asked.body["messages"]),
+            "history": kind_of_history(asked.body["messages"]),
         }
         self._note(row, reply, asked)
         return _response(reply, ar, started)

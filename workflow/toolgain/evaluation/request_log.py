@@ -58,7 +58,7 @@ class MatchedRequests:
     cut_prompts: tuple[int, int] | None = None
     """Prompts that the server seems to have cut, and the tokens that each counts."""
     taken: frozenset[str] = frozenset()
-    """What conversations held of earlier answers that the server took; see `history.held`."""
+    """What conversations held of earlier answers that the server took, by `kind_of_history`."""
     refused: dict[str, int] = field(default_factory=dict)
     """Conversations that it refused for what the model wrote, by the same."""
     calls: int = 0
