@@ -1,6 +1,7 @@
 """The rooms of the package: every module lies in one, and every room says what it is for."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -57,6 +58,13 @@ def test_every_module_says_what_it_holds() -> None:
 def test_the_guide_for_contributors_names_every_room() -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text()
     assert not [room for room in sorted(ROOMS) if f"`{room}`" not in guide]
+
+
+def test_every_path_that_the_guide_names_exists() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([a-z_]+/[a-z_/]+(?:\.[a-z]+|/))`", guide))
+    assert len(named) > 10
+    assert not [path for path in named if not any((top / path).exists() for top in (PACKAGE, ROOT))]
 
 
 def test_one_version_is_named_everywhere() -> None:

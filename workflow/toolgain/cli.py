@@ -239,9 +239,9 @@ def train(
 def trial(
     config: Path, weights: Path, settings: str, out: Path, bfcl_env: Path, trl_env: Path
 ) -> None:
-    """Try an evaluation with one item of each category, before any training.
+    """Try an evaluation: one item of each category.
 
-    Exit code 2: an evaluation of this model, so served, could not be valid.
+    Before any training. Exit code 2: an evaluation of this model, so served, could not be valid.
     """
     from toolgain.evaluation import trial as stage
 
