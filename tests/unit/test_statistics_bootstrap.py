@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from toolgain.bfcl.categories import CATEGORIES, POPULATION, group_of
 from toolgain.bfcl.overall import CATEGORY_WEIGHTS, overall
+from toolgain.records.comparison import NonInferiority
 from toolgain.statistics import (
     bootstrap,
     intervals,
@@ -351,3 +352,20 @@ def test_a_group_that_lost_as_much_as_it_gained_is_not_said_to_have_held() -> No
     weighing = score.weighings(FULL)[1]
     assert score.lost_bound(FULL, weighing, change[:, None], 0.05)[0] > 0.05
     assert score.lost_bound(FULL, weighing, abs(change)[:, None], 0.05)[0] < 0.01
+
+
+def test_the_smallest_margin_of_the_design_is_the_least_that_can_be_held() -> None:
+    """Of items of which none changed: yes just above it, and just below the sentence says so."""
+    right = np.ones((len(FULL.category), 1))
+    pair = Pair(FULL, right, right)
+
+    def held(margin: float) -> NonInferiority:
+        judging = verdict.Settings(draws=100, seed=1, alpha=0.05, margin=margin)
+        (judged,) = verdict.judge_pairs([pair], judging, verdict.resampling(FULL, judging))
+        return verdict.single_turn_held(judged)
+
+    least = max(held(1.0).smallest_margins.values())
+    assert held(least * 1.001).held == "yes"
+    below = held(least * 0.999)
+    assert below.held == "cannot tell"
+    assert f"live {least:.1f} points)" in below.sentence

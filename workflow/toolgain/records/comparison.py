@@ -104,6 +104,11 @@ class NonInferiority(ComparisonPart):
     margin: Size
     groups: dict[str, Held]
     lost_bounds: dict[str, Points]
+    smallest_margins: dict[str, Points] = Field(
+        default_factory=dict,
+        description="Of the design: below these margins no group can be said to have held, though "
+        "nothing changed.",
+    )
     held: Held
     sentence: str
 

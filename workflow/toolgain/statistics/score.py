@@ -241,6 +241,18 @@ def _kept_both(kept: Callable[[Floats], NDArray[np.bool_]], bounds: Floats) -> N
     return np.stack([kept(bounds[0]), kept(bounds[1])])
 
 
+def smallest_margin(design: Design, weighing: Weighing, alpha: float) -> float:
+    """The smallest margin within which the score can be said to have held, as a fraction.
+
+    Of items of which none changed: the end of the interval and the upper bound of the share lost,
+    whichever is farther from 0.
+    """
+    none = np.zeros((len(design.category), 1))
+    own = np.zeros((len(weighing.unit), 1))
+    found = score_interval(design, weighing, none, np.zeros(1), own, alpha)
+    return max(-float(found.low[0]), float(lost_bound(design, weighing, none, alpha)[0]))
+
+
 def lost_bound(design: Design, weighing: Weighing, change: Floats, alpha: float) -> Floats:
     """(R,) upper bounds of the share of items that were lost, as the score weighs them.
 

@@ -208,24 +208,36 @@ def single_turn_held(judged: Judged) -> NonInferiority:
 
     `lost_bounds` are the upper bounds of the share of items lost, in points. "yes" needs them
     within the margin as well: a group that lost much and gained as much did not hold.
+    `smallest_margins` are what the design could show of items that did not change; where the margin
+    is smaller, the sentence says so.
     """
     margin, alpha = judged.settings.margin, judged.settings.alpha
     design, change = judged.pair.design, judged.pair.change[:, None]
     words: dict[str, Held] = {}
     bounds: dict[str, float] = {}
+    smallest: dict[str, float] = {}
     for group in SINGLE_TURN:
         row = GROUPS.index(group) + 1
         low, high = judged.line(row).ci95
         weighing = score.weighings(design)[row]
         bounds[group] = 100 * float(score.lost_bound(design, weighing, change, alpha)[0])
+        smallest[group] = 100 * score.smallest_margin(design, weighing, alpha)
         words[group] = paired_tests.non_inferiority(low, high, bounds[group], margin)
     answer = paired_tests.held(list(words.values()))
+    sentence = f"single-turn held within {margin:g} point{'s' * (margin != 1)}: {answer}"
+    beyond = [f"{group} {least:.1f}" for group, least in smallest.items() if least > margin]
+    if answer == "cannot tell" and beyond:
+        sentence += (
+            " (so few items cannot show it: the smallest margin within reach, if nothing changed, "
+            f"is {' and '.join(beyond)} points)"
+        ).replace("non_live", "non-live")
     return NonInferiority(
         margin=margin,
         groups=words,
         lost_bounds=bounds,
+        smallest_margins=smallest,
         held=answer,
-        sentence=f"single-turn held within {margin:g} point{'s' * (margin != 1)}: {answer}",
+        sentence=sentence,
     )
 
 

@@ -24,7 +24,9 @@ class ComparisonSection(Section):
         0.05, description="Two-sided error level of the verdict and the intervals."
     )
     margin: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="Non-inferiority margin for single-turn groups, in points."
+        1.0,
+        description="Non-inferiority margin for single-turn groups, in points. Below 2.3 live can "
+        "never be said to have held; on a subset it needs far more.",
     )
     primary: str | None = Field(
         None,
