@@ -6,10 +6,10 @@ from email.utils import format_datetime
 
 import pytest
 from harness_folders import decoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolgain.bfcl.responses import NO_ANSWER, Completion, read_reply
+from toolgain.bfcl.responses import NO_ANSWER, Completion, kept_reply, read_reply
 from toolgain.bfcl.toolcalls import TAGS, looks_like_call, markup_of_call, own_tags, questions
 
 
@@ -449,6 +449,56 @@ def test_kinds_of_failure(status: int, content: bytes, kind: str, again: bool) -
 def test_whatever_comes_back_is_an_answer_or_a_failure(status: int, content: bytes) -> None:
     reply = read_reply(status, content)
     assert (reply.completion is not None) == (reply.kind == "ok")
+
+
+FIELDS = st.sampled_from(
+    ["choices", "message", "delta", "content", "tool_calls", "function", "function_call", "name",
+     "arguments", "id", "type", "index", "role", "finish_reason", "usage", "completion_tokens",
+     "prompt_tokens", "error", "code", "object", "model", "refusal", "text", "reasoning",
+     "reasoning_content", "thinking", "reasoning_details", "audio", "logprobs"]
+)  # fmt: skip
+WORDS = st.sampled_from(
+    ["", "stop", "tool_calls", "assistant", "f", "functions.f", "{}", '{"x": 1}', '"{}"', "null",
+     "error", "chat.completion.chunk", "thinking", "\ud83d", "\x00", "[" * 300, '"' * 9]
+)  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=5)
+VALUES = st.recursive(
+    LEAVES,
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(FIELDS, part, max_size=6),
+    max_leaves=12,
+)
+MESSAGES = st.dictionaries(FIELDS, VALUES, max_size=6)
+CHOICES = st.dictionaries(FIELDS, VALUES, max_size=3).flatmap(
+    lambda other: st.builds(
+        lambda place, message, finish: {**other, place: message, "finish_reason": finish},
+        st.sampled_from(["message", "delta"]),
+        MESSAGES,
+        WORDS | VALUES,
+    )
+)
+BODIES = st.builds(
+    lambda other, choices: {**other, "choices": choices},
+    st.dictionaries(FIELDS, VALUES, max_size=3),
+    st.lists(CHOICES, min_size=1, max_size=2),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(BODIES | VALUES, st.booleans())
+def test_any_json_in_place_of_a_completion_is_an_answer_or_a_failure(
+    body: object, streamed: bool
+) -> None:
+    text = f"data: {json.dumps(body)}\n\n" if streamed else json.dumps(body)
+    reply = read_reply(200, text.encode(), offered=["f"])
+    assert (reply.completion is not None) == (reply.kind == "ok")
+    if reply.completion is None:
+        reply.detail.encode()
+        return
+    # The strict form needs no further change, fits into a file, and comes back as it was.
+    json.dumps(reply.completion.body(), ensure_ascii=False).encode()
+    again = kept_reply(reply.completion.body()).completion
+    assert again is not None
+    assert (again.body(), again.normalised) == (reply.completion.body(), ())
 
 
 @pytest.mark.parametrize(

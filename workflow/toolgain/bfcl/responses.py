@@ -176,6 +176,12 @@ def read_reply(
     return Reply("ok", status, completion=done, cached=_is_cached(headers))
 
 
+def kept_reply(body: Mapping[str, object]) -> Reply:
+    """The reply of an answer that was kept in the strict form."""
+    content = json.dumps(body).encode()
+    return Reply("ok", 200, completion=_completion(content, (), judged=True))
+
+
 def _redirected(headers: Mapping[str, str]) -> str:
     """Where a server sends the request instead; what follows a path may be a secret."""
     target = (headers.get("Location") or "").partition("?")[0].rpartition("@")[2]
@@ -286,7 +292,16 @@ def _body(text: str, changes: Changes) -> dict[str, object]:
     return body
 
 
-def _completion(content: bytes, offered: Collection[str]) -> Completion:
+def _completion(content: bytes, offered: Collection[str], judged: bool = False) -> Completion:
+    """The answer in a response.
+
+    Args:
+        judged: it was read before as an answer, so an empty one is the model's; the strict form
+            counts 0 tokens where the server counted none.
+
+    Raises:
+        MissingAnswerError: there is none.
+    """
     text = _text(content)
     changes = Changes()
     body = _body(text, changes)
@@ -312,7 +327,7 @@ def _completion(content: bytes, offered: Collection[str]) -> Completion:
     )
     finish = _finish_reason(choice.get("finish_reason"), bool(calls), changes)
     prompt, completion = _usage(body.get("usage"), changes)
-    if not calls and not answer.strip():
+    if not calls and not answer.strip() and not judged:
         thought |= any(_says_something(message.get(name)) for name in _THOUGHTS)
         _raise_empty(finish, thought, _counted(body.get("usage")), text)
     elif not calls and finish in ("tool_calls", "function_call"):

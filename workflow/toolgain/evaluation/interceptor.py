@@ -38,7 +38,7 @@ from toolgain.bfcl.responses import (
     HISTORY_REFUSED,
     SERVER_IS_DOWN,
     Reply,
-    read_reply,
+    kept_reply,
 )
 from toolgain.bfcl.toolcalls import questions, tool_names
 from toolgain.common.files import digest, opened_text
@@ -127,7 +127,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
             if not waiting:
                 return "", None
             row = waiting.popleft()
-        return row["number"], read_reply(200, json.dumps(row["body"]).encode())
+        return row["number"], kept_reply(row["body"])
 
     def _ask_as_taken(self, url: str, asked: "_Asked") -> Reply:
         """Ask with the conversation in a form that the server takes."""
