@@ -360,7 +360,7 @@ def test_configfile_of_snakemake_is_refused_before_snakemake_opens_it(
 ) -> None:
     KINDS[kind](tmp_path / "config.yaml")
     with pytest.raises(UserError, match=r"config: .*config\.yaml"):
-        command_line.check(["all", "--configfile", str(tmp_path / "config.yaml")])
+        command_line.check_words(["all", "--configfile", str(tmp_path / "config.yaml")])
 
 
 @pytest.mark.parametrize("role", FILES)
