@@ -219,12 +219,16 @@ def gateway_config(
 @contextmanager
 def _logging_untouched() -> Iterator[None]:
     """Importing nemo_evaluator replaces the handlers of the root logger; keep ours."""
-    os.environ.setdefault("NEMO_EVALUATOR_LOG_LEVEL", "WARNING")
+    variable = "NEMO_EVALUATOR_LOG_LEVEL"
+    asked = os.environ.get(variable)
+    os.environ[variable] = asked or "WARNING"
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
         yield
     finally:
+        if asked is None:
+            del os.environ[variable]
         root.handlers[:] = handlers
         root.setLevel(level)
 
