@@ -55,7 +55,8 @@ def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -
     parts = parts_of(prompts, completions, 2)
     rows = sum(len({tuple(prompts[i]) for i in part}) for part in parts)
     together, _ = score_packed(model, prompts, completions, 0, width, model.device, 2)
-    weights = torch.linspace(-1, 1, len(prompts))[:, None]
+    # Of a rollout of several answers some tokens are masked: their weight is zero.
+    weights = torch.linspace(-1, 1, len(prompts))[:, None] * torch.randint(0, 2, (width,))
     (together * weights).sum().backward()
     gradient = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
@@ -64,7 +65,7 @@ def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -
         ids = torch.tensor([[*prompt, *completion]])
         log_probs = torch.log_softmax(model(input_ids=ids).logits[0, :-1], dim=-1)
         chosen = log_probs.gather(1, ids[0, 1:, None])[len(prompt) - 1 :, 0]
-        (chosen * weights[index]).sum().backward()
+        (chosen * weights[index, : len(completion)]).sum().backward()
         own = together[index, : len(completion)]
         difference = max(difference, float((chosen - own).abs().detach().max()))
     slope = max(

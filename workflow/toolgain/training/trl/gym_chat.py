@@ -9,13 +9,14 @@ answers differently (without their thoughts, say).
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from toolgain.common.errors import StageError
 from toolgain.environments.chat_endpoint import Body
 from toolgain.serving.answers import AnswerReader
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MARKED = "qzxjkvw"
 """Stands for an answer while the template writes what follows on it; nothing else says this."""
@@ -37,7 +38,7 @@ class GymChat:
     """Prompts and answers of one model."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, reader: AnswerReader, endings: Sequence[int]
+        self, tokenizer: "PreTrainedTokenizerBase", reader: AnswerReader, endings: Sequence[int]
     ) -> None:
         self.tokenizer, self.reader, self.endings = tokenizer, reader, frozenset(endings)
         self._ending_texts = [str(tokenizer.decode([token])) for token in endings]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from toolgain.common.errors import StageError, UserError
@@ -130,10 +131,13 @@ class GymEnvironment:
                 for mark, (split, number) in zip(plays, rows, strict=True)
             ]
             while (requests := self.room.next(LOOK_S)) != []:
-                if reason := self.environment.alive():
-                    raise StageError(f"training: {reason}")
-                if requests:
-                    self._answer(requests, plays, sample, temperature)
+                try:
+                    if reason := self.environment.alive():
+                        raise StageError(f"training: {reason}")
+                    if requests:
+                        self._answer(requests, plays, sample, temperature)
+                finally:
+                    _let_go(requests or [])
             outcomes = [future.result() for future in waiting]
         finally:
             self.room.close(failing_answer("the training has ended"))
@@ -265,13 +269,8 @@ def playing_in_gym(
         StageError: a server ended or did not answer; it is named.
     """
     room = WaitingRoom()
-
-    def answer(body: Body) -> HttpAnswer:
-        mark = take_mark(body)
-        return room.ask(mark, body) or failing_answer(f"no rollout {mark!r} is under way")
-
     with (
-        listening(answer) as address,
+        listening(partial(_from_the_room, room)) as address,
         gym.running_environment(
             environment=gym_environment,
             config_paths=section.gym.config_paths,
@@ -289,6 +288,18 @@ def playing_in_gym(
             yield GymEnvironment(environment, room, chat, rows, section, context)
         finally:
             ended.set()
+
+
+def _let_go(requests: Sequence[WaitingRequest]) -> None:
+    """Answer those that an error left without an answer, or they would wait for ever."""
+    for request in requests:
+        if not request.reply.done():
+            request.reply.set_result(failing_answer("the training has ended"))
+
+
+def _from_the_room(room: WaitingRoom, body: Body) -> HttpAnswer:
+    mark = take_mark(body)
+    return room.ask(mark, body) or failing_answer(f"no rollout {mark!r} is under way")
 
 
 def _watch(environment: Environment, ended: threading.Event) -> None:
