@@ -51,8 +51,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def workplace_rows(out: Path) -> None:
-    """The example rows that Gym ships, as training and validation rows."""
+def workplace_rows(out: Path) -> dict[str, str]:
+    """The example rows that Gym ships, as training and validation rows; the keys that name them."""
     (data,) = GYM.glob(
         "lib/python3*/site-packages/resources_servers/workplace_assistant/data/example.jsonl"
     )
@@ -62,20 +62,20 @@ def workplace_rows(out: Path) -> None:
     write_jsonl(out / "one.jsonl", rows[:1])
     files = {"train": out / "rows.jsonl", "validation": out / "one.jsonl"}
     copy_rows(files, TasksSection(), out / "tasks", None)
+    return {f"{split}_file": str(path) for split, path in files.items()}
 
 
 def measure(model: Path, steps: int, changes: dict[str, Any], threads: int) -> dict[str, float]:
     """Means over the steps after the first: seconds of a step and of its rollouts, their size."""
     fixed = {"max_steps": steps, "val_period": steps, "save_period": steps, "threads": threads}
-    section = TrainingSection.model_validate(
-        {"backend": "trl", **changes, "trl": {**changes["trl"], **fixed}}
-    )
+    chosen = {"backend": "trl", **changes, "trl": {**changes["trl"], **fixed}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "results"
-        if "workplace" in str(section.gym.config_paths):
-            workplace_rows(folder)
+        if WORKPLACE in changes.get("gym", {}).get("config_paths", []):
+            chosen["tasks"] = workplace_rows(folder)
         else:
             make_tasks(TasksSection(train=200, validation=8), folder / "tasks", None)
+        section = TrainingSection.model_validate(chosen)
         files = files_of(model)
         write_json(folder / "model.json", {"path": str(model), "digest": digest(files)})
         write_json(folder / "config.json", section.model_dump())
