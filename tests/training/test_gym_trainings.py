@@ -55,6 +55,20 @@ def test_a_training_in_gym_leaves_what_every_training_leaves(undisturbed: Place)
     assert info["val:accuracy"] == dict(curves["validation/accuracy"])[12]
 
 
+def test_two_processes_play_their_shares_with_servers_of_their_own(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    place = gym_place(tmp_path, tiny_model)
+    place.configure(max_steps=1, processes=2, val_period=1, save_period=1)
+    done = place.train()
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = place.read()
+    assert manifest["world_size"] == 2
+    assert [step for step, _ in manifest["curves"]["validation/accuracy"]] == [0, 1]
+    started = place.checkpoints.glob("logs/exp_001/gym-*/servers.json")
+    assert {path.parent.name for path in started} == {"gym-0", "gym-1"}
+
+
 def server_of(place: Place, name: str) -> psutil.Process:
     """A Gym server of the launch that runs."""
     found = max(place.checkpoints.glob("logs/exp_*/gym-0/servers.json"))
