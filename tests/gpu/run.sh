@@ -24,7 +24,7 @@ trap 'rm -rf "$work"' EXIT
 site=$("$work/env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 shopt -s nullglob
 wheels=(tests/gpu/wheels/*.whl)
-if [ ${#wheels[@]} != 0 ]; then
+if [ ${#wheels[@]} != 0 ] && ! "$python" -c 'import datasets, pydantic, trl' 2> /dev/null; then
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$work/carried" "${wheels[@]}"
     echo "$work/carried" > "$site/1-carried.pth"
 fi

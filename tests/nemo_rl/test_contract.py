@@ -25,7 +25,7 @@ from slurm.conftest import slurm, wait_for
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-RAY = ROOT / ".venvs/ray"
+RAY = Path(os.environ.get("TOOLGAIN_RAY", ROOT / ".venvs/ray"))
 TOOLGAIN = Path(sys.executable).parent / "toolgain"
 MARKED = "marked-secret-value"
 

@@ -35,8 +35,10 @@ def test_the_real_ray_sub_brings_up_ray_and_trains(
     shutil.copy(Path(named) / "ray.sub", run.root / "ray.sub")
     run.fail(step_seconds=1)
     code, log = run.launch(seconds=900)
-    driver = next(run.checkpoints.glob("launches/*/*-logs/ray-driver.log")).read_text()
-    assert code == 0, log + driver[-2000:]
+    pattern = "results/work/training/*/launches/*/*-logs/ray-driver.log"
+    drivers = [path.read_text() for path in run.folder.glob(pattern)]
+    assert code == 0 and drivers, log + "".join(drivers)[-2000:]
+    driver = drivers[0]
     assert f"Ray has (hosts, worker_units): 3 {3 * machine.GPUS}" in driver
     assert run.manifest()["total_steps"] == 10
     run.until(lambda: not run.steps(), "the job's steps to be gone")
