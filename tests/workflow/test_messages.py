@@ -101,7 +101,7 @@ def test_a_dry_run_for_slurm_is_checked_as_a_start_is(folder: Path, tmp_path: Pa
     dry = snakemake(folder, *profile, PATH=path)
     assert dry.returncode == 2
     assert "toolgain: Slurm: no Slurm here" in dry.stderr
-    # What a job would ask Slurm for is asked on one machine of nobody.
+    # Without Slurm nobody is asked for what a job would get.
     assert "mem_mb=4000" in dry.stdout
     profile[1] = str(ROOT / "profiles/local")
     local = snakemake(folder, *profile)

@@ -58,7 +58,7 @@ class Folder(Mapping[str, torch.Tensor]):
         return len(self._where)
 
 
-def state_of(source: Path) -> Mapping[str, torch.Tensor]:
+def state_dict_of(source: Path) -> Mapping[str, torch.Tensor]:
     """The weights by name."""
     if source.is_dir():
         return Folder(source)
@@ -68,7 +68,7 @@ def state_of(source: Path) -> Mapping[str, torch.Tensor]:
 
 def write_safetensors(source: Path, base: Path, out: Path) -> dict[str, Any]:
     """Write the shards and the index; returns what is printed."""
-    state = state_of(source)
+    state = state_dict_of(source)
     shards, types = shards_of(base)
     missing = sorted(set(types) - set(state))
     extra = sorted(set(state) - set(types))
