@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -212,6 +213,8 @@ def test_next_attempt_ends_what_a_killed_one_left(tmp_path: Path) -> None:
         supervised(claim, f"sleep 600 & echo $! > {tmp_path}/pid; wait"), stdin=subprocess.PIPE
     )
     pid = wait_for_pid(tmp_path / "pid")
+    # The supervisor names the processes once it has started them.
+    wait_until(lambda: claim.exists() and claim.read_text().endswith("]]"), f"{claim}")
     process.kill()
     process.wait(60)
     assert processes.end_leftovers(claim) >= 1
@@ -220,12 +223,15 @@ def test_next_attempt_ends_what_a_killed_one_left(tmp_path: Path) -> None:
 
 
 def wait_for_pid(file: Path) -> int:
+    wait_until(lambda: file.exists() and file.read_text().endswith("\n"), f"{file}")
+    return int(file.read_text())
+
+
+def wait_until(written: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if file.exists() and file.read_text().strip():
-            return int(file.read_text())
+    while not written():
+        assert time.monotonic() < deadline, f"{what} was not written"
         time.sleep(0.05)
-    raise AssertionError(f"{file} was not written")
 
 
 def wait_gone(pid: int) -> None:
