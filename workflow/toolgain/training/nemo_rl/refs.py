@@ -22,9 +22,9 @@ GYM_DATA = "data/workplace_assistant"
 """Where Gym's preparation writes, below its folder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ref:
-    """What one NeMo RL version is and does."""
+    """What one NeMo RL version is and does; the defaults are what v0.7.0 does."""
 
     name: str
     commit: str | None
@@ -35,25 +35,25 @@ class Ref:
     """NVIDIA's image of this version; None: there is none, only one built from the commit."""
     vllm: str | None
     """None for `main`: the versions move with it."""
-    train_data_key: str
-    validation_data_key: str
-    has_val_at_end: bool
+    train_data_key: str = "data.train.data_path"
+    validation_data_key: str = "data.validation.data_path"
+    has_val_at_end: bool = True
     """Whether `grpo.val_at_end` is read; v0.5.0 ignores it without a word."""
-    has_save_optimizer: bool
-    parser_plugin_is_mandatory: bool
+    has_save_optimizer: bool = True
+    parser_plugin_is_mandatory: bool = False
     """v0.5.0 holds `tool_parser_plugin: ???`, which reaches the worker as the text `???`."""
-    has_async_save: bool
+    has_async_save: bool = False
     """Whether Megatron saves asynchronously by default (RL issue 3312: stale weights)."""
-    log_folder_has_restart: bool
+    log_folder_has_restart: bool = True
     """Whether ray.sub writes `<job>-<restart>-logs` after a requeue."""
-    driver_in_head: bool
+    driver_in_head: bool = True
     """Whether ray.sub runs COMMAND inside the head container, not in a step of its own."""
-    environment_is_logged: bool
+    environment_is_logged: bool = False
     """Whether ray.sub's head and worker logs print the whole environment."""
-    converter_takes_model_name: bool
-    gym_python: str
+    converter_takes_model_name: bool = True
+    gym_python: str = "3.12"
     """Python version that Gym itself asks for, for its preparation of the data."""
-    gym_refuses_a_model: bool
+    gym_refuses_a_model: bool = False
     """Whether that preparation has a model of its own and refuses a second one."""
     policy_backends: tuple[str, ...] = ("megatron", "dtensor", "dtensor_v2")
     """Training backends of the policy whose keys are known for this version."""
@@ -78,9 +78,13 @@ _COMMON_KEYS = (
     "policy.generation.vllm_cfg.http_server_serving_chat_kwargs.chat_template",
 )
 
-_MEGATRON_REQUIRES = {"policy.megatron_cfg.moe_per_layer_logging": False}
+_KEYS_OF_MAIN = (
+    *_COMMON_KEYS,
+    "checkpointing.ft_keep_latest_k",
+    "checkpointing.ft_save_period",
+)
 
-NEW_DATA = ("data.train.data_path", "data.validation.data_path")
+_MEGATRON_REQUIRES = {"policy.megatron_cfg.moe_per_layer_logging": False}
 
 REFS: dict[str, Ref] = {
     ref.name: ref
@@ -96,13 +100,10 @@ REFS: dict[str, Ref] = {
             has_val_at_end=False,
             has_save_optimizer=False,
             parser_plugin_is_mandatory=True,
-            has_async_save=False,
             log_folder_has_restart=False,
             driver_in_head=False,
             environment_is_logged=True,
             converter_takes_model_name=False,
-            gym_python="3.12",
-            gym_refuses_a_model=False,
             keys_beyond_yaml=(*_COMMON_KEYS, "checkpointing.checkpoint_dir"),
         ),
         Ref(
@@ -111,17 +112,9 @@ REFS: dict[str, Ref] = {
             gym_commit="1a4912e231bb2795b062f7de97496caaf382c7f6",
             image="nvcr.io/nvidia/nemo-rl:v0.6.0",
             vllm="0.17.1",
-            train_data_key=NEW_DATA[0],
-            validation_data_key=NEW_DATA[1],
-            has_val_at_end=True,
-            has_save_optimizer=True,
-            parser_plugin_is_mandatory=False,
-            has_async_save=False,
             log_folder_has_restart=False,
             driver_in_head=False,
             environment_is_logged=True,
-            converter_takes_model_name=True,
-            gym_python="3.12",
             gym_refuses_a_model=True,
             keys_beyond_yaml=_COMMON_KEYS,
         ),
@@ -131,18 +124,6 @@ REFS: dict[str, Ref] = {
             gym_commit="d67ad6611cfe21dbaeb301c59e59df32ce22ec50",
             image="nvcr.io/nvidia/nemo-rl:v0.7.0",
             vllm="0.20.0",
-            train_data_key=NEW_DATA[0],
-            validation_data_key=NEW_DATA[1],
-            has_val_at_end=True,
-            has_save_optimizer=True,
-            parser_plugin_is_mandatory=False,
-            has_async_save=False,
-            log_folder_has_restart=True,
-            driver_in_head=True,
-            environment_is_logged=False,
-            converter_takes_model_name=True,
-            gym_python="3.12",
-            gym_refuses_a_model=False,
             keys_beyond_yaml=_COMMON_KEYS,
             required_beyond_yaml=_MEGATRON_REQUIRES,
         ),
@@ -157,23 +138,9 @@ REFS: dict[str, Ref] = {
             gym_commit="1f8afc7",
             image="nvcr.io/nvidia/nemo-rl:v0.8.0",
             vllm="0.29.0",
-            train_data_key=NEW_DATA[0],
-            validation_data_key=NEW_DATA[1],
-            has_val_at_end=True,
-            has_save_optimizer=True,
-            parser_plugin_is_mandatory=False,
             has_async_save=True,
-            log_folder_has_restart=True,
-            driver_in_head=True,
-            environment_is_logged=False,
-            converter_takes_model_name=True,
             gym_python="3.13.14",
-            gym_refuses_a_model=False,
-            keys_beyond_yaml=(
-                *_COMMON_KEYS,
-                "checkpointing.ft_keep_latest_k",
-                "checkpointing.ft_save_period",
-            ),
+            keys_beyond_yaml=_KEYS_OF_MAIN,
             required_beyond_yaml=_MEGATRON_REQUIRES,
         ),
         Ref(
@@ -182,23 +149,9 @@ REFS: dict[str, Ref] = {
             gym_commit=None,
             image=None,
             vllm=None,
-            train_data_key=NEW_DATA[0],
-            validation_data_key=NEW_DATA[1],
-            has_val_at_end=True,
-            has_save_optimizer=True,
-            parser_plugin_is_mandatory=False,
             has_async_save=True,
-            log_folder_has_restart=True,
-            driver_in_head=True,
-            environment_is_logged=False,
-            converter_takes_model_name=True,
             gym_python="3.13.14",
-            gym_refuses_a_model=False,
-            keys_beyond_yaml=(
-                *_COMMON_KEYS,
-                "checkpointing.ft_keep_latest_k",
-                "checkpointing.ft_save_period",
-            ),
+            keys_beyond_yaml=_KEYS_OF_MAIN,
             required_beyond_yaml=_MEGATRON_REQUIRES,
         ),
     )
