@@ -256,7 +256,9 @@ harness, done = os.getpid(), 'again'
 if not os.path.exists(marker):
     open(marker, 'w').close()
     secret_copy = os.path.abspath(marker)
-    done = json.dumps({name: attempt(code) for name, code in ways.items()})
+    # With a number of its own, or an answer to it would be replayed in the next round.
+    done = json.dumps({'number': os.urandom(8).hex()} |
+                      {name: attempt(code) for name, code in ways.items()})
 """
 
 

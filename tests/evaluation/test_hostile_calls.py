@@ -49,9 +49,10 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def hostile(*names: str) -> Callable[[Request, Handler], bool]:
-    """A server whose multi-turn answers are calls of such names, the last one again and again."""
-    left = list(names)
+def hostile(name: str, at_last: str | None = None) -> Callable[[Request, Handler], bool]:
+    """A server whose multi-turn answers are calls of `name`, and once, when the harness has said
+    what came of it, a call of `at_last`."""
+    left = [at_last] if at_last else []
     documents = data.installed_data(ROOT / ".venvs" / "bfcl") / data.FUNCTION_DOCS
     evaluated = {
         json.loads(line)["name"]
@@ -63,14 +64,15 @@ def hostile(*names: str) -> Callable[[Request, Handler], bool]:
         offered = {tool["function"]["name"] for tool in request.body.get("tools", [])}
         if request.canary or not offered or not offered <= evaluated:
             return False
-        ended = {"role": "assistant", "content": "Done.", "tool_calls": None}
-        if request.body["messages"][-1]["role"] == "tool":
-            handler.answer(200, completion(ended, request.body))
-            return True
-        name = left.pop(0) if len(left) > 1 else left[0]
-        function = {"name": name, "arguments": json.dumps({"object": 1})}
-        call = {"id": "call_1", "type": "function", "function": function}
-        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        last = request.body["messages"][-1]
+        called: str | None = name
+        if last["role"] == "tool":
+            called = left.pop() if left and last["content"].startswith("{") else None
+        message: dict[str, Any] = {"role": "assistant", "content": "Done.", "tool_calls": None}
+        if called:
+            function = {"name": called, "arguments": json.dumps({"object": 1})}
+            call = {"id": "call_1", "type": "function", "function": function}
+            message = {"role": "assistant", "content": None, "tool_calls": [call]}
         handler.answer(200, completion(message, request.body))
         return True
 
@@ -89,8 +91,8 @@ def test_nothing_gets_out_and_no_score_is_forged(
     with outside(user) as made:
         ways = INSIDE | WITHOUT_EFFECT | REFUSED
         values = values_of(made, os.getpid(), ways)
-        spoiling = {**values, "ways": {**ways, "spoil the results": SPOILING}}
-        server = FaultServer(hostile(call_of(spoiling, RUN), call_of(values, RUN)))
+        spoiling = values_of(made, os.getpid(), {"spoil the results": SPOILING})
+        server = FaultServer(hostile(call_of(values, RUN), call_of(spoiling, RUN)))
         with server:
             evaluation = evaluate(server, out, user=user)
         ends = reports(server.bodies)
