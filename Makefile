@@ -99,10 +99,12 @@ audit: ## Look for known holes in the lock files (needs uv and an advisory servi
 	.venvs/ray/bin/pip install $(PIP_FLAGS) --requirement $<
 	@touch $@
 
-# Berkeley's evaluator, for the tests of its folders alone.
-.venvs/bfcl-eval/.ready: tests/official/requirements.txt
+# Berkeley's evaluators, for the tests of their folders alone.
+.venvs/bfcl-eval/.ready: tests/official/requirements.txt tests/official/requirements-v4.txt
 	$(PYTHON) -m venv .venvs/bfcl-eval
 	.venvs/bfcl-eval/bin/pip install $(PIP_FLAGS) --requirement $<
+	.venvs/bfcl-eval/bin/pip install $(PIP_FLAGS) --no-deps --upgrade --target .venvs/bfcl-eval/v4 \
+	    --requirement tests/official/requirements-v4.txt
 	@touch $@
 
 # torch goes first, and is in no lock: a CPU build is taken where pip is set up for one.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from toolgain.bfcl import data, results
+from toolgain.bfcl import data, results, v4
 from toolgain.bfcl.data import installed_data
 from toolgain.bfcl.folders import models_of, one_model
 from toolgain.common.errors import NotValidError, UserError
@@ -195,6 +195,48 @@ def by_nvidia(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert score_again(settings, folders, list(items)) is None
     return folders.again
+
+
+V4 = OFFICIAL / "v4"
+
+
+def test_a_v4_folder_has_the_official_v4_scores(tmp_path: Path) -> None:
+    """All of it, with answers to the agentic parts, scored by bfcl-eval v4's own evaluator."""
+    here = Path(__file__).parent
+    result = tmp_path / "result" / MODEL
+    environment = {
+        **os.environ,
+        "BFCL_PROJECT_ROOT": str(tmp_path),
+        "OPENAI_API_KEY": "none",
+        "PYTHONPATH": str(V4),
+    }
+
+    def run(*command: object) -> None:
+        line = [OFFICIAL / "bin/python", *map(str, command)]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    data_folder = V4 / "bfcl_eval" / "data"
+    run(here / "synthetic_answers.py", data_folder, "BFCL_v4", tmp_path / "flat", 1, 0.4)
+    run(here / "v4_answers.py", tmp_path / "flat", result, 1, 0.4)
+    run("-m", "bfcl_eval", "evaluate", "--model", MODEL, "--test-category", "all")
+    with (tmp_path / "score/data_overall.csv").open() as file:
+        row = next(csv.DictReader(file))
+    with (tmp_path / "score/data_agentic.csv").open() as file:
+        agentic = next(csv.DictReader(file))["Agentic Overall Acc"]
+    names = {
+        "overall": "Overall Acc",
+        "non_live": "Non-Live AST Acc",
+        "live": "Live Acc",
+        "hallucination": "Irrelevance Detection",
+        "multi_turn": "Multi Turn Acc",
+    }
+    shown = {ours: percent(row[theirs]) for ours, theirs in names.items()}
+    found = v4.score_v4(one_model(tmp_path))
+    assert found["errors"] == 0 and found["missing"] == []
+    assert {**found["groups"], "overall": found["overall"]} == to_printed_digits(
+        {**shown, "agentic": percent(agentic)}
+    )
 
 
 def test_two_revisions_of_the_data_are_not_comparable(
