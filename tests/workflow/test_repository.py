@@ -118,6 +118,14 @@ def test_only_a_run_with_smoke_steps_waits_for_a_smoke_training(tmp_path: Path) 
     assert "output: results/runs/plain/smoke.json" not in done.stdout
 
 
+def test_a_relative_profile_holds_where_the_command_was_given(tmp_path: Path) -> None:
+    words = ["-n", "all", "-d", str(tmp_path), "--profile", "profiles/local"]
+    done = snakemake(*words, "--configfile", str(ROOT / "config/demo.yaml"))
+    # An empty folder lacks the model; that is said, in place of an end without a word.
+    assert done.returncode == 2, done.stderr
+    assert "model.path: resources/demo-model is not a folder" in done.stderr
+
+
 def test_lint_has_only_the_hints_that_contributing_md_answers() -> None:
     done = snakemake("--lint")
     hints = {line[6:] for line in (done.stdout + done.stderr).splitlines() if line[:6] == "    * "}

@@ -18,6 +18,8 @@ from toolgain.common.errors import ExitCode, UserError
 
 FILES = ("--configfile", "--configfiles")
 CACHE = Path(".snakemake/cache")
+STARTED_IN = Path.cwd()
+"""Where the words of the command line hold: Snakemake goes to `--directory` later."""
 
 
 def check_command_line() -> None:
@@ -44,7 +46,12 @@ def on_slurm() -> bool:
     from snakemake.cli import parse_args  # type: ignore[import-untyped]
 
     # It says which profile it uses, a second time.
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+    quiet = io.StringIO()
+    with (
+        contextlib.chdir(STARTED_IN),
+        contextlib.redirect_stderr(quiet),
+        contextlib.redirect_stdout(quiet),
+    ):
         _, options_given = parse_args(sys.argv[1:])
     return "slurm" in (options_given.executor or "")
 
