@@ -124,3 +124,11 @@ def test_the_weights_of_v4_sum_to_one(sizes: dict[str, int]) -> None:
     for name, weights in v4.group_weights(sizes).items():
         if name != "live" or set(v4.LIVE) & set(sizes):
             assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_a_link_is_called_by_its_own_name(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    for name, side in zip(("base", "tuned"), sides, strict=True):
+        (tmp_path / name).symlink_to(side)
+    line = (tmp_path / "base", tmp_path / "tuned", "--primary", "non_live")
+    _, _, found = compared(tmp_path / "c.json", *line)
+    assert (found["baseline"], found["trained"]) == ("base", "tuned")

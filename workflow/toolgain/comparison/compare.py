@@ -288,8 +288,8 @@ def _named(found: list[Evaluation]) -> dict[str, Evaluation]:
 
 def _apart(evaluation: Evaluation, found: list[Evaluation]) -> str:
     """The shortest end of the folder's path that no other evaluation's has."""
-    own = evaluation.folder.resolve().parts
-    others = [one.folder.resolve().parts for one in found if one is not evaluation]
+    own = evaluations.spelled(evaluation.folder).parts
+    others = [evaluations.spelled(one.folder).parts for one in found if one is not evaluation]
     for length in range(1, len(own)):
         if all(other[-length:] != own[-length:] for other in others):
             return "/".join(own[-length:])

@@ -154,6 +154,11 @@ class Evaluation:
         return self.flags[flag] / max(self.rows, 1)
 
 
+def spelled(folder: Path) -> Path:
+    """The whole path as it was given: a link keeps its own name."""
+    return folder.resolve() if ".." in folder.parts else folder.absolute()
+
+
 def read_evaluation(folder: Path, bfcl_env: Path) -> Evaluation:
     """Read an evaluation folder of ours, or a harness folder (result/ and score/).
 
@@ -195,7 +200,7 @@ def _of_v4(folder: Path, harness: HarnessFolder, bfcl_env: Path) -> Evaluation:
     known = Recognised(("bfcl-eval v4",), 0)
     return Evaluation(
         folder=folder,
-        subject=folder.resolve().name,
+        subject=spelled(folder).name,
         keys=keys,
         clusters=[row.cluster for row in rows],
         right=right,
@@ -293,7 +298,7 @@ def _evaluation(
 
     return Evaluation(
         folder=folder,
-        subject=(manifest and manifest.subject) or folder.resolve().name,
+        subject=(manifest and manifest.subject) or spelled(folder).name,
         keys=list(first),
         clusters=firsts("cluster"),
         right=right,
