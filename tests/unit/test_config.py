@@ -196,3 +196,11 @@ def test_a_text_that_no_name_can_hold_is_refused_by_its_key(
     """Else it would end a stage with a traceback, where the first file or request is made."""
     with pytest.raises(UserError, match=rf"`{re.escape(key)}`: the text holds a NUL or half"):
         parse_section(EvaluationSection, values(hidden), "x")
+
+
+def test_the_gym_configuration_is_the_demo_s_but_for_where_the_tasks_are_played() -> None:
+    demo, gym = load_config(Path("config/demo.yaml")), load_config(Path("config/gym.yaml"))
+    # One baseline serves both.
+    assert (gym.model, gym.evaluation) == (demo.model, demo.evaluation)
+    theirs, ours = gym.training_of("gym"), demo.training_of("grpo")
+    assert (theirs.trl, theirs.tasks) == (ours.trl, ours.tasks)
