@@ -22,6 +22,7 @@ VERBS = {
     "export, base": ("export", "--best", "BEST", "--base", "FILE", "--out", "OUT"),
     "evaluate, config": ("evaluate", "--config", "FILE", "--weights", "ABSENT", "--out", "OUT"),
     "evaluate, weights": ("evaluate", "--weights", "FILE", "--out", "OUT"),
+    "trial, config": ("trial", "--config", "FILE", "--weights", "ABSENT", "--out", "OUT"),
     "compare, config": ("compare", "ABSENT", "ABSENT", "--config", "FILE", "--out", "OUT"),
     "compare, summary": ("compare", "SUMMARY", "SUMMARY", "--out", "OUT"),
     "compare, manifest": ("compare", "MANIFEST", "MANIFEST", "--out", "OUT"),
