@@ -445,6 +445,23 @@ def test_the_detectable_change_is_that_of_the_design(tmp_path: Path) -> None:
     assert "of this design detects a true change of 1.7 points" in rendered(tmp_path, value).text
 
 
+def test_intervals_carry_their_level(tmp_path: Path) -> None:
+    method = {
+        "interval": "bca", "draws": 10, "seed": 1, "alpha": 0.1, "clusters": 9, "declared": "x",
+    }  # fmt: skip
+    value = comparison(method=method, sentence=SENTENCE.replace("95 %", "90 %"))
+    value["runs"]["grpo"] |= {
+        "sentence": value["sentence"],
+        "strict_overall": {**LINE, "baseline": 40.0},
+    }
+    page = rendered(tmp_path, value).text.replace("\N{NO-BREAK SPACE}", " ")
+    written = (tmp_path / "results/report.md").read_text(encoding="utf-8")
+    assert "90 % interval, not adjusted" in page
+    assert "90 % interval, not adjusted" in written
+    assert "95 %" not in page
+    assert "95 %" not in written
+
+
 def test_the_strict_score_is_told_from_the_official_one(tmp_path: Path) -> None:
     value = comparison()
     value["runs"]["grpo"]["strict_overall"] = dict(LINE)

@@ -14,10 +14,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "model to call tools, or to leave it.",
     ),
     "interval": (
-        "95 % interval",
+        "interval",
         "The range of changes that fit the data. Repeating the whole experiment on other items "
-        "of the same kind, 95 of 100 such ranges would hold the true change. If it excludes zero, "
-        "the change is clear.",
+        "of the same kind, as many of 100 such ranges as its percentage says would hold the true "
+        "change. If it excludes zero, the change is clear.",
     ),
     "p": (
         "p value",
@@ -348,7 +348,7 @@ FLAGS = {
 """The term that explains a flag of an answer."""
 
 _IN_TEXT = re.compile(
-    r"(?P<overall>\bOverall\b)|(?P<points>\bpoints\b)|(?P<interval>\b95\s%\sinterval\b)"
+    r"(?P<overall>\bOverall\b)|(?P<points>\bpoints\b)|(?P<interval>\b[\d.]+\s%\sinterval\b)"
     r"|(?P<p>\bp(?=\s[<=]))|(?P<detectable>\btrue change\b)|(?P<noise_floor>^The same weights\b)"
 )
 

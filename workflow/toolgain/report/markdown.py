@@ -10,6 +10,7 @@ from toolgain.report.wording import (
     NO_VALUE,
     duration,
     interval,
+    interval_name,
     p_value,
     percent,
     points,
@@ -45,9 +46,9 @@ def _also(also: Sequence[AlsoLine]) -> Iterable[str]:
 
 
 def _scores(first: str, lines: Sequence[AlsoLine]) -> Iterable[str]:
-    level = 100 * (1 - lines[0].alpha) if lines else 95
+    level = interval_name(lines[0].alpha if lines else 0.05)
     return table(
-        [first, "Before", "After", "Change", f"{level:g} % interval", "p, corrected", "Items"],
+        [first, "Before", "After", "Change", level, "p, corrected", "Items"],
         [
             [
                 escaped(line.name),
@@ -114,7 +115,7 @@ def _runs(page: Page) -> Iterable[str]:
     rows += [_overall(f"**{escaped(mean.overall.title)}**", mean.overall) for mean in page.means]
     yield "### Runs"
     yield ""
-    yield from table(["Run", "Before", "After", "Change", "95 % interval", "p"], rows)
+    yield from table(["Run", "Before", "After", "Change", page.interval, "p"], rows)
 
 
 def _overall(name: str, change: ChangeRow) -> list[str]:
@@ -134,7 +135,7 @@ def _run(page: Page, run: RunPage) -> Iterable[str]:
         yield heading
         yield ""
         yield from table(
-            ["", "Before", "After", "Change", "95 % interval, not adjusted", "p, not adjusted",
+            ["", "Before", "After", "Change", f"{page.interval}, not adjusted", "p, not adjusted",
              "Items", "Gained", "Lost"],
             [_change(change) for change in run.changes],
         )  # fmt: skip

@@ -131,6 +131,8 @@ class Page:
     """Of each recipe with several runs."""
     means_note: str
     noise_floor: float | None
+    interval: str
+    """What an interval is called, with its level: `95 % interval`."""
     cost: CostTable
     next_steps: tuple[NextStep, ...]
     trust: Trust
@@ -179,6 +181,7 @@ def page(sources: Sources, title: str, anchors: bool) -> Page:
         ),
         means_note=_means_note(primary, list(sources.runs), recipes),
         noise_floor=floor,
+        interval=wording.interval_name(comparison.alpha),
         cost=spent,
         next_steps=next_steps(sources, spent, population),
         trust=trust(sources, anchors),

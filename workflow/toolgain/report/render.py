@@ -159,6 +159,7 @@ def _environment() -> Environment:
         "percent": wording.percent,
         "points": wording.points,
         "interval": wording.interval,
+        "interval_name": wording.interval_name,
         "p_value": wording.p_value,
         "count": wording.whole_number,
         "of_them": wording.of_them,

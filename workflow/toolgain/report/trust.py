@@ -101,7 +101,7 @@ def trust(sources: Sources, anchors: bool) -> Trust:
         impossible=tuple(comparison.checks_impossible),
         method=tuple(_method(comparison)),
         strict=tuple(
-            (name, _strict(run.strict_overall, run.overall))
+            (name, _strict(run.strict_overall, run.overall, comparison.alpha))
             for name, run in runs.items()
             if comparable and run.strict_overall and run.overall
         ),
@@ -122,11 +122,13 @@ def _sandbox(state: SandboxState | None) -> str:
     return "; ".join(state.open or state.missing) or "whole"
 
 
-def _strict(strict: OverallChange, official: OverallChange) -> str:
+def _strict(strict: OverallChange, official: OverallChange, alpha: float) -> str:
     sides = strict.baseline, strict.trained
     if sides == (official.baseline, official.trained):
         return "The same as the Overall: no unparsed, empty or cut answer was counted as right."
-    moved = answer.moved("The strict Overall", sides, strict.delta, strict.ci95, strict.p)
+    moved = answer.moved(
+        "The strict Overall", sides, strict.delta, strict.ci95, strict.p, level=1 - alpha
+    )
     return typeset(f"{moved}.")
 
 

@@ -102,6 +102,11 @@ def interval(bounds: object, digits: int = 1) -> str:
     return f"{low} to {high}"
 
 
+def interval_name(alpha: float) -> str:
+    """What an interval of changes is called, by the two-sided error level: `95 % interval`."""
+    return f"{100 * (1 - alpha):g} % interval"
+
+
 def _end(value: float, digits: int) -> str:
     while digits < 4 and value and float(f"{value:.{digits}f}") == 0:
         digits += 1

@@ -130,7 +130,7 @@ const Charts = (() => {
         Plot.text(outside, { x: (d) => cut(d.delta), y, text: (d) => (d.delta > 0 ? "▸" : "◂"), fill: "var(--mute-dot)" }),
         beside ? null : Plot.text(changes, { y, text: shortTitle, frameAnchor: "left", dx: -labels, textAnchor: "start", fill: (d) => (d.small ? "var(--faint)" : "var(--ink)"), fontWeight: (d) => (d.kind === "category" ? 400 : 650) }),
         Plot.axisX({ ticks, tickFormat: signed, label: "points", labelAnchor: "center", labelArrow: "none", labelOffset: 2.1 * size, color: "var(--soft)" }),
-        Plot.tip(changes, Plot.pointer({ x: (d) => cut(d.delta), y, title: (d) => `${d.title}\n${signed(+d.delta.toFixed(1))} points` + (finite(d.low, d.high) ? `\n95 %: ${signed(+d.low.toFixed(1))} to ${signed(+d.high.toFixed(1))}` : "") + (d.small ? "\ntoo small to tell" : ""), fill: "var(--raised)" })),
+        Plot.tip(changes, Plot.pointer({ x: (d) => cut(d.delta), y, title: (d) => `${d.title}\n${signed(+d.delta.toFixed(1))} points` + (finite(d.low, d.high) ? `\ninterval: ${signed(+d.low.toFixed(1))} to ${signed(+d.high.toFixed(1))}` : "") + (d.small ? "\ntoo small to tell" : ""), fill: "var(--raised)" })),
       ],
     }));
   }
