@@ -94,6 +94,7 @@ def test_killed_servers_are_named_and_the_training_comes_out_the_same(
     assert "the Gym server xlam_fc_simple_agent: it ended (exit -9)" in output.splitlines()[-1]
 
     process = place.start()
+    wait_for(goes_on(place, 3), process, 600)
     wait_for(lambda: saved(place, 8), process, 600)
     servers = [server_of(place, name) for name in ("xlam_fc", "xlam_fc_simple_agent")]
     process.kill()

@@ -113,6 +113,52 @@ def test_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:
         server.wait_ready(endpoint)
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "refuses"),
+    [
+        (2, "vllm serve: error: unrecognized arguments: --tool-parser", True),
+        (1, "KeyError: 'invalid tool call parser: hermse (chose from { hermes,qwen3_xml })'", True),
+        (1, "ValueError: The supplied chat template (x.jinja) looks like a file path", True),
+        (
+            1,
+            "pydantic_core.ValidationError: 1 validation error for ModelConfig",
+            True,
+        ),
+        (
+            1,
+            "ValueError: Free memory on device (2/80 GiB) on startup is less than desired",
+            False,
+        ),
+        (1, "torch.OutOfMemoryError: CUDA out of memory; lower max_model_len", False),
+        (1, "ERROR [hermes_tool_parser.py:139] json.decoder.JSONDecodeError: Unterminated", False),
+        (1, "RuntimeError: Found no NVIDIA driver on your system.", False),
+        (-9, "INFO chat template content format: string", False),
+        (137, "INFO chat template content format: string", False),
+    ],
+)
+def test_a_server_that_no_other_attempt_helps_is_told_from_one_that_met_with_bad_luck(
+    code: int, said: str, refuses: bool
+) -> None:
+    assert server.refuses_configuration(code, said) is refuses
+
+
+def test_a_server_that_refuses_its_configuration_is_bad_input(tmp_path: Path) -> None:
+    env = tmp_path / "trl"
+    (env / "bin").mkdir(parents=True)
+    python = env / "bin" / "python"
+    python.write_text("#!/bin/bash\necho UserError: nothing reads the tool calls >&2\nexit 2\n")
+    python.chmod(0o755)
+    weights, log = tmp_path / "model", tmp_path / "server.log"
+    weights.mkdir()
+    with (
+        server.serving(
+            Serve(backend="transformers"), weights, "policy", tmp_path / "server", env, log
+        ) as endpoint,
+        pytest.raises(UserError, match=r"nothing reads the tool calls\. The server refuses"),
+    ):
+        server.wait_ready(endpoint)
+
+
 def test_proxies_are_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://user:pass@proxy:3128")
     monkeypatch.delenv("no_proxy", raising=False)

@@ -255,6 +255,13 @@ def test_a_rollout_that_fails_again_and_again_is_no_reward_of_zero(quick: None) 
     assert "the tool is broken" in str(error.value)
 
 
+@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
+def test_a_reward_that_is_no_finite_number_is_a_failure(quick: None, reward: float) -> None:
+    plans = [{"turns": 1, "reward": reward}]
+    with environment(plans) as played, pytest.raises(StageError, match="reward is no finite"):
+        played.play("train", [0], Sampler(), 1.0)
+
+
 def test_an_agent_that_goes_on_for_ever_is_ended_and_said(quick: None) -> None:
     with environment([{"turns": 99}], max_turns=3) as played, pytest.raises(StageError) as error:
         played.play("train", [0], Sampler(), 1.0)

@@ -73,8 +73,10 @@ def test_dtensor_gets_the_optimizer_that_the_megatron_yaml_lacks(tmp_path: Path)
 
 
 def test_a_backend_whose_keys_are_not_known_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"keys of dtensor in NeMo RL v0\.8\.0 are not known"):
+    with pytest.raises(UserError, match=r"v0\.8\.0 has no dtensor, .* use megatron, or ref v0"):
         asked(tmp_path, "v0.8.0", policy_backend="dtensor")
+    with pytest.raises(UserError, match=r"main has no dtensor, .* use megatron or dtensor_v2"):
+        asked(tmp_path / "main", "main", policy_backend="dtensor")
     found = asked(tmp_path / "b", "v0.8.0", policy_backend="megatron")
     assert found["policy.megatron_cfg.enabled"] is True
     assert "policy.dtensor_cfg.enabled" not in found

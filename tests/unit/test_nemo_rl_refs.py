@@ -74,6 +74,29 @@ def test_uncommitted_changes_of_a_checkout_have_a_digest(tmp_path: Path) -> None
     assert first is not None
     with (root / "ray.sub").open("a") as file:
         file.write("# patched\n")
+    second = refs.changed_files(root)
+    assert second not in (None, first)
+    # A binary change and one in another encoding than UTF-8.
+    (root / "ray.sub").write_bytes(b"caf\xe9\n")
+    assert refs.changed_files(root) not in (None, first, second)
+
+
+def test_untracked_sources_of_a_checkout_count_and_its_logs_do_not(tmp_path: Path) -> None:
+    root = tmp_path / "rl"
+    root.mkdir()
+    (root / ".gitignore").write_text("ignored.py\n")
+    git = ["git", "-C", str(root)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", ".gitignore"], check=True)
+    committed(root)
+    (root / "ignored.py").write_text("1\n")
+    (root / "1-logs").mkdir()
+    (root / "1-logs" / "ray-driver.log").write_text("step 1\n")
+    assert refs.changed_files(root) is None
+    (root / "sitecustomize.py").write_text("1\n")
+    first = refs.changed_files(root)
+    assert first is not None
+    (root / "sitecustomize.py").write_text("2\n")
     assert refs.changed_files(root) not in (None, first)
 
 

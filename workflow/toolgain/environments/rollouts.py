@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -73,6 +74,8 @@ def _outcome(content: bytes) -> Outcome:
         reward = float(found["reward"])
     except (ValueError, KeyError, TypeError):
         return Outcome(None, "Gym's answer holds no reward")
+    if not math.isfinite(reward):
+        return Outcome(None, f"Gym's reward is no finite number: {reward}")
     response = found.get("response")
     output = response.get("output") if isinstance(response, Mapping) else None
     items = output if isinstance(output, list) else []

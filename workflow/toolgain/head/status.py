@@ -248,9 +248,9 @@ def _progress(results: Path, stage: Stage) -> dict[str, Any]:
     # Stamps have whole seconds.
     if _seconds(progress.get("updated"), planned) + 1 > planned:
         return progress
-    total = (
-        plan.get(plan.get("backend", ""), {}).get("max_steps") if stage.kind == "train" else None
-    )
+    backend = plan.get("backend", "")
+    steps = {"trl": "max_steps", "nemo_rl": "max_num_steps"}.get(backend, "")
+    total = plan.get(backend, {}).get(steps) if stage.kind == "train" else None
     return {"step": 0, "total": total, "unit": "steps"} if total else {}
 
 

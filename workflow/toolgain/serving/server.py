@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -20,8 +21,8 @@ from typing import Any
 import httpx
 
 from toolgain.common import processes
-from toolgain.common.errors import StageError, UserError
-from toolgain.common.logs import first_error, last_line
+from toolgain.common.errors import ExitCode, StageError, UserError
+from toolgain.common.logs import first_error, last_line, out_of_memory
 from toolgain.common.processes import Command
 from toolgain.config.sections import Serve
 from toolgain.models.weights import context_of
@@ -45,6 +46,8 @@ class Endpoint:
     ready_timeout_s: float
     alive: Callable[[], str | None] = field(repr=False, default=lambda: None)
     """None while the server's process runs; else why it does not."""
+    refuses: Callable[[], bool] = field(repr=False, default=lambda: False)
+    """Whether it ended because its configuration does not fit, so that no other start helps."""
     proxies: Mapping[str, str] = field(repr=False, default_factory=dict)
     socket: Path | None = None
     """Unix socket that the server listens on, in the place of the host and port of the URL."""
@@ -191,16 +194,50 @@ def serving(
         begin = log_file.stat().st_size if log_file.exists() else 0
         with processes.running(command, env, log_file, claim) as process:
 
+            def last_words() -> str:
+                return first_error(log_file, begin) or last_line(log_file)
+
             def alive() -> str | None:
                 if process.poll() is None:
                     return None
-                return f"the model server ended (exit {process.returncode}); see {log_file}: " + (
-                    first_error(log_file, begin) or last_line(log_file)
-                )
+                ended = f"the model server ended (exit {process.returncode})"
+                return f"{ended}; see {log_file}: {last_words()}"
 
-            # No host of this name is looked up: requests go to the socket.
-            base_url = "http://localhost/v1"
-            yield Endpoint(base_url, alias, key, serve.ready_timeout_s, alive, socket=socket_file)
+            def refuses() -> bool:
+                code = process.poll()
+                return code is not None and refuses_configuration(code, last_words())
+
+            yield Endpoint(
+                # No host of this name is looked up: requests go to the socket.
+                base_url="http://localhost/v1",
+                model=alias,
+                key=key,
+                ready_timeout_s=serve.ready_timeout_s,
+                alive=alive,
+                refuses=refuses,
+                socket=socket_file,
+            )
+
+
+_DOES_NOT_FIT = re.compile(
+    r"ValidationError|(tool|reasoning)[ _-](call )?parser(?!\.py)|chat[ _]template"
+    r"|response_template|max_model_len|trust_remote_code",
+    re.IGNORECASE,
+)
+"""What the errors of servers name that refuse their configuration. Memory and drivers are not among
+them: another attempt, or another node, may have them."""
+
+
+def refuses_configuration(code: int, said: str) -> bool:
+    """Whether a server that ended at its start refuses its configuration.
+
+    Args:
+        code: Its exit code; 2 is what argparse ends with, and the server of this package.
+        said: The error in its log.
+    """
+    if code == ExitCode.BAD_INPUT:
+        return True
+    return 0 < code < 128 and bool(_DOES_NOT_FIT.search(said)) and not out_of_memory(said)
 
 
 @contextmanager
@@ -278,7 +315,8 @@ def wait_ready(endpoint: Endpoint) -> str | None:
         None when it is ready; else what it answered last when the time was up.
 
     Raises:
-        StageError: a server of ours has ended.
+        UserError: a server of ours has ended because it refuses its configuration.
+        StageError: a server of ours has ended for another reason.
     """
     deadline = time.monotonic() + endpoint.ready_timeout_s
     last = "no answer"
@@ -286,6 +324,11 @@ def wait_ready(endpoint: Endpoint) -> str | None:
     with endpoint.client(5.0) as client:
         while True:
             if reason := endpoint.alive():
+                if endpoint.refuses():
+                    raise UserError(
+                        f"evaluate: {reason}. The server refuses its configuration: see "
+                        "evaluation.serve, and the model's chat template and tool parser."
+                    )
                 raise StageError(f"evaluate: {reason}")
             try:
                 status = client.get(health).status_code

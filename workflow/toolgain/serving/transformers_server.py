@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -42,6 +43,7 @@ from transformers.cli.serving.utils import (
     ToolCall,
 )
 
+from toolgain.common.errors import UserError
 from toolgain.serving import answers
 from toolgain.serving.answers import AnswerReader
 from toolgain.serving.transformers_engine import ATTENTION, Engine
@@ -207,6 +209,10 @@ def _engine(model: Any, rows: int) -> Engine | None:
 
 
 def serve_transformers() -> None:
+    """Serve until the process is ended.
+
+    The exit code is 2 where the options or the model's files do not fit.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -224,8 +230,13 @@ def serve_transformers() -> None:
     key = os.environ.pop(KEY_VARIABLE, None)
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    try:
+        app = build_app(options, key)
+    except UserError as error:
+        print(f"UserError: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     uvicorn.run(
-        build_app(options, key),
+        app,
         uds=options.uds,
         log_level="warning",
         timeout_keep_alive=300,

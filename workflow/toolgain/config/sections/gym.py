@@ -12,7 +12,7 @@ class GymSection(Section):
 
     config_paths: list[str] = Field(
         [],
-        description="YAML files of the environment, as Gym's own commands take them; null: those "
+        description="YAML files of the environment, as Gym's own commands take them; empty: those "
         "that the upstream YAML of `nemo_rl` names.",
     )
     overrides: dict[str, bool | int | float | str | list[str] | None] = Field(

@@ -225,8 +225,8 @@ def _policy(section: NemoRl, ref: Ref, yaml: DictConfig, known: set[str]) -> dic
     backend = backend_of(base, section.policy_backend)
     if backend not in ref.policy_backends:
         raise UserError(
-            f"training.nemo_rl.policy_backend: the keys of {backend} in NeMo RL {ref.name} are not "
-            f"known to toolgain; use {' or '.join(ref.policy_backends)}, or ref v0.7.0."
+            f"training.nemo_rl.policy_backend: NeMo RL {ref.name} has no {backend}, or toolgain "
+            f"does not know its keys; use {' or '.join(ref.policy_backends)}, or ref v0.7.0."
         )
     values: dict[str, ov.Value] = {}
     if section.policy_backend:

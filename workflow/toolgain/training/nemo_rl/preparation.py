@@ -108,6 +108,8 @@ def checkout(
     ref, root = refs.REFS[nemo.ref], root_of(nemo, cluster)
     versions = versions_of_checkout(ref, root)
     versions["nemo_gym_commit"] = refs.check_gym(ref, root) or "no git history"
+    if changed := refs.changed_files(root / refs.GYM_FOLDER):
+        versions["nemo_gym_uncommitted_changes"] = f"sha256 {changed}"
     refs.check_image(ref, cluster.container)
     versions["container"] = str(cluster.container)
     config = yaml_file_of(nemo, root)

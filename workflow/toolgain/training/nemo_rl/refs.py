@@ -5,6 +5,7 @@ belong together: the image holds the Python environments that the code of that c
 """
 
 import hashlib
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolgain.common.errors import UserError
+from toolgain.common.files import file_digest
 from toolgain.config.sections import ClusterSection
 from toolgain.slurm.containers import is_file_image, located_image
 
@@ -56,7 +58,7 @@ class Ref:
     gym_refuses_a_model: bool = False
     """Whether that preparation has a model of its own and refuses a second one."""
     policy_backends: tuple[str, ...] = ("megatron", "dtensor", "dtensor_v2")
-    """Training backends of the policy whose keys are known for this version."""
+    """Training backends of the policy that this version has and whose keys are known for it."""
     keys_beyond_yaml: tuple[str, ...] = ()
     """Keys that this version reads though neither its YAML nor its typed classes hold them."""
     required_beyond_yaml: Mapping[str, bool] = field(default_factory=dict)
@@ -145,6 +147,8 @@ REFS: dict[str, Ref] = {
         ),
         Ref(
             name="main",
+            # PR 4207 of September 2026 refuses DTensor v1.
+            policy_backends=("megatron", "dtensor_v2"),
             commit=None,
             gym_commit=None,
             image=None,
@@ -167,17 +171,36 @@ def commit_of(folder: Path) -> str | None:
 
 def _git(folder: Path, *words: str) -> str | None:
     """What git says in `folder`; None where it fails or says nothing."""
+    return _git_bytes(folder, *words).decode(errors="replace").strip() or None
+
+
+def _git_bytes(folder: Path, *words: str) -> bytes:
+    """What git says in `folder`; nothing where it fails."""
     command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None if found.returncode == 0 else None
+    found = subprocess.run(command, capture_output=True, check=False)
+    return found.stdout if found.returncode == 0 else b""
+
+
+SOURCES = frozenset({".json", ".py", ".sh", ".sub", ".toml", ".yaml", ".yml"})
+"""Suffixes of files that a training run reads; logs and data may lie in a checkout too."""
 
 
 def changed_files(root: Path) -> str | None:
-    """SHA-256 of what the files of a checkout differ in from its commit; None: they do not."""
+    """SHA-256 of what a checkout differs in from its commit; None: in nothing.
+
+    A source file that git does not track counts with its name and content, unless it is ignored.
+    A submodule has a digest of its own.
+    """
     if commit_of(root) is None:
         return None
-    differs = _git(root, "diff", "HEAD", "--ignore-submodules")
-    return hashlib.sha256(differs.encode()).hexdigest() if differs else None
+    exact = ("--ignore-submodules", "--binary", "--full-index", "--no-ext-diff", "--no-textconv")
+    differs = hashlib.sha256(diff := _git_bytes(root, "diff", "HEAD", *exact))
+    listed = _git_bytes(root, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
+    paths = [root / os.fsdecode(name) for name in sorted(listed) if name]
+    found = [path for path in paths if path.suffix in SOURCES and path.is_file()]
+    for path in found:
+        differs.update(os.fsencode(path.relative_to(root)) + b"\0" + file_digest(path).encode())
+    return differs.hexdigest() if diff or found else None
 
 
 def check_checkout(ref: Ref, root: Path) -> str | None:
@@ -240,18 +263,7 @@ def check_gym(ref: Ref, root: Path) -> str | None:
 
 
 def _pinned_gym(root: Path) -> str | None:
-    command = [
-        "git",
-        "-c",
-        f"safe.directory={root}",
-        "-C",
-        str(root),
-        "ls-tree",
-        "HEAD",
-        GYM_FOLDER,
-    ]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    words = found.stdout.split()
+    words = (_git(root, "ls-tree", "HEAD", GYM_FOLDER) or "").split()
     return words[2] if len(words) > 2 and words[1] == "commit" else None
 
 

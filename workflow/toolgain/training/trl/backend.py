@@ -26,6 +26,7 @@ from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.models.response_templates import reader_of_folder
 from toolgain.models.weights import read_safetensors_header
 from toolgain.records.record import read_record, write_record
+from toolgain.serving.server import python_version_of
 from toolgain.tasks import gym_rows
 from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import checkpoints, segments
@@ -158,8 +159,14 @@ def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
         world_size=processes.world_size,
         hosts=tuple(processes.hosts),
         gpus=processes.gpus,
-        versions=processes.versions,
+        versions=processes.versions | _gym_version(job),
     )
+
+
+def _gym_version(job: TrainingJob) -> dict[str, str]:
+    """The version of NeMo Gym where the training plays in it; its environment is another one."""
+    found = python_version_of(job.gym_environment, "nemo-gym") if job.section.plays_gym else None
+    return {"nemo-gym": found} if found else {}
 
 
 def _stopped_line(job: TrainingJob, step: int, why: str) -> str:
