@@ -103,6 +103,14 @@ def test_work_lies_beside_the_results_or_inside_of_a_lone_folder(tmp_path: Path)
     assert lone.size == 17
 
 
+def test_a_folder_that_the_harness_would_misread_is_refused_before_any_process(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UserError, match=r"which holds ' ': .*without quotes"):
+        job(tmp_path / "with space" / "mine")
+    assert not (tmp_path / "with space").exists()
+
+
 def test_an_evaluation_counts_every_job_that_worked_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

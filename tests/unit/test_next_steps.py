@@ -10,9 +10,10 @@ from toolgain.report.cost import CostTable, StageCost
 from toolgain.report.next_steps import next_steps
 
 
-def sources(subset: bool, **manifest: Any) -> Any:
+def sources(subset: bool, verdict: str = "improved", **manifest: Any) -> Any:
     run = SimpleNamespace(manifest=run_records.manifest(total_steps=40, **manifest))
-    comparison = SimpleNamespace(subset={"non_live": 10} if subset else None, n=142)
+    drawn = {"non_live": 10} if subset else None
+    comparison = SimpleNamespace(subset=drawn, n=142, verdict=verdict)
     return SimpleNamespace(runs={"grpo": run}, comparison=comparison)
 
 
@@ -46,6 +47,15 @@ def test_each_way_on_has_a_command_and_a_cost() -> None:
 
 def test_all_items_asked_need_no_step_to_all_items() -> None:
     assert not [s for s in next_steps(sources(subset=False), COST, 142) if "in place of" in s.title]
+
+
+def test_more_steps_are_no_advice_where_the_model_regressed() -> None:
+    def longer(verdict: str) -> list[str]:
+        steps = next_steps(sources(subset=True, verdict=verdict), COST, 1420)
+        return [step.edit for step in steps if "max_steps" in step.edit]
+
+    assert longer("no_clear_change")
+    assert not longer("regressed")
 
 
 def test_the_edits_are_allowed_in_a_configuration(tmp_path: Path) -> None:

@@ -57,6 +57,6 @@ def not_valid(subject: str, reasons: Sequence[str]) -> str:
     """What is said at once of an evaluation that ended and does not count."""
     return (
         f"WARNING: the evaluation of {subject} is not valid and will not be compared: "
-        f"{'; '.join(reasons)}. A running training continues; Ctrl-C stops it with its last step "
-        "saved, and after the cause is fixed the same command resumes."
+        f"{'; '.join(reasons)}. A running training job continues; Ctrl-C stops it with its "
+        "last step saved, and after the cause is fixed the same command resumes."
     )

@@ -241,6 +241,20 @@ def harness_program(bfcl_env: Path) -> Path:
     return program
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder whose path the harness would misread: it does not quote it in the shell.
+
+    Raises:
+        UserError: the path has a space or another character that a shell reads.
+    """
+    if signs := shell_characters(folder):
+        raise UserError(
+            f"evaluate: the harness cannot work in {folder}, which holds "
+            f"{' '.join(map(repr, signs))}: it puts the path into a shell command without quotes. "
+            "Use a folder of letters, digits and `-_.` alone."
+        )
+
+
 def run_harness(
     settings: HarnessSettings,
     folders: HarnessFolders,
@@ -258,11 +272,7 @@ def run_harness(
         None when the harness ended by itself with its results written; else what went wrong. Its
         exit code alone proves nothing.
     """
-    if shell_characters(folders.box):
-        raise UserError(
-            f"evaluate: the harness cannot work in {folders.box}: it puts the path into a shell "
-            "command without quotes. Use a folder without spaces and such characters."
-        )
+    check_folder(folders.box)
     if settings.container and not os.environ.get("SLURM_JOB_ID"):
         raise UserError(
             "evaluation.harness_container needs a Slurm job; use --profile slurm, or leave it out."

@@ -18,7 +18,7 @@ from toolgain.common.yaml_text import read_yaml
 from toolgain.config.sections import EvaluationSection, parse_section
 from toolgain.evaluation import confinement
 from toolgain.evaluation.budget import Budget
-from toolgain.evaluation.harness import HarnessFolders, harness_program
+from toolgain.evaluation.harness import HarnessFolders, check_folder, harness_program
 from toolgain.evaluation.identity import (
     EvaluatedModel,
     chat_template_text,
@@ -149,6 +149,8 @@ def prepare_evaluation(
         )
     if endpoint and not model_name:
         raise UserError("evaluate: --endpoint needs --model NAME, the name that the server knows.")
+    root = _work_root(out)
+    check_folder(root)
     harness_program(bfcl_env)
     source = data.installed_data(bfcl_env)
     items = data.load_full(source)
@@ -159,7 +161,6 @@ def prepare_evaluation(
     if section.serve.server.ours:
         check_context(section.serve, found.folder)
     facts = comparable(section, items, found, bfcl_env, trl_env)
-    root = _work_root(out)
     return EvaluationJob(
         out=out.absolute(),
         subject=subject,

@@ -68,7 +68,7 @@ class BaseWeights(Part):
 
 
 class Segment(Part):
-    """One launch of the training; a killed training has several."""
+    """One launch of the training run; a run that was killed has several."""
 
     started: str = Field(description="ISO 8601 in UTC.")
     finished: str | None = Field(None, description="The same; null: it left no sign of life.")
@@ -179,7 +179,7 @@ class Trained(Record):
 
 
 class Manifest(Trained):
-    """A finished training."""
+    """A finished training run."""
 
     run: str = Field(description="Name of the run.")
     fingerprint: str = Field(description="Digest of all that decides the training's outcome.")

@@ -57,7 +57,7 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
         key = {"nemo_rl": "nemo_rl: {max_num_steps: ", "trl": "trl: {max_steps: "}[manifest.backend]
         trainings = [stage for stage in of_run if stage.kind in ("training", "evaluation")]
         yield NextStep(
-            "Twice the steps, where the curves still rise at their end (a new training)",
+            "Twice the steps, where the curves still rise at their end (a new training run)",
             f"training: {{{key}{2 * manifest.total_steps}}}}}",
             command + "all",
             _amount(trainings, 2, "at most, by this run"),

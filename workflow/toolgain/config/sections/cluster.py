@@ -57,7 +57,7 @@ class NemoRlSite(Section):
         10, description="Time between the last save and the time limit."
     )
     poll_seconds: Annotated[float, Field(gt=0)] = Field(
-        20, description="Pause between two looks at a running training."
+        20, description="Seconds between two checks of a running training job."
     )
 
 

@@ -53,7 +53,7 @@ class Retry(Section):
     )
     max_hours: Annotated[float, Field(gt=0)] | None = Field(
         24.0,
-        description="After so many hours of the evaluation, interruptions left out, no retry "
+        description="Hours of the evaluation, without interruptions, after which no retry "
         "starts; null: no limit.",
     )
     backoff_s: Annotated[float, Field(ge=0)] = Field(
@@ -77,7 +77,7 @@ class EvaluationSection(Section):
     )
     parallelism: Positive | None = Field(
         None,
-        description="Requests of the harness under way at once; null: "
+        description="Maximum number of concurrent requests of the harness; null: "
         f"{REQUESTS_PER_COPY} for each model copy of the server (data_parallel_size).",
     )
     sampling: Sampling = Field(Sampling(), description="Sampling of the answers.")
@@ -93,7 +93,8 @@ class EvaluationSection(Section):
         "training: what would make every evaluation invalid ends the workflow there.",
     )
     max_response_bytes: Positive = Field(
-        8 * 2**20, description="Maximum size of a response; what is larger is cut, and failed."
+        8 * 2**20,
+        description="Maximum size of a response in bytes; a larger one is cut and has failed.",
     )
     retry: Retry = Field(Retry(), description="Retries of what failed.")
     max_error_share: Share = Field(
@@ -105,7 +106,7 @@ class EvaluationSection(Section):
     sandbox: Literal["require", "best_effort"] = Field(
         "best_effort",
         description="The harness evaluates what the model wrote. `require`: only where the kernel "
-        "shuts it in entirely; `best_effort`: as far as it can, and what stays open is said.",
+        "can isolate it entirely; `best_effort`: as far as it can; what stays open is reported.",
     )
     harness_container: str | None = Field(
         None,
@@ -115,7 +116,7 @@ class EvaluationSection(Section):
 
     @property
     def requests_at_once(self) -> int:
-        """What `parallelism` comes to."""
+        """`parallelism`, with its default filled in."""
         return self.parallelism or REQUESTS_PER_COPY * self.serve.data_parallel_size
 
     @field_validator("harness_container")

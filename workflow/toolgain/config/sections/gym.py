@@ -8,7 +8,7 @@ from toolgain.config.sections.base import Positive, Section
 
 
 class GymSection(Section):
-    """The environment of NeMo Gym that a rehearsal and a TRL training play (docs/gym.md)."""
+    """The environment of NeMo Gym in a rehearsal and in a TRL training run (docs/gym.md)."""
 
     config_paths: list[str] = Field(
         [],
@@ -20,11 +20,11 @@ class GymSection(Section):
     )
     max_turns: Positive = Field(
         32,
-        description="Most answers of one rollout. In a TRL training the rollout ends with the last "
-        "and earns what it earns; in a rehearsal one that asks for more has failed.",
+        description="Maximum number of answers in one rollout. In a TRL training run the rollout "
+        "ends there, with the verifier's reward; in a rehearsal one that needs more has failed.",
     )
     rollout_timeout_s: Annotated[float, Field(gt=0)] = Field(
-        900.0, description="A rollout that takes longer has failed; Gym itself waits for ever."
+        900.0, description="Timeout of a rollout, which has then failed; Gym itself has none."
     )
     rehearsal_rows: Annotated[int, Field(ge=0)] = Field(
         0,

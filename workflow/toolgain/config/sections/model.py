@@ -14,7 +14,7 @@ class ModelSection(Section):
     name: str | None = Field(None, description="Name shown in the report; default: the folder's.")
     chat_template: str | None = Field(
         None,
-        description="A chat template file that takes the place of the model's own, for training, "
+        description="A chat template file that replaces the model's own, for training, "
         "export and serving alike.",
     )
     patch: Literal["none", "nemotron-nano-v2"] = Field(
