@@ -367,6 +367,7 @@ def test_wait_that_the_server_asks_for(header: str | None, wait: float | None) -
 
 def test_wait_in_other_units() -> None:
     assert read_reply(429, b"", {"Retry-After-Ms": "1500"}).retry_after_s == 1.5
+    assert read_reply(429, b"", {"Retry-After-Ms": "1e300"}).retry_after_s == 24 * 3600
     both = {"Retry-After-Ms": "250", "Retry-After": "1"}
     assert read_reply(503, b"", both).retry_after_s == 0.25
     at = (datetime.now(UTC) + timedelta(hours=1)).timestamp()

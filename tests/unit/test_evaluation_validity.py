@@ -164,6 +164,10 @@ def test_a_trial_of_few_items_finds_what_would_spoil_all_and_nothing_else() -> N
     texts = [row._replace(calls=0) for row in rows(17)]
     assert "no tool call in any answer" in faults(silent, texts, section)[0]
     assert faults(silent, texts, EvaluationSection(canary="warn")) == []
+    refused = rows(17, history_refused=(4, ""))
+    assert faults(GOOD, refused, section) == [], "it took others that hold the same"
+    (said,) = faults(GOOD, refused, section, {"call without text": 4})
+    assert "the server refused 4 conversations" in said
 
 
 def test_server_that_took_one_conversation_back_may_refuse_others() -> None:

@@ -248,6 +248,7 @@ def test_no_port_no_socket_no_address_is_reached(place: Place) -> None:
             f"socket.socket(socket.AF_UNIX).connect({chr(0) + 'x'!r})",
             f"socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', {str(path)!r})",
             "socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', '\\0x')",
+            f"socket.socketpair(type=socket.SOCK_RAW)[0].sendto(b'x', {str(path)!r})",
             "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
             "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
             "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",

@@ -199,7 +199,7 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     None where it asks for nothing, or for what cannot be.
     """
     if (milliseconds := _number(headers.get("Retry-After-Ms"))) is not None:
-        return max(0.0, milliseconds / 1000)
+        return min(LONGEST_ASKED_S, max(0.0, milliseconds / 1000))
     said = headers.get("Retry-After")
     wait = _number(said)
     if wait is None:

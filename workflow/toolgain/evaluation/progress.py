@@ -17,10 +17,11 @@ WRITE_EVERY_S = 2.0
 
 
 def progress_file(out: Path) -> Path:
-    """results/progress/evaluate-{subject}.json, or a file in `out` outside of a results folder."""
+    """results/progress/evaluate-{subject}.json or trial.json; outside of a results folder, a file in
+    `out`."""
     if out.parent.name == "evaluations":
         return out.parent.parent / "progress" / f"evaluate-{out.name}.json"
-    if out.parent.name == "trial":
+    if out.parts[-3:-1] == ("work", "trial"):
         return out.parents[2] / "progress" / "trial.json"
     return out / "progress.json"
 

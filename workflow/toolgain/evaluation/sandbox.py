@@ -767,8 +767,9 @@ def forbid_system_calls() -> None:
         forbid("socket", EPERM, ArgumentComparison(0, EQUAL, family, 0))
     forbid("socket", EPERM, ArgumentComparison(0, AT_LEAST, 11, 0))
     # A pair of datagram sockets can send to any unix socket by name; a pair of streams cannot.
-    datagram = ArgumentComparison(1, MASKED_EQUAL, SOCK_TYPE_MASK, socket.SOCK_DGRAM)
-    forbid("socketpair", EPERM, datagram)
+    # Among unix sockets, a raw one is the same as a datagram.
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+        forbid("socketpair", EPERM, ArgumentComparison(1, MASKED_EQUAL, SOCK_TYPE_MASK, kind))
     result = seccomp.seccomp_load(context)
     seccomp.seccomp_release(context)
     if result < 0:

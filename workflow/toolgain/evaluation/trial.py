@@ -8,8 +8,9 @@ not, and are left to the evaluation.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.common import processes
@@ -19,7 +20,7 @@ from toolgain.common.files import now
 from toolgain.common.progress import results_folder
 from toolgain.config.freeze import read_section
 from toolgain.config.sections import EvaluationSection, Subset
-from toolgain.evaluation import validity
+from toolgain.evaluation import request_log, validity
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.evaluate import ask_model
 from toolgain.evaluation.job import Ledger, prepare_evaluation
@@ -63,11 +64,11 @@ def try_evaluation(
     log.info("trial: an evaluation of %s", counted(job.size, "item"))
     ledger = Ledger(Budget(job.folders(0).spent, section.retry.max_hours))
     with processes.stopping_in_time():
-        canary, rows, _ = ask_model(job, ledger)
+        canary, rows, seen = ask_model(job, ledger)
     ledger.budget.close()
     server_log = job.folders(0).work / "server.log"
     logged = f" Server log: {server_log}." if section.serve.server.ours else ""
-    if reasons := faults(canary, rows, section):
+    if reasons := faults(canary, rows, section, request_log.never_taken(seen)):
         raise UserError(
             "trial: an evaluation of this model could not be valid, so nothing is trained: "
             f"{'; '.join(reasons)}.{logged}"
@@ -95,10 +96,19 @@ def try_evaluation(
     )
 
 
-def faults(canary: Canary, rows: Sequence[ItemOutcome], section: EvaluationSection) -> list[str]:
-    """Why no evaluation by this server could be valid, as far as a few items prove it."""
+def faults(
+    canary: Canary,
+    rows: Sequence[ItemOutcome],
+    section: EvaluationSection,
+    never_taken: Mapping[str, int] = MappingProxyType({}),
+) -> list[str]:
+    """Why no evaluation by this server could be valid, as far as a few items prove it.
+
+    Args:
+        never_taken: refused conversations; see `validity.judge_evaluation`.
+    """
     key = section.serve.server.parser_key
     reasons = validity.canary_reasons(canary, rows, key, few=True)
     if canary.answered and section.canary != "stop":
         reasons = []
-    return reasons + validity.answer_reasons(rows)
+    return reasons + validity.answer_reasons(rows, never_taken)
