@@ -180,8 +180,8 @@ REFUSED = {
     "socket.send_fds(a, [b'x'], [0])",
     "a datagram by name": "socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', folder + "
     "'/datagrams')",
-    "a datagram of a raw socket": "socket.socketpair(type=socket.SOCK_RAW)[0].sendto(b'x', folder + "
-    "'/datagrams')",
+    "a datagram of a raw socket": "socket.socketpair(type=socket.SOCK_RAW)[0].sendto(b'x', "
+    "folder + '/datagrams')",
     "an abstract socket": "socket.socket(socket.AF_UNIX).connect(abstract)",
     "an abstract datagram": "socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', abstract + "
     "'-d')",

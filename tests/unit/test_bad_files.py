@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import socket
 import struct
 import sys
@@ -382,6 +383,8 @@ def test_full_file_system_leaves_the_old_file_whole(
     verb: str, writers: dict[str, tuple[object, ...]], tmp_path: Path
 ) -> None:
     """A real one, as large as what is in it: the kernel says ENOSPC."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("a root that may not mount, as in most containers")
     folder = tmp_path / "full"
     folder.mkdir()
 

@@ -187,12 +187,12 @@ def test_threads_share_what_is_allowed() -> None:
                     number = int(now / window_s)
                     windows[number] = windows.get(number, 0) + 1
                     taken = windows[number] <= allowed
-            if taken:
-                pace.answered()
-                answered.append(now)
-                return
-            refused.append(now)
-            pace.refused(started, (number + 1) * window_s - now)
+                if taken:
+                    pace.answered()
+                    answered.append(now)
+                    return
+                refused.append(now)
+                pace.refused(started, (number + 1) * window_s - now)
 
     threads = [threading.Thread(target=ask) for _ in range(wanted)]
     for thread in threads:

@@ -81,7 +81,7 @@ def test_a_response_that_drips_is_cut_when_it_is_due(whole: bytes, drips: bytes)
 
 def test_silence_is_a_timeout_and_a_closed_connection_is_none() -> None:
     with answering(b"", b"") as url, open_session(None, {}) as session:
-        assert post(session, url, {}, timeout_s=5, max_bytes=1000).kind == "connection"
+        assert post(session, url, {}, timeout_s=60, max_bytes=1000).kind == "connection"
     with socket.create_server(("127.0.0.1", 0)) as silent, open_session(None, {}) as session:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         reply = post(session, url, {}, timeout_s=0.2, max_bytes=1000)

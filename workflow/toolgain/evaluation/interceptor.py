@@ -176,15 +176,16 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
                     said = "not asked: the server asks to wait for longer than the time limit"
                     return Reply("http_429", 429, said)
                 reply = self._ask_once(url, asked)
-            if reply.kind != "http_429":
-                if reply.kind == "ok":
-                    self._pace.answered()
-                return reply
-            again_at = time.time() + (reply.retry_after_s or 0.0)
-            if again_at > self.params.give_up_at:
-                self._closed_until = max(self._closed_until, again_at)
-                return reply
-            self._pace.refused(started, reply.retry_after_s)
+                # Within the turn: nobody else starts before it is known.
+                if reply.kind != "http_429":
+                    if reply.kind == "ok":
+                        self._pace.answered()
+                    return reply
+                again_at = time.time() + (reply.retry_after_s or 0.0)
+                if again_at > self.params.give_up_at:
+                    self._closed_until = max(self._closed_until, again_at)
+                    return reply
+                self._pace.refused(started, reply.retry_after_s)
 
     def _ask_once(self, url: str, asked: "_Asked") -> Reply:
         started = time.monotonic()

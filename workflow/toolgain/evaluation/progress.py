@@ -17,8 +17,8 @@ WRITE_EVERY_S = 2.0
 
 
 def progress_file(out: Path) -> Path:
-    """results/progress/evaluate-{subject}.json or trial.json; outside of a results folder, a file in
-    `out`."""
+    """results/progress/evaluate-{subject}.json or trial.json, or a file in `out` outside of a
+    results folder."""
     if out.parent.name == "evaluations":
         return out.parent.parent / "progress" / f"evaluate-{out.name}.json"
     if out.parts[-3:-1] == ("work", "trial"):
