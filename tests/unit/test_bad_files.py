@@ -12,9 +12,9 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import socket
 import struct
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable

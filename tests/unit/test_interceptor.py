@@ -11,6 +11,8 @@ import pytest
 from fault_server import Fault, FaultServer, Handler, Request, completion, no_fault
 from interceptor_process import PYTHON, interceptor
 
+from toolgain.serving.server import socket_folder
+
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason="the harness's environment is not installed (.venvs/bfcl)"
 )
@@ -242,10 +244,12 @@ class TextHandler(http.server.BaseHTTPRequestHandler):
 
 def test_server_on_a_unix_socket_is_asked_there(tmp_path: Path) -> None:
     """Until it is there, every request is a failed connection."""
-    path = tmp_path / "model"
-    with interceptor(tmp_path / "asked", "http://localhost/v1", socket=str(path)) as asked:
+    with (
+        socket_folder() as folder,
+        interceptor(tmp_path, "http://localhost/v1", socket=str(folder / "model")) as asked,
+    ):
         assert asked.ask("What is the weather?").status == "502 connection"
-        with UnixServer(str(path), TextHandler) as server:
+        with UnixServer(str(folder / "model"), TextHandler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             assert [asked.ask(f"Question {n}").status for n in range(3)] == ["200"] * 3
             server.shutdown()
