@@ -262,6 +262,30 @@ def test_a_reward_that_is_no_finite_number_is_a_failure(quick: None, reward: flo
         played.play("train", [0], Sampler(), 1.0)
 
 
+def test_rewards_beyond_0_and_1_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    plans = [{"turns": 1, "reward": -1.0}, {"turns": 1, "reward": 0.5}]
+    with environment(plans) as played:
+        played.play("validation", [1], Sampler(), 0.0)
+        assert capsys.readouterr().out == ""
+        for _ in range(2):
+            episodes = played.play("validation", [0, 1], Sampler(), 0.0)
+    assert [episode.accuracy for episode in episodes] == [-1.0, 0.5]
+    assert capsys.readouterr().out.count("Gym's rewards reach from -1 to 0.5") == 1
+
+
+def test_a_request_of_a_rollout_that_has_ended_is_let_go() -> None:
+    room = WaitingRoom()
+    room.open(["1"])
+    found: list[Any] = []
+    asking = threading.Thread(target=lambda: found.append(room.ask("1", {})), daemon=True)
+    asking.start()
+    with room._changed:
+        assert room._changed.wait_for(lambda: room._rollouts["1"], 60)
+    room.ended("1")
+    asking.join(60)
+    assert found and found[0][0] == 422
+
+
 def test_an_agent_that_goes_on_for_ever_is_ended_and_said(quick: None) -> None:
     with environment([{"turns": 99}], max_turns=3) as played, pytest.raises(StageError) as error:
         played.play("train", [0], Sampler(), 1.0)

@@ -46,6 +46,11 @@ def test_rows_that_each_earn_the_same_give_no_gradient_though_they_differ() -> N
     assert "for every row: no gradient" in verdict(found)[0][0]
 
 
+def test_rewards_beyond_0_and_1_warn_that_the_accuracy_is_no_share() -> None:
+    reasons, warnings = verdict([*SPREAD, rollout(2, -1.0), rollout(2, 0.0)])
+    assert reasons == [] and "rewards reach from -1 to 1: " in warnings[0]
+
+
 def test_a_server_that_does_not_sample_is_found() -> None:
     same = [rollout(row, 0.0, said=f"{row}") for row in (0, 0, 1, 1)]
     assert any("does not sample" in reason for reason in verdict(same)[0])

@@ -205,6 +205,11 @@ class TestHealth:
         flat = [(0, 0.4), (4, 0.6), (8, 0.5), (12, 0.4)]
         assert not signs(GOOD | {ACCURACY: flat})["accuracy"]["passed"]
 
+    def test_a_mean_of_rewards_beyond_one_has_no_error_and_no_verdict(self) -> None:
+        found = signs(GOOD | {ACCURACY: [(0, 0.4), (12, 2.5)]})["accuracy"]
+        assert found["passed"] is None
+        assert found["evidence"].endswith("no share of tasks; its standard error is not known.")
+
     def test_missing_checkpoints_and_validations_are_named(self) -> None:
         found = signs(GOOD | {ACCURACY: [(0, 0.2), (12, 0.4)]}, saved=[4, 12])["checkpoints"]
         assert not found["passed"]

@@ -95,7 +95,8 @@ def test_a_dry_run_for_slurm_is_checked_as_a_start_is(folder: Path, tmp_path: Pa
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in ("bash", "sh", "which", "git", "env", "uname"):
-        (tools / name).symlink_to(shutil.which(name) or "")
+        if found := shutil.which(name):
+            (tools / name).symlink_to(found)
     path = f"{Path(sys.executable).parent}:{tools}"
     profile = ["--profile", str(ROOT / "profiles/slurm"), "--configfile", "good.yaml"]
     dry = snakemake(folder, *profile, PATH=path)

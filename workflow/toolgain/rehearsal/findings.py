@@ -139,6 +139,11 @@ def judge_rehearsal(
             "server does not sample"
         )
     rewards = rewards_of(rollouts)
+    if rewards and not 0 <= min(rewards) <= max(rewards) <= 1:
+        warnings.append(
+            f"rewards reach from {min(rewards):g} to {max(rewards):g}: the validation accuracy "
+            "will be their mean, no share of tasks"
+        )
     if rewards and without_spread(rollouts) is not None:
         _judge_rewards(rewards, without_spread(rollouts) or 0.0, reasons, warnings)
     unlimited = sorted(name for name, steps in agents.items() if steps is None)

@@ -234,8 +234,9 @@ def _checkpoints(manifest: records.Manifest | None, best: Best | None) -> Iterab
     found = []
     for part in (best.candidates if best else None) or saved:
         error = part.standard_error if isinstance(part, Candidate) else None
-        if error is None and part.accuracy is not None and items:
-            error = math.sqrt(max(0.0, part.accuracy * (1 - part.accuracy)) / items)
+        # A mean of rewards beyond 0 and 1 is no share of tasks.
+        if error is None and items and part.accuracy is not None and 0 <= part.accuracy <= 1:
+            error = math.sqrt(part.accuracy * (1 - part.accuracy) / items)
         found.append(
             CheckpointLine(
                 part.step,

@@ -74,9 +74,12 @@ def accuracy_rises(curve: Curve, items: int | None) -> Sign:
     (_, before), (step, after) = curve[0], curve[-1]
     best_step, best = max(curve[1:], key=lambda point: (point[1], point[0]))
     evidence = f"{before:.3f} before, {after:.3f} at step {step}, best {best:.3f} at {best_step}"
+    if not all(0 <= value <= 1 for value in (before, after)):
+        evidence += ": a mean of rewards, no share of tasks; its standard error is not known."
+        return _sign(name, title, None, evidence)
     error = 0.0
     if items:
-        error = math.sqrt(sum(p * (1 - p) / items for p in (before, after) if 0 <= p <= 1))
+        error = math.sqrt(sum(p * (1 - p) / items for p in (before, after)))
         evidence += f" ({items} tasks; standard error of the difference up to {error:.3f})"
     passed = _beyond(after - before, error)
     return _sign(name, title, passed, evidence + ".")

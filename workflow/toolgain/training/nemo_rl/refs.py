@@ -181,7 +181,7 @@ def _git_bytes(folder: Path, *words: str) -> bytes:
     return found.stdout if found.returncode == 0 else b""
 
 
-SOURCES = frozenset({".json", ".py", ".sh", ".sub", ".toml", ".yaml", ".yml"})
+SOURCES = frozenset({".py", ".sh", ".sub", ".toml", ".yaml", ".yml"})
 """Suffixes of files that a training run reads; logs and data may lie in a checkout too."""
 
 

@@ -26,7 +26,6 @@ from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.models.response_templates import reader_of_folder
 from toolgain.models.weights import read_safetensors_header
 from toolgain.records.record import read_record, write_record
-from toolgain.serving.server import python_version_of
 from toolgain.tasks import gym_rows
 from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import checkpoints, segments
@@ -165,7 +164,12 @@ def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
 
 def _gym_version(job: TrainingJob) -> dict[str, str]:
     """The version of NeMo Gym where the training plays in it; its environment is another one."""
-    found = python_version_of(job.gym_environment, "nemo-gym") if job.section.plays_gym else None
+    if not job.section.plays_gym:
+        return {}
+    # Needs a client for HTTP, which a plain training does without.
+    from toolgain.serving.server import python_version_of
+
+    found = python_version_of(job.gym_environment, "nemo-gym")
     return {"nemo-gym": found} if found else {}
 
 

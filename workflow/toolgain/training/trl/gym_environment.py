@@ -71,6 +71,7 @@ class GymEnvironment:
         self.environment, self.room, self.chat, self.rows = environment, room, chat, rows
         self.section, self.context = section, context
         self._played = 0
+        self._said_range = False
 
     def play(
         self, split: Split, numbers: Sequence[int], sample: Sample, temperature: float
@@ -97,7 +98,21 @@ class GymEnvironment:
                 f"training: {len(failed)} of {len(numbers)} rollouts failed {ATTEMPTS} times, such "
                 f"as {next(iter(failed.values()))}. `toolgain rehearse` plays rows and says more"
             )
-        return [episodes[place] for place in range(len(numbers))]
+        found = [episodes[place] for place in range(len(numbers))]
+        if split == "validation" and not self._said_range:
+            self._say_range([episode.reward for episode in found])
+        return found
+
+    def _say_range(self, rewards: Sequence[float]) -> None:
+        """Say once that a mean of rewards beyond 0 and 1 is no share of tasks."""
+        if rewards and not 0 <= min(rewards) <= max(rewards) <= 1:
+            self._said_range = True
+            print(
+                f"progress: Gym's rewards reach from {min(rewards):g} to {max(rewards):g}, not "
+                "from 0 to 1: val:accuracy is their mean, no share of tasks, and has no standard "
+                "error",
+                flush=True,
+            )
 
     def _look_for_the_dead(self) -> None:
         """A server that has just ended fails rollouts before it is known to have ended.

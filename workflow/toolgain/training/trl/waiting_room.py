@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from toolgain.environments.chat_endpoint import Body
+from toolgain.environments.chat_endpoint import Body, failing_answer
 
 HttpAnswer = tuple[int, bytes]
 """HTTP status and content."""
@@ -39,10 +39,12 @@ class WaitingRoom:
             self._rollouts = {rollout: deque() for rollout in rollouts}
 
     def ended(self, rollout: str) -> None:
-        """No request of this rollout comes any more."""
+        """No request of this rollout comes any more; one that still waits gets no sample."""
         with self._changed:
-            self._rollouts.pop(rollout, None)
+            left = self._rollouts.pop(rollout, ())
             self._changed.notify_all()
+        for request in left:
+            request.reply.set_result(failing_answer("the rollout has ended"))
 
     def ask(self, rollout: str, body: Body) -> HttpAnswer | None:
         """Wait for the answer to a request; None: the rollout is not under way."""
