@@ -166,6 +166,7 @@ def test_a_trial_of_few_items_finds_what_would_spoil_all_and_nothing_else() -> N
     assert faults(silent, texts, EvaluationSection(canary="warn")) == []
     refused = rows(17, history_refused=(4, ""))
     assert faults(GOOD, refused, section) == [], "it took others that hold the same"
+    assert faults(GOOD, refused, section, {"call": 1}) == [], "one may be the model's fault"
     (said,) = faults(GOOD, refused, section, {"call without text": 4})
     assert "the server refused 4 conversations" in said
 

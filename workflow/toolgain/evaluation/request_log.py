@@ -212,7 +212,7 @@ def _cut_prompts(answered: list[Recorded]) -> tuple[int, int] | None:
     most = max((tokens for tokens, _ in sizes.values()), default=0)
     longest = [size for tokens, size in sizes.values() if tokens == most]
     # A server that counts each prompt the same counts none.
-    if most < CUT_FROM or not CUT_PROMPTS <= len(longest) < len(sizes):
+    if most < CUT_FROM or not CUT_PROMPTS <= len(longest) < len(sizes) or not all(longest):
         return None
     return (len(longest), most) if max(longest) >= CUT_RANGE * min(longest) else None
 

@@ -111,4 +111,6 @@ def faults(
     reasons = validity.canary_reasons(canary, rows, key, few=True)
     if canary.answered and section.canary != "stop":
         reasons = []
-    return reasons + validity.answer_reasons(rows, never_taken)
+    # A single conversation may have been refused for what the model wrote.
+    often = {kind: number for kind, number in never_taken.items() if number > 1}
+    return reasons + validity.answer_reasons(rows, often)

@@ -49,7 +49,7 @@ class Validity:
     errors: dict[str, int]
     """Items without an answer, by kind of failure."""
     flags: dict[str, int]
-    """Items by flag; see `record.FLAGS`."""
+    """Items by flag; see `outcomes.FLAGS`."""
 
 
 def judge_evaluation(
