@@ -294,10 +294,10 @@ def test_conversation_that_the_server_refuses_is_the_models_wrong_answer(asked: 
     def refuses(request: Request, handler: Handler) -> bool:
         messages = request.body["messages"]
         before = [message for message in messages if message["role"] == "assistant"]
-        # It takes some conversations back, so it is no fault of all of them.
+        # It takes some conversations back, so not all of them are its fault.
         if len(before) < 2:
             return False
-        handler.answer(400, {"error": "arguments of an earlier call are no object"})
+        handler.answer(400, {"error": "arguments of an earlier call are not an object"})
         return True
 
     _, evaluation = asked(refuses)
@@ -307,7 +307,7 @@ def test_conversation_that_the_server_refuses_is_the_models_wrong_answer(asked: 
     lost = [row for row in evaluation.items if "history_refused" in row.flags]
     assert lost and all(row.error_type == "history_refused" and not row.valid for row in lost)
     assert summary["flags"]["history_refused"] == len(lost)
-    assert any("the server refused to go on" in said for said in summary["warnings"])
+    assert any("the server refused to continue" in said for said in summary["warnings"])
 
 
 def test_rounds_go_on_while_they_answer_something(asked: Asked, undisturbed: Evaluation) -> None:

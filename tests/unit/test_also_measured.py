@@ -65,7 +65,7 @@ def test_a_page_of_a_table_has_no_sections_of_bfcl(tmp_path: Path) -> None:
 def test_what_is_no_comparison_of_tables_is_named(tmp_path: Path) -> None:
     other = tmp_path / "comparison.json"
     other.write_text(json.dumps({"schema": 1, "runs": {}}))
-    with pytest.raises(UserError, match="is no comparison of two tables"):
+    with pytest.raises(UserError, match="is not a comparison of two tables"):
         also_measured([other], {}, ALPHA)
 
 

@@ -166,9 +166,7 @@ def test_of_several_recipes_one_is_declared_the_answer() -> None:
         {"training": TRL, "runs": runs, "comparison": {"primary": "c"}}
     )
     twice = {"primary": "a", "recipes": {"x": ["a", "b"], "y": ["b"]}}
-    assert "stands in two recipes" in message_of(
-        {"training": TRL, "runs": runs, "comparison": twice}
-    )
+    assert "is in two recipes" in message_of({"training": TRL, "runs": runs, "comparison": twice})
     unknown = {"primary": "x", "recipes": {"x": ["a", "z"]}}
     assert "no run 'z'" in message_of({"training": TRL, "runs": runs, "comparison": unknown})
 

@@ -325,7 +325,7 @@ def test_letters_of_another_encoding_are_not_guessed() -> None:
     """A wrong letter in an argument would be a wrong answer, and nobody would see it."""
     body = {"choices": [{"message": {"content": "Zürich"}, "finish_reason": "stop"}]}
     reply = read_reply(200, json.dumps(body, ensure_ascii=False).encode("latin-1"))
-    assert reply.kind == "malformed" and "no UTF-8" in reply.detail
+    assert reply.kind == "malformed" and "not UTF-8" in reply.detail
 
 
 def test_answer_of_several_choices_is_the_first_and_said() -> None:

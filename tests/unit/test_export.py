@@ -149,7 +149,7 @@ def test_an_export_counts_the_jobs_of_its_failed_attempts(
         monkeypatch.setenv("SLURM_JOB_ID", job_id)
         export.export_checkpoint(best, origin, out, tmp_path)
 
-    with pytest.raises(StageError, match="no trained copy"):
+    with pytest.raises(StageError, match="not a trained copy"):
         attempt("7", np.nan)
     attempt("8", 0.25)
     record = read_json(out, "export")

@@ -84,7 +84,7 @@ def test_whatever_a_file_holds_is_one_line_and_exit_code_2(
         ("[" * (DEEPEST_JSON + 1) + "]" * (DEEPEST_JSON + 1), "nested deeper than"),
         ('{"gpus": 1e400}', "too large"),
         ('{"gpus": 1' + "0" * 300 + "}", "too large"),
-        ('{"accuracy": NaN}', "no JSON number"),
+        ('{"accuracy": NaN}', "not a JSON number"),
     ],
 )
 def test_what_is_out_of_bounds_is_named(tmp_path: Path, text: str, said: str) -> None:

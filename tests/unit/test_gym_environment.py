@@ -258,7 +258,7 @@ def test_a_rollout_that_fails_again_and_again_is_no_reward_of_zero(quick: None) 
 @pytest.mark.parametrize("reward", [float("nan"), float("inf")])
 def test_a_reward_that_is_no_finite_number_is_a_failure(quick: None, reward: float) -> None:
     plans = [{"turns": 1, "reward": reward}]
-    with environment(plans) as played, pytest.raises(StageError, match="reward is no finite"):
+    with environment(plans) as played, pytest.raises(StageError, match="reward is not a finite"):
         played.play("train", [0], Sampler(), 1.0)
 
 

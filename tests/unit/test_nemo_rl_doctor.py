@@ -85,7 +85,7 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
     ("changes", "name", "text"),
     [
         ({"model__path": "/no/model"}, "model", "hf download"),
-        ({"model__patch": "nemotron-nano-v2"}, "chat template", "expected is once"),
+        ({"model__patch": "nemotron-nano-v2"}, "chat template", "expected once"),
         ({"model__chat_template": "/no/template"}, "chat template", "does not exist"),
         ({"cluster__container": "/no/image.sqsh"}, "container image", "does not exist"),
         ({"cluster__container": "nvcr.io#nvidia/nemo-rl:v0.5.0"}, "container image", "says v0.5.0"),
@@ -93,7 +93,7 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
         ({"cluster__nemo_rl__root": None}, "NeMo RL", "names no NeMo RL checkout"),
         ({"cluster__nemo_rl__mounts": ["here"]}, "mounts", "is not `/source:/target`"),
         ({"cluster__nemo_rl__hf_home": None}, "shared caches", "hf_home is not set"),
-        ({"cluster__nemo_rl__hf_home": "/no/home"}, "shared caches", "no folder you can write"),
+        ({"cluster__nemo_rl__hf_home": "/no/home"}, "shared caches", "not a writable folder"),
         ({"training__tasks__train_file": "/no/rows"}, "data", "does not exist"),
         ({"cluster__nodes": 5}, "batch", "set num_prompts_per_step to 10"),
         ({"cluster__train_time": "1h"}, "time limit", "too short for one step"),
@@ -372,7 +372,7 @@ def test_the_shipped_periods_are_found_before_submission(tmp_path: Path) -> None
     )
     found = [line for line in doctor.checks(parse_config(values), []) if not line.ok]
     assert len(found) == 2
-    assert "24 is no multiple of tensor 5" in " ".join(line.message for line in found)
+    assert "24 is not a multiple of tensor 5" in " ".join(line.message for line in found)
 
 
 def test_the_verb_exits_with_2_when_something_is_to_be_done(

@@ -115,7 +115,7 @@ def test_a_job_with_too_few_nodes_is_refused(
     wanted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_a_job(SlurmPrograms(tmp_path / "bin", monkeypatch), monkeypatch, nodes=1)
-    with pytest.raises(UserError, match="2 nodes wanted, Slurm job 7 has 1"):
+    with pytest.raises(UserError, match="2 nodes are needed, Slurm job 7 has 1"):
         run_segment(**wanted)
     assert not wanted["directory"].exists()
 

@@ -163,8 +163,8 @@ def test_three_nodes_do_not_divide_1024_rollouts() -> None:
     [
         ({"rows": 30}, "steps", "lower num_prompts_per_step to 30"),
         ({"val_period": 20, "save_period": 20}, "val_period within the steps", "20 > min("),
-        ({"global_batch": 1000}, "batch", "is no multiple of train_global_batch_size 1000"),
-        ({"tensor_parallel": 3}, "parallel sizes", "16 is no multiple of tensor 3"),
+        ({"global_batch": 1000}, "batch", "is not a multiple of train_global_batch_size 1000"),
+        ({"tensor_parallel": 3}, "parallel sizes", "16 is not a multiple of tensor 3"),
         (
             {"tensor_parallel": 4, "logprob_batch": 2},
             "micro batches",

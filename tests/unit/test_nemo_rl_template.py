@@ -74,7 +74,7 @@ def test_the_model_s_own_template_keeps_earlier_turns_once_patched() -> None:
     "text", ["{{ messages }}", BEFORE + BEFORE + CUT, BEFORE + CUT + CUT, CUT + AFTER]
 )
 def test_another_template_is_refused_not_passed_by(text: str) -> None:
-    with pytest.raises(UserError, match="times, expected is once"):
+    with pytest.raises(UserError, match="times, expected once"):
         chat_template.patched(text, "nemotron-nano-v2", "here")
 
 

@@ -172,7 +172,7 @@ def test_one_process_is_started_as_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_several_nodes_need_an_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "current", lambda: None)
-    with pytest.raises(UserError, match="2 nodes wanted, there is no Slurm job here"):
+    with pytest.raises(UserError, match="2 nodes are needed, there is no Slurm job here"):
         launch.launch_command(["python", "x.py"], nodes=2, processes=1)
 
 
@@ -221,9 +221,7 @@ def test_a_duration_may_be_written_in_every_usual_way(given: Any, expected: int)
 def test_another_duration_is_refused_with_the_ways_to_say_it(given: Any) -> None:
     with pytest.raises(UserError, match=r"`cluster\.train_time`: ") as refused:
         parse_config({"model": {"path": "m"}, "cluster": {"train_time": given}})
-    assert "say 90m, 4h, 2d" in str(refused.value) or "one minute is the least" in str(
-        refused.value
-    )
+    assert "say 90m, 4h, 2d" in str(refused.value) or "the minimum is 1m" in str(refused.value)
 
 
 def job(job_id: str, state: str, comment: str, reason: str = "None", nodes: str = "") -> QueuedJob:

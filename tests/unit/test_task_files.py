@@ -83,7 +83,7 @@ def test_system_messages_several_turns_and_content_in_parts_are_taken(tmp_path: 
     [
         ("{", "it is not JSON"),
         ("[]", "not a task"),
-        (json.dumps(OWN).replace("2", "NaN"), "NaN is no JSON number"),
+        (json.dumps(OWN).replace("2", "NaN"), "NaN is not a JSON number"),
         (json.dumps(OWN).replace("2", "1e999"), "too large"),
         (json.dumps({**OWN, "prompt": []}), "`prompt`"),
         (json.dumps({**OWN, "prompt": "Ring"}), "`prompt`"),
@@ -99,8 +99,8 @@ def test_system_messages_several_turns_and_content_in_parts_are_taken(tmp_path: 
         (json.dumps(called(where="door")), "'times' is a required property"),
         (json.dumps(called(times=2, where="sea")), "`where`: 'sea' is not one of"),
         (json.dumps(called(times=2, loud=True)), "argument 'loud', which its parameters do not"),
-        (json.dumps(with_parameters({"type": "dict"})), "are no JSON Schema: `type`"),
-        (json.dumps(with_parameters({"properties": []})), "are no JSON Schema"),
+        (json.dumps(with_parameters({"type": "dict"})), "are not a JSON Schema: `type`"),
+        (json.dumps(with_parameters({"properties": []})), "are not a JSON Schema"),
         (json.dumps(with_parameters(NOWHERE)), "cannot be used"),
         (
             json.dumps({**OWN, "prompt": [{"role": "assistant", "content": "Hello"}]}),
@@ -133,7 +133,7 @@ def test_a_file_in_another_encoding_is_refused_with_the_byte(tmp_path: Path) -> 
     own = tmp_path / "own.jsonl"
     latin = json.dumps({**OWN, "id": "caf\u00e9"}, ensure_ascii=False).encode("latin-1")
     own.write_bytes(json.dumps(QUIET).encode() + b"\n" + latin + b"\n")
-    with pytest.raises(UserError, match=r"line 2: byte \d+ \(0xe9\) is no UTF-8"):
+    with pytest.raises(UserError, match=r"line 2: byte \d+ \(0xe9\) is not UTF-8"):
         read_tasks(own)
 
 

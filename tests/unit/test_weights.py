@@ -52,7 +52,7 @@ def test_missing_shard(folder: Path) -> None:
 @pytest.mark.parametrize("index", ["[]", "{}", "no", '{"weight_map": 5}'])
 def test_index_that_is_none(folder: Path, index: str) -> None:
     (folder / "model.safetensors.index.json").write_text(index)
-    assert "is no index of weights" in refusal(folder)
+    assert "is not an index of weights" in refusal(folder)
 
 
 @pytest.mark.parametrize(

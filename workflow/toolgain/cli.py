@@ -29,7 +29,7 @@ class NamedPath(click.Path):
     """A path whose name can be written into a record."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, or a usage error where its bytes are no UTF-8."""
+        """The path, or a usage error where its bytes are not UTF-8."""
         path = super().convert(value, param, ctx)
         whole = Path(os.fsdecode(path)).absolute()
         if not utf8_name(whole):

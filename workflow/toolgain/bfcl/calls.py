@@ -64,7 +64,7 @@ def read_calls(
             changes.note("tool_calls")
         return ()
     if not isinstance(value, list):
-        raise MissingAnswerError("malformed", f"tool_calls is no list: {beginning(text)}")
+        raise MissingAnswerError("malformed", f"tool_calls is not a list: {beginning(text)}")
     calls: list[Call] = []
     taken: set[str] = set()
     for number, part in enumerate(value):
@@ -82,7 +82,7 @@ def _call(
     offered: Collection[str],
 ) -> Call:
     if not isinstance(part, dict):
-        raise MissingAnswerError("malformed", f"a tool call is no object: {beginning(text)}")
+        raise MissingAnswerError("malformed", f"a tool call is not an object: {beginning(text)}")
     function = part.get("function")
     if isinstance(part.get("name"), str) and not isinstance(function, dict):
         changes.note("flat_tool_call")

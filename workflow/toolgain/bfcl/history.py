@@ -29,8 +29,8 @@ def kind_of_history(messages: Sequence[Message]) -> str:
 def sendable(messages: Sequence[Message]) -> tuple[list[Message], bool]:
     """The conversation with unreadable calls as text.
 
-    The harness executes none of the calls of an answer where one has arguments that are no object.
-    So neither of them has a result, and the whole answer is the text that the model wrote.
+    The harness executes none of the calls of an answer where the arguments of one are not an
+    object. So neither of them has a result, and the whole answer is the text that the model wrote.
 
     Returns:
         The messages, and whether any was changed.

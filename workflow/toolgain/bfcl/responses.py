@@ -28,7 +28,7 @@ MAX_RESPONSE_BYTES = 8 * 2**20
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 NO_ANSWER = {
-    "malformed": "the response is no chat completion; look for a proxy between, and at the "
+    "malformed": "the response is not a chat completion; look for a proxy between, and at the "
     "server's log",
     "aborted": "the engine was stopped or paused, or cut the answer; look at the server's log",
     "error_in_answer": "the server sent an error with status 200; look at the server's log",
@@ -269,7 +269,7 @@ def _text(content: bytes) -> str:
         return content.decode(encoding, errors="surrogatepass")
     except UnicodeDecodeError:
         said = beginning(content.decode("utf-8", errors="replace"))
-        raise MissingAnswerError("malformed", f"the body is no UTF-8: {said}") from None
+        raise MissingAnswerError("malformed", f"the body is not UTF-8: {said}") from None
 
 
 def _body(text: str, changes: Changes) -> dict[str, object]:
@@ -461,4 +461,4 @@ def _part(part: object, text: str) -> str | None:
         value = part.get(_TEXT_PARTS[kind]) if kind in _TEXT_PARTS else None
         if isinstance(value, str):
             return value
-    raise MissingAnswerError("malformed", f"content that is no text: {beginning(text)}")
+    raise MissingAnswerError("malformed", f"content that is not text: {beginning(text)}")

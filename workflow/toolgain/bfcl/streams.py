@@ -20,7 +20,7 @@ def looks_streamed(text: str) -> bool:
 
 
 def events(text: str) -> list[Body] | None:
-    """The JSON objects that the events hold; None where an event is no JSON object."""
+    """The JSON objects that the events hold; None where an event is not a JSON object."""
     found: list[Body] = []
     for block in text.replace("\r\n", "\n").replace("\r", "\n").split("\n\n"):
         lines = block.split("\n")

@@ -85,7 +85,7 @@ def export_checkpoint(
     if failed:
         detail = checks.get("detail")
         raise StageError(
-            f"export: {temporary} is no trained copy of {source}: not {', '.join(failed)}"
+            f"export: {temporary} is not a trained copy of {source}: not {', '.join(failed)}"
             + (f" ({detail})" if detail else "")
             + "."
         )

@@ -120,7 +120,7 @@ def converter(
     iterations = sorted(weights.glob("iter_*"))
     if len(iterations) != 1:
         raise UserError(
-            f"export: {weights} holds {len(iterations)} folders iter_*; expected is one. Choose "
+            f"export: {weights} holds {len(iterations)} folders iter_*; expected one. Choose "
             "another checkpoint."
         )
     extra = []
@@ -139,7 +139,7 @@ def _config_for(checkpoint: Path, source: Path, work: Path) -> Path:
         policy["model_name"] = str(source)
         policy["tokenizer"]["name"] = str(source)
     except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"export: {path} is no NeMo RL configuration: {error!r}.") from error
+        raise UserError(f"export: {path} is not a NeMo RL configuration: {error!r}.") from error
     # The converter reads hf_overrides, the training hf_config_overrides; they would be lost.
     if policy.get("hf_config_overrides"):
         policy["hf_overrides"] = policy["hf_config_overrides"]

@@ -107,7 +107,7 @@ def choose(source: CheckpointFolder) -> Best:
 
 def standard_error(accuracy: float, items: int | None) -> float | None:
     """Standard error sqrt(p (1 - p) / n) of a share p of n validation items; None if n is unknown
-    or the accuracy is no share."""
+    or the accuracy is not a share."""
     if not items or not 0 <= accuracy <= 1:
         return None
     return math.sqrt(accuracy * (1 - accuracy) / items)

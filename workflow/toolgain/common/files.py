@@ -106,20 +106,20 @@ def read_gzip(path: Path, limit: int = LARGEST) -> bytes:
     """What a gzip file holds.
 
     Raises:
-        OSError: it is no gzip file, is cut off, or holds more than `limit` bytes.
+        OSError: it is not a gzip file, is cut off, or holds more than `limit` bytes.
     """
     try:
         with opened(path, limit) as file, gzip.GzipFile(fileobj=file) as unpacked:
             content = unpacked.read(limit + 1)
     except (EOFError, zlib.error) as error:
-        raise OSError(errno.EINVAL, f"it is no whole gzip file: {error}", str(path)) from None
+        raise OSError(errno.EINVAL, f"it is not a whole gzip file: {error}", str(path)) from None
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it holds more than {limit >> 20} MiB", str(path))
     return content
 
 
 def utf8_name(path: Path) -> bool:
-    """Whether a path's name can be written into a record: bytes that are no UTF-8 cannot."""
+    """Whether a path's name can be written into a record: bytes that are not UTF-8 cannot."""
     try:
         os.fspath(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -227,7 +227,7 @@ def _whole_number(text: str) -> int:
 
 
 def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def read_json_text(path: Path, what: str) -> str:

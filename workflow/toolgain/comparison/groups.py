@@ -59,7 +59,7 @@ def compare_groups(
     """Compare two evaluations by group and write the result to `out`.
 
     Raises:
-        UserError: there are not two, or `primary` is no group that both hold in full.
+        UserError: there are not two, or `primary` is not a group that both hold in full.
         NotValidError: they cannot be compared.
     """
     if len(read) != 2:

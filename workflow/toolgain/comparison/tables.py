@@ -200,7 +200,7 @@ def _sample(path: Path, line: int, content: str) -> Sample:
         sample = None
     if not isinstance(sample, dict) or "doc_id" not in sample:
         raise UserError(
-            f"table: {path}, line {line}, is no sample of lm-evaluation-harness: expected a "
+            f"table: {path}, line {line}, is not a sample of lm-evaluation-harness: expected a "
             "JSON object with doc_id."
         )
     return sample

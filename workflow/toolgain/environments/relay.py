@@ -33,7 +33,7 @@ class Calls:
     calls_as_text: int = 0
     """Answers that hold a call in a markup that the server's parser did not read."""
     broken_arguments: int = 0
-    """Calls whose arguments are no JSON object."""
+    """Calls whose arguments are not a JSON object."""
     empty: int = 0
     """Answers without text and calls."""
     cut: int = 0

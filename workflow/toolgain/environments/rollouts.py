@@ -75,7 +75,7 @@ def _outcome(content: bytes) -> Outcome:
     except (ValueError, KeyError, TypeError):
         return Outcome(None, "Gym's answer holds no reward")
     if not math.isfinite(reward):
-        return Outcome(None, f"Gym's reward is no finite number: {reward}")
+        return Outcome(None, f"Gym's reward is not a finite number: {reward}")
     response = found.get("response")
     output = response.get("output") if isinstance(response, Mapping) else None
     items = output if isinstance(output, list) else []

@@ -127,7 +127,7 @@ def opened_in_box(box: Path, parts: tuple[str, ...]) -> Iterator[BinaryIO]:
         file = stack.enter_context(os.fdopen(os.open(parts[-1], flags, dir_fd=folder), "rb"))
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise OSError("is no ordinary file")
+            raise OSError("is not an ordinary file")
         if found.st_size > FILE_SIZE:
             raise OSError(f"is larger than {FILE_SIZE} bytes")
         yield file

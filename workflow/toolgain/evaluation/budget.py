@@ -41,7 +41,7 @@ class Budget:
         """Resume counting where the last attempt ended.
 
         Raises:
-            UserError: the file is no record of ours.
+            UserError: the file is not a record of ours.
         """
         if self._file.exists():
             self._before_s = 3600 * read_record(Spent, self._file, "evaluate: time spent").hours

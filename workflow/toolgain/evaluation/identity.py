@@ -75,7 +75,7 @@ def read_weights(
         path, made_of, name = found["path"], found["digest"], found["name"]
     except (KeyError, TypeError):
         raise UserError(
-            f"--weights: {weights} has no path, digest and name; expected is a model folder or the "
+            f"--weights: {weights} has no path, digest and name; expected a model folder or the "
             "JSON of `toolgain model` or `toolgain export`."
         ) from None
     if not Path(path).is_dir():

@@ -186,8 +186,8 @@ def contradictions(seen: Iterable[MatchedRequests]) -> list[str]:
     cached = sum(one.cached for one in seen)
     if cached:
         found.append(
-            f"{cached} answers came out of a gateway's cache, by its own word, and may be of other "
-            "weights; switch the cache off"
+            f"{cached} answers came from a gateway's cache, as its headers say, and may be of "
+            "other weights; switch the cache off"
         )
     if cut := next((one.cut_prompts for one in seen if one.cut_prompts), None):
         found.append(
@@ -197,7 +197,7 @@ def contradictions(seen: Iterable[MatchedRequests]) -> list[str]:
     models = sorted({name for one in seen for name in one.models})
     if len(models) > 1:
         found.append(
-            f"the answers come from several models by their own word ({', '.join(models)}); "
+            f"the answers name several models ({', '.join(models)}); "
             "evaluate one at a time, without a fallback"
         )
     return found

@@ -221,7 +221,7 @@ _NOTHING = f"[{rescoring.NO_FUNCTION}()]"
 
 
 def is_plain_text(text: str, offered: set[str]) -> bool:
-    """Whether a text of prompt mode is no list of calls, or calls offered functions with literals.
+    """Whether a prompt-mode text is not a list of calls, or calls offered functions with literals.
 
     The evaluator of multi-turn items runs what it can parse.
     """

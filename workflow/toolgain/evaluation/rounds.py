@@ -204,7 +204,7 @@ def ask_items(
         if rounds.begun and ledger.budget.is_spent:
             log.warning(
                 "evaluate: %d items are not answered after %g hours, the "
-                "evaluation.retry.max_hours; no retry starts any more",
+                "evaluation.retry.max_hours; nothing more is retried",
                 waiting,
                 limits.max_hours,
             )

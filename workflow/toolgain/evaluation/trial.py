@@ -1,4 +1,4 @@
-"""The trial before any training: would an evaluation of this model count?
+"""The trial before any training: would an evaluation of this model be valid?
 
 It starts the server as the evaluation will, or asks the endpoint, with the canary and one item of
 each category, and lets the harness score them. What would make the evaluation invalid for every
@@ -81,7 +81,7 @@ def try_evaluation(
             f"({kinds}).{logged}"
         )
     with_calls = sum(row.calls > 0 for row in rows)
-    log.info("trial: an evaluation would count; %d of %d answers call", with_calls, len(rows))
+    log.info("trial: passed; %d of %d answers hold a call", with_calls, len(rows))
     write_record(
         out,
         Trial(

@@ -21,7 +21,7 @@ from toolgain.config.sections import SERVERS
 from toolgain.records.summary import Canary
 
 ENOUGH_CALLS = 10
-"""So many calls, and none of an offered function, are no model's weakness."""
+"""So many calls, and none of an offered function, are not a model's weakness."""
 CODE = (
     "Python code that the harness evaluates; it ran in the sandbox, where it can look the expected "
     "answers up and let the tools say them"
@@ -226,10 +226,10 @@ def _warnings(
         )
     for flag, what in (
         ("unparsed_call", "tool calls reached us as text"),
-        ("undecodable_call", "the model wrote calls whose arguments are no JSON object"),
+        ("undecodable_call", "the model wrote calls whose arguments are not a JSON object"),
         (
             "history_refused",
-            "the server refused to go on after what the model wrote; counted as wrong",
+            "the server refused to continue after what the model wrote; counted as wrong",
         ),
         ("truncated", "answers were cut at the token limit"),
         ("empty", "answers were empty"),

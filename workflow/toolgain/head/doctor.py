@@ -477,7 +477,7 @@ def _caches(config: Config) -> str:
         )
     folder = Path(home)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"cluster.nemo_rl.hf_home: {home} is no folder you can write to; make it.")
+        raise UserError(f"cluster.nemo_rl.hf_home: {home} is not a writable folder; make one.")
     return home
 
 

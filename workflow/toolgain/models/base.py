@@ -53,7 +53,7 @@ def _check_settings(path: Path) -> None:
         settings = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"model.path: {path} is no JSON ({reason(error)}); download the model again, with "
+            f"model.path: {path} is not JSON ({reason(error)}); download the model again, with "
             "`git lfs pull` where it came from Git."
         ) from None
     if not isinstance(settings, dict) or (path.name == "config.json" and not settings):

@@ -71,7 +71,7 @@ def patched(template: str, patch: str, where: str) -> str:
             continue
         if count != 1:
             raise UserError(
-                f"model.patch {patch}: {where} holds {step.what} {count} times, expected is once; "
+                f"model.patch {patch}: {where} holds {step.what} {count} times, expected once; "
                 "this is not the template that the patch is for: check model.path, or set "
                 "model.patch to none and give model.chat_template."
             )

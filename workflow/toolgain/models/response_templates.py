@@ -230,7 +230,7 @@ def named_or_file(value: str) -> ResponseTemplate:
             f"({type(error).__name__}: {error})."
         ) from None
     if not isinstance(calls, dict):
-        raise UserError(f"{key}: {path}: `fields.tool_calls` is no object.")
+        raise UserError(f"{key}: {path}: `fields.tool_calls` is not an object.")
     assert isinstance(found, dict)
     return found
 

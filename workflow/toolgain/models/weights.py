@@ -32,7 +32,7 @@ def folder_problem(folder: Path) -> str | None:
         shards = json.loads(read_text(index))["weight_map"].values()
         missing = sorted({str(name) for name in shards if not (folder / str(name)).is_file()})
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return f"{index.name} {_index_pointer(index) or 'is no index of weights'}"
+        return f"{index.name} {_index_pointer(index) or 'is not an index of weights'}"
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return f"{missing[0]}{more} of {index.name} is missing; finish the download"

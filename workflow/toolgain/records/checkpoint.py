@@ -32,7 +32,7 @@ class Candidate(Choice):
 
 
 class Passed(Part):
-    """A folder that was no candidate."""
+    """A folder that was not a candidate."""
 
     path: str = Field(description="Folder.")
     reason: str = Field(description="Why.")
@@ -55,7 +55,7 @@ class Best(Candidate, Record):
     validation_items: Count | None = Field(None, description="Validation tasks; null: unknown.")
     metric: Literal["val:accuracy"] = Field("val:accuracy", description="What was compared.")
     candidates: list[Candidate] = Field([], description="All candidates by rising step.")
-    passed_over: list[Passed] = Field([], description="What was no candidate, and why.")
+    passed_over: list[Passed] = Field([], description="What was not a candidate, and why.")
 
 
 class Export(Model):

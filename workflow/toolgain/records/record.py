@@ -40,7 +40,7 @@ def read_record(kind: type[PartType], path: Path, what: str) -> PartType:
     """The record in `path`; `what` names the file's role in the error.
 
     Raises:
-        UserError: the file is missing, is not JSON, or is no record of this kind: one line with
+        UserError: the file is missing, is not JSON, or is not a record of this kind: one line with
             the key, its value and what is allowed.
     """
     # Half a character, which a model may have written, is an escape that pydantic refuses.

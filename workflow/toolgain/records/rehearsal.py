@@ -46,7 +46,7 @@ class Answers(Part):
     turns: Count = Field(description="Answers.")
     tool_calls: Count = Field(description="Calls that the server's parser read.")
     calls_as_text: Count = Field(description="Answers with a call that it did not read.")
-    broken_arguments: Count = Field(description="Calls whose arguments are no JSON object.")
+    broken_arguments: Count = Field(description="Calls whose arguments are not a JSON object.")
     empty: Count = Field(description="Answers without text and calls.")
     cut: Count = Field(description="Answers that ended at the token limit.")
     overflows: Count = Field(description="Rollouts whose prompt did not fit into the context.")

@@ -126,7 +126,7 @@ def judge_rehearsal(
     nothing = rows.reward_for_nothing or 0.0
     if nothing >= MUCH_FOR_NOTHING:
         warnings.append(
-            f"a model that calls nothing earns {nothing:.2f} on average: that may be learnt"
+            f"a model that calls nothing earns {nothing:.2f} on average: the model may learn that"
         )
     if not rollouts:
         return reasons, warnings
@@ -150,7 +150,7 @@ def judge_rehearsal(
     if unlimited and not said.endless and any(rollout.calls.turns > 1 for rollout in rollouts):
         warnings.append(
             f"the agent {unlimited[0]} has no max_steps: nothing but the context ends a rollout "
-            "that goes on calling (set it with training.gym.overrides, and for NeMo RL in its YAML)"
+            "that keeps calling (set it with training.gym.overrides, and for NeMo RL in its YAML)"
         )
     return reasons, warnings
 

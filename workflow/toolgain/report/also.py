@@ -84,7 +84,7 @@ def also_measured(
         read = read_tables(path)
         if read is None or read.overall is None:
             raise UserError(
-                f"--also: {path} is no comparison of two tables; `toolgain compare before.csv "
+                f"--also: {path} is not a comparison of two tables; `toolgain compare before.csv "
                 "after.csv --out FILE` writes one."
             )
         if read.alpha != alpha:
@@ -94,7 +94,7 @@ def also_measured(
                 "section (--config)."
             )
         if path.stem in found:
-            raise UserError(f"--also: two benchmarks are called {path.stem}; the name is shown.")
+            raise UserError(f"--also: two benchmarks are named {path.stem}; rename one file.")
         found[path.stem] = read.overall
     return _family("overall", found, alpha)
 

@@ -225,11 +225,11 @@ def _means_note(primary: str, runs: list[str], recipes: Mapping[str, RecipeCompa
         said.append(f"The answer above is the mean of {primary}.")
     if len(alone) == 1 and alone[0] is not None:
         said.append(
-            "The mean takes the runs for one recipe; its interval speaks of a further run of it. "
+            "The mean treats the runs as one recipe; its interval covers a further run of it. "
             f"For these runs alone it is {wording.interval(alone[0])}."
         )
     elif any(alone):
-        said.append("The interval of a recipe's mean speaks of a further run of that recipe.")
+        said.append("The interval of a recipe's mean covers a further run of that recipe.")
     return " ".join(said)
 
 

@@ -81,7 +81,7 @@ def known_questions(read: PlainItems, data: BfclData) -> dict[Key, Question]:
     """The questions of a plain folder that are known.
 
     Raises:
-        UserError: `data.own` is no data folder, or is of another revision than the folder.
+        UserError: `data.own` is not a data folder, or is of another revision than the folder.
     """
     own = _own(read, data.own) if data.own else {}
     found: dict[Key, Question] = {}

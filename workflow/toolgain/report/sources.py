@@ -119,7 +119,7 @@ def read_sources(
     """Read comparison.json and what lies around it.
 
     Raises:
-        UserError: comparison.json is missing, is not JSON or is no comparison.
+        UserError: comparison.json is missing, is not JSON or is not a comparison.
     """
     comparison = read_comparison(comparison_file)
     reader = _FolderReader(data)

@@ -256,7 +256,7 @@ def _notes(
     accuracy: bool,
 ) -> Iterable[str]:
     if manifest is None:
-        yield "The training's manifest is missing: the training may have failed half-way."
+        yield "The training's manifest is missing: the training may have failed before its end."
     elif not reward or not accuracy:
         gone = [
             name for name, there in (("reward", reward), ("validation accuracy", accuracy))

@@ -151,7 +151,7 @@ class Stream:
             text: The answer so far.
 
         Returns:
-            Text that is no call, and the calls of blocks that have been closed.
+            Text that is not a call, and the calls of blocks that have been closed.
         """
         content, calls = "", []
         while True:

@@ -261,7 +261,7 @@ def existing(serve: Serve, subject: str, model: str, ready_timeout_s: float | No
     url = (serve.url or "").replace("{subject}", subject).rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise UserError(
-            f"evaluation.serve.url is {serve.url!r}; expected is its URL up to /v1, such as "
+            f"evaluation.serve.url is {serve.url!r}; expected its URL up to /v1, such as "
             "http://127.0.0.1:8000/v1."
         )
     url = url.removesuffix("/chat/completions")

@@ -37,7 +37,7 @@ def launch_command(
                 f"Slurm job {found.job_id} has {have}" if found else "there is no Slurm job here"
             )
             raise UserError(
-                f"training: {nodes} nodes wanted, {where}. Use --profile slurm, or --nodes 1."
+                f"training: {nodes} nodes are needed, {where}. Use --profile slurm, or --nodes 1."
             )
     count = threads or threads_per_process(found, processes)
     with_threads = ["env", f"OMP_NUM_THREADS={count}", f"MKL_NUM_THREADS={count}"]

@@ -1,4 +1,4 @@
-"""Task files of one's own: JSON lines, each refused with file and line where it is no task.
+"""Task files of one's own: JSON lines, each refused with file and line where it is not a task.
 
 The form is `toolgain.records.task`, workflow/schemas/task.schema.json. Beyond the form, each
 expected call must be one that its tool allows, since the reward compares exactly and a task with a
@@ -23,7 +23,7 @@ from toolgain.tasks.generated.task import Task, TaskKind
 
 
 class NoTaskError(ValueError):
-    """A line that is no task; the text says why."""
+    """A line that is not a task; the text says why."""
 
 
 def read_tasks(file: Path) -> list[Task]:
@@ -92,7 +92,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise UserError(
-                f"{file}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is no "
+                f"{file}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not "
                 "UTF-8; save the file in UTF-8."
             ) from None
         if text.strip():
@@ -164,7 +164,7 @@ def _object(text: str) -> dict[str, object]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise NoTaskError(f"the arguments {text[:60]!r} of an earlier call are no JSON object")
+        raise NoTaskError(f"the arguments {text[:60]!r} of an earlier call are not a JSON object")
     return value
 
 
@@ -192,7 +192,7 @@ def _check_schema(tool: OfferedTool) -> None:
     except SchemaError as error:
         where = ".".join(map(str, error.absolute_path)) or "parameters"
         raise NoTaskError(
-            f"the parameters of tool {tool.function.name!r} are no JSON Schema: `{where}`: "
+            f"the parameters of tool {tool.function.name!r} are not a JSON Schema: `{where}`: "
             f"{error.message[:200]}"
         ) from None
 

@@ -138,7 +138,7 @@ def verify(job: TrainingJob) -> None:
 
     Raises:
         StageError: the last step's checkpoint is missing or not whole, no checkpoint carries a
-            validation accuracy, the curves have gaps, or a reward is no finite number.
+            validation accuracy, the curves have gaps, or a reward is not a finite number.
     """
     whole, passed_over = checkpoints.scan(job.folder)
     last = max((item.step for item in whole), default=0)
@@ -245,7 +245,8 @@ def _same_fingerprint(folder: Path, key: str) -> None:
     path = folder / "fingerprint.json"
     if path.is_file() and (found := read_json(path, "training").get("fingerprint")) != key:
         raise StageError(
-            f"training: {folder} belongs to another training (fingerprint {found}); move it away."
+            f"training: {folder} belongs to another training run (fingerprint {found}); "
+            "move it away."
         )
     write_json(path, {"schema": 1, "fingerprint": key})
 

@@ -16,7 +16,7 @@ def minutes(duration: str) -> int:
     """A duration such as `90m`, `4h`, `2d`, `4:00:00` or `1-12:00:00` in minutes."""
     match = DURATION.fullmatch(duration)
     if match is None:
-        raise ValueError("is no duration; say 90m, 4h, 2d, or as Slurm does 4:00:00 or 1-12:00:00")
+        raise ValueError("is not a duration; say 90m, 4h, 2d, or as in Slurm 4:00:00 or 1-12:00:00")
     if match["unit"]:
         return int(match["count"]) * UNITS[match["unit"]]
     hours = int(match["days"] or 0) * 24 + int(match["hours"])
@@ -33,7 +33,7 @@ def _duration(value: Any) -> Any:
     except ValueError as error:
         raise ValueError(f"{text!r} {error}") from None
     if minutes_given < 1:
-        raise ValueError(f"{text!r} is no time at all; one minute is the least")
+        raise ValueError(f"{text!r} is too short; the minimum is 1m")
     return text
 
 

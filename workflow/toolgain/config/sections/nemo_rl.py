@@ -103,7 +103,7 @@ class NemoRl(Section):
         left = re.sub(r"\{(run|model|nodes|seed)\}", "", name)
         if not name.strip() or "{" in left or "}" in left:
             raise ValueError(
-                f"{name!r} is no name of a run: in braces may stand run, model, nodes and seed"
+                f"{name!r} is not a name of a run: in braces may stand run, model, nodes and seed"
             )
         return name
 

@@ -35,7 +35,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _runs_are_trainings(self) -> "Config":
         if not self.runs:
-            raise ValueError("runs names no run; one is the least, such as `runs: {grpo: {}}`")
+            raise ValueError("runs is empty; name at least one run, such as `runs: {grpo: {}}`")
         if "baseline" in self.runs:
             raise ValueError("runs: `baseline` is the name of the model before the training")
         # Made here, so that what is wrong with one of them is wrong with the configuration.
@@ -50,7 +50,7 @@ class Config(Section):
             if run not in self.runs:
                 raise ValueError(f"comparison.recipes: there is no run {run!r} in `runs`")
         if len(set(named)) < len(named):
-            raise ValueError("comparison.recipes: a run stands in two recipes, or twice in one")
+            raise ValueError("comparison.recipes: a run is in two recipes, or twice in one")
         choices = list(dict.fromkeys([*self.runs, *recipes]))
         if primary is not None and primary not in choices:
             raise ValueError(

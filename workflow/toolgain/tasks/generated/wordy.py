@@ -133,7 +133,7 @@ def with_odd_values(
 
 
 def make_odd(rng: Random) -> str:
-    """A text that is no word: a formula, a path, a query, a sentence, a list in words."""
+    """A text that is not a word: a formula, a path, a query, a sentence, a list in words."""
     noun, other = rng.sample(words.NOUNS, 2)
     number = rng.randint(0, 999)
     return rng.choice(

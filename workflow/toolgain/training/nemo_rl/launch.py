@@ -84,7 +84,7 @@ def run_segment(
         )
     if len(found.nodes) < nodes:
         raise UserError(
-            f"training: {nodes} nodes wanted, Slurm job {found.job_id} has {len(found.nodes)}."
+            f"training: {nodes} nodes are needed, Slurm job {found.job_id} has {len(found.nodes)}."
         )
     # A smoke training is one segment that must fit its time limit.
     prepared = prepare_launch(request, None if smoke else found.seconds_left())

@@ -128,7 +128,7 @@ def batch(numbers: RunNumbers) -> Finding:
         return Finding(
             "batch",
             False,
-            f"{numbers.prompts} prompts x {numbers.generations} generations = {rollouts} is no "
+            f"{numbers.prompts} prompts x {numbers.generations} generations = {rollouts} is not a "
             f"multiple of train_global_batch_size {size}; set it to {rollouts}.",
         )
     if numbers.world % numbers.model_parallel:
@@ -171,7 +171,7 @@ def parallel(numbers: RunNumbers) -> Finding:
     return Finding(
         "parallel sizes",
         False,
-        f"{world} is no multiple of {product}; lower tensor_parallel_size, "
+        f"{world} is not a multiple of {product}; lower tensor_parallel_size, "
         "pipeline_parallel_size or context_parallel_size, or use more GPUs.",
     )
 

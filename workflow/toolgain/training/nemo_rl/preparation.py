@@ -141,7 +141,7 @@ def versions_of_checkout(ref: refs.Ref, root: Path) -> dict[str, str]:
     """Version, commit, and the digest of what the checkout differs in from it.
 
     Raises:
-        UserError: it is no checkout, or one of another version.
+        UserError: it is not a checkout, or one of another version.
     """
     commit = refs.check_checkout(ref, root)
     versions = {"nemo_rl": ref.name, "nemo_rl_commit": commit or "no git history"}

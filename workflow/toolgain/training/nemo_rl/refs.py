@@ -210,7 +210,7 @@ def check_checkout(ref: Ref, root: Path) -> str | None:
         The commit, or None where the checkout has no git history (a copy).
 
     Raises:
-        UserError: `root` is no NeMo RL checkout, or one of another version.
+        UserError: `root` is not a NeMo RL checkout, or one of another version.
     """
     missing = [name for name in ("ray.sub", PROGRAM) if not (root / name).is_file()]
     if missing:
