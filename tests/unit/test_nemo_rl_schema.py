@@ -151,6 +151,11 @@ def test_every_recipe_starts_on_every_version(name: str, ref: str, smoke: int) -
     classes = facts.schema_of(known)
     section = recipe(name).training.nemo_rl
     base = facts.yaml_of(known, section.config)
+    if section.policy_backend not in (None, *REFS[ref].policy_backends):
+        with pytest.raises(UserError, match=r"policy_backend: .*use .*dtensor_v2"):
+            plan.overrides(section, 1, REFS[ref], base, PLACE, 1255, smoke, classes)
+        # With the backend that the message names, the recipe starts.
+        section = section.model_copy(update={"policy_backend": "dtensor_v2"})
     asked = plan.overrides(section, 1, REFS[ref], base, PLACE, 1255, smoke, classes)
     finding = required_keys(classes, ov.apply(base, asked))
     assert finding.ok, finding.message
