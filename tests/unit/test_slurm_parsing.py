@@ -300,12 +300,15 @@ def test_status_shows_the_cause_of_a_failure_in_its_row(tmp_path: Path) -> None:
     assert "more memory" in rows["train grpo"].message
 
 
-def test_status_shows_the_plan_of_a_training_that_was_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backend", "key"), [("trl", "max_steps"), ("nemo_rl", "max_num_steps")])
+def test_status_shows_the_plan_of_a_training_that_was_changed(
+    tmp_path: Path, backend: str, key: str
+) -> None:
     results = tmp_path / "results"
     done = {"step": 40, "total": 40, "state": "finished", "updated": "2026-01-01T00:00:00+00:00"}
     write(results / "progress/train-grpo.json", {**done, "reward": 0.9})
     write(results / "runs/grpo/manifest.json", {})
-    write(results / "config/training/grpo.json", {"backend": "trl", "trl": {"max_steps": 60}})
+    write(results / "config/training/grpo.json", {"backend": backend, backend: {key: 60}})
     queue = [job("4", "PENDING", "rule_train_run_wildcards_grpo")]
     row = {row.stage: row for row in status.stage_rows(results, queue, now=0.0)}["train grpo"]
     assert (row.progress, row.reward) == ("0 of 60 steps", "")

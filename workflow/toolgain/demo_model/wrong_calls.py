@@ -1,7 +1,7 @@
 """Calls that a model which calls too often makes where no tool fits: whole, well formed, plausible.
 
-A wrong decision whose continuation was never learned runs in circles or cannot be read. So the
-nearest tool is called to the end, with the question's numbers and names as arguments.
+A wrong decision whose continuation was never learned ends in a repetition loop or cannot be read.
+So the nearest tool is called to the end, with the question's numbers and names as arguments.
 """
 
 from __future__ import annotations
