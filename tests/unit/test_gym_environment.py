@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from toolgain.common.errors import StageError, UserError
 from toolgain.config.sections import TrainingSection
 from toolgain.environments.chat_endpoint import Address, listening
-from toolgain.environments.gym import Environment, Server
+from toolgain.environments.gym import Environment, Server, running_environment
 from toolgain.serving.answers import Reading
 from toolgain.training.trl import gym_environment
 from toolgain.training.trl.context import Context
@@ -284,6 +285,42 @@ def test_a_request_of_a_rollout_that_has_ended_is_let_go() -> None:
     room.ended("1")
     asking.join(60)
     assert found and found[0][0] == 422
+
+
+@pytest.mark.parametrize(
+    ("ended", "error", "said"),
+    [
+        (
+            {"server": None, "reason": "no such key"},
+            UserError,
+            "refuses the configuration: no such",
+        ),
+        ({"server": "x", "reason": "it ended"}, StageError, "the Gym server x: it ended"),
+    ],
+)
+def test_servers_that_do_not_start_are_bad_input_where_gym_refuses_the_configuration(
+    tmp_path: Path, ended: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    python = tmp_path / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    folder = tmp_path / "gym"
+    # Whole at once: it is looked for at any moment.
+    (tmp_path / "ended.json").write_text(json.dumps(ended))
+    python.write_text(f"#!/bin/bash\nmv {tmp_path}/ended.json {folder}/\nexit 1\n")
+    python.chmod(0o755)
+    with (
+        pytest.raises(error, match=said),
+        running_environment(
+            environment=tmp_path / "env",
+            config_paths=["x.yaml"],
+            overrides={},
+            base_url="http://127.0.0.1:9/v1",
+            key="k",
+            folder=folder,
+            stage="training",
+        ),
+    ):
+        pass
 
 
 def test_an_agent_that_goes_on_for_ever_is_ended_and_said(quick: None) -> None:

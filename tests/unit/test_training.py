@@ -341,6 +341,23 @@ def test_the_cause_of_a_failure_is_found_in_its_log(
     assert said in backend.cause(code, log)
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        (1, "toolgain.common.errors.UserError: the prompt of task 1 is too long\n", UserError),
+        (1, "[rank1]: toolgain.common.errors.UserError: bad\nx.ChildFailedError: \n", UserError),
+        (1, "UserError: survived\nRuntimeError: later\n", StageError),
+        (-9, "", StageError),
+    ],
+)
+def test_what_a_program_calls_bad_input_is_bad_input(
+    tmp_path: Path, code: int, text: str, kind: type[Exception]
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(text)
+    assert type(backend.failure(code, log)) is kind
+
+
 @pytest.mark.parametrize(("writes", "code"), [(True, 1), (False, 0)])
 def test_the_end_of_a_training_is_judged_by_what_it_wrote(
     tmp_path: Path, writes: bool, code: int

@@ -141,13 +141,20 @@ def running_environment(
         deadline = time.monotonic() + START_S
         while not (folder / "servers.json").exists():
             if reason := alive():
-                raise StageError(f"{stage}: {reason}")
+                error = UserError if _refused(folder) else StageError
+                raise error(f"{stage}: {reason}")
             if not processes.wait_until(deadline):
                 raise StageError(
                     f"{stage}: the Gym servers do not answer after {START_S:.0f} s; see {folder}."
                 )
         started = read_record(Started, folder / "servers.json", "Gym's servers")
         yield Environment(started.servers, alive)
+
+
+def _refused(folder: Path) -> bool:
+    """Whether Gym ended over the configuration, before there was a server to end."""
+    ended = folder / "ended.json"
+    return ended.exists() and read_record(Ended, ended, "Gym's servers").server is None
 
 
 def _why(folder: Path, log: Path) -> str:

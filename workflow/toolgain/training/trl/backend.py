@@ -144,7 +144,7 @@ def start(job: TrainingJob, launch: Path) -> LaunchOutcome:
     code = _run(program_command(job, launch / "plan.json"), job, log, stop_file)
     ended = launch / "ended.json"
     if not ended.is_file():
-        raise StageError(f"training: {cause(code, log)} Log: {log}.")
+        raise failure(code, log)
     if code != 0:
         # Written after everything was saved: a rank that falls over its end spoils nothing.
         click.echo(f"exit code {code} after the end of the training; see {log}")
@@ -250,6 +250,21 @@ def _stop_on_signal(child: "subprocess.Popen[bytes]", stop_file: Path) -> Iterat
             child.wait()
 
 
+def failure(code: int, log: Path) -> StageError | UserError:
+    """The error for a program that failed: bad input where it says so, and a retry is no help."""
+    said = f"training: {cause(code, log)} Log: {log}."
+    own = _own_errors(tail(log))
+    return UserError(said) if own and own[-1].startswith("UserError") else StageError(said)
+
+
+def _own_errors(text: str) -> list[str]:
+    """The errors that a log of the program names, without what torchrun makes of them."""
+    errors: list[str] = re.findall(
+        r"^(?:\[rank\d+\]: )?(?:\w+\.)*(\w*(?:Error|Exception)\b.*)$", text, re.M
+    )
+    return [line for line in errors if "ChildFailedError" not in line]
+
+
 def cause(code: int, log: Path) -> str:
     """Why the program failed, in a sentence, from its exit code and the end of its log."""
     text = tail(log)
@@ -259,9 +274,7 @@ def cause(code: int, log: Path) -> str:
         return "out of memory; lower trl.per_device_train_batch_size or num_prompts_per_step."
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "the program was killed (signal 9), by someone or for lack of memory."
-    errors = re.findall(r"^(?:\[rank\d+\]: )?(?:\w+\.)*(\w*(?:Error|Exception)\b.*)$", text, re.M)
-    own: list[str] = [line for line in errors if "ChildFailedError" not in line]
-    if own:
+    if own := _own_errors(text):
         # The errors of this package are written for the reader.
         said = re.sub(r"^(StageError|UserError): (training: )?", "", own[-1].strip())
         return said.rstrip(".") + "."
