@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from privileges import may_make_namespaces, may_mount
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection
 from toolgain.evaluation import confinement, sandbox
@@ -32,11 +33,6 @@ def as_user(user: int) -> list[str]:
     if user == os.geteuid():
         return []
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-
-
-def may_mount() -> bool:
-    """Whether this process may make a mount namespace."""
-    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
 
 class Place:
@@ -113,6 +109,8 @@ class Place:
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     if not Path(SYSTEM_PYTHON).exists():
         pytest.skip("no Python of the system")
+    if request.param and not ALL.missing and not may_make_namespaces(request.param):
+        pytest.skip("this machine gives no namespaces to users without rights")
     folder = Path(tempfile.mkdtemp(prefix="toolgain-sandbox-"))
     yield Place(folder, request.param)
     shutil.rmtree(folder)

@@ -600,11 +600,6 @@ def native_or_prompt(folder: HarnessFolder, categories: Iterable[str]) -> Callin
     return PROMPT if texts else NATIVE
 
 
-def items_of(folder: Path, data: Path) -> Items:
-    """The items that a plain harness folder was asked."""
-    return source_of(one_model(folder), data).items
-
-
 def source_of(folder: HarnessFolder, data: Path) -> PlainFolder:
     """What a plain harness folder is: its items, and where they and their scores come from.
 
