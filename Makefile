@@ -77,7 +77,7 @@ generate: .venv/.ready ## Write environment.yml, the schemas and their documenta
 lock: ## Write the lock files from the pins (needs uv)
 	@tools/lock.sh
 
-audit: ## Look for known holes in the lock files (needs uv and an advisory service)
+audit: ## Check the lock files for known vulnerabilities (needs uv and an advisory service)
 	@for lock in workflow/envs/*.lock; do \
 	    echo "$$lock"; uvx pip-audit --strict --disable-pip --requirement "$$lock" || exit 1; \
 	done

@@ -83,6 +83,8 @@ def settings(root: Path, ref: refs.Ref) -> Iterator[tuple[str, NemoRl, Path]]:
     """The configurations that are for this version: name, section, upstream YAML."""
     for path in [None, *RECIPES]:
         section = recipe(path).training.nemo_rl
+        if section.policy_backend not in (None, *ref.policy_backends):
+            section = section.model_copy(update={"policy_backend": "dtensor_v2"})
         own = section.ref if path and path.stem.endswith("0") else ref.name
         if own == ref.name:
             yield (path.stem if path else "config.yaml"), section, root / section.config

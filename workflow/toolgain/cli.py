@@ -59,8 +59,8 @@ gym_env = click.option(
 metric = click.option(
     "--metric",
     multiple=True,
-    help="Name of the score in samples of lm-evaluation-harness (.jsonl), or NAME,FILTER; of "
-    "several, each table's first.",
+    help="Name of the score in samples of lm-evaluation-harness (.jsonl), or NAME,FILTER; may be "
+    "repeated: the first that a table has is taken.",
 )
 trl_env = click.option(
     "--trl-env",
@@ -203,7 +203,7 @@ def train(
 ) -> None:
     """Train with GRPO; resumes from the last complete checkpoint.
 
-    --config, --weights, --tasks, --run and --out are needed, save with --show-command.
+    --config, --weights, --tasks, --run and --out are required, except with --show-command.
     """
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import TrainingSection, load_config
@@ -241,7 +241,7 @@ def trial(
 ) -> None:
     """Try an evaluation: one item of each category.
 
-    Before any training. Exit code 2: an evaluation of this model, so served, could not be valid.
+    Before any training. Exit code 2: served like this, the model's evaluation could not be valid.
     """
     from toolgain.evaluation import trial as stage
 
@@ -285,7 +285,7 @@ def export(best: Path, base: Path, out: Path, cluster: Path | None, trl_env: Pat
     "--trust-remote-code", is_flag=True, help="Let vLLM run the model folder's own Python code."
 )
 @click.option("--out", type=FOLDER, required=True)
-@click.option("--allow-invalid", is_flag=True, help="Exit 0 though the evaluation is not valid.")
+@click.option("--allow-invalid", is_flag=True, help="Exit code 0 even where it is not valid.")
 @bfcl_env
 @trl_env
 def evaluate(out: Path, **options: Any) -> None:
@@ -333,7 +333,7 @@ def score(folder: Path, bfcl_env: Path) -> None:
 @click.option(
     "--rescore", is_flag=True, help="Score the answers of BFCL folders again, by nvidia-bfcl."
 )
-@click.option("--primary", help="Ask the verdict of a group, such as non_live, not of the Overall.")
+@click.option("--primary", help="Take the verdict from a group, such as non_live.")
 @click.option("--config", type=FILE, help="Frozen comparison section.")
 @click.option("--out", type=FILE, default=Path("comparison.json"), show_default=True)
 @bfcl_env
@@ -415,8 +415,8 @@ def verdict(comparison: Path, require: str) -> None:
 @click.option(
     "--data",
     type=FOLDER,
-    help="The data that plain BFCL folders were asked with, such as bfcl_eval/data: shows what "
-    "their items ask where the folders do not tell.",
+    help="Data folder that plain BFCL folders were evaluated with, such as bfcl_eval/data; shows "
+    "the questions that the folders do not hold.",
 )
 @click.option("--out", type=FILE, required=True)
 @bfcl_env
@@ -466,10 +466,16 @@ def status(results: Path, watch: bool) -> None:
 @click.option("--out", type=FOLDER, required=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--workers", type=int, default=0, show_default=True, help="Processes making text.")
+@click.option(
+    "--workers", type=int, default=0, show_default=True, help="Processes that generate text."
+)
 @click.option("--threads", type=int, default=2, show_default=True)
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe: tokens=..."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting, such as tokens=...",
 )
 @trl_env
 def demo_model(

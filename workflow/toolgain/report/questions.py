@@ -37,7 +37,7 @@ class BfclData:
     bfcl_env: Path
     """Environment of the installed harness."""
     own: Path | None = None
-    """The data folder that the plain folders were asked with, such as bfcl_eval/data."""
+    """The data folder that the plain folders were evaluated with, such as bfcl_eval/data."""
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def read_sources(
     if unknown and comparison.baseline and comparison.baseline.plain:
         reader.missing.append(
             f"What {unknown} of {len(baseline.outcomes)} items ask is not known from the folders; "
-            "`toolgain report --data` takes the data that they were asked with."
+            "`toolgain report --data` takes the data that they were evaluated with."
         )
     configs = {
         str(path.relative_to(results / "config").with_suffix("")): reader.json(path)
