@@ -52,7 +52,7 @@ def test_a_living_holder_on_this_machine_is_refused_and_a_killed_one_is_not(
     held, end = context.Event(), context.Event()
     process = context.Process(target=hold, args=(str(tmp_path), held, end))
     process.start()
-    assert held.wait(30)
+    assert held.wait(120)
     with pytest.raises(StageError, match=f"process {process.pid} on {socket.gethostname()}"):
         Lease(tmp_path).__enter__()
     process.kill()
@@ -70,7 +70,7 @@ def test_a_process_number_that_was_given_out_again_is_no_holder(tmp_path: Path) 
 
 def test_a_holder_elsewhere_lives_while_its_lease_is_fresh(tmp_path: Path) -> None:
     left_behind(tmp_path, age=5)
-    with pytest.raises(StageError, match=r"process 4242 on node7.* heartbeat was [4-9] s ago"):
+    with pytest.raises(StageError, match=r"process 4242 on node7.* heartbeat was \d+ s ago"):
         Lease(tmp_path).__enter__()
     left_behind(tmp_path, age=lease.SILENT_SECONDS + 5)
     with Lease(tmp_path) as mine:
