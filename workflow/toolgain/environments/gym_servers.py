@@ -53,6 +53,7 @@ class Servers:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
+        """Start every server of the configuration, and write servers.json once all answer."""
         parser = GlobalConfigDictParser()
         asked = OmegaConf.create(
             {
@@ -91,6 +92,7 @@ class Servers:
     def launch(
         self, name: str, directory: Path, entrypoint: str, config: str
     ) -> "subprocess.Popen[bytes]":
+        """Start the server `name`, whose program lies in `directory`; its log is named after it."""
         relative = Path(*directory.parts[-2:])
         own = Path(sys.prefix) / "servers" / relative / "bin" / "python"
         needs = directory / "requirements.txt"
@@ -113,6 +115,7 @@ class Servers:
             )
 
     def wait(self, record: dict[str, dict[str, Any]]) -> None:
+        """Wait until every server of `record` answers, whatever it says."""
         waiting = set(record)
         while waiting:
             self.check()
@@ -133,6 +136,7 @@ class Servers:
                 self.fail(name, f"it ended (exit {process.returncode})")
 
     def fail(self, name: str, reason: str) -> None:
+        """Write ended.json, and end this process and every server."""
         write_file(self.folder / "ended.json", {"server": name, "reason": reason})
         for process in self.processes.values():
             process.kill()
@@ -169,6 +173,7 @@ def ray_address(folder: Path) -> str:
 
 
 def unused_port() -> int:
+    """A loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -176,12 +181,14 @@ def unused_port() -> int:
 
 
 def write_file(path: Path, value: object) -> None:
+    """Write JSON, whole at once: it is looked for at any moment."""
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(value))
     temporary.replace(path)
 
 
 def serve_gym(plan_file: Path) -> None:
+    """Run the servers of a plan (`toolgain.environments.gym.GymPlan`) until one ends."""
     end_with_parent()
     plan = json.loads(read_text(plan_file))
     # It holds the key of the model endpoint.

@@ -182,6 +182,7 @@ class Stage:
 
     @property
     def title(self) -> str:
+        """What the table calls it, such as `train grpo`."""
         return f"{self.kind} {self.name}".strip()
 
 

@@ -27,10 +27,12 @@ class Usage:
 
     @property
     def gpu_hours(self) -> float:
+        """GPUs x hours."""
         return self.gpus * self.seconds / 3600
 
     @property
     def node_hours(self) -> float:
+        """Nodes x hours."""
         return self.nodes * self.seconds / 3600
 
 

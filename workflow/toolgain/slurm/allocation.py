@@ -42,10 +42,12 @@ class Allocation:
 
     @property
     def cpus_per_node(self) -> int:
+        """CPUs of each node, where all have as many; at least 1."""
         return max(1, self.cpus // len(self.nodes))
 
     @property
     def gpus_per_node(self) -> int:
+        """GPUs of each node, where all have as many."""
         return self.gpus // len(self.nodes)
 
     def seconds_left(self, now: float | None = None) -> float | None:

@@ -54,6 +54,7 @@ class QueuedJob:
 
     @property
     def standing(self) -> Standing:
+        """Its state as one of a few."""
         return standing(self.state)
 
 

@@ -409,6 +409,7 @@ class Course(TrainerCallback):
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        """Validate the untrained model, unless the run resumes."""
         self.resumed_at = state.global_step
         if state.global_step == 0:
             self.trainer.evaluate()
@@ -417,6 +418,7 @@ class Course(TrainerCallback):
     def on_step_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        """Seed the step: what is sampled in it follows from the seed, the step and the process."""
         self.step_started = time.monotonic()
         self.trainer.val_accuracy = None
         rank = self.trainer.accelerator.process_index
@@ -425,6 +427,7 @@ class Course(TrainerCallback):
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
+        """Say whether to validate, to save and to stop."""
         step, last = state.global_step, state.global_step >= self.plan.steps
         control.should_evaluate = last or step % self.plan.val_period == 0
         control.should_save = last or step % self.plan.save_period == 0
@@ -442,6 +445,7 @@ class Course(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
+        """Write the curves of a step, and say where the training is."""
         writer = self.trainer.writer
         if writer is None or not logs or "reward" not in logs:
             return
@@ -474,6 +478,7 @@ class Course(TrainerCallback):
         metrics: dict[str, float],
         **_: Any,
     ) -> None:
+        """Say the validation accuracy."""
         self.accuracy = metrics["eval_accuracy"]
         if self.trainer.accelerator.is_main_process:
             say(
