@@ -12,6 +12,7 @@ from test_trainings import saved, wait_for, weights
 from training_place import Place, new_place
 
 from toolgain.common import package
+from toolgain.serving.server import python_version_of
 
 GYM = package.environment("gym")
 XLAM = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
@@ -42,6 +43,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> P
 def test_a_training_in_gym_leaves_what_every_training_leaves(undisturbed: Place) -> None:
     manifest = undisturbed.read()
     assert manifest["total_steps"] == 12
+    assert manifest["versions"]["nemo-gym"] == python_version_of(GYM, "nemo-gym")
     curves = manifest["curves"]
     assert [step for step, _ in curves["train/reward"]] == list(range(1, 13))
     assert [step for step, _ in curves["validation/accuracy"]] == [0, 4, 8, 12]
