@@ -88,7 +88,7 @@ def _set_back(found: dict[str, Any]) -> None:
     sys.path[:] = found["module path"]
 
 
-# Here and nowhere else: a second fixture of this kind would wait for ever for the first.
+# Here and nowhere else: a second fixture of this kind would wait forever for the first.
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """The cluster, up, and for this session alone."""

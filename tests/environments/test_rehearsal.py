@@ -213,7 +213,7 @@ def test_calls_that_arrive_as_text_name_the_parser(place: Place) -> None:
 
 
 def test_a_rollout_without_an_end_is_ended(place: Place) -> None:
-    """The agent of xlam_fc has no max_steps: a model that always calls plays for ever."""
+    """The agent of xlam_fc has no max_steps: a model that always calls plays forever."""
     rows = packaged("xlam_fc")[:2]
     tool = rows[0]["responses_create_params"]["tools"][0]["name"]
     record = place.rehearse(rows, lambda messages, number: call(tool, {}), max_turns=5)
@@ -249,7 +249,7 @@ def test_errors_of_the_model_server_fail_rollouts_and_are_never_a_reward(
 
 
 def test_a_model_endpoint_that_is_gone_holds_nothing(place: Place) -> None:
-    """Gym asks a dead endpoint again for ever; the relay fails the rollout in its place."""
+    """Gym retries a dead endpoint forever; the relay fails the rollout instead."""
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(answering(lambda messages, number: say("No.")))
         stack.close()

@@ -1,4 +1,4 @@
-"""How fast a server that refuses haste is asked."""
+"""How fast requests go to a server with a rate limit."""
 
 import heapq
 import math

@@ -93,7 +93,7 @@ def test_the_server_gets_the_configured_sampling_model_and_key(tmp_path: Path) -
     assert "s3cret" not in asked.record.read_text() + asked.answers.read_text()
 
 
-def test_a_refusal_for_haste_is_waited_for_and_costs_no_attempt(tmp_path: Path) -> None:
+def test_a_rate_limit_is_waited_for_and_costs_no_attempt(tmp_path: Path) -> None:
     with (
         FaultServer(failing(429, times=1)) as server,
         interceptor(tmp_path, server.url, attempts=1, give_up_at=4e9) as asked,
@@ -104,7 +104,7 @@ def test_a_refusal_for_haste_is_waited_for_and_costs_no_attempt(tmp_path: Path) 
 
 
 def asks_for(headers: dict[str, str], body: bytes = b"{}") -> Fault:
-    """Refuses everything for haste, with `headers`."""
+    """Refuses everything by a rate limit, with `headers`."""
 
     def fault(request: Request, handler: Handler) -> bool:
         handler.send_response(429)
@@ -129,7 +129,7 @@ def test_a_wait_beyond_the_time_limit_is_not_waited_for_by_anybody(tmp_path: Pat
     assert "longer than the time limit" in answers[-1].body
 
 
-def test_an_empty_account_is_a_refusal_and_no_haste(tmp_path: Path) -> None:
+def test_an_account_without_credit_is_a_refusal_and_no_rate_limit(tmp_path: Path) -> None:
     empty = b'{"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}'
     with (
         FaultServer(asks_for({}, empty)) as server,

@@ -31,7 +31,7 @@ def test_the_chain_trains_in_gym_and_compares(tmp_path: Path) -> None:
     manifest = chain.read("runs/grpo/manifest.json")
     assert manifest["total_steps"] == 2
     assert [step for step, _ in manifest["curves"]["validation/accuracy"]] == [0, 2]
-    # The agent of xlam_fc would go on for ever where a call is answered.
+    # The agent of xlam_fc would go on forever where a call is answered.
     assert {turns for _, turns in manifest["curves"]["train/turns"]} == {1.0}
     comparison = chain.read("comparison.json")
     assert comparison["verdict"] in {"improved", "regressed", "no_clear_change", "not_comparable"}

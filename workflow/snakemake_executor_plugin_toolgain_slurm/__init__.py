@@ -6,7 +6,7 @@ because 2.8.0 would lose or wait for long training runs otherwise:
 - An unanswered question keeps the jobs. (2.8.0 forgets every running job after so many failed
   questions, and Ctrl-C can then cancel none.)
 - A job that Slurm no longer knows counts as failed after a few answers without it. (2.8.0 waits
-  for ever.)
+  forever.)
 - Questions come every 5 to 20 seconds. (2.8.0 lets the pause grow to three minutes.)
 - A submission waits for an absent slurmctld. (2.8.0 spends all retries within seconds.)
 - An evaluation that ended and is not valid is said at once, while training runs continue.

@@ -61,8 +61,10 @@ _OVERFLOW = re.compile(
     re.IGNORECASE,
 )
 _NO_QUOTA = re.compile(r'"(?:code|type)"\s*:\s*"(?:insufficient_quota|billing_\w+)"')
-"""Nothing is left to pay with, which no wait changes, though some say it with status 429."""
-_HASTE = re.compile(r"rate_limit_exceeded|RateLimitReached|ThrottlingException|RESOURCE_EXHAUSTED")
+"""The account has no credit, which no wait changes, though some servers say it with status 429."""
+_RATE_LIMIT = re.compile(
+    r"rate_limit_exceeded|RateLimitReached|ThrottlingException|RESOURCE_EXHAUSTED"
+)
 _PASSING = frozenset({408, 409, 423, 424, 425, 499})
 """Statuses below 500 that say nothing against the request: it came too early, or took too long."""
 LONGEST_ASKED_S = 24 * 3600.0
@@ -242,7 +244,7 @@ def _kind(status: int, text: str) -> str:
         return "context_overflow"
     if status == 429:
         return "http_4xx" if _NO_QUOTA.search(text) else "http_429"
-    if status in (400, 403) and _HASTE.search(text):
+    if status in (400, 403) and _RATE_LIMIT.search(text):
         return "http_429"
     if status == 408:
         return "timeout"

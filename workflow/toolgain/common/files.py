@@ -1,7 +1,7 @@
 """Files that are either whole or not there, JSON of one form, and digests of content.
 
 Whatever a path names is opened by `opened`: an ordinary file of a bounded size. A pipe would be
-waited for, a device read for ever.
+waited for, a device read forever.
 """
 
 import errno

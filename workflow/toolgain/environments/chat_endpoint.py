@@ -42,7 +42,7 @@ def take_mark(body: Body) -> str:
 
 
 def failing_answer(message: str) -> tuple[int, bytes]:
-    """An answer that fails a rollout. Gym asks again after 429 and above 500, not after this."""
+    """An answer that fails a rollout. Gym retries after 429 and above 500, not after this."""
     return 422, json.dumps({"error": {"message": message, "type": "toolgain"}}).encode()
 
 

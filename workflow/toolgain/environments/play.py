@@ -45,7 +45,7 @@ def play(
     """Play each row `times` times, at most `at_once` together; rollouts of a row side by side.
 
     Args:
-        timeout_s: Gym itself waits for ever; after this a rollout has failed.
+        timeout_s: Gym itself waits forever; after this a rollout has failed.
         sampling: What goes into `responses_create_params`: temperature, max_output_tokens.
         prefix: Tells these rollouts from others at the same relay.
 

@@ -1,6 +1,6 @@
 """The model endpoint that Gym's model server calls: it hands requests on, and counts.
 
-Gym retries a connection that fails for ever, and gives a model's error a reward of zero or none at
+Gym retries a connection that fails forever, and gives a model's error a reward of zero or none at
 all. So every request of a rehearsal goes through here: what the model server answered is known
 for each rollout, a rollout that makes too many calls is ended, and a model endpoint that is gone
 fails its rollouts in place of holding them.
@@ -94,7 +94,7 @@ class Relay:
             calls.overflow = True
             return 400, response.content
         calls.error = f"HTTP {response.status_code} from the model server: {text[:200]}"
-        # Not the status itself: Gym asks again and again where it is 429 or above 500.
+        # Not the status itself: Gym retries without end on 429 and above 500.
         return failing_answer(calls.error)
 
 

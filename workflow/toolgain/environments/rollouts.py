@@ -38,7 +38,7 @@ def run_row(
 
     Args:
         sampling: What goes into `responses_create_params`: temperature, max_output_tokens.
-        timeout_s: Gym itself waits for ever; after this the rollout has failed.
+        timeout_s: Gym itself waits forever; after this the rollout has failed.
     """
     if why := unplayable(environment, row):
         return Outcome(None, why)

@@ -122,7 +122,7 @@ def opened_in_box(box: Path, parts: tuple[str, ...]) -> Iterator[BinaryIO]:
     """
     with ExitStack() as stack:
         folder = _folder(stack, box, parts[:-1])
-        # Opening a pipe without a writer would wait for ever.
+        # Opening a pipe without a writer would wait forever.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         file = stack.enter_context(os.fdopen(os.open(parts[-1], flags, dir_fd=folder), "rb"))
         found = os.fstat(file.fileno())

@@ -73,7 +73,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         secrets: str = Field(description="Named pipe that gives the key and the proxies, once.")
         timeout_s: float = Field(description="Timeout of a request, in seconds.")
         attempts: int = Field(description="Attempts of one request.")
-        at_once: int = Field(description="Requests under way at once, at most.")
+        at_once: int = Field(description="Maximum number of requests in flight.")
         max_bytes: int = Field(description="Largest response, in bytes.")
         give_up_at: float = Field(description="Unix time after which no refusal is waited for.")
         backoff_s: float = Field(1.0, description="First wait between attempts; it doubles.")
@@ -169,7 +169,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
         return reply
 
     def _ask_in_turn(self, url: str, asked: "_Asked") -> Reply:
-        """Ask when there is a turn, and again after a refusal for haste: that is no failure."""
+        """Send when there is a turn; retry after a rate limit, which is not a failure."""
         while True:
             with self._pace.turn() as started:
                 if self._closed_until > max(time.time(), self.params.give_up_at):

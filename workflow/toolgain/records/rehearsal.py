@@ -60,7 +60,7 @@ class StepEstimate(Part):
     seconds: float | None = Field(
         description="At the pace of the rehearsal; null: no rollout succeeded."
     )
-    at_once: Count = Field(description="Rollouts under way at once in the rehearsal.")
+    at_once: Count = Field(description="Maximum number of concurrent rollouts in the rehearsal.")
 
 
 class Rehearsal(Record):

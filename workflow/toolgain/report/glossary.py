@@ -11,7 +11,7 @@ TERMS: dict[str, tuple[str, str]] = {
     "bfcl": (
         "BFCL v3",
         "Berkeley Function-Calling Leaderboard, version 3: 4441 items in 17 categories that ask a "
-        "model to call tools, or to leave it.",
+        "model to call tools, or to decline.",
     ),
     "interval": (
         "interval",
@@ -143,7 +143,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "forced-stop": (
         "forced stop",
-        "A multi-turn item that the harness ended because the model went on calling without end.",
+        "A multi-turn item that the harness ended because the model kept calling without end.",
     ),
     "truncated": (
         "cut answer",
@@ -200,7 +200,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "small-sample": (
         "score interval",
-        "Keeps every change that would not have made what was seen unlikely. Used where a "
+        "Keeps every change under which what was seen would not be unlikely. Used where a "
         "bootstrap has too few clusters or too few changes to draw from. It is wider, because "
         "little was seen.",
     ),
@@ -294,7 +294,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "condition-context": (
         "context",
-        "The most tokens that a question and its answer may have together.",
+        "The maximum number of tokens of a question and its answer together.",
     ),
     "condition-dtype": (
         "dtype",
@@ -327,7 +327,7 @@ CATEGORIES: dict[str, str] = {
     "multi_turn_base": "A conversation in which every turn says all that is needed.",
     "multi_turn_miss_func": (
         "A tool that is needed is held back and handed over in a later turn. Until then, the "
-        "model should say that it cannot go on."
+        "model should say that it cannot continue."
     ),
     "multi_turn_miss_param": (
         "A turn leaves out a value that is needed. The model should ask for it, not guess."

@@ -1,7 +1,7 @@
 """Checks with Slurm before anything is submitted: one line per finding.
 
 What the plan's jobs ask for is compared with what Slurm says of its accounts and partitions, so
-that a job neither is refused nor waits for ever for nodes that do not exist.
+that a job neither is refused nor waits forever for nodes that do not exist.
 """
 
 import getpass

@@ -1,7 +1,7 @@
 """What Slurm says about jobs: in the queue, running, or ended and how.
 
 A failed question is not an answer: every function tells the two apart, since taking one for the
-other either forgets running jobs or waits for ever.
+other either forgets running jobs or waits forever.
 """
 
 import getpass

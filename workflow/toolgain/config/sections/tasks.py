@@ -8,7 +8,7 @@ from toolgain.config.sections.base import Positive, Section, Share
 
 ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS = 500, 1200
 """Characters of a prompt in which one in a hundred draws of several tools finds room, and of those
-described at length one in twenty; with less, drawing them would take for ever."""
+described at length one in twenty; with less, drawing them would take forever."""
 
 
 class TasksSection(Section):

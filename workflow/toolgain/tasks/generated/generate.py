@@ -53,7 +53,7 @@ OPEN_SHARE = 0.5
 
 
 def split_of(concept: Concept) -> Split:
-    """The side a concept is on, for ever: by a checksum of its words."""
+    """The side a concept is on, forever: by a checksum of its words."""
     return "validation" if zlib.crc32(concept.key.encode()) % VALIDATION_SHARE == 0 else "train"
 
 

@@ -306,7 +306,7 @@ def playing_in_gym(
 
 
 def _let_go(requests: Sequence[WaitingRequest]) -> None:
-    """Answer those that an error left without an answer, or they would wait for ever."""
+    """Answer those that an error left without an answer, or they would wait forever."""
     for request in requests:
         if not request.reply.done():
             request.reply.set_result(failing_answer("the training has ended"))
