@@ -319,6 +319,14 @@ def test_scores_of_other_answers_are_found(tmp_path: Path) -> None:
         results.score_folder(one_model(other), DATA)
 
 
+@given(st.lists(st.text(max_size=20), min_size=10, max_size=10))
+def test_an_answer_in_other_signs_is_the_same_answer(texts: list[str]) -> None:
+    """As JSON text, with or without escapes, and as Python writes it."""
+    for form in (json.dumps, lambda text: json.dumps(text, ensure_ascii=False), repr):
+        pairs = [({"result": text}, {"model_result": form(text)}) for text in texts]
+        results.check_scored_answers(Path("score.json"), pairs)
+
+
 def test_a_partial_evaluation_that_pairs_by_id_is_a_subset(tmp_path: Path) -> None:
     """bfcl-eval's --partial-eval: any items, and a wrong one behind a gap repeats its own question;
     where answers were paired by position, it would repeat another."""

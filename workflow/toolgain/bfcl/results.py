@@ -362,7 +362,8 @@ def _errors(chosen: list[Item], path: Path) -> dict[Key, Row]:
 def check_scored_answers(path: Path, wrong: Iterable[tuple[Row, Row]]) -> None:
     """Check that a score file is of these answers: it repeats every wrong one.
 
-    Handlers may write an answer down in another form, so letters and digits alone are compared.
+    Handlers may write an answer down in another form, as JSON text or as Python does, so letters
+    and digits alone are compared.
 
     Args:
         path: the score file, for the message.
@@ -385,8 +386,12 @@ def check_scored_answers(path: Path, wrong: Iterable[tuple[Row, Row]]) -> None:
         )
 
 
+_ESCAPED = re.compile(r"\\+(?:[nrtbf]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})")
+
+
 def _plain(answer: object) -> str:
-    return "".join(re.findall(r"\w+", str(answer).replace("\\n", "").replace("\\", ""))).casefold()
+    """The letters and digits of ASCII: others may be written as they are or as escapes."""
+    return "".join(re.findall("[a-zA-Z0-9]+", _ESCAPED.sub("", str(answer)))).lower()
 
 
 def scored(path: Path) -> list[Row]:
