@@ -69,6 +69,9 @@ def test_samples_that_were_filtered_in_two_ways(tmp_path: Path) -> None:
     assert [row.score for row in read.values()] == [1, 1, 1, 0]
     with pytest.raises(UserError, match="name one: --metric exact_match,strict-match"):
         tables.read_table(path)
+    path.write_text("\n".join(json.dumps({"doc_id": n, "acc": 1.0}) for n in range(4)))
+    with pytest.raises(UserError, match=r"name the metric alone: --metric acc$"):
+        tables.read_table(path, ["acc,strict-match"])
 
 
 def test_groups_are_corrected_together(tmp_path: Path) -> None:

@@ -222,10 +222,14 @@ def _metric(path: Path, samples: Sequence[Sample], metrics: Sequence[str]) -> tu
             f"table: {path} has no metric {' or '.join(metrics) or '(none named)'}; name one "
             f"with --metric: {', '.join(numbers) or 'none is there'}."
         )
+    if wanted and not filters:
+        raise UserError(
+            f"table: {path} holds no `filter`; name the metric alone: --metric {metric}"
+        )
     if (wanted and wanted not in filters) or (not wanted and len(filters) > 1):
         raise UserError(
-            f"table: {path} holds samples filtered as {', '.join(filters) or '(none)'}; name one: "
-            f"--metric {metric},{filters[0] if filters else ''}"
+            f"table: {path} holds samples filtered as {', '.join(filters)}; name one: "
+            f"--metric {metric},{filters[0]}"
         )
     return metric, wanted
 
