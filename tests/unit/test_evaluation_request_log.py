@@ -75,6 +75,15 @@ def test_each_answer_stands_for_one_row() -> None:
     assert len(found.used) == 2
 
 
+def test_an_answer_that_was_replayed_counts_once() -> None:
+    a = item("simple", 0)
+    said = {"calls": 2, "code": 1, "foreign": 1, "model": "policy"}
+    asked = request(a, "x", "1", **said, cached=True)
+    found = see([asked, request(a, "x", "1", **said)], [answered(a, "x")], [a])
+    assert (found.calls, found.code, found.foreign, found.cached) == (2, 1, 1, 1)
+    assert found.models == {"policy": 1}
+
+
 def test_request_that_was_asked_again_marks_its_item() -> None:
     a = item("simple", 0)
     found = see([request(a, "x", "1", attempts=3)], [answered(a, "x")], [a])

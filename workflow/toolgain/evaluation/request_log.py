@@ -136,7 +136,12 @@ def match_requests(
         for attempt in request["attempts"]:
             if attempt["kind"] != "ok":
                 failures[attempt["kind"]] += 1
-    answered = [request for request in requests if request["kind"] == "ok"]
+    # An answer that was replayed is recorded again, under the number that it had.
+    first: dict[str, Recorded] = {}
+    for request in requests:
+        if request["kind"] == "ok":
+            first.setdefault(request["number"], request)
+    answered = list(first.values())
     models = Counter(str(request["model"]) for request in answered if request.get("model"))
     return MatchedRequests(
         models=dict(sorted(models.items())),
