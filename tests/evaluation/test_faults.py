@@ -115,7 +115,7 @@ def hang_once(request: Request, handler: Handler) -> bool:
         (hang_once, "timeout"),
     ],
 )
-def test_passing_fault_is_asked_again(
+def test_passing_fault_is_retried(
     asked: Asked, undisturbed: Evaluation, fault: Any, kind: str
 ) -> None:
     _, evaluation = asked(fault)

@@ -310,7 +310,7 @@ def test_conversation_that_the_server_refuses_is_the_models_wrong_answer(asked: 
     assert any("the server refused to continue" in said for said in summary["warnings"])
 
 
-def test_rounds_go_on_while_they_answer_something(asked: Asked, undisturbed: Evaluation) -> None:
+def test_rounds_continue_while_they_answer_something(asked: Asked, undisturbed: Evaluation) -> None:
     """Every other question fails once, so the steps of a conversation take several rounds."""
 
     def later(request: Request, handler: Handler) -> bool:

@@ -184,7 +184,7 @@ def test_a_training_over_three_hosts_with_real_ray(
     assert code == 0 and "10" in log
 
 
-def test_a_training_goes_on_through_one_misfortune_after_another(
+def test_a_training_run_survives_one_misfortune_after_another(
     cluster: None, tmp_path: Path
 ) -> None:
     run = Run(tmp_path)

@@ -181,7 +181,7 @@ def test_an_evaluation_change_plans_evaluations_comparison_and_report(
     assert rules == {"freeze", "evaluate_model", "compare", "report", "all"}
 
 
-def test_a_model_server_that_never_comes_up_is_named_and_the_next_run_goes_on(site: Site) -> None:
+def test_a_model_server_that_never_comes_up_is_named_and_the_next_run_resumes(site: Site) -> None:
     site.config = tiny(evaluation={"serve": {"ready_timeout_s": 1}})
     assert site.run("baseline", "--retries", "0") == 1
     log = (site.folder / "logs/evaluate/baseline.log").read_text()

@@ -37,7 +37,7 @@ def ranks(job: str) -> Iterator[tuple[str, int]]:
                 yield node, int(pid)
 
 
-def test_a_training_goes_on_through_one_misfortune_after_another(site: Site) -> None:
+def test_a_training_run_survives_one_misfortune_after_another(site: Site) -> None:
     """Two nodes: a foreign scancel, a killed rank, a requeue and a dead node, in one training."""
     process = start_training(site, steps=30, nodes=2)
     first = site.jobs("train_run")[-1]
@@ -186,7 +186,7 @@ def mean_reward(manifest: Any) -> tuple[float, float]:
     return sum(rewards) / len(rewards), math.sqrt(variance) / len(rewards)
 
 
-def test_a_full_disk_fails_one_save_and_the_training_goes_on_once_there_is_room(
+def test_a_full_disk_fails_one_save_and_the_training_resumes_once_there_is_room(
     site: Site,
 ) -> None:
     """The checkpoints lie on a small disk of n1, which is filled up in mid-training."""

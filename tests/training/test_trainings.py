@@ -151,7 +151,7 @@ def curve_of(place: Place, step: int) -> bool:
     return bool(found and found[0]["step"] >= step)
 
 
-def test_a_second_trainer_is_refused_and_the_first_goes_on(place: Place) -> None:
+def test_a_second_trainer_is_refused_and_the_first_continues(place: Place) -> None:
     place.configure(max_steps=60, val_period=60, save_period=60)
     process = place.start()
     wait_for(lambda: curve_of(place, 1), process)

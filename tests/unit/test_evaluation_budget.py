@@ -22,7 +22,7 @@ def started(file: Path, max_hours: float | None) -> Budget:
     return budget
 
 
-def test_resumed_evaluation_goes_on_with_what_is_left(tmp_path: Path) -> None:
+def test_resumed_evaluation_continues_with_what_is_left(tmp_path: Path) -> None:
     budget = started(spent(tmp_path, 1.5), 2.0)
     assert not budget.is_spent
     assert budget.give_up_at == pytest.approx(time.time() + 1800, abs=60)

@@ -99,7 +99,7 @@ def test_model_that_calls_too_often_is_valid_if_it_ever_speaks() -> None:
     assert not verdict(empty, forced).valid
 
 
-def test_sampling_must_be_what_was_wanted() -> None:
+def test_sampling_must_be_what_was_configured() -> None:
     found = judge_evaluation(rows(), 1000, GOOD, LIMITS, [{"temperature": 0.001}], WANTED)
     assert found.reasons == [
         "the server received the sampling {'temperature': 0.001}, expected was "

@@ -323,7 +323,7 @@ def test_servers_that_do_not_start_are_bad_input_where_gym_refuses_the_configura
         pass
 
 
-def test_an_agent_that_goes_on_for_ever_is_ended_and_said(quick: None) -> None:
+def test_an_agent_that_never_stops_is_ended_and_said(quick: None) -> None:
     with environment([{"turns": 99}], max_turns=3) as played, pytest.raises(StageError) as error:
         played.play("train", [0], Sampler(), 1.0)
     assert "asks for more than 3 answers (training.gym.max_turns)" in str(error.value)

@@ -95,7 +95,7 @@ def batches(room: WaitingRoom) -> Iterator[list[tuple[str, int]]]:
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_a_batch_holds_every_rollout_that_goes_on_whoever_comes_first(
+def test_a_batch_holds_every_rollout_that_continues_whoever_comes_first(
     turns: list[int], random: object
 ) -> None:
     room = WaitingRoom()

@@ -270,7 +270,7 @@ def in_containers(folder: Path, **changes: Any) -> dict[str, doctor.CheckLine]:
     return {line.name.partition("container job: ")[2]: line for line in found}
 
 
-def test_the_container_job_asks_every_node_and_goes_on_after_a_failure(
+def test_the_container_job_asks_every_node_and_continues_after_a_failure(
     tmp_path: Path, nodes: Path
 ) -> None:
     found = in_containers(tmp_path)

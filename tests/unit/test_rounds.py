@@ -24,8 +24,8 @@ from toolgain.evaluation.rounds import (
     ModelServer,
     RetryRounds,
     ask_canary,
-    goes_on,
     is_scored,
+    may_continue,
     prepare_replay,
 )
 from toolgain.records.summary import Canary
@@ -78,11 +78,11 @@ def test_canaries_that_end_the_evaluation_are_asked_again_by_the_next(tmp_path: 
             assert ask_canary(job, ledger, model_server, decoder()).answered
 
 
-def test_calls_as_text_end_an_evaluation_unless_it_is_told_to_go_on(tmp_path: Path) -> None:
+def test_calls_as_text_end_an_evaluation_unless_it_is_told_to_continue(tmp_path: Path) -> None:
     as_text = Canary(answered=True, call_as_text=True)
-    assert not goes_on(job_of(tmp_path, "http://h/v1"), as_text)
-    assert goes_on(job_of(tmp_path, "http://h/v1", canary="warn"), as_text)
-    assert not goes_on(job_of(tmp_path, "http://h/v1"), Canary(answered=False))
+    assert not may_continue(job_of(tmp_path, "http://h/v1"), as_text)
+    assert may_continue(job_of(tmp_path, "http://h/v1", canary="warn"), as_text)
+    assert not may_continue(job_of(tmp_path, "http://h/v1"), Canary(answered=False))
 
 
 def test_an_endpoint_that_is_not_ready_is_asked_all_the_same(

@@ -284,7 +284,7 @@ def test_the_hosts_of_a_killed_launch_are_known(tmp_path: Path) -> None:
     assert (killed["end"], killed["world_size"], killed["hosts"]) == ("killed", 2, ["n1", "n2"])
 
 
-def test_time_lost_runs_from_the_checkpoint_that_the_next_launch_goes_on_from(
+def test_time_lost_runs_from_the_checkpoint_that_the_next_launch_resumes_from(
     tmp_path: Path,
 ) -> None:
     def line(launch: int, minute: int, event: str, **facts: object) -> str:

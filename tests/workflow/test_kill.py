@@ -35,7 +35,7 @@ def lines_in(pattern: str, folder: Path) -> int:
     return sum(len(path.read_bytes().splitlines()) for path in folder.glob(pattern))
 
 
-def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+def test_a_killed_training_run_resumes_from_its_last_checkpoint(tmp_path: Path) -> None:
     chain = Chain(tmp_path)
     work = tmp_path / "results/work/training"
     kill_in_the_middle(chain, "train", lambda: any(work.glob("*/step_2")))
@@ -49,7 +49,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path: Path) -> N
     assert manifest["segments"][1]["first_step"] == 3
 
 
-def test_a_killed_evaluation_goes_on_from_its_last_good_item(tmp_path: Path) -> None:
+def test_a_killed_evaluation_resumes_from_its_last_good_item(tmp_path: Path) -> None:
     chain = Chain(tmp_path)
     work = tmp_path / "results/work/evaluations"
     rows = "**/result/**/*_result.json"

@@ -27,7 +27,7 @@ from toolgain.evaluation import request_log
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.job import EvaluationJob, Ledger, evaluation_section, prepare_evaluation
 from toolgain.evaluation.outputs import write_evaluation
-from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items, goes_on
+from toolgain.evaluation.rounds import ModelServer, ask_canary, ask_items, may_continue
 from toolgain.records.summary import Canary
 from toolgain.slurm.accounting import remember_this_job
 from toolgain.statistics import power
@@ -98,7 +98,7 @@ def ask_model(
         ledger.budget.start()
         ledger.slurm_jobs = remember_this_job(job.folders(0).slurm_jobs)
         canary = ask_canary(job, ledger, model_server, decoder)
-        if goes_on(job, canary):
+        if may_continue(job, canary):
             for repeat in range(job.section.repeats):
                 with ledger.timing("ask"):
                     found, evidence = ask_items(job, ledger, model_server, decoder, repeat)

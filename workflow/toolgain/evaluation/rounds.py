@@ -155,12 +155,12 @@ def ask_canary(
             own_tags(job.chat_template, section.serve.tool_parser),
             section.max_response_bytes,
         )
-    if goes_on(job, canary):
+    if may_continue(job, canary):
         write_record(kept, canary)
     return canary
 
 
-def goes_on(job: EvaluationJob, canary: Canary) -> bool:
+def may_continue(job: EvaluationJob, canary: Canary) -> bool:
     """Whether the items are asked after these canaries."""
     return canary.answered and not (canary.call_as_text and job.section.canary == "stop")
 
