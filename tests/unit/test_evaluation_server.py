@@ -129,6 +129,7 @@ def test_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:
             "ValueError: Free memory on device (2/80 GiB) on startup is less than desired",
             False,
         ),
+        (1, "ValueError: 9 GiB KV cache is needed; decrease `max_model_len`", False),
         (1, "torch.OutOfMemoryError: CUDA out of memory; lower max_model_len", False),
         (1, "ERROR [hermes_tool_parser.py:139] json.decoder.JSONDecodeError: Unterminated", False),
         (1, "RuntimeError: Found no NVIDIA driver on your system.", False),

@@ -55,7 +55,7 @@ def test_of_an_unknown_revision_the_rows_alone_tell(tmp_path: Path) -> None:
         True,
         False,
     ]
-    with pytest.raises(UserError, match=r"another revision than .*: 1 items .* such as parallel_1"):
+    with pytest.raises(UserError, match=r"another revision than .*: 1 item .* such as parallel_1"):
         known_questions(read, BfclData(BFCL_ENV, DATA))
 
 

@@ -16,6 +16,7 @@ from toolgain.bfcl.data import Item, Key, flat, installed_data, load_items
 from toolgain.bfcl.folders import one_model
 from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.bfcl.results import PlainFolder, parsed_once, read_outcomes, scored, source_of
+from toolgain.common.amounts import counted
 from toolgain.common.errors import UserError
 from toolgain.common.files import canonical_json
 
@@ -107,7 +108,8 @@ def _own(read: PlainItems, folder: Path) -> dict[Key, Question]:
     if apart:
         raise UserError(
             f"--data: {folder} is of another revision than {read.source.folder.results}: "
-            f"{len(apart)} items are missing or ask something else, such as {apart[0][1]}."
+            f"{counted(len(apart), 'item')} missing there or with another question, "
+            f"such as {apart[0][1]}."
         )
     return found
 

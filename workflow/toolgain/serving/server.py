@@ -237,7 +237,8 @@ def refuses_configuration(code: int, said: str) -> bool:
     """
     if code == ExitCode.BAD_INPUT:
         return True
-    return 0 < code < 128 and bool(_DOES_NOT_FIT.search(said)) and not out_of_memory(said)
+    memory = out_of_memory(said) or "KV cache" in said
+    return 0 < code < 128 and bool(_DOES_NOT_FIT.search(said)) and not memory
 
 
 @contextmanager
