@@ -67,6 +67,16 @@ def test_every_path_that_the_guide_names_exists() -> None:
     assert not [path for path in named if not any((top / path).exists() for top in (PACKAGE, ROOT))]
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Outside a package the second could not be imported in the same session."""
+    alone = [
+        path.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if not (path.parent / "__init__.py").exists()
+    ]
+    assert sorted(alone) == sorted(set(alone))
+
+
 def test_one_version_is_named_everywhere() -> None:
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())

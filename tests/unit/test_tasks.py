@@ -141,7 +141,7 @@ def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):
             tools = [tool["function"] for tool in task["tools"]]
             json.dump({"id": task["id"], "question": [task["prompt"]], "function": tools}, file)
             file.write("\n")
-    with pytest.raises(StageError, match=r"more than the limit of 1\.00%"):
+    with pytest.raises(StageError, match=r"more than the limit of 1\.00 %"):
         stage.make_tasks(TasksSection.model_validate(KEYS), tmp_path / "second", data)
     assert not (tmp_path / "second" / "tasks.json").exists()
 

@@ -44,6 +44,9 @@ def on_slurm() -> bool:
         return False
     # Imported here, since Snakemake imports this module before it is whole.
     from snakemake.cli import parse_args  # type: ignore[import-untyped]
+    from snakemake_interface_executor_plugins.settings import (  # type: ignore[import-untyped]
+        ExecMode,
+    )
 
     # It says which profile it uses, a second time.
     quiet = io.StringIO()
@@ -53,7 +56,9 @@ def on_slurm() -> bool:
         contextlib.redirect_stdout(quiet),
     ):
         _, options_given = parse_args(sys.argv[1:])
-    return "slurm" in (options_given.executor or "")
+    # A job's step is a Snakemake of its own, which names no executor.
+    in_job = options_given.mode == ExecMode.REMOTE
+    return in_job or "slurm" in (options_given.executor or "")
 
 
 def _is_snakemake() -> bool:

@@ -1,0 +1,44 @@
+"""What a Snakemake was called for, by its command line."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+# Loading it adds to the module path.
+import snakemake.cli  # noqa: F401
+
+from toolgain.head.command_line import on_slurm
+
+
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    on_slurm.cache_clear()
+    yield
+    on_slurm.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("all --cores 2", False),
+        ("all -n --cores 2", False),
+        ("all --executor toolgain-slurm --jobs 4", True),
+        ("all -n --executor slurm --jobs 4", True),
+        # The job's own Snakemake, and the one that it starts for the rule's command.
+        ("--target-jobs train_run:run=a --executor slurm-jobstep --jobs 1 --mode remote", True),
+        ("--target-jobs train_run:run=a --cores all --mode remote", True),
+        # A rule of Python on one machine is a Snakemake of its own too.
+        ("--target-jobs select:run=a --cores all --mode subprocess", False),
+    ],
+)
+def test_a_job_on_slurm_asks_for_what_its_workflow_asked_for(
+    words: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["snakemake", *words.split()])
+    assert on_slurm() is expected
+
+
+def test_another_program_is_not_on_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["toolgain", "status"])
+    assert on_slurm() is False
