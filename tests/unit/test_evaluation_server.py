@@ -96,11 +96,24 @@ def test_server_of_ours_that_ended_is_not_waited_for() -> None:
         server.wait_ready(endpoint)
 
 
-def test_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "error", "message"),
+    [
+        ("echo no such device; exit 3", StageError, r"exit 3.*no such device"),
+        (
+            "echo UserError: nothing reads the tool calls >&2; exit 2",
+            UserError,
+            r"nothing reads the tool calls\. The server refuses",
+        ),
+    ],
+)
+def test_server_that_does_not_start_is_quoted_and_a_refused_configuration_is_bad_input(
+    program: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
     env = tmp_path / "trl"
     (env / "bin").mkdir(parents=True)
     python = env / "bin" / "python"
-    python.write_text("#!/bin/bash\necho no such device\nexit 3\n")
+    python.write_text(f"#!/bin/bash\n{program}\n")
     python.chmod(0o755)
     weights, log = tmp_path / "model", tmp_path / "server.log"
     weights.mkdir()
@@ -108,7 +121,7 @@ def test_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:
         server.serving(
             Serve(backend="transformers"), weights, "policy", tmp_path / "server", env, log
         ) as endpoint,
-        pytest.raises(StageError, match=r"exit 3.*no such device"),
+        pytest.raises(error, match=message),
     ):
         server.wait_ready(endpoint)
 
@@ -141,23 +154,6 @@ def test_a_server_that_no_other_attempt_helps_is_told_from_one_that_met_with_bad
     code: int, said: str, refuses: bool
 ) -> None:
     assert server.refuses_configuration(code, said) is refuses
-
-
-def test_a_server_that_refuses_its_configuration_is_bad_input(tmp_path: Path) -> None:
-    env = tmp_path / "trl"
-    (env / "bin").mkdir(parents=True)
-    python = env / "bin" / "python"
-    python.write_text("#!/bin/bash\necho UserError: nothing reads the tool calls >&2\nexit 2\n")
-    python.chmod(0o755)
-    weights, log = tmp_path / "model", tmp_path / "server.log"
-    weights.mkdir()
-    with (
-        server.serving(
-            Serve(backend="transformers"), weights, "policy", tmp_path / "server", env, log
-        ) as endpoint,
-        pytest.raises(UserError, match=r"nothing reads the tool calls\. The server refuses"),
-    ):
-        server.wait_ready(endpoint)
 
 
 def test_proxies_are_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:

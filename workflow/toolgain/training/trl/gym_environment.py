@@ -199,7 +199,7 @@ class GymEnvironment:
             # The answer before this one said that it is the last.
             return failing_answer(
                 f"the agent asks for more than {self.section.gym.max_turns} answers "
-                "(training.gym.max_turns), and goes on after one that was cut"
+                "(training.gym.max_turns), and continues after one that was cut"
             )
         if self.context.holds(prompt):
             return None
