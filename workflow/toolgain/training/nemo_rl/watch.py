@@ -1,6 +1,6 @@
 """Watching a NeMo RL training: what its logs and curves say while it runs.
 
-Upstream continues through things that make a training run worthless (a dead environment server gives
+Upstream survives things that make a training run worthless (a dead environment server gives
 zero rewards, an empty batch ends an epoch early, a hang holds the GPUs until the time limit).
 Each becomes a finding, and those that only burn GPUs end the training.
 """
