@@ -291,14 +291,19 @@ def test_a_request_of_a_rollout_that_has_ended_is_let_go() -> None:
     ("ended", "error", "said"),
     [
         (
-            {"server": None, "reason": "no such key"},
+            {"server": None, "reason": "no such key", "bad_input": True},
             UserError,
             "refuses the configuration: no such",
+        ),
+        (
+            {"server": "x", "reason": "it needs packages of its own: make", "bad_input": True},
+            UserError,
+            "the Gym server x: it needs packages",
         ),
         ({"server": "x", "reason": "it ended"}, StageError, "the Gym server x: it ended"),
     ],
 )
-def test_servers_that_do_not_start_are_bad_input_where_gym_refuses_the_configuration(
+def test_servers_that_do_not_start_are_bad_input_where_the_same_would_happen_again(
     tmp_path: Path, ended: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     python = tmp_path / "env" / "bin" / "python"

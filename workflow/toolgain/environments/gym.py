@@ -55,6 +55,8 @@ class Ended(Part):
 
     server: str | None
     reason: str
+    bad_input: bool = False
+    """Whether the same configuration would end the same way again."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +154,9 @@ def running_environment(
 
 
 def _refused(folder: Path) -> bool:
-    """Whether Gym ended over the configuration, before there was a server to end."""
+    """Whether Gym ended over the configuration, or over what was not set up for it."""
     ended = folder / "ended.json"
-    return ended.exists() and read_record(Ended, ended, "Gym's servers").server is None
+    return ended.exists() and read_record(Ended, ended, "Gym's servers").bad_input
 
 
 def _why(folder: Path, log: Path) -> str:
@@ -164,6 +166,8 @@ def _why(folder: Path, log: Path) -> str:
     found = read_record(Ended, ended, "Gym's servers")
     if found.server is None:
         return f"Gym refuses the configuration: {found.reason[:500]}"
+    if found.bad_input:
+        return f"the Gym server {found.server}: {found.reason}"
     own = folder / f"{found.server}.log"
     said = first_error(own) or last_line(own)
     return f"the Gym server {found.server}: {found.reason}; see {own}" + (

@@ -97,7 +97,8 @@ class Servers:
         own = Path(sys.prefix) / "servers" / relative / "bin" / "python"
         needs = directory / "requirements.txt"
         if not own.exists() and needs.is_file() and own_requirements(read_text(needs)):
-            self.fail(name, f"it needs packages of its own: make setup-gym GYM_SERVERS={relative}")
+            reason = f"it needs packages of its own: make setup-gym GYM_SERVERS={relative}"
+            self.fail(name, reason, bad_input=True)
         python = str(own) if own.exists() else sys.executable
         program = [entrypoint] if uses_ray(directory) else ["-c", RUN, entrypoint]
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -135,9 +136,10 @@ class Servers:
             if process.poll() is not None:
                 self.fail(name, f"it ended (exit {process.returncode})")
 
-    def fail(self, name: str, reason: str) -> None:
+    def fail(self, name: str, reason: str, bad_input: bool = False) -> None:
         """Write ended.json, and end this process and every server."""
-        write_file(self.folder / "ended.json", {"server": name, "reason": reason})
+        ended = {"server": name, "reason": reason, "bad_input": bad_input}
+        write_file(self.folder / "ended.json", ended)
         for process in self.processes.values():
             process.kill()
         sys.exit(1)
@@ -198,9 +200,8 @@ def serve_gym(plan_file: Path) -> None:
         servers.start()
     except Exception as error:
         # Gym's parser says what is wrong with a configuration in several lines.
-        write_file(
-            servers.folder / "ended.json", {"server": None, "reason": " ".join(str(error).split())}
-        )
+        ended = {"server": None, "reason": " ".join(str(error).split()), "bad_input": True}
+        write_file(servers.folder / "ended.json", ended)
         raise
     while True:
         servers.check()
