@@ -30,11 +30,11 @@ class SlurmPrograms:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
-    def queue(self, states: dict[str, str], folder: str = "/w") -> None:
-        """squeue shows these jobs, submitted from `folder`."""
+    def queue(self, states: dict[str, str], folder: str = "/w", reason: str = "None") -> None:
+        """squeue shows these jobs, submitted from `folder`, all with one reason to wait."""
         rows = (
             SEPARATOR.join(
-                (job, "start", state, "None", "n1", "1:00", folder, "rule_train_run_wildcards_grpo")
+                (job, "start", state, reason, "n1", "1:00", folder, "rule_train_run_wildcards_grpo")
             )
             for job, state in states.items()
         )

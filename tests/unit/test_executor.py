@@ -100,6 +100,7 @@ class Reported(Executor):
         self.logger = logging.getLogger("executor")
         self.next_seconds_between_status_checks = SHORTEST_PAUSE
         self._end_of, self._silent_since, self.endings = EndedJobs(), None, {}
+        self._waits_told, self._main_event_loop, self.wait = set(), None, False
         self.planned = PlannedJob()
         self.succeeded: list[str] = []
         self.failed: list[str] = []
@@ -142,6 +143,34 @@ def test_a_stage_that_ended_with_bad_input_is_not_submitted_again(
     executor.look("3")
     assert executor.planned.attempt > executor.planned.restart_times
     assert executor.failed[-1] == "Slurm job 3 ended as FAILED: model: no such folder. "
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [("Invalid qos specification", False), ("Unable to contact slurm controller", True)],
+)
+def test_what_sbatch_refuses_is_tried_again_where_time_may_mend_it(said: str, again: bool) -> None:
+    executor = Reported()
+    job = SubmittedJob("", executor.planned)
+    executor._report_job_error_threadsafe(
+        job,
+        f"SLURM sbatch failed. The error message was 'sbatch: error: {said}'.\n  sbatch call:\n",
+    )
+    assert executor.failed == [f"sbatch refused the job: {said}. "]
+    assert executor.endings[executor.planned].title == "not submitted"
+    assert (executor.planned.attempt <= executor.planned.restart_times) == again
+
+
+def test_what_keeps_a_job_in_the_queue_is_said_once(
+    slurm: SlurmPrograms, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = Reported()
+    for reason in ("Priority", "PartitionDown", "PartitionDown", "Resources", "JobHeldAdmin"):
+        slurm.queue({"1": "PENDING"}, reason=reason)
+        assert executor.look("1") == ["1"]
+    down, held = caplog.messages
+    assert down.startswith("Slurm job 1 (train_run grpo) waits: PartitionDown: its partition takes")
+    assert held.startswith("Slurm job 1 (train_run grpo) waits: JobHeldAdmin: it is held")
 
 
 def test_an_unanswered_question_keeps_every_job(

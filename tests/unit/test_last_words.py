@@ -8,7 +8,7 @@ import pytest
 
 from toolgain.common.failures import Failure, recorded, said_in
 from toolgain.head.last_words import failure_block, invalid_evaluations
-from toolgain.slurm.endings import Ending
+from toolgain.slurm.endings import Ending, Refusal
 
 
 def job(folder: Path, rule: str = "train_run", log: str = "") -> Any:
@@ -27,7 +27,8 @@ def job(folder: Path, rule: str = "train_run", log: str = "") -> Any:
         ("OUT_OF_MEMORY", "evaluate_model", "raise cluster.evaluate_memory_gb"),
         ("OUT_OF_MEMORY", "export", "raise cluster.export_memory_gb"),
         ("TIMEOUT", "train_run", "it resumes; cluster.train_time is the limit of one job"),
-        ("CANCELLED by 0", "train_run", "mend the cause, then start again"),
+        ("CANCELLED by 0", "train_run", "start again; finished work is kept and resumed"),
+        ("NODE_FAIL", "train_run", "start again; finished work is kept and resumed"),
     ],
 )
 def test_the_next_step_names_the_key(tmp_path: Path, state: str, rule: str, advice: str) -> None:
@@ -47,6 +48,20 @@ def test_the_stage_s_own_line_is_the_cause(tmp_path: Path) -> None:
     text = "\n".join(failure_block([(job(tmp_path, log=log), None)], 80))
     assert "    the disk is full; free some.\n    log:  " in text
     assert "older" not in text
+
+
+def test_an_earlier_attempt_s_line_is_no_cause_of_this_one(tmp_path: Path) -> None:
+    """A job that was cancelled, or never taken, before its stage began its log again."""
+    stage = job(tmp_path, log="toolgain: the disk is full; free some.\n")
+    cancelled = Ending("12", "CANCELLED by 0", tmp_path / "12.log", None)
+    refused = Refusal("Invalid qos specification")
+    for ending in (cancelled, refused):
+        text = "\n".join(failure_block([(stage, ending)], 80))
+        assert "disk" not in text, text
+    assert "train_run grpo (not submitted)" in text
+    assert "sbatch refused the job: Invalid qos specification." in text
+    assert "    next: name a QOS that you may use" in text
+    assert "log:" not in text
 
 
 def test_without_a_line_of_its_own_the_end_of_the_log_is_shown(tmp_path: Path) -> None:

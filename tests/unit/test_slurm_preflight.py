@@ -13,6 +13,7 @@ from toolgain.slurm.preflight import (
     limit_minutes,
     mismatches,
     read_partitions,
+    request_for,
     slurm_findings,
 )
 
@@ -92,7 +93,7 @@ def test_an_account_that_may_not_use_the_partition_is_named(
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmPrograms:
     """A cluster of one partition with an empty queue, whose nodes see this host's files."""
     programs = SlurmPrograms(tmp_path / "bin", monkeypatch)
-    programs.does("sbatch", "exit 1")
+    programs.does("sbatch", "exit 0")
     programs.says("scontrol", SCONTROL)
     programs.says("sinfo", SINFO)
     programs.says("sacctmgr", "research\nteaching\n")
@@ -154,6 +155,22 @@ def test_everything_that_is_wrong_is_said_at_once(
     )
     assert partition.startswith("Slurm knows no partition 'bach'")
     assert "asks for 5 nodes (cluster.nodes); partition batch gives 4" in nodes
+
+
+def test_what_sbatch_would_refuse_is_said_in_its_words(slurm: SlurmPrograms, folder: Path) -> None:
+    """By `--test-only`, with the options of the job; what time alone mends is no finding."""
+    asked = {"qos": "nope", "slurm_extra": "--exclusive --licenses='a b'", "runtime": 60}
+    request = request_for("train_run", asked)
+    assert request.options == ("--qos=nope", "--exclusive", "--licenses=a b")
+    slurm.does(
+        "sbatch",
+        'case "$*" in *--test-only*--time=60\\ --qos=nope\\ --exclusive*) '
+        'echo "allocation failure: Invalid qos specification" >&2; exit 1;; esac',
+    )
+    (line,) = slurm_findings([request, JobRequest("export", minutes=60)], folder, shortest=10)
+    assert line.startswith("train_run: sbatch refused the job: Invalid qos specification. Name a")
+    slurm.fails("sbatch", "allocation failure: Unable to contact slurm controller")
+    assert list(slurm_findings([request], folder, shortest=10)) == []
 
 
 def test_a_site_without_accounting_leaves_the_account_to_sbatch(

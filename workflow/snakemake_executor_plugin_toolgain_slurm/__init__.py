@@ -12,6 +12,9 @@ because 2.8.0 would lose or wait for long training runs otherwise:
 - An evaluation that ended and is not valid is said at once, while training runs continue.
 - A failure names the job, its state and what the stage itself says of the cause.
 - A stage that ended with exit code 2 (bad input) is not submitted again: it would end the same way.
+  Nor is a job that sbatch refuses for what it asks. (2.8.0 spends all retries within a second.)
+- What keeps a job in the queue is said where it is more than its turn (held, a limit, a partition
+  that is down), once for each reason.
 - Ctrl-C cancels every job of this start, also one that sbatch had just taken, and a second Ctrl-C
   does not interrupt that. (2.8.0 leaves jobs in the queue.)
 - `--verbose` is not passed on to the jobs: their part of Snakemake would then write the whole
@@ -39,9 +42,10 @@ from toolgain.common.failures import recorded
 from toolgain.common.signals import handling
 from toolgain.head import command_line
 from toolgain.head.last_words import invalid_evaluations
-from toolgain.slurm.endings import Ending
-from toolgain.slurm.preflight import NO_SLURM
-from toolgain.slurm.queue import EndedJobs, NoAnswerError, ask_slurm, jobs, standing
+from toolgain.slurm.endings import Ending, Refusal, refusal_in
+from toolgain.slurm.preflight import NO_SLURM, describe
+from toolgain.slurm.queue import EndedJobs, NoAnswerError, QueuedJob, ask_slurm, jobs, standing
+from toolgain.slurm.waiting import why_it_waits
 
 # Here, since Snakemake imports its plugins before it reads anything else.
 command_line.check_command_line()
@@ -51,6 +55,8 @@ __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 SHORTEST_PAUSE, LONGEST_PAUSE = 5, 20
 CONTROLLER_WAIT = 1800
 """Timeout for slurmctld before a submission, in seconds."""
+REFUSED_PAUSE = 60
+"""Seconds before the next attempt after a refusal that time alone mends."""
 
 
 class Executor(SlurmExecutor):  # type: ignore[misc]
@@ -70,9 +76,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
         self.next_seconds_between_status_checks: int = SHORTEST_PAUSE
-        self.endings: dict[Any, Ending] = {}
-        """How the jobs that failed ended, by Snakemake's job."""
+        self.endings: dict[Any, Ending | Refusal] = {}
+        """How the jobs that failed ended or were refused, by Snakemake's job."""
         self._end_of = EndedJobs()
+        self._waits_told: set[tuple[str, str]] = set()
         self._silent_since: float | None = None
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncGenerator[Any, None]:
@@ -95,6 +102,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             # In a thread, since Slurm may be asked once more about a job that squeue forgot.
             state = await asyncio.to_thread(self._end_of.state, job.external_jobid, known)
             if state is None:
+                self._note_waiting(known.get(job.external_jobid))
                 yield job
                 continue
             ended = True
@@ -116,8 +124,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         ending = Ending(job.external_jobid, state, Path(str(log)), failure)
         self.endings[job.job] = ending
         if failure is not None and failure.exit_code == ExitCode.BAD_INPUT:
-            # Snakemake tries again while an attempt is left.
-            job.job.attempt = job.job.restart_times + 1
+            _never_again(job.job)
         # Snakemake appends a sentence of its own.
         said = ending.sentence.rstrip(".") + ". "
         self.report_job_error(job, msg=said, aux_logs=[str(log)])
@@ -148,10 +155,34 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 time.sleep(SHORTEST_PAUSE)
         super().run_job(job)
 
+    def _report_job_error_threadsafe(self, job_info: Any, msg: str) -> None:
+        """What the parent calls where sbatch did not take a job, from a thread of its own."""
+        refusal = refusal_in(msg)
+        self.endings[job_info.job] = refusal
+        if refusal.passing:
+            # Here, since Snakemake itself would try again at once.
+            end = time.monotonic() + REFUSED_PAUSE
+            while self.wait and time.monotonic() < end:
+                time.sleep(1)
+        else:
+            _never_again(job_info.job)
+        super()._report_job_error_threadsafe(job_info, f"{refusal.cause} ")
+
     def get_account_arg(self, job: Any) -> Iterator[str]:
         """`-A` with the account that the job asks for, unasked: the preflight has checked it."""
         account = job.resources.get("slurm_account")
         yield f" -A {shlex.quote(str(account))}" if account else ""
+
+    def _note_waiting(self, job: QueuedJob | None) -> None:
+        """Say once what keeps a job in the queue, where that is more than a full cluster."""
+        if job is None or job.standing != "waiting" or (job.job_id, job.reason) in self._waits_told:
+            return
+        self._waits_told.add((job.job_id, job.reason))
+        why = why_it_waits(job.reason)
+        if why is not None:
+            self.logger.warning(
+                f"Slurm job {job.job_id} ({describe(job.comment)}) waits: {job.reason}: {why}."
+            )
 
     def _note_silence(self, problem: str) -> None:
         if self._silent_since is None:
@@ -163,3 +194,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             seconds = time.monotonic() - self._silent_since
             self._silent_since = None
             self.logger.warning(f"Slurm answers again after {seconds:.0f} s.")
+
+
+def _never_again(job: Any) -> None:
+    """Have Snakemake not try a job again, which it does while an attempt is left."""
+    job.attempt = job.restart_times + 1

@@ -19,7 +19,7 @@ from toolgain.common.failures import not_valid, said_in
 from toolgain.common.files import parse_json, read_text
 from toolgain.common.logs import last_lines
 from toolgain.common.screen import for_terminal
-from toolgain.slurm.endings import Ending, advice
+from toolgain.slurm.endings import Ending, Refusal, advice
 
 
 def print_at_exit(workflow: Any) -> None:
@@ -29,7 +29,7 @@ def print_at_exit(workflow: Any) -> None:
         workflow: Snakemake's workflow, after a job failed for good.
     """
     scheduler = workflow.scheduler
-    endings: dict[Any, Ending] = getattr(scheduler._executor, "endings", {})
+    endings: dict[Any, Ending | Refusal] = getattr(scheduler._executor, "endings", {})
     text = "\n".join(failure_block([(job, endings.get(job)) for job in scheduler.failed], width()))
     if text:
         atexit.register(lambda: print(for_terminal(text), file=sys.stderr, flush=True))
@@ -52,15 +52,15 @@ def width() -> int:
     return min(100, shutil.get_terminal_size((80, 24)).columns)
 
 
-def failure_block(failed: list[tuple[Any, Ending | None]], columns: int) -> Iterator[str]:
-    """The block for failed jobs, each with the ending of its Slurm job if it had one."""
+def failure_block(failed: list[tuple[Any, Ending | Refusal | None]], columns: int) -> Iterator[str]:
+    """The block for failed jobs, each with how Slurm ended it or why Slurm did not take it."""
     if not failed:
         return
     yield ""
     yield f"toolgain: {counted(len(failed), 'stage')} failed."
     for job, ending in sorted(failed, key=lambda pair: str(pair[0])):
         stage = " ".join([job.rule.name, *job.wildcards_dict.values()])
-        slurm = f" (Slurm job {ending.job_id}, {ending.word})" if ending else ""
+        slurm = f" ({ending.title})" if ending else ""
         log = Path(str(job.log[0])) if len(job.log) else None
         yield ""
         yield f"  {stage}{slurm}"
@@ -74,25 +74,24 @@ def failure_block(failed: list[tuple[Any, Ending | None]], columns: int) -> Iter
     yield f"  start again: {shlex.join(['snakemake', *sys.argv[1:]])}"
 
 
-def _cause(log: Path | None, ending: Ending | None, columns: int) -> Iterator[str]:
-    said = ending.failure.message if ending and ending.failure else None
-    said = said or (said_in(log) if log else None)
+def _cause(log: Path | None, ending: Ending | Refusal | None, columns: int) -> Iterator[str]:
+    # A log may be an earlier attempt's: what is known of this one goes first.
+    said = (ending.cause if ending else None) or (said_in(log) if log else None)
     if said:
         yield from _wrapped("", said, columns)
-        return
-    if ending and not ending.sentence.endswith(ending.word):
-        yield from _wrapped("", ending.sentence + ".", columns)
         return
     end = last_lines(_log_to_open(log, ending) or Path(os.devnull), 5)
     yield "    it ended without a word of its own; the end of its log:"
     yield from (f"      | {line[: columns - 8]}" for line in end)
 
 
-def _log_to_open(log: Path | None, ending: Ending | None) -> Path | None:
-    """The stage's log; Slurm's where the stage never came to write one."""
+def _log_to_open(log: Path | None, ending: Ending | Refusal | None) -> Path | None:
+    """The stage's log; Slurm's where the stage never came to write one; none without a job."""
+    if isinstance(ending, Refusal):
+        return None
     if log is not None and log.exists() and log.stat().st_size:
         return log
-    return ending.log if ending else None
+    return ending.log if ending and ending.log.exists() else None
 
 
 def short_path(path: Path) -> str:

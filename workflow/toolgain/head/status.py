@@ -17,13 +17,14 @@ from typing import Any
 import click
 
 from toolgain.common.errors import UserError
-from toolgain.common.failures import said_in
+from toolgain.common.failures import FOLDER, recorded, said_in
 from toolgain.common.files import parse_json, read_text
 from toolgain.common.progress import duration_words
 from toolgain.common.screen import for_terminal
 from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.endings import MEANINGS, Ending
 from toolgain.slurm.queue import NoAnswerError, QueuedJob, jobs
+from toolgain.slurm.waiting import why_it_waits
 
 REFRESH_SECONDS = 5
 SILENT_SECONDS = 180
@@ -203,11 +204,12 @@ def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> Stat
     if job is not None and standing == "waiting":
         reason = job.reason if job.reason != "None" else ""
         short = 0 < len(reason) <= SHORT
+        said = ("" if short else reason, why_it_waits(job.reason) or "")
         return StatusRow(
             title,
             f"waiting ({reason})" if short else "waiting",
             job.job_id,
-            message="" if short else reason,
+            message=": ".join(filter(None, said)),
             **_numbers(progress),
         )
     if job is not None and standing == "running":
@@ -224,8 +226,9 @@ def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> Stat
             return StatusRow(title, f"silent for {duration_words(silent)}", place=place, **shown)
         return StatusRow(title, "running", place=place, **shown)
     if job is not None and standing == "ended_badly":
-        ending = Ending(job.job_id, job.state, Path(_slurm_log(results, job)), None)
-        message = MEANINGS.get(ending.word) or message
+        failure = recorded(job.job_id, results.parent / FOLDER)
+        ending = Ending(job.job_id, job.state, Path(_slurm_log(results, job)), failure)
+        message = failure.message if failure else MEANINGS.get(ending.word) or message
         shown_log = str(log) if log.exists() else str(ending.log)
         return StatusRow(
             title, job.state.lower(), job.job_id, message=message, log=_from_here(shown_log)

@@ -6,16 +6,18 @@ that a job neither is refused nor waits forever for nodes that do not exist.
 
 import getpass
 import re
+import shlex
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolgain.common.files import read_json, write_json
 from toolgain.slurm.allocation import parse_job
+from toolgain.slurm.endings import refusal_in
 from toolgain.slurm.queue import NoAnswerError, ask_slurm, of_folder
 
 CANARY_SECONDS = 30
@@ -42,6 +44,8 @@ class JobRequest:
     minutes: int = 0
     whole_nodes: bool = False
     """Whether every GPU of its nodes is meant."""
+    options: tuple[str, ...] = ()
+    """Further options of sbatch, such as `--qos=long`."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,11 @@ def request_for(rule: str, asked: Mapping[str, Any]) -> JobRequest:
         memory_mb=int(asked.get("mem_mb") or 0),
         minutes=int(asked.get("runtime") or 0),
         whole_nodes="mpi" in asked,
+        options=(
+            *(f"--qos={asked[name]}" for name in ("qos",) if asked.get(name)),
+            *(f"--constraint={asked[name]}" for name in ("constraint",) if asked.get(name)),
+            *shlex.split(str(asked.get("slurm_extra") or "")),
+        ),
     )
 
 
@@ -112,7 +121,7 @@ def slurm_findings(requests: Iterable[JobRequest], folder: Path, shortest: int) 
     unique = sorted(set(requests), key=lambda request: request.rule)
     found = list(dict.fromkeys(_account_findings(unique)))
     for request in unique:
-        found += mismatches(request, partitions, shortest)
+        found += mismatches(request, partitions, shortest) or refusals(request)
     yield from dict.fromkeys(found)
     if unique and not found and not left_over:
         yield from folder_findings(unique[0], folder)
@@ -124,10 +133,14 @@ NO_SLURM = (
 )
 
 
-def mismatches(
+def mismatches(request: JobRequest, partitions: dict[str, Partition], shortest: int) -> list[str]:
+    """Where a request asks for more than its partition has, or for under `shortest` minutes."""
+    return list(_mismatches(request, partitions, shortest))
+
+
+def _mismatches(
     request: JobRequest, partitions: dict[str, Partition], shortest: int
 ) -> Iterator[str]:
-    """Where a request asks for more than its partition has, or for under `shortest` minutes."""
     name = request.partition or next((p.name for p in partitions.values() if p.default), None)
     if name is None:
         yield (
@@ -190,6 +203,31 @@ def mismatches(
             f"{rule} has a time limit of {request.minutes} minutes, too short to start and save "
             f"once; give it {shortest} or more (cluster.*_time, or less in cluster.shortest_time)."
         )
+
+
+def refusals(request: JobRequest) -> list[str]:
+    """What sbatch itself has against a request, which it is shown and not given (`--test-only`).
+
+    It knows more than its partitions say: QOS, licenses, features, reservations, and a site's own
+    rules. Whether all nodes are busy or down now is no reason to refuse.
+    """
+    place = {"account": request.account, "partition": request.partition}
+    sizes = {"nodes": request.nodes, "cpus-per-task": request.cpus, "mem": request.memory_mb}
+    command = ["sbatch", "--test-only", "--ntasks-per-node=1", "--wrap=true"]
+    command += [f"--{name}={value}" for name, value in (place | sizes).items() if value]
+    command += [f"--gres=gpu:{request.gpus}"] if request.gpus else []
+    command += [f"--time={request.minutes}"] if request.minutes else []
+    try:
+        ask_slurm(*command, *request.options)
+    except NoAnswerError as error:
+        refusal = refusal_in(error.said)
+        if error.said and not refusal.passing:
+            return [f"{request.rule}: {refusal.cause} {_sentence(refusal.advice(request.rule))}"]
+    return []
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def work_folders(folder: Path) -> list[Path]:
@@ -327,4 +365,14 @@ def requests_of(workflow: Any) -> list[JobRequest]:
         for job in workflow.dag.needrun_jobs(exclude_finished=False)
         if job.rule.name not in light and not job.rule.norun
     ]
-    return sorted({request_of(job) for job in jobs}, key=lambda request: request.rule)
+    settings = workflow.executor_settings
+    of_all = [
+        f"--{name}={value}"
+        for name in ("qos", "reservation")
+        if (value := getattr(settings, name, None))
+    ]
+    requests = {request_of(job) for job in jobs}
+    return sorted(
+        (replace(one, options=(*one.options, *of_all)) for one in requests),
+        key=lambda request: request.rule,
+    )

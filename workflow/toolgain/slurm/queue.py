@@ -38,6 +38,11 @@ Standing = Literal["waiting", "running", "ended_well", "ended_badly"]
 class NoAnswerError(Exception):
     """Slurm was asked and did not answer."""
 
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+        """All that the command said, where it said something."""
+
 
 @dataclass(frozen=True)
 class QueuedJob:
@@ -195,6 +200,7 @@ def ask_slurm(*command: str, timeout: float = 60) -> str:
     except subprocess.TimeoutExpired:
         raise NoAnswerError(f"{command[0]} gave no answer in {timeout:.0f} s") from None
     if done.returncode != 0:
-        problem = (done.stderr or done.stdout).strip().splitlines()
-        raise NoAnswerError(f"{command[0]}: {problem[-1] if problem else 'failed'}")
+        said = (done.stderr or done.stdout).strip()
+        last = said.splitlines()[-1] if said else "failed"
+        raise NoAnswerError(f"{command[0]}: {last.removeprefix(f'{command[0]}: ')}", said)
     return done.stdout
