@@ -24,9 +24,12 @@ demo: setup ## Run the whole chain on this machine and print the verdict
 	@.venv/bin/toolgain verdict results/comparison.json --require not_regressed
 	@echo "Report: $(CURDIR)/results/report.html"
 
-# Two at a time: the tests on the Slurm cluster, which mostly wait, and all others.
+# On two cores three at a time: one has the tests on the Slurm cluster, which mostly wait.
+TEST_PROCESSES ?= 3
+
 test: setup .venv/.dev .venvs/bfcl-eval/.ready ## Run every test
-	.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --durations 20 $(TESTS)
+	.venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup \
+	    --no-loadscope-reorder --durations 20 $(TESTS)
 
 # What editors and pre-commit run.
 test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: under two minutes

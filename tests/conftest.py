@@ -40,10 +40,16 @@ def pytest_configure() -> None:
 # Before xdist looks for the groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """By file, so that what a file's tests share is made once; there is one cluster for all."""
+    """By file, so that what a file's tests share is made once; there is one cluster for all.
+
+    The cluster's tests take longest and come first, then the slow ones; many quick ones are left for
+    whichever process is done early.
+    """
     for item in items:
         group = "cluster" if item.get_closest_marker("cluster") else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not item.get_closest_marker("cluster"), item.path not in slow))
 
 
 @pytest.fixture(autouse=True)

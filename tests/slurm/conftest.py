@@ -55,6 +55,8 @@ class Site:
             *(sys.executable, "-m", "snakemake"),
             *("--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder)),
             *("--profile", str(ROOT / "slurm")),
+            # A drill need not wait as long as a site's slurmctld would like.
+            *("--seconds-between-status-checks", "1"),
             *arguments,
             *("--configfile", str(path)),
         ]

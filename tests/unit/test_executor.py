@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slurm_programs import SlurmPrograms
 
-from snakemake_executor_plugin_toolgain_slurm import LONGEST_PAUSE, SHORTEST_PAUSE, Executor
+from snakemake_executor_plugin_toolgain_slurm import Executor
 from toolgain.common import failures
 from toolgain.common.errors import ExitCode
 from toolgain.common.failures import Failure
@@ -98,7 +98,7 @@ class Reported(Executor):
     def __init__(self) -> None:
         self.run_uuid = "start"
         self.logger = logging.getLogger("executor")
-        self.next_seconds_between_status_checks = SHORTEST_PAUSE
+        self.next_seconds_between_status_checks = self.shortest_pause = 5
         self._end_of, self._silent_since, self.endings = EndedJobs(), None, {}
         self._waits_told, self._main_event_loop, self.wait = set(), None, False
         self.planned = PlannedJob()
@@ -196,7 +196,7 @@ def test_the_pause_between_questions_grows_while_nothing_ends(slurm: SlurmProgra
         executor.look("1", "2")
         pauses.append(executor.next_seconds_between_status_checks)
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST_PAUSE
+    assert pauses[-1] == 20
     slurm.queue({"1": "RUNNING", "2": "COMPLETED"})
     assert executor.look("1", "2") == ["1"]
-    assert executor.next_seconds_between_status_checks == SHORTEST_PAUSE
+    assert executor.next_seconds_between_status_checks == 5

@@ -7,7 +7,8 @@ because 2.8.0 would lose or wait for long training runs otherwise:
   questions, and Ctrl-C can then cancel none.)
 - A job that Slurm no longer knows counts as failed after a few answers without it. (2.8.0 waits
   forever.)
-- Questions come every 5 to 20 seconds. (2.8.0 lets the pause grow to three minutes.)
+- The pause between questions is `--seconds-between-status-checks`, and at most four times that
+  while nothing ends. (2.8.0 lets it grow to three minutes.)
 - A submission waits for an absent slurmctld. (2.8.0 spends all retries within seconds.)
 - An evaluation that ended and is not valid is said at once, while training runs continue.
 - A failure names the job, its state and what the stage itself says of the cause.
@@ -52,7 +53,8 @@ command_line.check_command_line()
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 5, 20
+PAUSE_GROWTH = 4
+"""How many times its shortest the pause between two questions gets."""
 CONTROLLER_WAIT = 1800
 """Timeout for slurmctld before a submission, in seconds."""
 REFUSED_PAUSE = 60
@@ -75,7 +77,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
-        self.next_seconds_between_status_checks: int = SHORTEST_PAUSE
+        settings = self.workflow.remote_execution_settings
+        self.shortest_pause: int = max(1, settings.seconds_between_status_checks)
+        """Seconds between two questions, as long as jobs end."""
+        self.next_seconds_between_status_checks: int = self.shortest_pause
         self.endings: dict[Any, Ending | Refusal] = {}
         """How the jobs that failed ended or were refused, by Snakemake's job."""
         self._end_of = EndedJobs()
@@ -85,7 +90,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncGenerator[Any, None]:
         """Report the jobs that ended; yield those that did not, or whose state nobody knows."""
         pause: int = self.next_seconds_between_status_checks
-        self.next_seconds_between_status_checks = SHORTEST_PAUSE
+        self.next_seconds_between_status_checks = self.shortest_pause
         if not active_jobs:
             return
         try:
@@ -113,9 +118,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             else:
                 self._report_failure(job, state)
         if not ended:
-            self.next_seconds_between_status_checks = min(
-                max(pause, SHORTEST_PAUSE) + 1, LONGEST_PAUSE
-            )
+            longest = PAUSE_GROWTH * self.shortest_pause
+            self.next_seconds_between_status_checks = min(pause + 1, longest)
 
     def _report_failure(self, job: Any, state: str) -> None:
         """Tell Snakemake that a job failed, and whether trying again makes sense."""
@@ -152,7 +156,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 break
             except NoAnswerError as error:
                 self._note_silence(str(error))
-                time.sleep(SHORTEST_PAUSE)
+                time.sleep(self.shortest_pause)
         super().run_job(job)
 
     def _report_job_error_threadsafe(self, job_info: Any, msg: str) -> None:
