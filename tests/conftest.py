@@ -42,8 +42,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """By file, so that what a file's tests share is made once; there is one cluster for all.
 
-    The cluster's tests take longest and come first, then the slow ones; many quick ones are left for
-    whichever process is done early.
+    The cluster's tests take longest and come first, then the slow ones. The many quick ones are
+    left for whichever process is done early.
     """
     for item in items:
         group = "cluster" if item.get_closest_marker("cluster") else item.path.stem
