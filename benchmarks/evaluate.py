@@ -166,7 +166,7 @@ def judging(folder: Path, items: data.Items) -> float:
     requests = request_log.read_lines(work / "requests.jsonl")
     evidence = request_log.match_requests(requests, state.rows, items, set())
     with decoding(BFCL_ENV) as decoder:
-        outcomes = results.outcomes(work / "harness", items, decoder.verdicts, 0, evidence.seen)
+        outcomes = results.outcomes(work / "harness", items, decoder.decode, 0, evidence.seen)
     canary = Canary(answered=True, parsed_call=True, text=True)
     limits = validity.ValidityLimits(0.005, 0.02)
     validity.judge_evaluation(outcomes, len(outcomes), canary, limits, evidence.sampling, {})

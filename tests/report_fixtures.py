@@ -243,7 +243,7 @@ def scored(
     with tempfile.TemporaryDirectory() as folder:
         harness_folder(Path(folder), items, wish, seed, repeat)
         with decoding(BFCL_ENV) as decoder:
-            found = results.outcomes(Path(folder) / "output", items, decoder.verdicts, repeat)
+            found = results.outcomes(Path(folder) / "output", items, decoder.decode, repeat)
         return tuple(found)
 
 

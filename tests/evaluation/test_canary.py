@@ -86,7 +86,7 @@ def test_call_that_the_harness_cannot_decode_proves_nothing() -> None:
     broken = {**CALL, "function": {"name": "f", "arguments": "no JSON"}}
     found = canary(always({"content": None, "tool_calls": [broken]}))
     assert found.answered and not found.parsed_call and not found.text
-    assert {row.verdict for row in found.seen} == {"undecodable"}
+    assert {row.decoded for row in found.seen} == {"undecodable"}
 
 
 def test_call_in_another_spelling_is_proof() -> None:

@@ -28,8 +28,8 @@ def decoder() -> Decoder:
 def outcomes(
     folder: Path, items: Items, requests: results.RequestLog | None = None
 ) -> list[ItemOutcome]:
-    """The outcomes of a harness folder, with the verdicts of the harness's own decoder."""
-    return results.outcomes(folder, items, decoder().verdicts, requests=requests)
+    """The outcomes of a harness folder, decoded by the harness's own decoder."""
+    return results.outcomes(folder, items, decoder().decode, requests=requests)
 
 
 def item(category: str, number: int, occurrence: int = 0, **entry: Any) -> Item:

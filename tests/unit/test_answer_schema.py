@@ -216,16 +216,16 @@ def test_harness_record_and_item_table_agree(
     lost = [wrong(one) for one in items if names[one.id] not in abstained]
     write(tmp_path, "irrelevance", rows, lost)
     table = outcomes(tmp_path, {"irrelevance": items})
-    verdicts = decoder().verdicts(list(answers.values()))
-    for row, verdict in zip(table, verdicts, strict=True):
+    decoded = decoder().decode(list(answers.values()))
+    for row, answer in zip(table, decoded, strict=True):
         name = names[row.id]
         assert row.valid == (name in abstained), name
-        # The verdict that the record keeps says the same as the harness's score.
-        assert verdict.scored == (name not in abstained), name
-        assert (row.calls > 0) == verdict.scored, name
-        if row.valid and verdict.kind != "text":
+        # What the record keeps of it says the same as the harness's score.
+        assert answer.scored == (name not in abstained), name
+        assert (row.calls > 0) == answer.scored, name
+        if row.valid and answer.kind != "text":
             assert row.flags and not row.strict_valid, name
-        if verdict.kind == "text":
+        if answer.kind == "text":
             assert row.strict_valid, name
     write_items(tmp_path, table)
     assert read_items(tmp_path) == table

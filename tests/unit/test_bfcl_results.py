@@ -265,10 +265,10 @@ def test_score_that_the_decoder_contradicts(
     assert "disputed" not in outcome.flags
 
 
-def test_record_that_says_another_verdict_than_the_table(tmp_path: Path) -> None:
+def test_record_that_says_another_kind_than_the_table(tmp_path: Path) -> None:
     a = item("simple", 0)
     write(tmp_path, "simple", [answered(a, CALL)], [])
-    for verdicts, disputed in ((("call",), False), (("text",), True), ((), False)):
-        seen = {a.key: ServerSide("stop", verdicts=verdicts)}
+    for kinds, disputed in ((("call",), False), (("text",), True), ((), False)):
+        seen = {a.key: ServerSide("stop", kinds=kinds)}
         (outcome,) = outcomes(tmp_path, {"simple": [a]}, requests=seen)
         assert ("disputed" in outcome.flags) == disputed

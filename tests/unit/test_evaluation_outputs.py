@@ -51,7 +51,7 @@ def written(
         "seen": {}, "used": set(), "requests": len(found), "retried": 0, "models": {"m": 17},
         "calls": 17, "sampling": [job.sampling],
     }  # fmt: skip
-    verdict = outputs.write_evaluation(
+    judged = outputs.write_evaluation(
         job,
         ledger or Ledger(Budget(job.out / "spent.json", None)),
         canary,
@@ -61,13 +61,13 @@ def written(
         12.345,
     )
     summary = read_record(Summary, job.out / outcomes.SUMMARY, "summary")
-    return verdict, summary, read_record(EvaluationManifest, job.out / outcomes.MANIFEST, "m")
+    return judged, summary, read_record(EvaluationManifest, job.out / outcomes.MANIFEST, "m")
 
 
 def test_a_whole_evaluation_is_written_as_records_and_tables(job: EvaluationJob) -> None:
     found = rows(job)
-    verdict, summary, manifest = written(job, found, retried=2, failures={"timeout": 3})
-    assert (verdict.valid, verdict.reasons, verdict.warnings) == (True, [], [])
+    judged, summary, manifest = written(job, found, retried=2, failures={"timeout": 3})
+    assert (judged.valid, judged.reasons, judged.warnings) == (True, [], [])
     assert (summary.valid, summary.n, summary.overall) == (True, 17, 100.0)
     assert (summary.retried_requests, summary.failed_attempts) == (2, {"timeout": 3})
     assert len(summary.categories) == 17
@@ -80,36 +80,36 @@ def test_a_whole_evaluation_is_written_as_records_and_tables(job: EvaluationJob)
 
 
 def test_a_missing_item_makes_it_not_count(job: EvaluationJob) -> None:
-    verdict, summary, _ = written(job, rows(job)[:-1])
-    assert not verdict.valid
-    assert summary.reasons == verdict.reasons != []
+    judged, summary, _ = written(job, rows(job)[:-1])
+    assert not judged.valid
+    assert summary.reasons == judged.reasons != []
 
 
 def test_answers_that_the_server_never_gave_make_it_not_count(job: EvaluationJob) -> None:
     found = rows(job)
-    verdict, summary, _ = written(job, found, unasked={found[0].key})
-    assert not verdict.valid
+    judged, summary, _ = written(job, found, unasked={found[0].key})
+    assert not judged.valid
     assert "hold answers that the server never gave" in summary.reasons[0]
     assert found[0].id in summary.reasons[0]
 
 
 def test_scores_that_differ_when_scored_again_make_it_not_count(job: EvaluationJob) -> None:
-    verdict, _, _ = written(job, rows(job), rescored=["simple_1"])
-    assert not verdict.valid
+    judged, _, _ = written(job, rows(job), rescored=["simple_1"])
+    assert not judged.valid
 
 
 def test_a_server_that_never_answered_leaves_a_record_without_scores(job: EvaluationJob) -> None:
     canary = Canary(answered=False, failure="connection refused")
-    verdict, summary, _ = written(job, [], canary=canary, models={}, calls=0, sampling=[])
-    assert not verdict.valid
+    judged, summary, _ = written(job, [], canary=canary, models={}, calls=0, sampling=[])
+    assert not judged.valid
     assert (summary.overall, summary.categories) == (None, {})
     assert summary.canary == canary
     assert read_items(job.out) == []
 
 
 def test_another_name_of_the_model_is_a_warning(job: EvaluationJob) -> None:
-    verdict, summary, _ = written(job, rows(job), models={"m-2": 17})
-    assert verdict.valid
+    judged, summary, _ = written(job, rows(job), models={"m-2": 17})
+    assert judged.valid
     assert summary.warnings == ["the server calls its model m-2"]
 
 

@@ -40,9 +40,9 @@ def test_completion_is_an_answer() -> None:
 
 
 def test_parsed_call_is_read_as_the_harness_reads_it() -> None:
-    found, verdict = decoder().read(answer(content=None, tool_calls=[CALL]).body())
+    found, decoded = decoder().read(answer(content=None, tool_calls=[CALL]).body())
     assert found == [{"f": '{"x": 1}'}]
-    assert verdict.is_call
+    assert decoded.is_call
 
 
 @pytest.mark.parametrize(

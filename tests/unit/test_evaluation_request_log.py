@@ -218,9 +218,9 @@ def test_calls_are_counted_by_whether_their_function_was_offered() -> None:
     assert (found.calls, found.foreign) == (3, 2)
 
 
-def test_record_gives_its_verdict_on_each_answer() -> None:
+def test_the_log_says_what_was_decoded_from_each_answer() -> None:
     a = item("simple", 0)
-    known = see([request(a, "x", "1", verdict="text")], [answered(a, "x")], [a])
-    assert known.seen[a.key].verdicts == ("text",)
+    known = see([request(a, "x", "1", decoded="text")], [answered(a, "x")], [a])
+    assert known.seen[a.key].kinds == ("text",)
     filtered = see([request(a, "x", "1", finish_reason="content_filter")], [answered(a, "x")], [a])
-    assert filtered.seen[a.key].verdicts == () and filtered.seen[a.key].truncated
+    assert filtered.seen[a.key].kinds == () and filtered.seen[a.key].truncated

@@ -22,7 +22,7 @@ def rows(n: int = 1000, **flagged: tuple[int, str]) -> list[ItemOutcome]:
     return made
 
 
-def verdict(outcomes: list[ItemOutcome], canary: Canary = GOOD, n: int = 1000) -> Validity:
+def judged(outcomes: list[ItemOutcome], canary: Canary = GOOD, n: int = 1000) -> Validity:
     return judge_evaluation(outcomes, n, canary, LIMITS, [WANTED], WANTED)
 
 
@@ -31,29 +31,29 @@ def error(kind: str) -> str:
 
 
 def test_all_answered() -> None:
-    found = verdict(rows())
+    found = judged(rows())
     assert found.valid and found.reasons == [] and found.errors == {} and found.flags == {}
 
 
 def test_share_of_errors_decides() -> None:
-    few = verdict(rows(inference_error=(5, error("timeout"))))
+    few = judged(rows(inference_error=(5, error("timeout"))))
     assert few.valid and few.errors == {"timeout": 5}
     assert few.warnings == ["5 of 1000 items got no answer: timeout 5"]
-    many = verdict(rows(inference_error=(6, error("timeout"))))
+    many = judged(rows(inference_error=(6, error("timeout"))))
     assert not many.valid
     assert many.reasons == ["6 of 1000 items (0.6 %) got no answer (timeout 6); allowed is 0.5 %"]
 
 
 def test_overflows_have_a_limit_of_their_own() -> None:
     message = "Error during inference: 400 Client Error: context_overflow for url: u"
-    assert verdict(rows(context_overflow=(20, message))).valid
-    many = verdict(rows(context_overflow=(21, message)))
+    assert judged(rows(context_overflow=(20, message))).valid
+    many = judged(rows(context_overflow=(21, message)))
     assert many.errors == {"context_overflow": 21}
     assert "longer than the server's context" in many.reasons[0]
 
 
 def test_items_that_were_not_asked_are_errors() -> None:
-    found = verdict(rows(900))
+    found = judged(rows(900))
     assert not found.valid and found.errors == {"not_asked": 100}
 
 
@@ -61,7 +61,7 @@ def test_unanswered_canary() -> None:
     canary = Canary(
         answered=False, failure="http_5xx: HTTP 503 overloaded", failure_kind="http_5xx"
     )
-    found = verdict([], canary)
+    found = judged([], canary)
     assert not found.valid
     assert found.reasons[0] == (
         "canary: the server did not answer a plain question (http_5xx: HTTP 503 overloaded)"
@@ -69,34 +69,34 @@ def test_unanswered_canary() -> None:
 
 
 def test_call_as_text_proves_that_the_parser_is_wrong() -> None:
-    found = verdict(rows(), GOOD.model_copy(update={"parsed_call": False, "call_as_text": True}))
+    found = judged(rows(), GOOD.model_copy(update={"parsed_call": False, "call_as_text": True}))
     assert "tool calls come back as text" in found.reasons[0]
 
 
 def test_weak_model_is_not_the_servers_fault() -> None:
     """No call to the canary's question, but a parsed one in the evaluation: the parser works."""
-    found = verdict(rows(), GOOD.model_copy(update={"parsed_call": False}))
+    found = judged(rows(), GOOD.model_copy(update={"parsed_call": False}))
     assert found.valid
     assert "the model made no tool call where it should" in found.warnings[0]
 
 
 def test_no_parsed_call_anywhere_proves_nothing() -> None:
     silent = [row._replace(calls=0) for row in rows()]
-    found = verdict(silent, GOOD.model_copy(update={"parsed_call": False}))
+    found = judged(silent, GOOD.model_copy(update={"parsed_call": False}))
     assert not found.valid and "no tool call in any answer" in found.reasons[0]
 
 
 def test_model_that_calls_too_often_is_valid_if_it_ever_speaks() -> None:
     always = rows()
     forced = GOOD.model_copy(update={"text": False})
-    assert "force a tool call" in verdict(always, forced).reasons[0]
+    assert "force a tool call" in judged(always, forced).reasons[0]
     once = [always[0]._replace(calls=0), *always[1:]]
-    assert verdict(once, forced).valid
+    assert judged(once, forced).valid
     # A server that forces calls leaves no room for one that nobody can read.
     unread = [always[0]._replace(calls=0, flags=("unparsed_call", "truncated")), *always[1:]]
-    assert verdict(unread, forced).valid
+    assert judged(unread, forced).valid
     empty = [always[0]._replace(calls=0, flags=("empty",)), *always[1:]]
-    assert not verdict(empty, forced).valid
+    assert not judged(empty, forced).valid
 
 
 def test_sampling_must_be_what_was_configured() -> None:
@@ -108,7 +108,7 @@ def test_sampling_must_be_what_was_configured() -> None:
 
 
 def test_flags_are_counted_and_warned_about() -> None:
-    found = verdict(rows(unparsed_call=(2, ""), truncated=(0, "")))
+    found = judged(rows(unparsed_call=(2, ""), truncated=(0, "")))
     assert found.valid
     assert found.flags == {"unparsed_call": 2}
     assert found.warnings == ["2 of 1000: tool calls reached us as text"]
@@ -129,14 +129,14 @@ def test_calls_of_functions_that_nobody_offered() -> None:
 
 
 def test_views_that_differ_are_no_measurement() -> None:
-    found = verdict(rows(disputed=(1, "")))
+    found = judged(rows(disputed=(1, "")))
     assert not found.valid and "do not agree on 1 item " in found.reasons[0]
 
 
 def test_credit_without_an_abstention_is_said() -> None:
     made = rows()
     made[0] = made[0]._replace(strict_valid=False, flags=("unparsed_call",), calls=0)
-    assert any("1 of 1000 items count as right" in said for said in verdict(made).warnings)
+    assert any("1 of 1000 items count as right" in said for said in judged(made).warnings)
 
 
 def test_a_few_items_prove_a_wrong_parser_and_no_forced_calls() -> None:

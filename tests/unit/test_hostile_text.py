@@ -82,8 +82,8 @@ def test_item_table_of_any_answers(
     table = outcomes(folder, {"irrelevance": items})
     write_items(folder, table)
     assert [json.loads(row.answer) for row in read_items(folder)] == answers
-    for row, verdict in zip(table, decoder().verdicts(answers), strict=True):
-        assert row.strict_valid == (verdict.kind == "text" and not row.flags)
+    for row, decoded in zip(table, decoder().decode(answers), strict=True):
+        assert row.strict_valid == (decoded.kind == "text" and not row.flags)
 
 
 @given(HOSTILE)

@@ -44,7 +44,7 @@ def test_a_failure_of_the_server_is_retried_and_every_attempt_recorded(tmp_path:
     assert answer.status == "200"
     assert [attempt["kind"] for attempt in row["attempts"]] == ["http_5xx", "http_5xx", "ok"]
     assert row["kind"] == "ok"
-    assert row["verdict"] == "text"
+    assert row["decoded"] == "text"
 
 
 def test_the_harness_sees_the_kind_of_a_failure_that_stays(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 What has one reading is brought into that form: arguments as an object, or as JSON text inside of
 JSON text; the namespace or markup of a format around a function's name. What has none is left as
-the model wrote it, right or wrong: half JSON, single quotes, a comma too many.
+the model wrote it, right or wrong: truncated JSON, single quotes, trailing commas.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from toolgain.bfcl.changes import Changes, MissingAnswerError, beginning
 from toolgain.common.characters import without_half_escapes
 
 _NAMESPACE = re.compile(r"(?:functions?|tools?|default_api)[./:]")
-"""Under which Harmony, Gemini and others show the functions to the model."""
+"""Namespaces in which Harmony, Gemini and others show the functions to the model."""
 _MARKUP_AFTER = re.compile(r"<\|.*|:[0-9]+\Z", re.DOTALL)
 """A special token that a parser left, or the number that Kimi's format gives to a call."""
 MAX_DEPTH = 50
-"""Arguments may nest so deep. The harness's writer of scores gives up at some hundreds."""
+"""Maximum nesting depth of arguments. The harness's writer of scores fails at some hundreds."""
 MAX_WRAPS = 3
-"""So often JSON text is looked for inside of JSON text."""
+"""Maximum number of layers of JSON text inside JSON text that are unwrapped."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_calls(
 
     Args:
         seed: makes the ids of calls that have none.
-        text: the whole response, for what is said of one that is none.
+        text: the whole response, to quote from where a call cannot be read.
         offered: names of the functions in the request, with `_` for each dot.
 
     Raises:
@@ -139,7 +139,7 @@ def _arguments(value: object, changes: Changes) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """The JSON object in text that is written as JSON text once more, or oftener; else `text`."""
+    """The JSON object in text that is itself written as JSON text, however often; else `text`."""
     inner = text
     for _ in range(MAX_WRAPS):
         if not inner.lstrip().startswith('"'):

@@ -1,4 +1,4 @@
-"""What the harness's own code makes of an answer: the one truth about calls, texts and nothing.
+"""What the harness's own code makes of an answer: the only judge of what is a call.
 
 The harness's handler and decoders say which answers are calls that can be scored. They run in the
 harness's environment: inside its adapter by `HarnessCode`, and from outside by `decoding`, which
@@ -23,7 +23,7 @@ Answer: TypeAlias = object
 CALL, UNDECODABLE, TEXT, NOTHING = "call", "undecodable", "text", "nothing"
 
 
-class Verdict(NamedTuple):
+class DecodedAnswer(NamedTuple):
     """What the harness makes of one answer."""
 
     kind: str
@@ -46,8 +46,8 @@ class Verdict(NamedTuple):
         return self.calls if (self.executed if multi_turn else self.scored) else 0
 
 
-Decode: TypeAlias = Callable[[Sequence[Answer]], list[Verdict]]
-"""Gives the verdict on each answer."""
+Decode: TypeAlias = Callable[[Sequence[Answer]], list[DecodedAnswer]]
+"""What the harness makes of each answer."""
 
 
 class HarnessCode:
@@ -71,7 +71,7 @@ class HarnessCode:
         answer: Answer = self._handler._parse_query_response_FC(body)["model_responses"]
         return answer
 
-    def verdict(self, answer: Answer) -> Verdict:
+    def decode(self, answer: Answer) -> DecodedAnswer:
         """What the decoders make of `answer`."""
         calls = len(answer) if isinstance(answer, list) else 0
         scored, executed = self._is_scored(answer), self._is_executed(answer)
@@ -79,7 +79,7 @@ class HarnessCode:
             kind = CALL if scored and executed else UNDECODABLE
         else:
             kind = TEXT if isinstance(answer, str) and answer.strip() else NOTHING
-        return Verdict(kind, calls, scored, executed)
+        return DecodedAnswer(kind, calls, scored, executed)
 
     def runs(self, answer: Answer, offered: Sequence[str]) -> int:
         """Calls of `answer` that name no offered function and that Python finds something to run
@@ -113,9 +113,9 @@ class HarnessCode:
             return False
 
 
-def _verdict(found: list[Any]) -> Verdict:
+def _decoded(found: list[Any]) -> DecodedAnswer:
     kind, calls, scored, executed = found
-    return Verdict(kind, calls, scored, executed)
+    return DecodedAnswer(kind, calls, scored, executed)
 
 
 class Decoder:
@@ -124,14 +124,14 @@ class Decoder:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def verdicts(self, answers: Sequence[Answer]) -> list[Verdict]:
-        """The verdict on each answer."""
-        return [_verdict(found) for found in self._ask("answers", list(answers))]
+    def decode(self, answers: Sequence[Answer]) -> list[DecodedAnswer]:
+        """What the decoders make of each answer."""
+        return [_decoded(found) for found in self._ask("answers", list(answers))]
 
-    def read(self, body: dict[str, object]) -> tuple[Answer, Verdict]:
-        """What the handler takes out of a chat completion, and the verdict on it."""
-        ((answer, verdict),) = self._ask("bodies", [body])
-        return answer, _verdict(verdict)
+    def read(self, body: dict[str, object]) -> tuple[Answer, DecodedAnswer]:
+        """What the handler takes out of a chat completion, and what the decoders make of it."""
+        ((answer, found),) = self._ask("bodies", [body])
+        return answer, _decoded(found)
 
     def _ask(self, what: str, values: list[object]) -> list[Any]:
         assert self._process.stdin and self._process.stdout
@@ -183,10 +183,10 @@ def _serve() -> None:
     code = HarnessCode()
     for line in sys.stdin:
         request = json.loads(line)
-        found: list[object] = [code.verdict(answer) for answer in request.get("answers", [])]
+        found: list[object] = [code.decode(answer) for answer in request.get("answers", [])]
         for body in request.get("bodies", []):
             answer = code.answer(body)
-            found.append([answer, code.verdict(answer)])
+            found.append([answer, code.decode(answer)])
         print(json.dumps(found), file=out, flush=True)
 
 

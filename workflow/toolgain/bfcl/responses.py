@@ -50,7 +50,7 @@ HISTORY_REFUSED = "history_refused"
 """The server refuses a conversation because of what the model wrote before in it."""
 
 SERVER_IS_DOWN = frozenset({"connection", "timeout", "http_5xx", "malformed", "aborted"})
-"""Failures that say, many in a row, that nobody should be asked for a while."""
+"""Failures of which many in a row mean that requests should pause: the circuit breaker opens."""
 
 _OVERFLOW = re.compile(
     r"maximum context length|context length|context window|context size|max_model_len"
@@ -68,7 +68,7 @@ _RATE_LIMIT = re.compile(
 _PASSING = frozenset({408, 409, 423, 424, 425, 499})
 """Statuses below 500 that say nothing against the request: it came too early, or took too long."""
 LONGEST_ASKED_S = 24 * 3600.0
-"""A longer wait is a mistake of the server, or the end of the evaluation."""
+"""A longer wait is an error of the server, or would be the end of the evaluation."""
 _FINISH_REASONS = {
     **{name: name for name in ("stop", "length", "tool_calls", "content_filter", "function_call")},
     **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "complete"), "stop"),
@@ -198,7 +198,7 @@ def too_large(status: int, limit: int) -> Reply:
 def asked_wait(headers: Mapping[str, str]) -> float | None:
     """The seconds that a server asks to wait: a number, a date, or the time of a clock.
 
-    None where it asks for nothing, or for what cannot be.
+    None where it names no wait, or an impossible one.
     """
     if (milliseconds := _number(headers.get("Retry-After-Ms"))) is not None:
         return min(LONGEST_ASKED_S, max(0.0, milliseconds / 1000))

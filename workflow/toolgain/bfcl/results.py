@@ -30,7 +30,7 @@ from toolgain.bfcl.categories import (
     in_group,
 )
 from toolgain.bfcl.data import Item, Items, Key, expected_text, flat, load_full, load_items
-from toolgain.bfcl.decoder import CALL, NOTHING, TEXT, Decode, Verdict
+from toolgain.bfcl.decoder import CALL, NOTHING, TEXT, Decode, DecodedAnswer
 from toolgain.bfcl.folders import HarnessFolder, one_model
 from toolgain.bfcl.outcomes import (
     CONTEXT_OVERFLOW,
@@ -63,7 +63,7 @@ CallingMode = Literal["native", "prompt"]
 NATIVE: CallingMode = "native"
 PROMPT: CallingMode = "prompt"
 LONGEST_TEXT, MOST_BRACKETS = 100_000, 2_000
-"""Limits of a text that is read as calls: what is longer is an answer that ran away."""
+"""Limits of a text that is read as calls: what is longer is a runaway answer."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class ServerSide:
     """An answer was cut at the token limit."""
     retried: bool = False
     """A request of the item failed and was retried."""
-    verdicts: tuple[str, ...] = ()
-    """What the record says of each answer (`decoder.Verdict.kind`); empty where it says nothing."""
+    kinds: tuple[str, ...] = ()
+    """The request log's `DecodedAnswer.kind` of each answer; empty where it says nothing."""
 
 
 UNKNOWN_SERVER_SIDE = ServerSide()
@@ -292,8 +292,8 @@ def read_outcomes(
                 folder.score_file(category),
                 [(row, errors[item.key]) for item, row in paired if item.key in errors],
             )
-        verdicts = _verdicts([row for _, row in paired], category, decode, mode)
-        for (item, row), said in zip(paired, verdicts, strict=True):
+        decoded = _decoded([row for _, row in paired], category, decode, mode)
+        for (item, row), said in zip(paired, decoded, strict=True):
             seen = requests.get(item.key, UNKNOWN_SERVER_SIDE) if requests else UNKNOWN_SERVER_SIDE
             one = _outcome(item, row, said, errors.get(item.key), repeat, seen, mode, texts)
             if decode and not is_error(row) and _is_disputed(one, said, seen):
@@ -302,11 +302,11 @@ def read_outcomes(
     return found
 
 
-def _is_disputed(outcome: ItemOutcome, verdicts: list[Verdict], seen: ServerSide) -> bool:
+def _is_disputed(outcome: ItemOutcome, decoded: list[DecodedAnswer], seen: ServerSide) -> bool:
     """Whether the three views of an answered item differ: the harness's score, the record of the
-    requests, and the verdict of the decoder that the item table is made from."""
-    kinds = tuple(verdict.kind for verdict in verdicts)
-    if seen.verdicts and seen.verdicts != kinds:
+    requests, and the decoder's word that the item table is made from."""
+    kinds = tuple(answer.kind for answer in decoded)
+    if seen.kinds and seen.kinds != kinds:
         return True
     called = outcome.calls > 0
     if outcome.category in MUST_NOT_CALL:
@@ -412,12 +412,12 @@ def answers(rows: Iterable[Row], chosen: Iterable[Item]) -> list[tuple[Item, Row
     return [(item, by_id[item.id].pop(0)) for item in chosen if by_id[item.id]]
 
 
-def _verdicts(
+def _decoded(
     rows: list[Row], category: str, decode: Decode | None, mode: CallingMode
-) -> list[list[Verdict]]:
+) -> list[list[DecodedAnswer]]:
     """What the harness's decoder says of each step of each row.
 
-    Another harness's handler is not at hand: its calls are told by their form.
+    Another harness's handler is not available: its calls are recognised by their form.
     """
     multi_turn = group_of(category) == "multi_turn"
     steps = [steps_of(row["result"], multi_turn) for row in rows]
@@ -426,22 +426,22 @@ def _verdicts(
     return [[next(found) for _ in of_row] for of_row in steps]
 
 
-def _by_form(step: Any, mode: CallingMode) -> Verdict:
+def _by_form(step: Any, mode: CallingMode) -> DecodedAnswer:
     calls = calls_in(step, mode)
     kind = CALL if calls else TEXT if isinstance(step, str) and step else NOTHING
-    return Verdict(kind, calls, calls > 0, calls > 0)
+    return DecodedAnswer(kind, calls, calls > 0, calls > 0)
 
 
-def _says_nothing(step: object, verdict: Verdict) -> bool:
+def _says_nothing(step: object, decoded: DecodedAnswer) -> bool:
     """Whether a step is no answer: empty, or a thought that never ended, or special tokens."""
-    silent = verdict.kind == TEXT and isinstance(step, str) and not says_something(step)
-    return silent or verdict.kind == NOTHING
+    silent = decoded.kind == TEXT and isinstance(step, str) and not says_something(step)
+    return silent or decoded.kind == NOTHING
 
 
 def _outcome(
     item: Item,
     row: Row,
-    verdicts: list[Verdict],
+    decoded: list[DecodedAnswer],
     error: Row | None,
     repeat: int,
     seen: ServerSide,
@@ -451,17 +451,17 @@ def _outcome(
     failed = is_error(row)
     multi_turn = group_of(item.category) == "multi_turn"
     steps = steps_of(row["result"], multi_turn)
-    calls = [verdict.found_calls(multi_turn) for verdict in verdicts]
+    calls = [answer.found_calls(multi_turn) for answer in decoded]
     flags = []
     if failed:
         kind = error_kind(row["result"])
         flags.append(kind if kind in (CONTEXT_OVERFLOW, HISTORY_REFUSED) else INFERENCE_ERROR)
     else:
-        if any(verdict.calls > n for verdict, n in zip(verdicts, calls, strict=True)):
+        if any(answer.calls > n for answer, n in zip(decoded, calls, strict=True)):
             flags.append(UNDECODABLE_CALL)
         if mode == NATIVE and any(looks_like_call(step) for step in steps if isinstance(step, str)):
             flags.append(UNPARSED_CALL)
-        if all(map(_says_nothing, steps, verdicts)):
+        if all(map(_says_nothing, steps, decoded)):
             flags.append(EMPTY)
     error_type, message = error_of(error)
     if not failed and multi_turn and any(map(_was_stopped, row["result"])):

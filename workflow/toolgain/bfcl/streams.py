@@ -1,4 +1,4 @@
-"""An answer that a server streams though nobody asked for it: put together again.
+"""Reassemble an answer that a server streams though no stream was requested.
 
 Some gateways ignore `stream: false` and send server-sent events. Their parts have one reading, as
 long as the stream is whole: one that ends without a finish reason was cut.

@@ -1,6 +1,6 @@
 """Recognise a tool call that reached us as text, because the server's parser missed it.
 
-Only text is looked at here; what a parsed call is worth, the harness's decoder says
+Only text is looked at here; how a parsed call counts is decided by the harness's decoder
 (`toolgain.bfcl.decoder`). Nothing costs more than linear time in the length of the text.
 """
 
@@ -58,7 +58,7 @@ _NAMES = ("name", "function")
 _ARGUMENTS = ("arguments", "parameters")
 _THOUGHT_END = "</think>"
 MOST_FAILURES = 2000
-"""Places that look like the start of a JSON object and are none, after which nobody looks on."""
+"""False starts of a JSON object after which the search ends."""
 
 
 def looks_like_call(text: str) -> bool:

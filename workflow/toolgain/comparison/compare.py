@@ -1,7 +1,7 @@
 """Compare evaluations before and after, item by item, or say why they cannot be compared.
 
-`run` writes comparison.json; all numbers in it are percent points, unrounded. What is computed
-is in `toolgain.statistics`; docs/statistics.md says why.
+`compare_folders` writes comparison.json; all numbers in it are percent points, unrounded. What is
+computed is in `toolgain.statistics`; docs/statistics.md says why.
 """
 
 import logging

@@ -14,7 +14,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 
 
 def read_any(path: Path) -> Comparison | GroupComparison | TableComparison:
-    """Read what `toolgain compare` wrote, of whichever kind; errors as in `read`."""
+    """Read what `toolgain compare` wrote, of whichever kind; errors as in `read_comparison`."""
     content = read_json(path, "comparison")
     kind = content.get("kind") if isinstance(content, dict) else None
     if kind == "table":

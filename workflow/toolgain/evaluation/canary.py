@@ -15,7 +15,7 @@ from typing import Any, cast
 import requests
 from pydantic import JsonValue
 
-from toolgain.bfcl.decoder import Answer, Decoder, Verdict
+from toolgain.bfcl.decoder import Answer, DecodedAnswer, Decoder
 from toolgain.bfcl.responses import (
     MAX_RESPONSE_BYTES,
     NO_ANSWER,
@@ -114,14 +114,14 @@ class _Asker:
             self._sleep(max(PAUSE_S * 2 ** (attempt - 1), min(reply.retry_after_s or 0, 60)))
             reply = self._post(body, offered)
         done = reply.completion
-        answer, verdict = self._decoder.read(done.body()) if done else (None, None)
-        self._note(answer, verdict)
+        answer, decoded = self._decoder.read(done.body()) if done else (None, None)
+        self._note(answer, decoded)
         self.seen.append(
             CanaryReply(
                 question=question,
                 tools=offered,
                 answer=cast(JsonValue, answer),
-                verdict=verdict.kind if verdict else None,
+                decoded=decoded.kind if decoded else None,
                 kind=reply.kind,
                 status=reply.status,
                 model=done.model if done else None,
@@ -135,9 +135,9 @@ class _Asker:
             return None
         return reply
 
-    def _note(self, answer: Answer, verdict: Verdict | None) -> None:
-        if verdict is not None:
-            self.parsed |= verdict.is_call
+    def _note(self, answer: Answer, decoded: DecodedAnswer | None) -> None:
+        if decoded is not None:
+            self.parsed |= decoded.is_call
         if isinstance(answer, str):
             self.texts.append(answer)
 

@@ -67,13 +67,13 @@ def evaluate_model(
     log.info("evaluate: %s", power.planned_power(data.flat(job.items)).sentence())
     with processes.stopping_in_time():
         canary, rows, seen = ask_model(job, ledger)
-    verdict = write_evaluation(job, ledger, canary, rows, seen, started, time.monotonic() - clock)
+    judged = write_evaluation(job, ledger, canary, rows, seen, started, time.monotonic() - clock)
     ledger.budget.close()
-    if not verdict.valid and not allow_invalid:
-        raise NotValidError(f"evaluate: {job.subject} is not valid: {'; '.join(verdict.reasons)}.")
-    if not verdict.valid:
+    if not judged.valid and not allow_invalid:
+        raise NotValidError(f"evaluate: {job.subject} is not valid: {'; '.join(judged.reasons)}.")
+    if not judged.valid:
         # Its rule ends well, so that the report can say why; the person should know now.
-        click.echo(for_terminal(not_valid(job.subject, verdict.reasons)), err=True)
+        click.echo(for_terminal(not_valid(job.subject, judged.reasons)), err=True)
 
 
 def ask_model(

@@ -9,7 +9,7 @@ failed request down as if it were an answer. This one
   infrastructure, and asks no faster than the server allows;
 - brings answers into the strict form, and earlier turns into one that servers take;
 - replays answers of an interrupted attempt at the same evaluation, each once;
-- notes one row per request, with the verdict of the harness's own decoder on the answer.
+- notes one row per request, with what the harness's own decoder makes of the answer.
 """
 
 import json
@@ -230,7 +230,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
                 "calls": len(done.calls),
                 "code": self._code.runs(answer, offered),
                 "foreign": sum(call.name.replace(".", "_") not in offered for call in done.calls),
-                "verdict": self._code.verdict(answer).kind,
+                "decoded": self._code.decode(answer).kind,
                 "finish_reason": done.finish_reason,
                 "prompt_tokens": done.prompt_tokens,
                 "completion_tokens": done.completion_tokens,

@@ -35,7 +35,7 @@ def write_evaluation(
 ) -> validity.Validity:
     """Judge the evaluation and write its folder."""
     section = job.section
-    verdict = validity.judge_evaluation(
+    judged = validity.judge_evaluation(
         rows,
         job.size,
         canary,
@@ -50,11 +50,11 @@ def write_evaluation(
         never_taken=request_log.never_taken(seen),
     )
     if against := [*request_log.forgeries(seen), *request_log.contradictions(seen)]:
-        verdict = replace(verdict, valid=False, reasons=[*verdict.reasons, *against])
+        judged = replace(judged, valid=False, reasons=[*judged.reasons, *against])
     models = _summed(one.models for one in seen)
     asked_for = {job.weights.served_name or section.alias}
     if not section.serve.server.ours and (other := set(models) - asked_for):
-        verdict.warnings.append(f"the server calls its model {', '.join(sorted(other))}")
+        judged.warnings.append(f"the server calls its model {', '.join(sorted(other))}")
     scores = results.scores(outcomes.accuracies(rows))
     strict = results.scores(outcomes.accuracies(rows, strict=True))
     summary = Summary(
@@ -65,12 +65,12 @@ def write_evaluation(
         categories=_categories(rows, scores["categories"]),
         strict=StrictScore(overall=strict["overall"], groups=strict["groups"]),
         subset=section.subset,
-        valid=verdict.valid,
-        reasons=verdict.reasons,
-        warnings=verdict.warnings,
-        errors=verdict.errors,
-        flags=verdict.flags,
-        retried=verdict.flags.get(outcomes.RETRIED, 0),
+        valid=judged.valid,
+        reasons=judged.reasons,
+        warnings=judged.warnings,
+        errors=judged.errors,
+        flags=judged.flags,
+        retried=judged.flags.get(outcomes.RETRIED, 0),
         rounds=ledger.rounds,
         requests=sum(one.requests for one in seen),
         retried_requests=sum(one.retried for one in seen),
@@ -119,9 +119,9 @@ def write_evaluation(
         "none" if overall is None else f"{overall:.2f}",
         "" if overall == strict["overall"] else f" (strict {strict['overall']:.2f})",
         job.size,
-        "valid" if verdict.valid else f"not valid: {'; '.join(verdict.reasons)}",
+        "valid" if judged.valid else f"not valid: {'; '.join(judged.reasons)}",
     )
-    return verdict
+    return judged
 
 
 def _categories(

@@ -125,8 +125,8 @@ def match_requests(
                 # A filter cuts an answer as a limit does.
                 truncated=not _CUT.isdisjoint(reasons),
                 retried=asked_twice or item.key in retried,
-                verdicts=tuple(str(request.get("verdict")) for request in found)
-                if len(found) == steps and all("verdict" in request for request in found)
+                kinds=tuple(str(request.get("decoded")) for request in found)
+                if len(found) == steps and all("decoded" in request for request in found)
                 else (),
             )
     asked = [request for request in requests if request["attempts"]]

@@ -168,7 +168,7 @@ def may_continue(job: EvaluationJob, canary: Canary) -> bool:
 def ask_items(
     job: EvaluationJob, ledger: Ledger, model_server: ModelServer, decoder: Decoder, repeat: int
 ) -> tuple[list[outcomes.ItemOutcome], request_log.MatchedRequests]:
-    """Ask all items once: rounds of asking what is missing, until nothing is or they are spent."""
+    """Ask all items once, in retry rounds until every item has an answer or the rounds are used up."""
     folders = job.folders(repeat)
     # A harness that outlived its evaluation would go on to write its box and ask the server.
     claims = (folders.claim, folders.gateway / "processes.json")
@@ -266,12 +266,12 @@ def _checked(
 
     The harness scores where it has evaluated the model's calls; see `rescoring`.
     """
-    found = results.outcomes(folders.output, job.items, decoder.verdicts, repeat, evidence.seen)
+    found = results.outcomes(folders.output, job.items, decoder.decode, repeat, evidence.seen)
     uneven = results.score_differences(folders.output, job.items)
     rescoring.write_harmless(state.rows, job.items, folders.again / "result" / job.section.alias)
     if problem := harness.score_again(settings, folders, _categories(job)):
         raise StageError(f"evaluate: {problem}; see {folders.work / 'rescoring.log'}.")
-    again = results.outcomes(folders.again, job.items, decoder.verdicts, repeat, evidence.seen)
+    again = results.outcomes(folders.again, job.items, decoder.decode, repeat, evidence.seen)
     evidence = replace(evidence, uneven=uneven, rescored=rescoring.scored_otherwise(found, again))
     truth = {row.key: row for row in again}
     found = [

@@ -14,8 +14,9 @@ class CanaryReply(Part):
     answer: JsonValue = Field(
         None, description="What the harness's decoder made of it: calls, or text; null: no answer."
     )
-    verdict: str | None = Field(
-        None, description="The decoder's verdict: `call`, `text`, ...; null: no answer."
+    decoded: str | None = Field(
+        None,
+        description="The kind that the decoder gives it: `call`, `text`, ...; null: no answer.",
     )
     kind: str = Field(description="`ok`, or the kind of the failure.")
     status: int | None = Field(None, description="HTTP status; null: no response.")
