@@ -168,7 +168,7 @@ def may_continue(job: EvaluationJob, canary: Canary) -> bool:
 def ask_items(
     job: EvaluationJob, ledger: Ledger, model_server: ModelServer, decoder: Decoder, repeat: int
 ) -> tuple[list[outcomes.ItemOutcome], request_log.MatchedRequests]:
-    """Ask all items once, in retry rounds until every item has an answer or the rounds are used up."""
+    """Ask all items once, in retry rounds until each has an answer or the rounds are used up."""
     folders = job.folders(repeat)
     # A harness that outlived its evaluation would go on to write its box and ask the server.
     claims = (folders.claim, folders.gateway / "processes.json")
