@@ -314,7 +314,7 @@ ReturnToService=2
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={SUBNET}.254
 AccountingStoragePass={socket}
-AccountingStorageEnforce=associations
+AccountingStorageEnforce=associations,limits,qos
 AccountingStorageTRES=gres/gpu
 JobAcctGatherType=jobacct_gather/none
 NodeName=n[1-{last}] NodeAddr={SUBNET}.[1-{last}] CPUs=8 RealMemory=16000 Gres=gpu:{GPUS}

@@ -63,7 +63,9 @@ def chain(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     """One full run over two nodes with `--verbose` and marked tokens in the environment."""
     site = Site(tmp_path_factory.mktemp("chain"), environment=TOKENS)
     site.config = tiny(
-        training={"trl": {"max_steps": 4, "max_completion_length": 64}}, cluster={"nodes": 2}
+        training={"trl": {"max_steps": 4, "max_completion_length": 64}},
+        evaluation={"trial": True},
+        cluster={"nodes": 2},
     )
     with Watch() as watch:
         site.succeed("all", "--verbose", "--retries", "1", seconds=1500)
@@ -73,13 +75,22 @@ def chain(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
 def test_the_chain_ends_with_a_report(chain: tuple[Site, Watch]) -> None:
     site, _ = chain
     rules = [rule for rule, _ in site.submitted()]
-    assert sorted(rules) == ["evaluate_model", "evaluate_model", "export", "train_run"]
+    assert sorted(rules) == ["evaluate_model", "evaluate_model", "export", "train_run", "trial"]
     assert site.trained()["hosts"] == ["n1", "n2"]
     assert (site.folder / "results/report.html").stat().st_size > 10_000
     assert site.read("results/comparison.json")["n"] == 17
     assert jobs_in(str(site.folder)) == []
     for _, job in site.submitted():
         assert list((site.folder / "logs/slurm").rglob(f"{job}.log")), f"no log of job {job}"
+
+
+def test_the_model_is_tried_before_it_is_trained(chain: tuple[Site, Watch]) -> None:
+    site, _ = chain
+    (trial,) = site.jobs("trial")
+    assert all(int(job) > int(trial) for job in site.jobs("train_run"))
+    tried = site.read("results/trial.json")
+    assert tried["items"] == 17
+    assert tried["slurm_jobs"] == [trial]
 
 
 def test_gpu_hours_and_job_ids_are_in_the_manifests(chain: tuple[Site, Watch]) -> None:
@@ -146,7 +157,7 @@ def test_the_evaluation_alone_is_two_jobs(chain: tuple[Site, Watch]) -> None:
     site, _ = chain
     trained = (site.folder / "results/runs/grpo/manifest.json").stat().st_mtime_ns
     submitted = rerun(site, site.config, "evaluate", "--forcerun", "evaluate")
-    assert submitted == ["evaluate_model", "evaluate_model"]
+    assert submitted == ["evaluate_model", "evaluate_model"], "neither a trial nor a training"
     assert (site.folder / "results/runs/grpo/manifest.json").stat().st_mtime_ns == trained
 
 

@@ -37,6 +37,19 @@ def test_slurm_is_asked_before_anything_is_submitted(
 
 
 @pytest.mark.cluster
+def test_what_sbatch_would_refuse_is_found_in_a_dry_run_and_in_doctor_s_words(site: Site) -> None:
+    words = ("--set-resources", "train_run:qos=nope", "export:slurm_extra='--licenses=matlab'")
+    assert site.run("-n", "all", *words) == 2
+    assert site.run("all", *words) == 2
+    dry, real = site.said()[:3], site.said()[3:]
+    assert dry[:2] == real[:2]
+    export, train = dry[:2]
+    assert "export: sbatch refused the job: Invalid license specification." in export
+    assert "train_run: sbatch refused the job: Invalid qos specification." in train
+    assert site.submitted() == []
+
+
+@pytest.mark.cluster
 def test_a_folder_that_the_nodes_do_not_share_is_refused(site: Site) -> None:
     own = machine.LOCAL / site.folder.name
     own.mkdir(exist_ok=True)

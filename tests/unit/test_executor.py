@@ -100,7 +100,12 @@ class Reported(Executor):
         self.logger = logging.getLogger("executor")
         self.next_seconds_between_status_checks = self.shortest_pause = 5
         self._end_of, self._silent_since, self.endings = EndedJobs(), None, {}
-        self._waits_told, self._main_event_loop, self.wait = set(), None, False
+        self._waits_told, self._running, self._main_event_loop, self.wait = (
+            set(),
+            set(),
+            None,
+            False,
+        )
         self.planned = PlannedJob()
         self.succeeded: list[str] = []
         self.failed: list[str] = []
@@ -171,6 +176,17 @@ def test_what_keeps_a_job_in_the_queue_is_said_once(
     down, held = caplog.messages
     assert down.startswith("Slurm job 1 (train_run grpo) waits: PartitionDown: its partition takes")
     assert held.startswith("Slurm job 1 (train_run grpo) waits: JobHeldAdmin: it is held")
+
+
+def test_a_job_that_comes_back_into_the_queue_is_told_of_each_time(
+    slurm: SlurmPrograms, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = Reported()
+    for state in ("PENDING", "RUNNING", "PENDING", "PENDING", "RUNNING", "NODE_FAIL", "PENDING"):
+        slurm.queue({"1": state}, reason="BeginTime" if state == "PENDING" else "None")
+        assert executor.look("1") == ["1"]
+    assert len(caplog.messages) == 2
+    assert all("(train_run grpo) is back in the queue" in line for line in caplog.messages)
 
 
 def test_an_unanswered_question_keeps_every_job(

@@ -64,6 +64,15 @@ def test_an_earlier_attempt_s_line_is_no_cause_of_this_one(tmp_path: Path) -> No
     assert "log:" not in text
 
 
+def test_paths_are_seen_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = f"toolgain: the server was not ready; see {tmp_path}/results/work/server.log.\n"
+    text = "\n".join(failure_block([(job(tmp_path, log=log), None)], 80))
+    assert "see results/work/server.log." in text and "log:  stage.log" in text
+
+
 def test_without_a_line_of_its_own_the_end_of_the_log_is_shown(tmp_path: Path) -> None:
     log = "".join(f"line {number}\n" for number in range(40)) + "Segmentation fault\n"
     text = "\n".join(failure_block([(job(tmp_path, log=log), None)], 80))

@@ -14,8 +14,8 @@ because 2.8.0 would lose or wait for long training runs otherwise:
 - A failure names the job, its state and what the stage itself says of the cause.
 - A stage that ended with exit code 2 (bad input) is not submitted again: it would end the same way.
   Nor is a job that sbatch refuses for what it asks. (2.8.0 spends all retries within a second.)
-- What keeps a job in the queue is said where it is more than its turn (held, a limit, a partition
-  that is down), once for each reason.
+- A job that was requeued is told of, and what keeps one in the queue where it is more than its turn
+  (held, a limit, a partition that is down).
 - Ctrl-C cancels every job of this start, also one that sbatch had just taken, and a second Ctrl-C
   does not interrupt that. (2.8.0 leaves jobs in the queue.)
 - `--verbose` is not passed on to the jobs: their part of Snakemake would then write the whole
@@ -85,6 +85,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         """How the jobs that failed ended or were refused, by Snakemake's job."""
         self._end_of = EndedJobs()
         self._waits_told: set[tuple[str, str]] = set()
+        self._running: set[str] = set()
         self._silent_since: float | None = None
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncGenerator[Any, None]:
@@ -178,15 +179,23 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         yield f" -A {shlex.quote(str(account))}" if account else ""
 
     def _note_waiting(self, job: QueuedJob | None) -> None:
-        """Say once what keeps a job in the queue, where that is more than a full cluster."""
-        if job is None or job.standing != "waiting" or (job.job_id, job.reason) in self._waits_told:
+        """Say once that a job is back in the queue, and what keeps one there but its turn."""
+        if job is None:
             return
-        self._waits_told.add((job.job_id, job.reason))
-        why = why_it_waits(job.reason)
-        if why is not None:
+        name = f"Slurm job {job.job_id} ({describe(job.comment)})"
+        if job.standing == "running":
+            self._running.add(job.job_id)
+            return
+        if job.standing == "waiting" and job.job_id in self._running:
+            self._running.remove(job.job_id)
             self.logger.warning(
-                f"Slurm job {job.job_id} ({describe(job.comment)}) waits: {job.reason}: {why}."
+                f"{name} is back in the queue: a node failed, a job of higher priority took its "
+                "place, or somebody requeued it. It resumes when it starts again."
             )
+        why = why_it_waits(job.reason) if job.standing == "waiting" else None
+        if why is not None and (job.job_id, job.reason) not in self._waits_told:
+            self._waits_told.add((job.job_id, job.reason))
+            self.logger.warning(f"{name} waits: {job.reason}: {why}.")
 
     def _note_silence(self, problem: str) -> None:
         if self._silent_since is None:

@@ -18,7 +18,7 @@ from toolgain.common.amounts import counted
 from toolgain.common.failures import not_valid, said_in
 from toolgain.common.files import parse_json, read_text
 from toolgain.common.logs import last_lines
-from toolgain.common.screen import for_terminal
+from toolgain.common.screen import for_terminal, from_here
 from toolgain.slurm.endings import Ending, Refusal, advice
 
 
@@ -67,7 +67,7 @@ def failure_block(failed: list[tuple[Any, Ending | Refusal | None]], columns: in
         yield from _cause(log, ending, columns)
         shown = _log_to_open(log, ending)
         if shown is not None:
-            yield f"    log:  {short_path(shown)}"
+            yield f"    log:  {from_here(str(shown))}"
         todo = ending.advice(job.rule.name) if ending else advice(None)
         yield from _wrapped("next: ", todo, columns)
     yield ""
@@ -94,15 +94,9 @@ def _log_to_open(log: Path | None, ending: Ending | Refusal | None) -> Path | No
     return ending.log if ending and ending.log.exists() else None
 
 
-def short_path(path: Path) -> str:
-    """`path` from the working folder where it lies below it."""
-    folder = Path.cwd()
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
-
-
 def _wrapped(head: str, text: str, columns: int) -> list[str]:
     return textwrap.wrap(
-        head + text,
+        head + from_here(text),
         columns,
         initial_indent="    ",
         subsequent_indent="    " + " " * len(head),

@@ -20,7 +20,7 @@ from toolgain.common.errors import UserError
 from toolgain.common.failures import FOLDER, recorded, said_in
 from toolgain.common.files import parse_json, read_text
 from toolgain.common.progress import duration_words
-from toolgain.common.screen import for_terminal
+from toolgain.common.screen import for_terminal, from_here
 from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.endings import MEANINGS, Ending
 from toolgain.slurm.queue import NoAnswerError, QueuedJob, jobs
@@ -118,7 +118,7 @@ def status_table(rows: list[StatusRow], columns: int) -> Iterator[str]:
         facts = [BELOW[name] + getattr(row, name) for name in moved if getattr(row, name)]
         for text in (", ".join(facts), row.message, row.log):
             yield from textwrap.wrap(
-                text,
+                from_here(text),
                 columns,
                 initial_indent="    ",
                 subsequent_indent="    ",
@@ -214,14 +214,14 @@ def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> Stat
         )
     if job is not None and standing == "running":
         own = str(progress.get("log") or "") or _slurm_log(results, job)
-        shown = {**_numbers(progress), "log": _from_here(own)}
+        shown = {**_numbers(progress), "log": own}
         return StatusRow(title, "running", job.job_id, job.nodes, left=job.time_left, **shown)
     log = _log(results, stage)
     message = said_in(log) or ""
     if progress.get("state") == "running" and not message and standing != "ended_badly":
         silent = now - _seconds(progress.get("updated"), now)
         place = str(progress.get("host") or "")
-        shown = {**_numbers(progress), "log": _from_here(str(progress.get("log") or ""))}
+        shown = {**_numbers(progress), "log": str(progress.get("log") or "")}
         if silent > SILENT_SECONDS or _gone(progress):
             return StatusRow(title, f"silent for {duration_words(silent)}", place=place, **shown)
         return StatusRow(title, "running", place=place, **shown)
@@ -229,14 +229,12 @@ def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> Stat
         failure = recorded(job.job_id, results.parent / FOLDER)
         ending = Ending(job.job_id, job.state, Path(_slurm_log(results, job)), failure)
         message = failure.message if failure else MEANINGS.get(ending.word) or message
-        shown_log = str(log) if log.exists() else str(ending.log)
-        return StatusRow(
-            title, job.state.lower(), job.job_id, message=message, log=_from_here(shown_log)
-        )
+        shown_log = str(log) if log.exists() and log.stat().st_size else str(ending.log)
+        return StatusRow(title, job.state.lower(), job.job_id, message=message, log=shown_log)
     if message or progress.get("state") == "failed":
         message = message or str(progress.get("message") or "")
         shown_log = str(log) if log.exists() else str(progress.get("log") or "")
-        return StatusRow(title, "failed", message=message, log=_from_here(shown_log))
+        return StatusRow(title, "failed", message=message, log=shown_log)
     return StatusRow(title, "to do", **_numbers(progress))
 
 
@@ -262,13 +260,6 @@ def _log(results: Path, stage: Stage) -> Path:
     """The stage's log, which each attempt begins again."""
     logs = results.parent / "logs" / stage.kind
     return logs / f"{stage.name}.log" if stage.name else logs.with_suffix(".log")
-
-
-def _from_here(path: str) -> str:
-    """A path from the working folder where it lies below it."""
-    here = Path.cwd()
-    full = Path(path)
-    return str(full.relative_to(here)) if path and full.is_relative_to(here) else path
 
 
 def _jobs(stage: str, done: Path) -> str:

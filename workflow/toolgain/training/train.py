@@ -230,13 +230,14 @@ def _task_files(tasks: Path, described: Tasks) -> tuple[Path, Path]:
     for path in files:
         if not path.is_file():
             raise UserError(
-                f"--tasks: {path} is missing beside {tasks.name}; make the tasks again."
+                f"--tasks: {path} is missing beside {tasks.name}; make the tasks again "
+                "(snakemake ... --forcerun tasks)."
             )
         recorded = described.sha256.get(path.stem)
         if recorded and recorded != file_digest(path):
             raise UserError(
                 f"--tasks: {path} is not the file that {tasks.name} describes (its SHA-256 "
-                "differs); make the tasks again."
+                "differs); make the tasks again (snakemake ... --forcerun tasks)."
             )
     return files[0], files[1]
 
