@@ -13,6 +13,7 @@ from toolgain.common.files import write_json, write_text
 from toolgain.config.freeze import frozen
 from toolgain.config.sections import Config
 from toolgain.head import preflight, retrain_guard
+from toolgain.training.trl import backend as trl
 
 ROOT = Path(__file__).parents[2]
 VALUES: dict[str, Any] = {
@@ -128,6 +129,32 @@ def test_a_finished_run_is_a_finding_unless_the_files_are_only_touched(
     assert line.startswith("finished run: ")
     assert "TOOLGAIN_RETRAIN=grpo" in line
     assert list(preflight.start_findings(config(), plan(job, touch=True))) == []
+
+
+def test_the_checkpoints_of_every_unfinished_run_have_to_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies there already is room for them; a finished run's is not."""
+    monkeypatch.chdir(tmp_path)
+    runs = config(runs={"a": {"seed": 1}, "b": {"seed": 2}})
+
+    def free(size: int) -> list[str]:
+        monkeypatch.setattr(
+            "toolgain.head.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=size)
+        )
+        return [line for line in preflight.start_findings(runs, plan()) if "disk space" in line]
+
+    size = trl.bytes_of_checkpoint(ROOT / "resources/demo-model")
+    assert size > 12 * 2_600_000
+    both = 2 * trl.copies_at_once(runs.training_of("a")) * size
+    (line,) = free(both - 1)
+    assert line.startswith("disk space: 10 checkpoints of 31.")
+    assert "lower training.trl.keep_top_k" in line
+    assert free(both) == []
+    checkpoint = Path("results/work/training/0123456789ab/step_2/weights")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"x" * 1000)
+    assert free(both - 1000) == [] and free(both - 1001) != []
 
 
 # -- a dry run

@@ -9,3 +9,8 @@ def counted(number: int, one: str, more: str = "") -> str:
 def in_percent(share: float, digits: int = 0) -> str:
     """A share from 0 to 1 in percent, with the sign."""
     return f"{100 * share:.{digits}f} %"
+
+
+def in_gib(size: float) -> str:
+    """A number of bytes in GiB, in MiB below an eighth of one."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**27 else f"{size / 2**20:.1f} MiB"

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from omegaconf import DictConfig
 
-from toolgain.common.amounts import counted
+from toolgain.common.amounts import counted, in_gib
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
 from toolgain.common.files import opened_text, shell_characters
 from toolgain.common.screen import for_terminal
@@ -27,9 +27,11 @@ from toolgain.models.base import check_files, check_template, given_template
 from toolgain.models.chat_template import patched
 from toolgain.models.remote_code import check_remote_code
 from toolgain.models.rendering import special_tokens, template_of
+from toolgain.records.record import read_record
+from toolgain.records.training import Manifest
 from toolgain.serving.server import check_context
 from toolgain.serving.vllm import family_of, vllm_flags
-from toolgain.slurm import preflight, resources
+from toolgain.slurm import preflight, queue, resources
 from toolgain.slurm.containers import is_file_image, mounts
 from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym, lint, plan, prompts, refs, schema
@@ -39,6 +41,8 @@ from toolgain.training.nemo_rl.preparation import (
     versions_of_checkout,
     yaml_file_of,
 )
+from toolgain.training.store.checkpoints import size_of
+from toolgain.training.trl import backend as trl
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,14 @@ PAGES = {
     "account, partition": SLURM_PAGE,
     "shared caches": "docs/nemo-rl.md",
     "finished run": "docs/reliability.md",
+    "disk space": "docs/reliability.md",
     "Slurm": SLURM_PAGE,
     "working folder": SLURM_PAGE,
 }
 """The page that helps, by the beginning of a check's name."""
+
+MANIFEST = "results/runs/{}/manifest.json"
+"""What a finished training run leaves."""
 
 LARGE = 50_000_000
 """Rows of larger data files are counted at the start, not read: a start must stay quick."""
@@ -119,6 +127,8 @@ def checks(
             yield from _training_lines(config, run_name, training)
     if nemo_rl:
         yield _line("shared caches", lambda: _caches(config))
+    if any(config.training_of(run).backend == "trl" for run in config.runs) and _whole(config):
+        yield _line("disk space", lambda: _disk_of_trl(config))
     if requests:
         yield from slurm_lines(config, requests, nemo_rl)
 
@@ -192,7 +202,16 @@ def slurm_lines(
     if missing:
         yield CheckLine("Slurm", False, preflight.NO_SLURM)
         return
-    yield CheckLine("Slurm", True, "sbatch, srun, scontrol and sinfo are on the PATH")
+    try:
+        queue.ask_slurm("scontrol", "ping")
+    except queue.NoAnswerError as error:
+        yield CheckLine(
+            "Slurm",
+            False,
+            f"it does not answer ({error}); is slurmctld up? `scontrol ping` asks it.",
+        )
+        return
+    yield CheckLine("Slurm", True, "slurmctld answers; sbatch, srun and sinfo are on the PATH")
     if nemo_rl:
         yield from _nemo_rl_slurm_lines(requests)
     bad = list(preflight.slurm_findings(requests, Path.cwd().resolve(), shortest(config)))
@@ -250,7 +269,7 @@ def _model(config: Config) -> str:
     check_files(folder)
     check_remote_code(folder, config.model.trust_remote_code, "model.trust_remote_code")
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
-    return f"{folder}: {counted(len(sizes), 'weight file')}, {sum(sizes) / 2**30:.1f} GiB"
+    return f"{folder}: {counted(len(sizes), 'weight file')}, {in_gib(sum(sizes))}"
 
 
 def _template(config: Config) -> str:
@@ -453,19 +472,67 @@ def _mounts(cluster: ClusterSection, root: Path) -> str:
 
 
 def _disk(config: Config, numbers: plan.RunNumbers) -> str:
-    folder = Path(config.model.path)
-    try:
-        check_files(folder)
-    except UserError:
-        raise UserError(
-            "not known: the size follows from the weights of model.path, which must be fixed first."
-        ) from None
-    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    free = shutil.disk_usage(Path.cwd()).free
-    finding = lint.disk(numbers, weights, free, 0)
+    finding = lint.disk(numbers, _weights_bytes(config), _room(config), 0)
     if not finding.ok:
         raise UserError(finding.message)
     return finding.message
+
+
+def _disk_of_trl(config: Config) -> str:
+    """The checkpoints of every run of TRL that is not finished; each is kept for the next start."""
+    sections = [config.training_of(run) for run in _unfinished(config)]
+    copies = sum(trl.copies_at_once(one) for one in sections if one.backend == "trl")
+    size = trl.bytes_of_checkpoint(Path(config.model.path))
+    room = _room(config)
+    text = (
+        f"{counted(copies, 'checkpoint')} of {in_gib(size)} = "
+        f"{in_gib(copies * size)}; free, or such already: {in_gib(room)}"
+    )
+    if copies * size > room:
+        raise UserError(
+            f"{text}. Make room where results/work lies, or lower training.trl.keep_top_k."
+        )
+    return text
+
+
+def _whole(config: Config) -> bool:
+    """Whether the weights of the base model are there; another line says where they are not."""
+    try:
+        check_files(Path(config.model.path))
+    except UserError:
+        return False
+    return True
+
+
+def _weights_bytes(config: Config) -> int:
+    if not _whole(config):
+        raise UserError(
+            "not known: the size follows from the weights of model.path, which must be fixed first."
+        )
+    return sum(path.stat().st_size for path in Path(config.model.path).glob("*.safetensors"))
+
+
+def _unfinished(config: Config) -> list[str]:
+    return [run for run in config.runs if not Path(MANIFEST.format(run)).exists()]
+
+
+def _room(config: Config) -> int:
+    """Bytes for checkpoints: what is free where they go, and what unfinished runs have there."""
+    finished = set()
+    for run in set(config.runs) - set(_unfinished(config)):
+        try:
+            record = read_record(Manifest, Path(MANIFEST.format(run)), "training manifest")
+            finished.add(record.fingerprint)
+        except UserError:
+            continue
+    work = Path("results/work/training")
+    place = next(path for path in (work, *work.parents) if path.exists())
+    present = sum(
+        size_of(folder)
+        for folder in work.glob("*/")
+        if not any(fingerprint.startswith(folder.name) for fingerprint in finished)
+    )
+    return shutil.disk_usage(place).free + present
 
 
 def _caches(config: Config) -> str:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from toolgain.common.amounts import in_gib
 from toolgain.common.errors import UserError
 from toolgain.config.sections import NemoRlSite
 from toolgain.training.nemo_rl.overrides import lookup
@@ -379,18 +380,14 @@ def disk(
     count = max(0, kept + 2 - present)
     needed = count * size
     how = (
-        f"measured {_gib(size)}"
+        f"measured {in_gib(size)}"
         if measured
-        else f"{_gib(weights_bytes)} of 16-bit weights / 2 x {per} bytes = {_gib(size)}"
+        else f"{in_gib(weights_bytes)} of 16-bit weights / 2 x {per} bytes = {in_gib(size)}"
     )
-    text = f"{count} more checkpoints x {how} = {_gib(needed)}; free: {_gib(free_bytes)}"
+    text = f"{count} more checkpoints x {how} = {in_gib(needed)}; free: {in_gib(free_bytes)}"
     ok = needed <= free_bytes
     advice = "" if ok else "; lower keep_top_k, or put the work folder on a larger file system."
     return Finding("disk space", ok, text + advice)
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**27 else f"{size / 2**20:.1f} MiB"
 
 
 def refuse_findings(found: Iterable[Finding]) -> None:

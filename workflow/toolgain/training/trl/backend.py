@@ -19,6 +19,7 @@ from types import FrameType
 import click
 
 from toolgain.common import package
+from toolgain.common.amounts import counted, in_gib
 from toolgain.common.errors import StageError, UserError
 from toolgain.common.logs import out_of_memory, tail
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent, handling
@@ -86,15 +87,28 @@ def check(job: TrainingJob) -> None:
                 f"training.environment nemo_gym: {python} (environments.gym) does not exist; "
                 "`make setup-gym` makes it."
             )
-    size = sum(_parameters(path) for path in Path(job.weights.path).glob("*.safetensors"))
-    copies = 2 if job.smoke else job.section.trl.keep_top_k + 2
-    needed = copies * OPTIMIZER_COPIES * 4 * size
+    copies = 2 if job.smoke else copies_at_once(job.section)
+    missing = max(1, copies - len(checkpoints.scan(job.folder)[0]))
+    needed = missing * bytes_of_checkpoint(Path(job.weights.path))
     free = shutil.disk_usage(job.folder).free
     if needed > free:
+        more = counted(missing, "more checkpoint")
         raise UserError(
-            f"training: {job.folder} has {free / 2**30:.1f} GiB free; {copies} checkpoints need "
-            f"{needed / 2**30:.1f} GiB. Free some, or lower keep_top_k."
+            f"training: {job.folder} has {in_gib(free)} free; {more} take "
+            f"{in_gib(needed)}. Free some, or lower keep_top_k."
         )
+
+
+def copies_at_once(section: TrainingSection) -> int:
+    """Checkpoints that lie there at most: the best, the latest, and the one being written."""
+    settings = section.trl
+    return min(settings.keep_top_k + 2, settings.max_steps // settings.save_period + 1)
+
+
+def bytes_of_checkpoint(weights: Path) -> int:
+    """Size of a checkpoint of the model in the folder `weights`."""
+    numbers = sum(_parameters(path) for path in weights.glob("*.safetensors"))
+    return OPTIMIZER_COPIES * 4 * numbers
 
 
 def _parameters(path: Path) -> int:
