@@ -14,19 +14,20 @@ from hypothesis import strategies as st
 
 from toolgain.bfcl.data import installed_data
 from toolgain.common.errors import UserError
-from toolgain.demo_model import questions, services, stage
+from toolgain.demo_model import everyday, questions, services, stage
 from toolgain.demo_model.text import Mixture, make_conversation
 from toolgain.demo_model.wrong_calls import make_wrong_call
 from toolgain.tasks import contamination
-from toolgain.tasks.generated.concepts import Concept
+from toolgain.tasks.generated.concepts import CONCEPTS, Concept
 from toolgain.tasks.generated.generate import split_of
 from toolgain.tasks.generated.task import Request
 
 TRL = Path(".venvs/trl")
 BFCL = Path(".venvs/bfcl")
 WIDE = Mixture(
-    max_tools=4, max_turns=3, decline=0.3, parallel=0.2, over_call=0.0, services=0.8, reasoned=True
-)
+    max_tools=4, max_turns=3, decline=0.3, parallel=0.2, over_call=0.0, services=0.8, reasoned=True,
+    everyday=0.5,
+)  # fmt: skip
 SHIPPED = Path("resources/demo-model")
 TINY = ("layers=1", "width=32", "feed_forward=32", "heads=2", "key_value_heads=2", "head_width=16",
         "vocabulary=400", "tokenizer_texts=20", "tokens=30000", "block_tokens=5000",
@@ -234,6 +235,54 @@ def test_a_wrong_call_is_of_the_nearest_tool_with_what_the_question_says():
     }
 
 
+@pytest.mark.parametrize("entry", everyday.collection().entries, ids=lambda entry: entry.name)
+def test_every_call_of_a_tool_written_by_hand_fits_its_schema(entry: everyday.Entry):
+    named = set(entry.name.replace(".", "_").split("_"))
+    assert not any(
+        set(concept.words) <= named for concept in CONCEPTS if split_of(concept) == "validation"
+    )
+    rng = Random(entry.name)
+    for _ in range(3 * len(entry.questions)):
+        offer = everyday.make_offer(rng, entry)
+        assert not contamination.is_reserved(offer.name)
+        parameters = offer.schema["function"]["parameters"]
+        asked = everyday.question_for(rng, offer, calls=rng.randint(1, 3))
+        assert asked.topic and asked.topic.lower() in asked.text.lower()
+        for call in asked.calls:
+            assert call["name"] == offer.name
+            assert set(parameters["required"]) <= set(call["arguments"])
+            for name, value in call["arguments"].items():
+                assert fits(value, parameters["properties"][name]), (name, value, asked.text)
+
+
+def test_a_question_leaves_out_chooses_and_implies():
+    said = "Order {count} (tea|coffee)[ with milk=>milk=true] to my <desk> (today)"
+    assert everyday.names_of(everyday.parse_question(said)) == ["count"]
+    with pytest.raises(ValueError, match="not closed"):
+        everyday.parse_question("Order tea[ with milk")
+    with pytest.raises(ValueError, match="is no integer"):
+        everyday.fixed("2.5", "integer")
+    rng = Random(1)
+    (entry,) = [e for e in everyday.collection().entries if e.name == "pizza.choose"]
+    asked = [everyday.question_for(rng, everyday.make_offer(rng, entry)) for _ in range(60)]
+    cheesy = [a for a in asked if "extra cheese" in a.text]
+    assert cheesy and len(cheesy) < len(asked)
+    for one in asked:
+        (call,) = one.calls
+        values = {name.lower().replace("_", ""): v for name, v in call["arguments"].items()}
+        assert values.get("extracheese", False) == (one in cheesy)
+
+
+@given(st.integers(min_value=0))
+@settings(max_examples=50, deadline=None)
+def test_a_question_for_no_tool_written_by_hand_is_of_another_group(seed: int):
+    rng = Random(seed)
+    offers = everyday.make_offers(rng, rng.randint(1, 6))
+    assert len({offer.entry.name for offer in offers}) == len(offers)
+    asked = everyday.ask_elsewhere(rng, offers)
+    assert asked.calls == () and asked.text and asked.topic
+
+
 def test_services_have_every_json_type():
     rng = Random(2)
     schemas = [json.dumps(tool.schema) for tool in services.make_services(rng, "train", 60)]
@@ -246,7 +295,7 @@ def test_services_have_every_json_type():
 @pytest.mark.skipif(not BFCL.exists(), reason="the bfcl environment is not set up")
 def test_the_text_shares_nothing_with_bfcl():
     rng = Random(3)
-    made = [make_conversation(rng, WIDE) for _ in range(300)]
+    made = [make_conversation(rng, WIDE) for _ in range(600)]
     tasks = [
         {"prompt": [m for m in c.messages if m["role"] == "user"], "tools": c.tools} for c in made
     ]

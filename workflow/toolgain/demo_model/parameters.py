@@ -114,7 +114,7 @@ def _type_of(rng: Random, kind: str) -> Any:
     return kind
 
 
-def _schema(rng: Random, kind: str, about: str, **others: Any) -> Schema:
+def write_schema(rng: Random, kind: str, about: str, **others: Any) -> Schema:
     """A parameter's schema, its keys in varied order."""
     schema: Schema = {"type": _type_of(rng, kind)}
     if about or rng.random() < 0.5:
@@ -166,7 +166,7 @@ def _told(rng: Random, style: int) -> Parameter:
     text = " ".join(told.words)
     return Parameter(
         _style(rng, told.words, 1 if style == 1 else 0),
-        _schema(rng, told.type, about, **others),
+        write_schema(rng, told.type, about, **others),
         required,
         told.draw,
         tuple(said.replace("{n}", text) for said in (*told.said, *_NAMED[:5])),
@@ -195,7 +195,7 @@ def _known(rng: Random) -> Parameter:
         others["default"] = default
         about = f"{about}. {_default_said(rng, default)}"
     return Parameter(
-        name, _schema(rng, kind.type, about, **others), required, draw, kind.said, kind.said
+        name, write_schema(rng, kind.type, about, **others), required, draw, kind.said, kind.said
     )
 
 
@@ -230,7 +230,7 @@ def _open_text(rng: Random, text: str, required: bool, style: int, depth: int) -
         extra = f"e.g. '{free_text(rng)}'"
     return Parameter(
         "",
-        _schema(rng, "string", _about(rng, text, extra), **others),
+        write_schema(rng, "string", _about(rng, text, extra), **others),
         required,
         a_text,
         _NAMED,
@@ -251,7 +251,7 @@ def _open_integer(rng: Random, text: str, required: bool, style: int, depth: int
     about = _about(rng, rng.choice((text, f"number of {text}", text)), extra)
     named = (*_NAMED, "{v} {n}", "{v} {n}", "for {v} {n}", "with {v} {n}")
     return Parameter(
-        "", _schema(rng, "integer", about, **others), required, an_integer, named, _BARE_NUMBER
+        "", write_schema(rng, "integer", about, **others), required, an_integer, named, _BARE_NUMBER
     )
 
 
@@ -279,7 +279,7 @@ def _open_number(rng: Random, text: str, required: bool, style: int, depth: int)
     others: Schema = {"default": decimal(rng)} if not required and rng.random() < 0.4 else {}
     return Parameter(
         "",
-        _schema(rng, "number", _about(rng, text, extra), **others),
+        write_schema(rng, "number", _about(rng, text, extra), **others),
         required,
         draw,
         _NAMED,
@@ -327,7 +327,7 @@ def _open_boolean(rng: Random, text: str, required: bool, style: int, depth: int
         return (True, rng.choice(yes)) if rng.random() < 0.65 else (False, rng.choice(no))
 
     return Parameter(
-        "", _schema(rng, "boolean", about, **others), required, draw, ("{v}",), ("{v}",)
+        "", write_schema(rng, "boolean", about, **others), required, draw, ("{v}",), ("{v}",)
     )
 
 
@@ -373,7 +373,7 @@ def _open_enum(rng: Random, text: str, required: bool, style: int, depth: int) -
     bare = ("{v}", "as {v}", "in {v}", "by {v}", "for {v}", "with {v}", "the {v} one")
     return Parameter(
         "",
-        _schema(rng, "integer" if integers else "string", about, **others),
+        write_schema(rng, "integer" if integers else "string", about, **others),
         required,
         draw,
         _NAMED,
@@ -400,7 +400,7 @@ def _open_array(rng: Random, text: str, required: bool, style: int, depth: int) 
 
     about = _about(rng, rng.choice((f"list of {text}", f"array of {text}", text)))
     return Parameter(
-        "", _schema(rng, "array", about, items=items), required, draw, _NAMED, _BARE_LIST
+        "", write_schema(rng, "array", about, items=items), required, draw, _NAMED, _BARE_LIST
     )
 
 
@@ -422,7 +422,7 @@ def _open_object(rng: Random, text: str, required: bool, style: int, depth: int)
         )
 
     if depth == 0 and rng.random() < 0.25:
-        listed = _schema(
+        listed = write_schema(
             rng, "array", _about(rng, f"list of {text}"), items={"type": "object", **schema}
         )
 
@@ -435,7 +435,7 @@ def _open_object(rng: Random, text: str, required: bool, style: int, depth: int)
         )
     return Parameter(
         "",
-        _schema(rng, "object", _about(rng, text), **schema),
+        write_schema(rng, "object", _about(rng, text), **schema),
         required,
         draw,
         ("with {n} {v}", "{n}: {v}", "for the {n} {v}", "{v}"),
@@ -446,7 +446,7 @@ def _converted(rng: Random, text: str, required: bool, style: int, depth: int) -
     """A value that the question says in another form than the call needs."""
     kind, about, draw, bare = rng.choice(_CONVERSIONS)
     others: Schema = {"format": "date"} if draw is iso_date_said and rng.random() < 0.15 else {}
-    schema = _schema(rng, kind, _about(rng, text, about), **others)
+    schema = write_schema(rng, kind, _about(rng, text, about), **others)
     return Parameter("", schema, required, draw, _NAMED, tuple(bare.split("|")))
 
 

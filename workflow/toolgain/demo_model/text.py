@@ -8,11 +8,12 @@ for is never seen here.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from toolgain.demo_model import questions, scraps, services
+from toolgain.demo_model import everyday, questions, scraps, services
 from toolgain.demo_model.wrong_calls import make_wrong_call
 from toolgain.tasks.generated import words
 from toolgain.tasks.generated.concepts import VERBS
@@ -83,6 +84,8 @@ class Mixture:
     and half that share of function names that get a service's name and a number around them."""
     services: float = 0.0
     """Share of conversations over tools as services describe them (`demo_model.services`)."""
+    everyday: float = 0.0
+    """Share of conversations over tools written by hand (`demo_model.everyday`)."""
     drill: float | None = 0.0
     """Share of conversations that only practise copying: repeating a text, looking up a
     value. None: no conversation, and no random number spent on the choice."""
@@ -101,6 +104,8 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
     """One conversation of the mixture, at most `max_chars` long unless its first turn is longer."""
     if mixture.drill is not None and rng.random() < mixture.drill:
         return make_drill(rng, wide=rng.random() < mixture.services)
+    if mixture.everyday > 0 and rng.random() < mixture.everyday:
+        return make_everyday_conversation(rng, mixture)
     if mixture.services > 0 and rng.random() < mixture.services:
         return make_service_conversation(rng, mixture, split)
     if mixture.lists > 0 and rng.random() < mixture.lists:
@@ -147,19 +152,65 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
     return Conversation(tuple(messages), schemas, frozenset(over_calls))
 
 
-def make_service_conversation(rng: Random, mixture: Mixture, split: Split) -> Conversation:
-    """A conversation over tools as services describe them: several turns, each with its answer."""
-    number = min(rng.choice((1, 1, 1, 1, 2, 2, 3, 4)), mixture.max_tools)
+def _number_of_tools(rng: Random, mixture: Mixture) -> int:
     if mixture.long > 0 and rng.random() < mixture.long:
         fewest, most = mixture.long_tools
-        number = round(fewest * (most / fewest) ** rng.random())
+        return round(fewest * (most / fewest) ** rng.random())
+    return min(rng.choice((1, 1, 1, 1, 2, 2, 3, 4)), mixture.max_tools)
+
+
+def make_service_conversation(rng: Random, mixture: Mixture, split: Split) -> Conversation:
+    """A conversation over tools as services describe them: several turns, each with its answer."""
+    number = _number_of_tools(rng, mixture)
     tools = services.make_services(rng, split, number, mixture.max_parameters)
     schemas = tuple(tool.schema for tool in tools)
+
+    def ask(calls: int) -> Request:
+        return questions.question_for(rng, rng.choice(tools), calls)
+
+    return _talk(rng, mixture, schemas, ask, lambda: questions.ask_elsewhere(rng, split, tools))
+
+
+def make_everyday_conversation(rng: Random, mixture: Mixture) -> Conversation:
+    """A conversation over tools written by hand."""
+    offers = everyday.make_offers(rng, _number_of_tools(rng, mixture))
+    schemas = tuple(offer.schema for offer in offers)
+
+    def ask(calls: int) -> Request:
+        return everyday.question_for(rng, rng.choice(offers), calls)
+
+    return _talk(rng, mixture, schemas, ask, lambda: everyday.ask_elsewhere(rng, offers))
+
+
+def _talk(
+    rng: Random,
+    mixture: Mixture,
+    schemas: tuple[dict[str, Any], ...],
+    ask: Callable[[int], Request],
+    ask_elsewhere: Callable[[], Request],
+) -> Conversation:
+    """Several turns; `ask` makes a question that some of the tools answers with so many calls."""
     length = sum(len(json.dumps(schema["function"])) for schema in schemas)
     messages: list[dict[str, Any]] = []
     over_calls: set[int] = set()
     for _ in range(rng.randint(1, mixture.max_turns)):
-        turn, wrong = _service_turn(rng, mixture, split, tools)
+        roll, wrong = rng.random(), False
+        if roll < mixture.decline:
+            request = ask_elsewhere()
+            wrong = rng.random() < mixture.over_call
+            calls = (make_wrong_call(rng, schemas, request),) if wrong else ()
+            request = Request(request.text, calls, request.topic)
+        elif roll >= mixture.decline + mixture.parallel:
+            request = ask(1)
+        elif len(schemas) > 1 and rng.random() < 0.4:
+            request = join_requests(rng, ask(1), ask(1))
+        else:
+            request = ask(rng.choice((2, 2, 2, 3, 3, 4)))
+        turn = [{"role": "user", "content": request.text}]
+        turn.append(answer(rng, request.calls, request.topic))
+        if not wrong and request.calls and rng.random() < mixture.response:
+            turn += [{"role": "tool", "content": questions.respond(rng)} for _ in request.calls]
+            turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
         length += len(json.dumps(turn))
         if messages and length > mixture.max_chars:
             break
@@ -167,35 +218,6 @@ def make_service_conversation(rng: Random, mixture: Mixture, split: Split) -> Co
             over_calls.add(len(messages) + 1)
         messages += turn
     return Conversation(tuple(messages), schemas, frozenset(over_calls))
-
-
-def _service_turn(
-    rng: Random, mixture: Mixture, split: Split, tools: list[services.Service]
-) -> tuple[list[dict[str, Any]], bool]:
-    """A question and what follows it; whether the answer is a wrong call."""
-    roll = rng.random()
-    chosen = rng.choice(tools)
-    if roll < mixture.decline:
-        request = questions.ask_elsewhere(rng, split, tools)
-        wrong = rng.random() < mixture.over_call
-        schemas = [tool.schema for tool in tools]
-        calls = (make_wrong_call(rng, schemas, request),) if wrong else ()
-        said = {"role": "user", "content": request.text}
-        return [said, answer(rng, calls, request.topic)], wrong
-    if roll < mixture.decline + mixture.parallel:
-        if len(tools) > 1 and rng.random() < 0.4:
-            pair = rng.sample(tools, 2)
-            request = join_requests(rng, *(questions.question_for(rng, tool) for tool in pair))
-        else:
-            request = questions.question_for(rng, chosen, calls=rng.choice((2, 2, 2, 3, 3, 4)))
-    else:
-        request = questions.question_for(rng, chosen)
-    turn = [{"role": "user", "content": request.text}]
-    turn.append(answer(rng, request.calls, request.topic))
-    if rng.random() < mixture.response:
-        turn += [{"role": "tool", "content": questions.respond(rng)} for _ in request.calls]
-        turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
-    return turn, False
 
 
 def make_matching(rng: Random, mixture: Mixture, split: Split) -> Conversation:
