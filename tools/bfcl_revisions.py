@@ -1,6 +1,6 @@
 """Write workflow/toolgain/bfcl/revisions.json: how the data of bfcl-eval differ from nvidia-bfcl's.
 
-    python tools/bfcl_revisions.py .venvs/bfcl "2025.6.8=FOLDER" "2025.7.17 to 2025.8.6.2=FOLDER"
+    python tools/bfcl_revisions.py .venvs/bfcl "bfcl-eval 2025.6.8 to 2025.6.15=FOLDER" ...
 
 Each FOLDER is `bfcl_eval/data` of an unpacked package. The file holds ids and digests, no text.
 """
@@ -28,7 +28,8 @@ def main() -> None:
             for category in CATEGORIES
             if (changed := revisions.changed_items(base[category], theirs[category]))
         }
-    lines = json.dumps(found, sort_keys=True).replace('}, "', '},\n"')
+    # In the order given: of age.
+    lines = json.dumps(found).replace('}, "', '},\n"')
     revisions.TABLE.write_text(lines + "\n")
 
 

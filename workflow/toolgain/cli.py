@@ -354,6 +354,9 @@ def compare(
     harness (docs/compare.md). Or one result root, with --baseline and --trained. Or two tables of
     any benchmark, .csv or .jsonl.
     """
+    # Before numpy is imported. Threads that share such small products mostly wait for each other,
+    # and on a busy machine that alone is a second of processor time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from toolgain.comparison import compare, tables
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import ComparisonSection

@@ -534,6 +534,8 @@ def error_kind(result: str) -> str:
 
 
 def _total(counts: Any) -> float:
+    if type(counts) is int and abs(counts) < 2**53:
+        return counts
     if isinstance(counts, list):
         return sum(map(_total, counts))
     # Some handlers write "N/A"; then nothing is known of it.

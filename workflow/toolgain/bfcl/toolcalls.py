@@ -54,6 +54,7 @@ _MARKERS = re.compile(
 )
 _SPECIAL_TOKEN = re.compile(r"<\|[a-z_]{1,40}\|>|</?s>|<(?:eos|bos|pad|end_of_turn)>")
 _JSON_START = re.compile(r'\{\s*"')
+_DECODER = json.JSONDecoder()
 _NAMES = ("name", "function")
 _ARGUMENTS = ("arguments", "parameters")
 _THOUGHT_END = "</think>"
@@ -111,13 +112,12 @@ def says_something(text: str) -> bool:
 
 
 def _holds_json_call(text: str) -> bool:
-    decoder = json.JSONDecoder()
     position = 0
     # A failure may have looked at the rest of the text, and its message counts the lines before.
     left, failures = 4 * len(text) + 10_000, 0
     while left > 0 and failures < MOST_FAILURES and (match := _JSON_START.search(text, position)):
         try:
-            value, position = decoder.raw_decode(text, match.start())
+            value, position = _DECODER.raw_decode(text, match.start())
         except (ValueError, RecursionError) as error:
             end = error.pos if isinstance(error, json.JSONDecodeError) else len(text)
             left -= end - match.start()

@@ -23,7 +23,13 @@ class Part(BaseModel):
     """An object inside a record."""
 
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="ignore", allow_inf_nan=False, populate_by_name=True
+        frozen=True,
+        strict=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        populate_by_name=True,
+        # Most commands need few of the records that they could.
+        defer_build=True,
     )
 
 
