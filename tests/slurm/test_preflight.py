@@ -12,12 +12,30 @@ from .conftest import TRAINED, Site, slurm, state_of, tiny, wait_for
 BAD: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("account", {}, {"SLURM_ACCOUNT": "reserch"}, "no account 'reserch' for root"),
     ("partition", {}, {"SLURM_PARTITION": "bach"}, "no partition 'bach'"),
-    ("nodes", {"nodes": 5}, {}, "asks for 5 nodes (cluster.nodes); partition batch gives 4"),
-    ("gpus", {"gpus_per_node": 16, "cpus_per_node": 8}, {}, "asks for 16 GPUs per node"),
-    ("gres", {"gpus_per_node": 4, "cpus_per_node": 4}, {}, "takes whole nodes with 4 GPUs"),
-    ("memory", {"memory_gb_per_node": 99}, {}, "asks for 99000 MB of memory per node"),
-    ("limit", {"train_time": "2d"}, {}, "asks for 2880 minutes; partition batch allows 1440"),
-    ("too-short", {"shortest_time": "5m", "train_time": "2m"}, {}, "limit of 2 minutes, too short"),
+    ("nodes", {"nodes": 5}, {}, "train_run: 5 nodes (cluster.nodes); partition batch gives 4"),
+    (
+        "gpus",
+        {"gpus_per_node": 16, "cpus_per_node": 8},
+        {},
+        "16 GPUs per node (cluster.gpus_per_node",
+    ),
+    ("gres", {"gpus_per_node": 4, "cpus_per_node": 4}, {}, "train_run: whole nodes with 4 GPUs"),
+    (
+        "memory",
+        {"memory_gb_per_node": 99},
+        {},
+        "99000 MB of memory per node (cluster.memory_gb_per_node)",
+    ),
+    (
+        "limit",
+        {"train_time": "2d"},
+        {},
+        "2880 minutes (cluster.train_time); partition batch",
+    ),
+    (
+        *("too-short", {"shortest_time": "5m", "train_time": "2m"}, {}),
+        "a time limit of 2 minutes (cluster.train_time), too short",
+    ),
 ]
 
 

@@ -184,7 +184,7 @@ def test_a_cluster_with_all_that_ray_sub_asks_for_is_ok(tmp_path: Path, slurm: P
             "sinfo",
             "batch|64|500000|gpu:4",
             "account, partition, GPUs, shared folder",
-            "train_run asks for 8 GPUs per node; the nodes of partition batch have 4",
+            "8 GPUs per node (cluster.gpus_per_node); the nodes of partition batch have 4",
         ),
         (
             "sacctmgr",

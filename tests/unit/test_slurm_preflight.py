@@ -55,6 +55,23 @@ def test_whole_nodes_have_all_their_gpus() -> None:
     assert "have 4 or 8" in " ".join(mismatches(request, PARTITIONS, shortest=10))
 
 
+def test_rules_with_the_same_finding_share_a_line_with_the_key(
+    slurm: SlurmPrograms, folder: Path
+) -> None:
+    requests = [
+        JobRequest(rule, cpus=80, memory_mb=900_000, minutes=60)
+        for rule in ("evaluate_model", "export", "trial")
+    ]
+    assert list(slurm_findings(requests, folder, shortest=10)) == [
+        "evaluate_model, trial: 80 CPUs per node (cluster.evaluate_cpus); partition batch has 64.",
+        "evaluate_model, trial: 900000 MB of memory per node (cluster.evaluate_memory_gb); "
+        "partition batch has 500000 MB.",
+        "export: 80 CPUs per node; partition batch has 64.",
+        "export: 900000 MB of memory per node (cluster.export_memory_gb); partition batch has "
+        "500000 MB.",
+    ]
+
+
 def test_a_partition_that_is_down_is_named() -> None:
     request = JobRequest("evaluate_model", partition="short", minutes=5)
     assert "short is not up" in " ".join(mismatches(request, PARTITIONS, shortest=1))
@@ -154,7 +171,7 @@ def test_everything_that_is_wrong_is_said_at_once(
         "research, teaching."
     )
     assert partition.startswith("Slurm knows no partition 'bach'")
-    assert "asks for 5 nodes (cluster.nodes); partition batch gives 4" in nodes
+    assert "train_run: 5 nodes (cluster.nodes); partition batch gives 4" in nodes
 
 
 def test_what_sbatch_would_refuse_is_said_in_its_words(slurm: SlurmPrograms, folder: Path) -> None:

@@ -301,7 +301,10 @@ def _serving(config: Config) -> str:
     values = vllm_flags(model, config.evaluation.alias, Path("socket"), serve, family, trusted)
     image = config.serving_image
     key = "evaluation.serve.container" if serve.container else "cluster.container"
-    if image and is_file_image(image) and not Path(image).is_file():
+    # Where a run is trained in the same image, that run's line says what it lacks.
+    trained_in = any(trainer(config.training_of(run)).NEEDS_CLUSTER for run in config.runs)
+    said_there = trained_in and not serve.container
+    if image and is_file_image(image) and not Path(image).is_file() and not said_there:
         raise UserError(
             f"{key}: {image} does not exist; give the path of a .sqsh file "
             "that every node sees, or an image of a registry."
@@ -343,6 +346,8 @@ def _training_lines(
         root = None
     if root:
         yield _line(prefix + "NeMo RL", lambda: _said_versions(ref, root))
+    there = root is not None and root.is_dir()
+    if root and there:
         yield _line(prefix + "NeMo Gym", lambda: refs.check_gym(ref, root) or "no git history")
         yield _line(prefix + "mounts", lambda: _mounts(cluster, root))
     yield _line(prefix + "container image", lambda: _image(ref, cluster))
@@ -353,7 +358,7 @@ def _training_lines(
         yield CheckLine(prefix + "data", True, text)
     except ToolgainError as error:
         yield CheckLine(prefix + "data", False, str(error))
-    if not root:
+    if not root or not there:
         return
     yaml_file = yaml_file_of(nemo, root)
     try:

@@ -41,6 +41,20 @@ TIME_KEYS = {
     "export": "cluster.export_time",
     "evaluate_model": "cluster.evaluate_time",
 }
+CPU_KEYS = {
+    "trial": "cluster.evaluate_cpus",
+    "rehearse": "cluster.evaluate_cpus",
+    "smoke": "cluster.cpus_per_node",
+    "train_run": "cluster.cpus_per_node",
+    "evaluate_model": "cluster.evaluate_cpus",
+}
+GPU_KEYS = {
+    "trial": "cluster.evaluate_gpus",
+    "rehearse": "cluster.evaluate_gpus",
+    "smoke": "cluster.gpus_per_node",
+    "train_run": "cluster.gpus_per_node",
+    "evaluate_model": "cluster.evaluate_gpus",
+}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from toolgain.common.files import read_json, write_json
 from toolgain.slurm.allocation import parse_job
-from toolgain.slurm.endings import refusal_in
+from toolgain.slurm.endings import CPU_KEYS, GPU_KEYS, MEMORY_KEYS, TIME_KEYS, refusal_in
 from toolgain.slurm.queue import NoAnswerError, ask_slurm, of_folder
 
 CANARY_SECONDS = 30
@@ -120,12 +120,18 @@ def slurm_findings(requests: Iterable[JobRequest], folder: Path, shortest: int) 
         )
     unique = sorted(set(requests), key=lambda request: request.rule)
     found = list(dict.fromkeys(_account_findings(unique)))
+    by_text: dict[str, list[str]] = {}
     for request in unique:
-        found += mismatches(request, partitions, shortest) or refusals(request)
-    yield from dict.fromkeys(found)
+        for text in mismatches(request, partitions, shortest) or refusals(request):
+            by_text.setdefault(text.replace(f"{request.rule}: ", RULES), []).append(request.rule)
+    found += [text.replace(RULES, f"{', '.join(rules)}: ") for text, rules in by_text.items()]
+    yield from found
     if unique and not found and not left_over:
         yield from folder_findings(unique[0], folder)
 
+
+RULES = "{rules}: "
+"""Where a finding that several rules share names them."""
 
 NO_SLURM = (
     "no Slurm here: sbatch is not on the PATH. Start on a login node of the cluster, or use "
@@ -170,39 +176,43 @@ def _mismatches(
     most = min(partition.nodes, partition.max_nodes or partition.nodes)
     rule, where = request.rule, f"partition {name}"
     if request.nodes > most:
-        yield (
-            f"{rule} asks for {request.nodes} nodes (cluster.nodes); {where} gives {most} "
-            "at the most."
-        )
+        yield f"{rule}: {request.nodes} nodes (cluster.nodes); {where} gives {most} at the most."
     largest = max(partition.gpus, default=0)
     if request.gpus > largest:
         yield (
-            f"{rule} asks for {request.gpus} GPUs per node; the nodes of {where} have "
-            f"{largest or 'none'}."
+            f"{rule}: {request.gpus} GPUs per node{_key(GPU_KEYS, rule)}; the nodes of {where} "
+            f"have {largest or 'none'}."
         )
     elif request.whole_nodes and request.gpus and request.gpus not in partition.gpus:
         counts = " or ".join(str(count) for count in sorted(partition.gpus))
         yield (
-            f"{rule} takes whole nodes with {request.gpus} GPUs (cluster.gpus_per_node); the "
-            f"nodes of {where} have {counts}."
+            f"{rule}: whole nodes with {request.gpus} GPUs{_key(GPU_KEYS, rule)}; the nodes of "
+            f"{where} have {counts}."
         )
     if request.cpus > partition.cpus:
-        yield f"{rule} asks for {request.cpus} CPUs per node; {where} has {partition.cpus}."
+        yield (
+            f"{rule}: {request.cpus} CPUs per node{_key(CPU_KEYS, rule)}; {where} has "
+            f"{partition.cpus}."
+        )
     if request.memory_mb > partition.memory_mb:
         yield (
-            f"{rule} asks for {request.memory_mb} MB of memory per node; {where} has "
-            f"{partition.memory_mb} MB."
+            f"{rule}: {request.memory_mb} MB of memory per node{_key(MEMORY_KEYS, rule)}; {where} "
+            f"has {partition.memory_mb} MB."
         )
     if partition.max_minutes is not None and request.minutes > partition.max_minutes:
         yield (
-            f"{rule} asks for {request.minutes} minutes; {where} allows {partition.max_minutes}. "
-            "Shorter is no harm: a training run resumes in the next job."
+            f"{rule}: {request.minutes} minutes{_key(TIME_KEYS, rule)}; {where} allows "
+            f"{partition.max_minutes}. Shorter is no harm: a stage resumes in the next job."
         )
     if 0 < request.minutes < shortest:
         yield (
-            f"{rule} has a time limit of {request.minutes} minutes, too short to start and save "
-            f"once; give it {shortest} or more (cluster.*_time, or less in cluster.shortest_time)."
+            f"{rule}: a time limit of {request.minutes} minutes{_key(TIME_KEYS, rule)}, too short "
+            f"to start and save once; give it {shortest} or more, or set cluster.shortest_time."
         )
+
+
+def _key(keys: Mapping[str, str], rule: str) -> str:
+    return f" ({keys[rule]})" if rule in keys else ""
 
 
 def refusals(request: JobRequest) -> list[str]:
