@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from toolgain.common.errors import UserError
-from toolgain.models.base import check_files
+from toolgain.models.base import check_files, check_trainable
+from toolgain.models.remote_code import check_remote_code
 from toolgain.models.weights import LFS_POINTER
+from toolgain.serving.vllm import family_of
 
 TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
@@ -84,3 +86,53 @@ def test_weights_that_are_none(folder: Path, content: bytes) -> None:
 def test_settings_that_are_none(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     assert "config.json" in refusal(folder)
+
+
+def test_settings_are_read_as_transformers_reads_them(folder: Path) -> None:
+    """A tokenizer without a limit, and a Mamba model, whose settings are no strict JSON."""
+    (folder / "tokenizer_config.json").write_text(f'{{"model_max_length": {int(1e30)}}}')
+    (folder / "config.json").write_text(
+        '{"model_type": "nemotron_h", "time_step_limit": [0.0, Infinity]}'
+    )
+    check_files(folder)
+    check_trainable(folder)
+    check_remote_code(folder, allowed=False, key="model.trust_remote_code")
+    assert family_of(folder) == "nemotron_h"
+
+
+@pytest.mark.parametrize("content", ["<html>", "[1]", "{}"])
+def test_settings_that_are_none(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    assert "download" in refusal(folder)
+
+
+def test_an_adapter_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_bytes(safetensors({"w": TENSOR}))
+    assert "merge_and_unload" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["m.Q4_1.gguf", "pytorch_model.bin", "consolidated.00.pth"])
+def test_weights_in_another_form(folder: Path, name: str) -> None:
+    (folder / "model.safetensors").rename(folder / name)
+    assert f"only {name}; load it with transformers" in refusal(folder)
+
+
+def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    assert "is a file; load it with transformers" in refusal(path)
+
+
+def test_a_name_of_a_hub_says_how_to_download() -> None:
+    assert "hf download" in refusal(Path("HuggingFaceTB/SmolLM2-135M-Instruct"))
+
+
+@pytest.mark.parametrize("method", ["fp8", "gptq", "awq", "bitsandbytes"])
+def test_quantised_weights_are_not_trained(folder: Path, method: str) -> None:
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "qwen2", "quantization_config": {"quant_method": method}})
+    )
+    check_files(folder)
+    with pytest.raises(UserError, match=rf"quantised \({method}, .*bfloat16"):
+        check_trainable(folder)

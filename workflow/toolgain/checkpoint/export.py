@@ -23,6 +23,7 @@ from toolgain.common.files import digest, now, read_json
 from toolgain.common.logs import last_line
 from toolgain.config.sections import ClusterSection
 from toolgain.models.base import files_of
+from toolgain.models.settings import read_settings
 from toolgain.records.checkpoint import ENOUGH_KEPT, Choice, Export
 from toolgain.records.model import Model
 from toolgain.records.record import read_record, write_record
@@ -268,7 +269,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 def _tied(folder: Path) -> bool:
-    return bool(read_json(folder / "config.json", "export").get("tie_word_embeddings"))
+    return bool(read_settings(folder / "config.json", "export").get("tie_word_embeddings"))
 
 
 def _to_disk(folder: Path) -> None:

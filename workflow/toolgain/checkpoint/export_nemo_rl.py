@@ -23,6 +23,7 @@ from toolgain.common.files import read_json, read_text, write_text
 from toolgain.common.logs import last_line
 from toolgain.common.yaml_text import read_yaml
 from toolgain.config.sections import ClusterSection
+from toolgain.models.settings import read_settings
 from toolgain.slurm.containers import host_environment, in_container, mounts
 from toolgain.training.nemo_rl.refs import located
 
@@ -319,7 +320,7 @@ def _architectures(folder: Path) -> Any:
     config = folder / "config.json"
     if not config.is_file():
         raise StageError(f"export: the converted model {folder} has no config.json.")
-    return read_json(config, "export").get("architectures")
+    return read_settings(config, "export").get("architectures")
 
 
 def _last_line(log: Path) -> str:

@@ -23,7 +23,7 @@ from toolgain.common.screen import for_terminal
 from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
 from toolgain.head import container_probe, handovers
-from toolgain.models.base import check_files, check_template, given_template
+from toolgain.models.base import check_files, check_template, check_trainable, given_template
 from toolgain.models.chat_template import patched
 from toolgain.models.remote_code import check_remote_code
 from toolgain.models.rendering import special_tokens, template_of
@@ -261,12 +261,8 @@ def _nemo_rl_slurm_lines(requests: list[preflight.JobRequest]) -> Iterator[Check
 
 def _model(config: Config) -> str:
     folder = Path(config.model.path)
-    if not folder.is_dir():
-        raise UserError(
-            f"model.path: {folder} is not a folder; download it once on a host with a network: "
-            f"`hf download <repository> --local-dir {folder}`."
-        )
     check_files(folder)
+    check_trainable(folder)
     check_remote_code(folder, config.model.trust_remote_code, "model.trust_remote_code")
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
     return f"{folder}: {counted(len(sizes), 'weight file')}, {in_gib(sum(sizes))}"

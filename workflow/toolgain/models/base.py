@@ -1,10 +1,9 @@
 """The model stage: the base model, checked before anything expensive starts."""
 
-import json
 from pathlib import Path
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import digest, file_digest, read_text, reason, utf8_name
+from toolgain.common.files import digest, file_digest, read_text, utf8_name
 from toolgain.config.sections import ModelSection
 from toolgain.models.chat_template import patched, private_copy
 from toolgain.models.remote_code import check_remote_code
@@ -14,11 +13,19 @@ from toolgain.models.response_templates import (
     named_or_file,
     reader_of,
 )
+from toolgain.models.settings import read_settings
 from toolgain.models.weights import folder_problem
 from toolgain.records.model import Model
 from toolgain.records.record import write_record
 
 NEEDED = ("config.json", "tokenizer_config.json")
+OTHER_WEIGHTS = ("*.gguf", "pytorch_model*.bin", "*.pth", "*.pt", "*.bin")
+"""Weights in other forms, which neither the trainers nor the servers are given."""
+
+TO_SAFETENSORS = (
+    "load it with transformers (a GGUF file with `from_pretrained(folder, gguf_file=name)`) and "
+    "write it with save_pretrained, tokenizer and model into one folder"
+)
 
 
 def check_files(folder: Path) -> None:
@@ -28,8 +35,11 @@ def check_files(folder: Path) -> None:
         UserError: `folder` is not a Hugging Face model folder with weights.
     """
     if not folder.is_dir():
+        raise UserError(_no_folder(folder))
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise UserError(
-            f"model.path: {folder} is not a folder; name a Hugging Face model folder on this disk."
+            f"model.path: {folder} is an adapter (LoRA), not a model; put it into its base with "
+            "peft's merge_and_unload, save that, and name its folder."
         )
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
@@ -40,23 +50,45 @@ def check_files(folder: Path) -> None:
             "rename it."
         )
     if not list(folder.glob("*.safetensors")):
-        raise UserError(f"model.path: {folder} holds no *.safetensors weights.")
+        other = next((path for form in OTHER_WEIGHTS for path in sorted(folder.glob(form))), None)
+        cure = f", only {other.name}; {TO_SAFETENSORS}" if other else ""
+        raise UserError(f"model.path: {folder} holds no *.safetensors weights{cure}.")
     for name in NEEDED:
         _check_settings(folder / name)
     if problem := folder_problem(folder):
         raise UserError(f"model.path: {folder}: {problem}.")
 
 
+def _no_folder(path: Path) -> str:
+    if path.is_file():
+        cure = TO_SAFETENSORS if path.suffix == ".gguf" else "name the folder of the model"
+        return f"model.path: {path} is a file; {cure}."
+    return (
+        f"model.path: {path} is not a folder; download the model once on a host with a network: "
+        f"`hf download <repository> --local-dir {path}`."
+    )
+
+
+def check_trainable(folder: Path) -> None:
+    """Refuse weights in a form that nothing here trains, whole folder or not.
+
+    Raises:
+        UserError: the weights are quantised.
+    """
+    settings = read_settings(folder / "config.json")
+    quantised = settings.get("quantization_config") or settings.get("compression_config")
+    if isinstance(quantised, dict):
+        method = quantised.get("quant_method") or quantised.get("quant_algo") or "unknown method"
+        raise UserError(
+            f"model.path: the weights in {folder} are quantised ({method}, quantization_config in "
+            "config.json), and neither trainer trains such weights; name the model in bfloat16 "
+            "or float32 that they were made from."
+        )
+
+
 def _check_settings(path: Path) -> None:
     """Refuse a JSON file of the model that holds no object, such as a download's error page."""
-    try:
-        settings = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"model.path: {path} is not JSON ({reason(error)}); download the model again, with "
-            "`git lfs pull` where it came from Git."
-        ) from None
-    if not isinstance(settings, dict) or (path.name == "config.json" and not settings):
+    if not read_settings(path) and path.name == "config.json":
         raise UserError(f"model.path: {path} holds no settings of a model; download it again.")
 
 
@@ -83,6 +115,7 @@ def record_base_model(section: ModelSection, out: Path) -> None:
     """
     folder = Path(section.path).resolve()
     files = files_of(folder)
+    check_trainable(folder)
     check_remote_code(folder, section.trust_remote_code, "model.trust_remote_code")
     check_template(section)
     if section.patch != "none" or section.chat_template or section.response_template:
@@ -126,15 +159,14 @@ def check_template(section: ModelSection, read_here: bool = False) -> str:
         found += (
             ", every replacement is found once" if changed != text else ", it is patched already"
         )
-    settings = json.loads(read_text(folder / "tokenizer_config.json"))
+    settings = read_settings(folder / "tokenizer_config.json")
     reader = (
         named_or_file(section.response_template)
         if section.response_template
         else settings.get("response_template")
     )
     if read_here or section.response_template:
-        config = json.loads(read_text(folder / "config.json"))
-        kind = str(config.get("model_type"))
+        kind = str(read_settings(folder / "config.json").get("model_type"))
         found += f", calls are read by {reader_of(changed, tokens, reader, kind, where)}"
     return found
 

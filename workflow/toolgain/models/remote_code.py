@@ -8,7 +8,7 @@ the model then runs programs with the rights of the user, outside of every sandb
 from pathlib import Path
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import read_json
+from toolgain.models.settings import read_settings
 
 FILES = ("config.json", "tokenizer_config.json", "processor_config.json")
 
@@ -22,8 +22,7 @@ def remote_code(folder: Path) -> list[str]:
     found: set[str] = set()
     for name in FILES:
         path = folder / name
-        settings = read_json(path, "model") if path.exists() else None
-        classes = settings.get("auto_map") if isinstance(settings, dict) else None
+        classes = read_settings(path).get("auto_map") if path.exists() else None
         if isinstance(classes, dict):
             # A tokenizer names a slow and a fast class, either of which may be null.
             each = (one if isinstance(one, list) else [one] for one in classes.values())

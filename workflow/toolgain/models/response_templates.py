@@ -16,6 +16,7 @@ from typing import Any
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_text
 from toolgain.models.rendering import CannotRenderError, render, special_tokens, template_of
+from toolgain.models.settings import read_settings
 
 ResponseTemplate = dict[str, Any]
 """transformers' `response_template`: https://huggingface.co/docs/transformers/chat_response_parsing"""
@@ -296,8 +297,8 @@ def reader_of(
 
 def reader_of_folder(folder: Path) -> str:
     """As `reader_of`, of a model folder."""
-    settings = json.loads(read_text(folder / "tokenizer_config.json"))
-    config = json.loads(read_text(folder / "config.json"))
+    settings = read_settings(folder / "tokenizer_config.json")
+    config = read_settings(folder / "config.json")
     return reader_of(
         template_of(folder),
         special_tokens(folder),

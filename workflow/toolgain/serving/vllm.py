@@ -9,8 +9,8 @@ import shlex
 from pathlib import Path
 
 from toolgain.common.errors import UserError
-from toolgain.common.files import read_json
 from toolgain.config.sections import Serve
+from toolgain.models.settings import read_settings
 from toolgain.serving.tool_parser import plugin_path
 from toolgain.slurm.containers import folders_behind, in_container, located_image, mounts
 
@@ -145,5 +145,5 @@ def vllm_environment(key: str, hf_home: str | None = None) -> dict[str, str]:
 
 def family_of(model: Path) -> str | None:
     """`model_type` of a model folder's config.json."""
-    found = read_json(model / "config.json", "model").get("model_type")
+    found = read_settings(model / "config.json").get("model_type")
     return str(found) if found else None
