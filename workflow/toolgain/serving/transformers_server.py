@@ -21,13 +21,14 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import torch
 import uvicorn
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from transformers import AutoModelForCausalLM
 from transformers.cli.serving import chat_completion
 from transformers.cli.serving.chat_completion import ChatCompletionHandler
 from transformers.cli.serving.completion import CompletionHandler
@@ -44,6 +45,7 @@ from transformers.cli.serving.utils import (
 )
 
 from toolgain.common.errors import UserError
+from toolgain.models.loaded import check_loaded
 from toolgain.serving import answers
 from toolgain.serving.answers import AnswerReader
 from toolgain.serving.transformers_engine import ATTENTION, Engine
@@ -159,6 +161,8 @@ def build_app(options: argparse.Namespace, key: str | None) -> Any:
     model, processor = models.load_model_and_processor(models.process_model_name(options.model))
     tokenizer = getattr(processor, "tokenizer", processor)
     endings = {*_ends(model.generation_config), tokenizer.eos_token_id} - {None}
+    folder = os.path.realpath(options.model)
+    check_loaded(folder, _missing_weights(folder), model, tokenizer, endings)
     reader = answers.reader(tokenizer, model.config.model_type, endings)
     context = options.max_model_len or getattr(model.config, "max_position_embeddings", None)
     state = ServerState(Manager(None if options.plain else _engine(model, options.rows), context))
@@ -189,6 +193,19 @@ def build_app(options: argparse.Namespace, key: str | None) -> Any:
             return await call_next(request)
 
     return app
+
+
+def _missing_weights(folder: str) -> Collection[str]:
+    """Names of weights that a model's folder lacks, found without reading them."""
+    try:
+        _, loading = AutoModelForCausalLM.from_pretrained(
+            folder, device_map="meta", output_loading_info=True
+        )
+    except ValueError:
+        # A class of its own, such as one that also sees pictures.
+        return ()
+    missing: Collection[str] = loading["missing_keys"]
+    return missing
 
 
 def _engine(model: Any, rows: int) -> Engine | None:

@@ -52,6 +52,7 @@ from toolgain.common.files import read_jsonl, read_text
 from toolgain.common.progress import Progress, duration_words
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent
 from toolgain.config.sections import Trl
+from toolgain.models.loaded import check_loaded
 from toolgain.records.record import read_record, write_record
 from toolgain.serving import answers
 from toolgain.training.store import checkpoints
@@ -629,8 +630,11 @@ def train_plan(plan_file: Path) -> None:
     # By number: the calls of different tasks have no columns in common.
     dataset = Dataset.from_dict({"prompt": list(map(str, order))})
 
-    model = AutoModelForCausalLM.from_pretrained(plan.weights, dtype=torch.float32)
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        plan.weights, dtype=torch.float32, output_loading_info=True
+    )
     endings = endings_of(model, tokenizer)
+    check_loaded(plan.weights, loading["missing_keys"], model, tokenizer, endings)
     course = Course(plan, stop)
     with ExitStack() as stack:
         environment = open_environment(stack, plan, tokenizer, model, endings, tasks, order)
