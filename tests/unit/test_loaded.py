@@ -1,4 +1,4 @@
-"""A model whose weights, tokenizer or endings do not belong together is refused when it is loaded."""
+"""A loaded model whose weights, tokenizer or endings do not belong together is refused."""
 
 from types import SimpleNamespace
 

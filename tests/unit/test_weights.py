@@ -100,12 +100,6 @@ def test_settings_are_read_as_transformers_reads_them(folder: Path) -> None:
     assert family_of(folder) == "nemotron_h"
 
 
-@pytest.mark.parametrize("content", ["<html>", "[1]", "{}"])
-def test_settings_that_are_none(folder: Path, content: str) -> None:
-    (folder / "config.json").write_text(content)
-    assert "download" in refusal(folder)
-
-
 def test_an_adapter_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     (tmp_path / "adapter_model.safetensors").write_bytes(safetensors({"w": TENSOR}))
