@@ -3,12 +3,13 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fault_server import FaultServer, Handler, Request, no_fault
-from harness_folders import answered, decoder, item
+from harness_folders import answered, decoder, failed, item, write
 from hypothesis import given
 from hypothesis import strategies as st
 from test_evaluation_request_log import request
@@ -19,11 +20,12 @@ from toolgain.config.sections import Retry
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.harness import HarnessFolders
 from toolgain.evaluation.job import EvaluationJob, Ledger, evaluation_section, prepare_evaluation
-from toolgain.evaluation.result_files import ResultState
+from toolgain.evaluation.result_files import ResultState, unanswered
 from toolgain.evaluation.rounds import (
     ModelServer,
     RetryRounds,
     ask_canary,
+    ask_in_rounds,
     is_scored,
     may_continue,
     prepare_replay,
@@ -135,6 +137,106 @@ def test_rounds_end_only_after_so_many_in_a_row_that_answered_nothing(
         idle = [(10, 0), *states][max(1, end - rounds) : end + 1]
         assert len(set(idle)) == 1
         assert end >= rounds + 1
+
+
+# -- the loop of retry rounds; tests/evaluation runs it with the real harness
+
+
+class Rounds:
+    """The loop over four items, with a function in the harness's place that answers the first
+    `answers[n]` of what run n is asked, and fails the others."""
+
+    def __init__(self, folder: Path, *answers: int, **retry: Any) -> None:
+        settings = {"rounds": 2, "backoff_s": 0, **retry}
+        job = job_of(folder, "http://h/v1", alias="policy", retry=settings)
+        self.job = replace(job, items={"simple": [item("simple", number) for number in range(4)]})
+        hours = self.job.section.retry.max_hours
+        self.ledger = Ledger(Budget(folder / "spent.json", hours))
+        self.folders = self.job.folders(0)
+        self.answers = list(answers)
+        self.asked: list[int] = []
+        self.failure = failed
+
+    def ask(self) -> ResultState:
+        return ask_in_rounds(self.job, self.ledger, self.folders, self.run)
+
+    def run(self, state: ResultState, wait: bool) -> str | None:
+        """What the harness does: a row for each item that has none, then a score file."""
+        chosen, rows = self.job.items["simple"], {row["id"]: row for row in state.rows["simple"]}
+        lacking = [one for one in chosen if one.id not in rows]
+        self.asked.append(len(lacking))
+        count = self.answers.pop(0) if self.answers else 0
+        for number, one in enumerate(lacking):
+            rows[one.id] = answered(one, [{"f": "{}"}]) if number < count else self.failure(one)
+        write(self.folders.output, "simple", [rows[one.id] for one in chosen], [])
+        (self.folders.output / "results.yml").touch()
+        return None
+
+    @property
+    def retried(self) -> int:
+        path = self.folders.work / "retried.json"
+        return len(json.loads(path.read_text())) if path.exists() else 0
+
+
+def test_when_all_is_answered_the_harness_ran_once_and_the_next_attempt_asks_nothing(
+    tmp_path: Path,
+) -> None:
+    rounds = Rounds(tmp_path, 4)
+    assert rounds.ask().done == 4
+    assert (rounds.asked, rounds.ledger.rounds, rounds.retried) == ([4], 0, 0)
+    rounds.ask()
+    assert rounds.asked == [4]
+
+
+def test_only_what_failed_is_asked_again_and_is_noted_as_retried(tmp_path: Path) -> None:
+    rounds = Rounds(tmp_path, 1, 2, 1)
+    assert unanswered(rounds.ask()) == 0
+    assert (rounds.asked, rounds.ledger.rounds, rounds.retried) == ([4, 3, 1], 2, 3)
+
+
+def test_what_no_round_answers_stays_a_scored_failure(tmp_path: Path) -> None:
+    rounds = Rounds(tmp_path, 1)
+    state = rounds.ask()
+    assert (unanswered(state), state.done) == (3, 4)
+    assert is_scored(rounds.folders, state)
+    assert rounds.asked == [4, 3, 3]
+
+
+def test_a_failure_that_would_come_again_is_not_asked_again(tmp_path: Path) -> None:
+    rounds = Rounds(tmp_path, 1)
+    rounds.failure = lambda one: failed(
+        one, "400 Client Error: context_overflow for url: http://h/"
+    )
+    rounds.ask()
+    assert rounds.asked == [4]
+
+
+def test_when_the_hours_are_spent_nothing_is_retried(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = Rounds(tmp_path, 1, 3, max_hours=1e-9)
+    assert unanswered(rounds.ask()) == 3
+    assert rounds.asked == [4]
+    assert "3 items are not answered after 1e-09 hours" in caplog.text
+
+
+def test_items_that_the_harness_never_reached_are_failures_of_the_reason_that_it_gave(
+    tmp_path: Path,
+) -> None:
+    rounds = Rounds(tmp_path, rounds=0)
+    ended = iter(["it was killed"])
+
+    def run(state: ResultState, wait: bool) -> str | None:
+        problem = next(ended, None)
+        if problem is None:
+            assert not wait, "no answer is expected any more"
+            write(rounds.folders.output, "simple", state.rows["simple"], [])
+            (rounds.folders.output / "results.yml").touch()
+        return problem
+
+    state = ask_in_rounds(rounds.job, rounds.ledger, rounds.folders, run)
+    assert state.done == 4 and not state.missing
+    assert all("it was killed" in row["result"] for row in state.rows["simple"])
 
 
 # -- answers that no row holds yet

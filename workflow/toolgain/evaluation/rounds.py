@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -175,7 +176,6 @@ def ask_items(
     if ended := sum(map(processes.end_leftovers, claims)):
         log.warning("evaluate: ended %d processes of an attempt that was killed", ended)
     harness.collect(job.section.alias, folders, _categories(job))
-    result = folders.output / "result" / job.section.alias
     if not (folders.data / ".complete").exists():
         data.write_data_folder(job.items, job.source, folders.data)
         (folders.data / ".complete").touch()
@@ -193,6 +193,42 @@ def ask_items(
         give_up_at=ledger.budget.give_up_at,
         stall_s=limits.request_timeout_s * limits.request_attempts + STALL_MARGIN_S,
     )
+
+    def run_once(state: result_files.ResultState, wait: bool) -> str | None:
+        endpoint = model_server.endpoint(wait)
+        return _run_harness(job, ledger, settings, folders, endpoint, state, repeat)
+
+    state = ask_in_rounds(job, ledger, folders, run_once)
+    retried = _retried(folders)
+    evidence = request_log.match_requests(
+        request_log.read_lines(folders.requests), state.rows, job.items, retried
+    )
+    if not any(map(results.is_error, (row for rows in state.rows.values() for row in rows))):
+        for spent in (folders.answers, folders.replay):
+            spent.unlink(missing_ok=True)
+    return _checked(job, settings, folders, state, decoder, evidence, repeat)
+
+
+def ask_in_rounds(
+    job: EvaluationJob,
+    ledger: Ledger,
+    folders: HarnessFolders,
+    run_harness: Callable[[result_files.ResultState, bool], str | None],
+) -> result_files.ResultState:
+    """Run the harness until every item has an answer and a score, or there is no round left.
+
+    Args:
+        run_harness: runs it once for what a state lacks, and waits for the server where the second
+            argument says so; returns what went wrong, or None.
+
+    Returns:
+        The result files: a row for every item, of which some may be failures.
+
+    Raises:
+        StageError: items without an answer could not be scored as failures either.
+    """
+    result = folders.output / "result" / job.section.alias
+    limits = job.section.retry
     retried = _retried(folders)
     problem: str | None = None
     rounds = RetryRounds(limits)
@@ -230,26 +266,18 @@ def ask_items(
             retried |= result_files.item_keys(state.failed)
             files.write_json(folders.work / "retried.json", sorted(map(list, retried)))
         prepare_replay(folders, job.items, state)
-        endpoint = model_server.endpoint()
-        problem = _run_harness(job, ledger, settings, folders, endpoint, state, repeat)
+        problem = run_harness(state, True)
         if problem:
             log.warning("evaluate: %s", problem)
     state = result_files.heal(result, job.items, take_out_failed=False)
     if state.missing or not is_scored(folders, state):
         # Items without a row are failures; the harness must see a row for each to pair the others.
         result_files.fill_gaps(result, state, problem or "not asked")
-        endpoint = model_server.endpoint(wait=False)
-        problem = _run_harness(job, ledger, settings, folders, endpoint, state, repeat)
+        problem = run_harness(state, False)
         if problem:
             raise StageError(f"evaluate: {problem}; see {folders.log}.")
         state = result_files.heal(result, job.items, take_out_failed=False)
-    evidence = request_log.match_requests(
-        request_log.read_lines(folders.requests), state.rows, job.items, retried
-    )
-    if not any(map(results.is_error, (row for rows in state.rows.values() for row in rows))):
-        for spent in (folders.answers, folders.replay):
-            spent.unlink(missing_ok=True)
-    return _checked(job, settings, folders, state, decoder, evidence, repeat)
+    return state
 
 
 def _checked(
