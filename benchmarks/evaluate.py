@@ -9,7 +9,6 @@ validity of the items. On a busy machine, look at the processor time.
 """
 
 import argparse
-import asyncio
 import json
 import multiprocessing
 import os
@@ -22,6 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import instant_server
 import yaml
 
 from toolgain.bfcl import data, results
@@ -31,84 +31,20 @@ from toolgain.evaluation.harness import EVAL_TYPE
 from toolgain.records.summary import Canary
 
 BFCL_ENV = Path(".venvs/bfcl")
-ANSWER = json.dumps(
-    {
-        "id": "x",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "policy",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "I cannot help with that."},
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
-    }
-).encode()
-CALL = json.dumps(
-    {
-        "id": "x",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "policy",
-        "choices": [
-            {
-                "index": 0,
-                "message": {
-                    "role": "assistant",
-                    "content": None,
-                    "tool_calls": [
-                        {
-                            "id": "c",
-                            "type": "function",
-                            "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
-                        }
-                    ],
-                },
-                "finish_reason": "tool_calls",
-            }
-        ],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
-    }
-).encode()
 
 
 def serve(pipe: Connection, fail_every: int) -> None:
-    """An HTTP server that answers at once, and with 503 to each `fail_every`th request."""
+    """Answer at once, and with 503 to each `fail_every`th request."""
     asked = 0
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def reply(body: bytes) -> tuple[bytes, bytes]:
         nonlocal asked
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                length = 0
-                for line in head.split(b"\r\n"):
-                    if line.lower().startswith(b"content-length:"):
-                        length = int(line.split(b":")[1])
-                body = await reader.readexactly(length) if length else b""
-                asked += bool(length)
-                if fail_every and length and asked % fail_every == 0:
-                    reply, status = b"busy", b"503 Service Unavailable"
-                else:
-                    reply, status = CALL if b"weather in Paris" in body else ANSWER, b"200 OK"
-                writer.write(
-                    b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-                    % (status, len(reply), reply)
-                )
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        asked += 1
+        if fail_every and asked % fail_every == 0:
+            return b"503 Service Unavailable", b"busy"
+        return b"200 OK", instant_server.answer_to(body)
 
-    async def run() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
+    instant_server.serve(pipe, reply)
 
 
 def raw_harness(url: str, folder: Path, items: Path, parallelism: int) -> None:

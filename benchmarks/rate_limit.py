@@ -10,7 +10,6 @@ says nothing about Retry-After's whole seconds.
 """
 
 import argparse
-import asyncio
 import json
 import math
 import multiprocessing
@@ -21,7 +20,8 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from evaluate import ANSWER, CALL, toolgain
+import instant_server
+from evaluate import toolgain
 
 ALLOWED = 1.2
 
@@ -55,37 +55,10 @@ def serve(pipe: Connection, per_window: int, window_s: float) -> None:
         starts.append(now)
         counts.answered += 1
         counts.last = now
-        return b"200 OK", CALL if b"weather in Paris" in body else ANSWER
+        return b"200 OK", instant_server.answer_to(body)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                lengths = [
-                    int(line.split(b":")[1])
-                    for line in head.split(b"\r\n")
-                    if line.lower().startswith(b"content-length:")
-                ]
-                body = await reader.readexactly(lengths[0]) if lengths else b""
-                status, content = reply(body) if lengths else (b"200 OK", b'{"data": []}')
-                writer.write(
-                    b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-                    % (status, len(content), content)
-                )
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async def run() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        async with server:
-            while not pipe.poll():
-                await asyncio.sleep(0.05)
-        pipe.send(asdict(counts))
-
-    asyncio.run(run())
+    instant_server.serve(pipe, reply)
+    pipe.send(asdict(counts))
 
 
 def main() -> None:

@@ -5,19 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from toolgain.common import package
+from gym_env import GYM, needs_gym
 from toolgain.common.errors import UserError
 from toolgain.config.sections import ClusterSection, TrainingSection
 from toolgain.training.trl import backend
 
-GYM = package.environment("gym")
 WORKPLACE = "resources_servers/workplace_assistant/configs/workplace_assistant.yaml"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (GYM / "bin" / "python").exists(), reason="needs NeMo Gym: make setup-gym"
-    ),
+    needs_gym,
 ]
 
 

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 from model_endpoint import Answer, Message, answering, call, say, several_calls
 
+from gym_env import GYM, needs_gym
 from toolgain.cli import cli
-from toolgain.common import package
 from toolgain.common.errors import StageError
 from toolgain.common.files import write_jsonl
 from toolgain.config.sections import GymSection, Serve, TrainingSection
@@ -30,15 +30,12 @@ from toolgain.serving.server import Endpoint
 from toolgain.tasks import gym_rows
 from toolgain.tasks.generated.generate import generate
 
-GYM = package.environment("gym")
 WORKPLACE = "resources_servers/workplace_assistant/configs/workplace_assistant.yaml"
 XLAM = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (GYM / "bin" / "python").exists(), reason="needs NeMo Gym: make setup-gym"
-    ),
+    needs_gym,
 ]
 
 Row = dict[str, Any]

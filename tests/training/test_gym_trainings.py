@@ -11,17 +11,14 @@ import pytest
 from test_trainings import saved, wait_for, weights
 from training_place import Place, new_place
 
-from toolgain.common import package
+from gym_env import GYM, needs_gym
 from toolgain.serving.server import python_version_of
 
-GYM = package.environment("gym")
 XLAM = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (GYM / "bin" / "python").exists(), reason="needs NeMo Gym: make setup-gym"
-    ),
+    needs_gym,
 ]
 
 

@@ -7,9 +7,7 @@ import pytest
 import yaml
 from small_chain import ROOT, SMALL, Chain
 
-from toolgain.common import package
-
-GYM = package.environment("gym")
+from gym_env import GYM, needs_gym
 
 
 def small(folder: Path) -> Chain:
@@ -23,7 +21,7 @@ def small(folder: Path) -> Chain:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (GYM / "bin" / "python").exists(), reason="needs NeMo Gym: make setup-gym")
+@needs_gym
 def test_the_chain_trains_in_gym_and_compares(tmp_path: Path) -> None:
     chain = small(tmp_path)
     done = chain.run("all")

@@ -20,6 +20,19 @@ def _check_texts(values: Iterable[object]) -> None:
             )
 
 
+def check_save_period(save_period: int, val_period: int, reason: str) -> None:
+    """Refuse checkpoints of steps without a validation; `reason` says what becomes of them.
+
+    Raises:
+        ValueError: with the period to set.
+    """
+    if save_period % val_period:
+        raise ValueError(
+            f"save_period {save_period} is not a multiple of val_period {val_period}: {reason}; "
+            f"set save_period to {val_period}"
+        )
+
+
 class Section(BaseModel):
     """A part of the configuration; unknown keys are refused."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from toolgain.config.sections.base import Positive, Section
+from toolgain.config.sections.base import Positive, Section, check_save_period
 
 
 def _off(value: object) -> object:
@@ -109,10 +109,9 @@ class NemoRl(Section):
 
     @model_validator(mode="after")
     def _saves_carry_validation(self) -> "NemoRl":
-        if self.save_period % self.val_period:
-            raise ValueError(
-                f"save_period {self.save_period} is not a multiple of val_period "
-                f"{self.val_period}: NeMo RL writes val:accuracy only into a checkpoint whose "
-                f"step was validated; set save_period to {self.val_period}"
-            )
+        check_save_period(
+            self.save_period,
+            self.val_period,
+            "NeMo RL writes val:accuracy only into a checkpoint whose step was validated",
+        )
         return self

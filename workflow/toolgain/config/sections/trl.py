@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from toolgain.config.sections.base import Positive, Section
+from toolgain.config.sections.base import Positive, Section, check_save_period
 
 
 class Trl(Section):
@@ -71,12 +71,11 @@ class Trl(Section):
 
     @model_validator(mode="after")
     def _saves_carry_validation(self) -> "Trl":
-        if self.save_period % self.val_period:
-            raise ValueError(
-                f"save_period {self.save_period} is not a multiple of val_period "
-                f"{self.val_period}: checkpoints without a validation accuracy cannot be selected; "
-                f"set save_period to {self.val_period}"
-            )
+        check_save_period(
+            self.save_period,
+            self.val_period,
+            "checkpoints without a validation accuracy cannot be selected",
+        )
         if self.save_period > self.max_steps:
             raise ValueError(
                 f"save_period {self.save_period} is above max_steps {self.max_steps}: no "
