@@ -62,8 +62,8 @@ def test_what_sbatch_would_refuse_is_found_in_a_dry_run_and_in_doctor_s_words(si
     dry, real = site.said()[:3], site.said()[3:]
     assert dry[:2] == real[:2]
     export, train = dry[:2]
-    assert "export: sbatch refused the job: Invalid license specification." in export
-    assert "train_run: sbatch refused the job: Invalid qos specification." in train
+    assert "export: sbatch refuses the job: Invalid license specification." in export
+    assert "train_run: sbatch refuses the job: Invalid qos specification." in train
     assert site.submitted() == []
 
 

@@ -7,12 +7,14 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from slurm_programs import SlurmPrograms
+from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 
 from snakemake_executor_plugin_toolgain_slurm import Executor
 from toolgain.common import failures
@@ -126,6 +128,27 @@ class Reported(Executor):
         return asyncio.run(remaining())
 
 
+def test_the_thread_that_asks_may_run_before_the_start_is_over(
+    slurm: SlurmPrograms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snakemake starts it in the middle of its own `__init__`; if it dies, nothing ever ends."""
+    slurm.does("sbatch", "exit 0")
+
+    def start(self: Any, workflow: Any, _logger: Any) -> None:
+        self.workflow = workflow
+        self._next_seconds_between_status_checks = None
+
+        async def first_round() -> list[Any]:
+            return [job async for job in self.check_active_jobs([])]
+
+        assert asyncio.run(first_round()) == []
+
+    monkeypatch.setattr(SlurmExecutor, "__init__", start)
+    settings = SimpleNamespace(seconds_between_status_checks=7)
+    executor = Executor(SimpleNamespace(remote_execution_settings=settings), None)
+    assert executor.next_seconds_between_status_checks == 7
+
+
 def test_what_ended_is_reported_and_the_rest_is_followed(slurm: SlurmPrograms) -> None:
     slurm.queue({"1": "RUNNING", "2": "COMPLETED", "3": "TIMEOUT", "4": "PENDING"})
     executor = Reported()
@@ -161,7 +184,7 @@ def test_what_sbatch_refuses_is_tried_again_where_time_may_mend_it(said: str, ag
         job,
         f"SLURM sbatch failed. The error message was 'sbatch: error: {said}'.\n  sbatch call:\n",
     )
-    assert executor.failed == [f"sbatch refused the job: {said}. "]
+    assert executor.failed == [f"sbatch refuses the job: {said}. "]
     assert executor.endings[executor.planned].title == "not submitted"
     assert (executor.planned.attempt <= executor.planned.restart_times) == again
 

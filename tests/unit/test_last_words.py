@@ -59,7 +59,7 @@ def test_an_earlier_attempt_s_line_is_no_cause_of_this_one(tmp_path: Path) -> No
         text = "\n".join(failure_block([(stage, ending)], 80))
         assert "disk" not in text, text
     assert "train_run grpo (not submitted)" in text
-    assert "sbatch refused the job: Invalid qos specification." in text
+    assert "sbatch refuses the job: Invalid qos specification." in text
     assert "    next: name a QOS that you may use" in text
     assert "log:" not in text
 

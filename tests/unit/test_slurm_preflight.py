@@ -185,7 +185,7 @@ def test_what_sbatch_would_refuse_is_said_in_its_words(slurm: SlurmPrograms, fol
         'echo "allocation failure: Invalid qos specification" >&2; exit 1;; esac',
     )
     (line,) = slurm_findings([request, JobRequest("export", minutes=60)], folder, shortest=10)
-    assert line.startswith("train_run: sbatch refused the job: Invalid qos specification. Name a")
+    assert line.startswith("train_run: sbatch refuses the job: Invalid qos specification. Name a")
     slurm.fails("sbatch", "allocation failure: Unable to contact slurm controller")
     assert list(slurm_findings([request], folder, shortest=10)) == []
 

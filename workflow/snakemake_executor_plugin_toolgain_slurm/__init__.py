@@ -69,6 +69,16 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         if not shutil.which("sbatch"):
             print(f"toolgain: {NO_SLURM}", file=sys.stderr)
             sys.exit(ExitCode.BAD_INPUT)
+        # Before the parent's start: the thread that asks begins there, and would die for good.
+        settings = workflow.remote_execution_settings
+        self.shortest_pause: int = max(1, settings.seconds_between_status_checks)
+        """Seconds between two questions, as long as jobs end."""
+        self.endings: dict[Any, Ending | Refusal] = {}
+        """How the jobs that failed ended or were refused, by Snakemake's job."""
+        self._end_of = EndedJobs()
+        self._waits_told: set[tuple[str, str]] = set()
+        self._running: set[str] = set()
+        self._silent_since: float | None = None
         super().__init__(workflow, logger)
 
     def format_job_exec(self, job: Any) -> str:
@@ -77,16 +87,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
-        settings = self.workflow.remote_execution_settings
-        self.shortest_pause: int = max(1, settings.seconds_between_status_checks)
-        """Seconds between two questions, as long as jobs end."""
         self.next_seconds_between_status_checks: int = self.shortest_pause
-        self.endings: dict[Any, Ending | Refusal] = {}
-        """How the jobs that failed ended or were refused, by Snakemake's job."""
-        self._end_of = EndedJobs()
-        self._waits_told: set[tuple[str, str]] = set()
-        self._running: set[str] = set()
-        self._silent_since: float | None = None
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncGenerator[Any, None]:
         """Report the jobs that ended; yield those that did not, or whose state nobody knows."""

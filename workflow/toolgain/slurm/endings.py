@@ -170,7 +170,7 @@ class Refusal:
     @property
     def cause(self) -> str:
         """sbatch's words."""
-        return f"sbatch refused the job: {self.said.rstrip('.')}."
+        return f"sbatch refuses the job: {self.said.rstrip('.')}."
 
     def advice(self, _: str) -> str:
         """What to do before the next start."""
