@@ -65,6 +65,7 @@ def snakemake(
         (["--configfile", "list.yaml"], "`model` is ['a', 'b'], where keys are expected, such as"),
         (["--configfile", "typo.yaml"], "unknown key `trainin`; did you mean `training`?"),
         (["--configfile", "good.yaml", "train"], "targets such as `all` go in front"),
+        (["--configfile", "good.yaml", "results/trial.json"], "results/trial.json is no config"),
         (
             ["--configfile", "good.yaml", "--configfile=more.yaml"],
             "give all files to one: --configfile good.yaml more.yaml",

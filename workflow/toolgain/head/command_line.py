@@ -83,10 +83,11 @@ def check_words(words: list[str]) -> None:
     from toolgain.config import yaml_file
 
     for value in (value for values in given for value in values):
-        if not Path(value).exists() and not re.search(r"[./]", value):
+        bare = not Path(value).exists() and not re.search(r"[./]", value)
+        if bare or Path(value).parts[:1] == ("results",):
             raise UserError(
-                f"--configfile: there is no file {value}. Every word after --configfile is taken "
-                "for a file; targets such as `all` go in front of it."
+                f"--configfile: {value} is no configuration file. Every word after --configfile is "
+                "taken for one; targets such as `all` go in front of it."
             )
         yaml_file.read_config_file(Path(value))
     for name, values in options(words):
