@@ -81,7 +81,7 @@ def test_system_messages_several_turns_and_content_in_parts_are_taken(tmp_path: 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "it is not JSON"),
+        ("{", "a task is one line"),
         ("[]", "not a task"),
         (json.dumps(OWN).replace("2", "NaN"), "NaN is not a JSON number"),
         (json.dumps(OWN).replace("2", "1e999"), "too large"),
@@ -89,7 +89,7 @@ def test_system_messages_several_turns_and_content_in_parts_are_taken(tmp_path: 
         (json.dumps({**OWN, "prompt": "Ring"}), "`prompt`"),
         (json.dumps({**OWN, "promt": 1}), "`promt`"),
         (json.dumps({**OWN, "kind": "calls"}), "`kind` is 'calls'"),
-        (json.dumps({**OWN, "kind": "none"}), "its kind is 'none', and it expects 1 call"),
+        (json.dumps({**OWN, "kind": "none"}), "its kind is 'none', and it expects 1 call ("),
         (json.dumps({**OWN, "kind": "parallel"}), "its kind is 'parallel'"),
         (json.dumps({**OWN, "expected": [{"name": "sing", "arguments": {}}]}), "of no tool"),
         (json.dumps({**OWN, "tools": [RING, RING]}), "have one name"),
@@ -108,7 +108,7 @@ def test_system_messages_several_turns_and_content_in_parts_are_taken(tmp_path: 
         ),
         (
             json.dumps({**OWN, "prompt": [{"role": "user", "content": [{"type": "image_url"}]}]}),
-            "not a task",
+            "a part of it is of type image_url, and tasks are of text alone",
         ),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ from toolgain.common.errors import UserError
 from toolgain.common.files import digest, file_digest, read_text, utf8_name
 from toolgain.config.sections import ModelSection
 from toolgain.models.chat_template import patched, private_copy
+from toolgain.models.endings import check_endings
 from toolgain.models.remote_code import check_remote_code
 from toolgain.models.rendering import special_tokens, template_of
 from toolgain.models.response_templates import (
@@ -154,6 +155,7 @@ def check_template(section: ModelSection, read_here: bool = False) -> str:
     changed = text if section.patch == "none" else patched(text, section.patch, where)
     tokens = special_tokens(folder)
     check_tools_are_written(changed, tokens, where)
+    check_endings(folder, changed, tokens, where)
     found = f"{where}: it writes tools"
     if section.patch != "none":
         found += (

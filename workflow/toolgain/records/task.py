@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from toolgain.records.record import Part
 
@@ -62,6 +62,16 @@ class Message(Part):
         None, description="The call that is answered, of a tool's message alone."
     )
     name: str | None = Field(None, description="Name of the tool that answers.")
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _is_text(cls, content: object) -> object:
+        # Else the finding would be that a list is no text.
+        for part in content if isinstance(content, list) else ():
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            if kind != "text":
+                raise ValueError(f"a part of it is of type {kind}, and tasks are of text alone")
+        return content
 
 
 class Function(Part):

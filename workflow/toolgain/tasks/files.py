@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 from pydantic import ValidationError
 
+from toolgain.common.amounts import counted
 from toolgain.common.errors import UserError
 from toolgain.common.files import LARGEST_TABLE, parse_json, read_bytes, reason
 from toolgain.records.record import finding
@@ -106,7 +107,7 @@ def _task(text: str, number: int) -> Task:
     except ValidationError as error:
         raise NoTaskError(finding(error)) from None
     except ValueError as error:
-        raise NoTaskError(f"it is not JSON ({error})") from None
+        raise NoTaskError(f"it is not JSON ({error}); a task is one line") from None
     messages = tuple(_message(message) for message in line.prompt)
     if messages[-1]["role"] not in ("user", "tool"):
         raise NoTaskError(
@@ -178,7 +179,8 @@ def _kind(line: TaskLine) -> TaskKind:
         len(line.expected) != calls if calls is not None else len(line.expected) < 2
     ):
         raise NoTaskError(
-            f"its kind is {line.kind!r}, and it expects {len(line.expected)} calls ({found!r})"
+            f"its kind is {line.kind!r}, and it expects "
+            f"{counted(len(line.expected), 'call')} ({found!r})"
         )
     return line.kind or found
 

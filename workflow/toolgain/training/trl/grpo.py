@@ -47,6 +47,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from toolgain.common.amounts import counted
 from toolgain.common.errors import ExitCode
 from toolgain.common.files import read_jsonl, read_text
 from toolgain.common.progress import Progress, duration_words
@@ -710,8 +711,8 @@ def run_trainer(
         trainer.writer = SummaryWriter(str(Path(plan.log_dir) / "tensorboard"))
         _write_processes(Path(plan.log_dir), hosts)
     say(
-        f"{world} process{'es' if world > 1 else ''} on {len(set(hosts))} host"
-        f"{'s' if len(set(hosts)) > 1 else ''}, {torch.get_num_threads()} threads each, "
+        f"{counted(world, 'process', 'processes')} on {counted(len(set(hosts)), 'host')}, "
+        f"{counted(torch.get_num_threads(), 'thread')} each, "
         f"{'bfloat16 autocast' if trainer.args.bf16 else 'float32'}"
     )
     resume = plan.resume
