@@ -45,6 +45,8 @@ class Model:
     answer: Callable[[list[Message], int], Answer]
     url: str = ""
     asked: int = 0
+    bodies: list[Message] = field(default_factory=list)
+    """The requests."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     close: Callable[[], None] = lambda: None
 
@@ -66,6 +68,7 @@ def answering(answer: Callable[[list[Message], int], Answer]) -> Iterator[Model]
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             with model.lock:
                 number, model.asked = model.asked, model.asked + 1
+                model.bodies.append(body)
             given = model.answer(body["messages"], number)
             if isinstance(given, tuple):
                 self.reply(given[0], {"error": {"message": given[1]}})

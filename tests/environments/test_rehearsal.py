@@ -29,6 +29,8 @@ from toolgain.rehearsal.rehearse import MODEL_SERVER, rehearsed
 from toolgain.serving.server import Endpoint
 from toolgain.tasks import gym_rows
 from toolgain.tasks.generated.generate import generate
+from toolgain.training.trl.gym_chat import _for_template
+from toolgain.training.trl.gym_prompts import first_request
 
 WORKPLACE = "resources_servers/workplace_assistant/configs/workplace_assistant.yaml"
 XLAM = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
@@ -100,6 +102,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             key=relay.key,
             folder=folder,
             stage="rehearse",
+            health_timeout_s=10,
         ) as environment,
     ):
         yield Place(environment, relay, folder)
@@ -341,12 +344,49 @@ def test_generated_tasks_earn_one_by_gyms_verifier_where_they_are_right_and_else
     assert place.rehearse(rows, wrong).reward_mean == 0.0
 
 
+def test_the_first_request_of_a_row_is_known_before_it_is_played(place: Place) -> None:
+    """As Gym's model server makes it: with an earlier call, and with content in parts."""
+    tasks = generate(7, 5, "train", 0.3, 2400, 0.3)
+    rows = packaged("workplace_assistant")[:2] + [gym_rows.row(n, t) for n, t in enumerate(tasks)]
+    conversation = copy.deepcopy(rows[-1])
+    conversation["responses_create_params"]["input"] = [
+        {"role": "system", "content": [{"type": "input_text", "text": "Be brief."}]},
+        {"role": "user", "content": "Find Ann."},
+        {"role": "assistant", "content": "I look."},
+        {"type": "function_call", "call_id": "1", "name": "find", "arguments": '{"who": "Ann"}'},
+        {"type": "function_call", "call_id": "2", "name": "find", "arguments": '{"who": "Bo"}'},
+        {"type": "function_call_output", "call_id": "1", "output": "ann@example.org"},
+        {"type": "function_call_output", "call_id": "2", "output": "nobody"},
+        {"role": "user", "content": "Thanks."},
+    ]
+    rows.append(conversation)
+    url = f"{place.environment.servers['policy_model'].url}/v1/responses"
+    with answering(lambda messages, number: say("No.")) as model:
+        place.relay.endpoint, place.relay.max_turns = model.endpoint, 99
+        for row in rows:
+            asked = httpx.post(url, json=row["responses_create_params"], timeout=60)
+            assert asked.status_code == 200, asked.text
+            (sent,) = model.bodies
+            known = first_request(row)
+            for body in (sent, known):
+                body["messages"] = [_for_template(message) for message in body["messages"]]
+            assert known["messages"] == sent["messages"]
+            assert known["tools"] == sent["tools"]
+            model.bodies.clear()
+
+
 # The last one: it ends the servers.
-def test_a_dead_server_ends_the_rehearsal_and_is_named(place: Place) -> None:
+def test_a_server_that_is_stopped_ends_the_rehearsal_and_is_named(place: Place) -> None:
+    """Gym waits for it forever. One that is killed: tests/training/test_gym_trainings.py."""
+
     def answer(messages: list[Message], number: int) -> Answer:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(place.environment.servers["xlam_fc"].pid, signal.SIGKILL)
+            os.kill(place.environment.servers["xlam_fc"].pid, signal.SIGSTOP)
         return say("No.")
 
-    with pytest.raises(StageError, match=r"the Gym server xlam_fc: it ended \(exit -9\)"):
+    with pytest.raises(StageError) as error:
         place.rehearse(packaged("xlam_fc")[:2], answer)
+    assert (
+        "rehearse: the Gym server xlam_fc: it has answered nothing for 10 s, and a signal has "
+        "stopped it; see" in str(error.value)
+    )

@@ -1,14 +1,16 @@
 """What a Snakemake was called for, by its command line."""
 
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 # Loading it adds to the module path.
 import snakemake.cli  # noqa: F401
 
-from toolgain.head.command_line import on_slurm
+from toolgain.head.command_line import on_slurm, options
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +44,23 @@ def test_a_job_on_slurm_asks_for_what_its_workflow_asked_for(
 def test_another_program_is_not_on_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["toolgain", "status"])
     assert on_slurm() is False
+
+
+def test_every_command_that_the_documentation_shows_names_its_targets_first() -> None:
+    """Snakemake takes every word behind --configfile for a file."""
+    root = Path(__file__).parents[2]
+    folders = ("", "docs", "config", "config/recipes", "profiles", "profiles/local")
+    texts = [path for name in folders for path in (root / name).glob("*.*") if path.is_file()]
+    shown = [
+        (path.name, words)
+        for path in texts
+        if path.suffix in (".md", ".yaml")
+        for words in re.findall(r"snakemake ([^`\n#]*--configfile [^`\n#]*)", path.read_text())
+    ]
+    assert len(shown) > 8
+    for name, words in shown:
+        files = next(
+            values for option, values in options(words.split()) if option == "--configfile"
+        )
+        wrong = [word for word in files if not word.endswith(".yaml")]
+        assert not wrong, f"{name}: {words}"

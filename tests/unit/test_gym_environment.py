@@ -26,8 +26,10 @@ from toolgain.environments.gym import Environment, Server, running_environment
 from toolgain.serving.answers import Reading
 from toolgain.training.trl import gym_environment
 from toolgain.training.trl.context import Context
+from toolgain.training.trl.episodes import Split
 from toolgain.training.trl.gym_chat import GymChat
 from toolgain.training.trl.gym_environment import GymEnvironment
+from toolgain.training.trl.gym_prompts import check_prompts, first_request
 from toolgain.training.trl.waiting_room import WaitingRoom
 
 END = "$"
@@ -323,6 +325,7 @@ def test_servers_that_do_not_start_are_bad_input_where_the_same_would_happen_aga
             key="k",
             folder=folder,
             stage="training",
+            health_timeout_s=None,
         ),
     ):
         pass
@@ -364,6 +367,45 @@ def test_a_row_that_does_not_fit_is_named() -> None:
         pytest.raises(UserError, match=r"row 1 of the train rows has 13 tokens.*context is 15"),
     ):
         played.play("train", [0], Sampler(), 1.0)
+
+
+def test_a_row_that_does_not_fit_is_named_before_anything_is_played() -> None:
+    rows = rows_of([{}, {}, {}])
+    tools = [{"type": "function", "name": "x" * 99, "strict": False, "parameters": {}}]
+    rows[2]["responses_create_params"]["input"] = [
+        {"role": "system", "content": [{"type": "input_text", "text": "Be brief."}]},
+        {"role": "user", "content": "Find Ann."},
+        {"type": "function_call", "call_id": "1", "name": "find", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "1", "output": "ann@example.org"},
+    ]
+    rows[2]["responses_create_params"]["tools"] = tools
+    request = first_request(rows[2])
+    assert [message["role"] for message in request["messages"]] == [
+        *("system", "user", "assistant", "tool")
+    ]
+    assert request["messages"][2]["tool_calls"][0]["function"]["name"] == "find"
+    assert request["tools"] == [
+        {"type": "function", "function": {"name": "x" * 99, "parameters": {}}}
+    ]
+    chat = GymChat(Letters(), Reader(), [ENDS])  # type: ignore[arg-type]
+    used: list[tuple[Split, int]] = [("train", number) for number in range(3)]
+    lengths = [len(chat.prompt(first_request(row))) for row in rows]
+    assert lengths[0] == lengths[1] < lengths[2]
+    check_prompts(chat.prompt, {"train": rows}, used, Context(lengths[2] + 4, 4))
+    check_prompts(chat.prompt, {"train": rows}, used[:2], Context(lengths[0] + 4, 4))
+    with pytest.raises(UserError, match=rf"row 3 of the train rows has {lengths[2]} tokens"):
+        check_prompts(chat.prompt, {"train": rows}, used, Context(lengths[0] + 4, 4))
+
+
+def test_rows_that_gym_cannot_play_are_left_to_gym() -> None:
+    unplayable: list[dict[str, Any]] = [
+        {},
+        {"responses_create_params": "text"},
+        {"responses_create_params": {"input": [{"type": "something"}]}},
+        {"responses_create_params": {"input": "x", "tools": "text"}},
+    ]
+    used: list[tuple[Split, int]] = [("train", number) for number in range(len(unplayable))]
+    check_prompts(lambda _: [], {"train": unplayable}, used, Context(1, 1))
 
 
 def test_a_server_that_dies_is_named_though_its_rollouts_hang() -> None:

@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from toolgain.common.errors import UserError
 from toolgain.common.files import read_jsonl
 from toolgain.config.sections import TasksSection
-from toolgain.tasks.files import read_tasks
+from toolgain.records.record import read_record
+from toolgain.records.tasks import Tasks
+from toolgain.tasks.files import check_files, read_tasks
 from toolgain.tasks.gym_rows import row
 from toolgain.tasks.stage import make_tasks
 from toolgain.training.nemo_rl import gym
@@ -19,6 +24,23 @@ def test_the_tasks_stage_leaves_rows_that_the_cluster_path_reads(tmp_path: Path)
     assert [one["expected_answers"] for one in found.rows] == [t["expected"] for t in tasks]
     assert [one["task_id"] for one in found.rows] == [t["id"] for t in tasks]
     assert len(read_jsonl(tmp_path / "gym" / "validation.jsonl", "rows")) == 10
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "gym/train", "gym/validation"])
+def test_an_edited_file_of_tasks_or_rows_is_noticed(tmp_path: Path, name: str) -> None:
+    make_tasks(TasksSection(train=4, validation=4), tmp_path, None)
+    record = tmp_path / "tasks.json"
+    sums = read_record(Tasks, record, "tasks").sha256
+    check_files(record, sums)
+    file = tmp_path / f"{name}.jsonl"
+    file.write_text(file.read_text().replace("0", "1"))
+    with pytest.raises(
+        UserError, match=rf"{name}\.jsonl is not the file that tasks\.json describes"
+    ):
+        check_files(record, sums)
+    file.unlink()
+    with pytest.raises(UserError, match=rf"{name}\.jsonl is missing beside tasks\.json"):
+        check_files(record, sums)
 
 
 def test_a_conversation_becomes_items_of_the_responses_api(tmp_path: Path) -> None:

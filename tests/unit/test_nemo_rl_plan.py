@@ -8,7 +8,9 @@ import made
 import pytest
 
 from toolgain.common.errors import UserError
+from toolgain.config.sections import GymSection, TrainingSection
 from toolgain.serving import tool_parser
+from toolgain.training.nemo_rl import gym as gym_data
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl import plan
 from toolgain.training.nemo_rl.refs import REFS, WORKPLACE_YAML
@@ -44,6 +46,33 @@ def test_what_toolgain_relies_on_is_always_set(tmp_path: Path) -> None:
     assert found["grpo.max_num_steps"] == 10
     assert found["grpo.seed"] == 7
     assert found["policy.model_name"] == found["policy.tokenizer.name"] == "/models/base"
+
+
+def test_the_environment_of_the_gym_section_is_handed_on_with_upstream_s_model_server(
+    tmp_path: Path,
+) -> None:
+    """So that the cluster trains in what was rehearsed."""
+    xlam = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
+    own = tmp_path / "own.yaml"
+    own.write_text("{}\n")
+    limit = "xlam_fc_simple_agent.responses_api_agents.simple_agent.max_steps"
+    gym = {"config_paths": [xlam, str(own)], "overrides": {limit: 1}}
+    section = made.training().model_copy(update={"gym": GymSection.model_validate(gym)})
+    yaml = ov.load_yaml(made.checkout(tmp_path / "rl", "v0.7.0") / WORKPLACE_YAML)
+
+    def used(section: TrainingSection) -> Any:
+        given = (section.nemo_rl, 7, REFS["v0.7.0"], yaml, PLACE, 60)
+        return ov.apply(yaml, plan.overrides(*given, gym=section.gym))
+
+    paths = ov.lookup(used(section), "env.nemo_gym.config_paths")
+    assert paths == [gym_data.CONFIGS[0], xlam, str(own)]
+    assert ov.lookup(used(section), f"env.nemo_gym.{limit}") == 1
+    without = ov.lookup(used(made.training()), "env.nemo_gym.config_paths")
+    assert without == ov.lookup(ov.apply(yaml, []), "env.nemo_gym.config_paths")
+    twice = {"overrides": {"env.nemo_gym.config_paths": [xlam]}}
+    nemo = section.nemo_rl.model_copy(update=twice)
+    with pytest.raises(UserError, match=r"`env\.nemo_gym\.config_paths` is set by `training\.gym`"):
+        used(section.model_copy(update={"nemo_rl": nemo}))
 
 
 def test_an_old_version_gets_its_own_names_and_no_others(tmp_path: Path) -> None:

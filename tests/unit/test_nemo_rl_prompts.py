@@ -110,7 +110,8 @@ def test_an_agent_without_a_limit_of_steps_is_named(tmp_path: Path) -> None:
     used = {"env": {"nemo_gym": {"config_paths": ["a.yaml"]}}}
     found = lint.step_limits(used, tmp_path)
     assert not found.ok
-    assert "env.nemo_gym.some_agent.responses_api_agents.simple_agent.max_steps" in found.message
+    key = "some_agent.responses_api_agents.simple_agent.max_steps"
+    assert f"set `{key}` in training.gym.overrides" in found.message
     limited = json.loads(json.dumps(used))
     limited["env"]["nemo_gym"]["some_agent"] = {
         "responses_api_agents": {"simple_agent": {"max_steps": 6}}
@@ -119,6 +120,18 @@ def test_an_agent_without_a_limit_of_steps_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(agent("      max_steps: 6\n"))
     assert lint.step_limits(used, tmp_path).ok
     assert "not checked" in lint.step_limits(used, tmp_path / "none").message
+
+
+def test_an_agent_that_the_environment_does_not_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(agent("      max_steps: 6\n"))
+    used = {"env": {"nemo_gym": {"config_paths": ["a.yaml"]}}}
+    assert lint.row_agents(used, tmp_path, {"some_agent": 3}).ok
+    found = lint.row_agents(used, tmp_path, {"some_agent": 3, "xlam_fc_simple_agent": 1})
+    assert not found.ok
+    assert "xlam_fc_simple_agent, which the environment does not have" in found.message
+    assert "(it has some_agent)" in found.message
+    assert "training.gym.config_paths" in found.message
+    assert "not checked" in lint.row_agents(used, tmp_path / "none", {"some_agent": 3}).message
 
 
 @pytest.mark.parametrize(

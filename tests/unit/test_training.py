@@ -15,7 +15,7 @@ from toolgain.slurm import accounting
 from toolgain.training import health, train
 from toolgain.training.backend import LaunchOutcome, TrainingJob
 from toolgain.training.store import segments
-from toolgain.training.store.curves import ACCURACY, REWARD
+from toolgain.training.store.curves import ACCURACY, HIGHEST, LOWEST, REWARD
 from toolgain.training.store.lease import Lease
 from toolgain.training.trl import backend
 
@@ -93,6 +93,16 @@ class TestFingerprint:
         assert train.fingerprint(played, BASE, *tasks) != train.fingerprint(
             section(gym=gym), BASE, *tasks
         )
+
+    def test_the_environment_that_is_handed_to_nemo_rl_decides(
+        self, tasks: tuple[Path, Path]
+    ) -> None:
+        def key(**gym: Any) -> str:
+            given = TrainingSection.model_validate({"backend": "nemo_rl", "gym": gym})
+            return train.fingerprint(given, BASE, *tasks)
+
+        assert key() == key(rehearsal_rows=8) == key(max_turns=3)
+        assert len({key(), key(config_paths=["a.yaml"]), key(overrides={"a.b": 1})}) == 3
 
     def test_a_gym_configuration_of_one_s_own_counts_by_its_content(
         self, tasks: tuple[Path, Path], tmp_path: Path
@@ -205,8 +215,19 @@ class TestHealth:
         flat = [(0, 0.4), (4, 0.6), (8, 0.5), (12, 0.4)]
         assert not signs(GOOD | {ACCURACY: flat})["accuracy"]["passed"]
 
-    def test_a_mean_of_rewards_beyond_one_has_no_error_and_no_verdict(self) -> None:
-        found = signs(GOOD | {ACCURACY: [(0, 0.4), (12, 2.5)]})["accuracy"]
+    @pytest.mark.parametrize(
+        "curves",
+        [
+            {ACCURACY: [(0, 0.4), (12, 2.5)]},
+            # The mean lies between 0 and 1, and single rewards do not.
+            {ACCURACY: [(0, 0.2), (12, 0.9)], LOWEST: [(0, -1.0), (12, 0.0)]},
+            {ACCURACY: [(0, 0.2), (12, 0.9)], HIGHEST: [(0, 1.0), (12, 3.0)]},
+        ],
+    )
+    def test_a_mean_of_rewards_beyond_0_and_1_has_no_error_and_no_verdict(
+        self, curves: dict[str, Any]
+    ) -> None:
+        found = signs(GOOD | curves)["accuracy"]
         assert found["passed"] is None
         assert found["evidence"].endswith("no share of tasks; its standard error is not known.")
 

@@ -32,6 +32,10 @@ class GymPlan(Part):
     base_url: str = Field(description="The model endpoint, up to /v1.")
     key: str = Field(description="Its key.", repr=False)
     model: str = Field(description="The model's name there.")
+    start_timeout_s: float = Field(description="How long a server may take to answer at first.")
+    health_timeout_s: float | None = Field(
+        description="How long a server may then answer nothing and do nothing; null: forever."
+    )
 
 
 class Server(Part):
@@ -84,6 +88,8 @@ def running_environment(
     key: str,
     folder: Path,
     stage: str,
+    health_timeout_s: float | None,
+    owner: str = "",
 ) -> Iterator[Environment]:
     """Run the servers of an environment while the block lasts; they end with it, come what may.
 
@@ -95,6 +101,8 @@ def running_environment(
         key: The key of that endpoint.
         folder: Where logs go, one file per server.
         stage: Whose servers they are, for messages.
+        health_timeout_s: `training.gym.health_timeout_s`.
+        owner: Which of several processes they belong to, for messages.
 
     Raises:
         UserError: the environment is missing, or Gym refuses the configuration.
@@ -121,6 +129,8 @@ def running_environment(
             base_url=base_url,
             key=key,
             model="policy",
+            start_timeout_s=START_S,
+            health_timeout_s=health_timeout_s,
         ),
     )
     command = Command(
@@ -138,16 +148,17 @@ def running_environment(
         def alive() -> str | None:
             if process.poll() is None and not (folder / "ended.json").exists():
                 return None
-            return _why(folder, log)
+            return _why(folder, log, owner)
 
-        deadline = time.monotonic() + START_S
+        # What starts them names the one that does not answer.
+        deadline = time.monotonic() + START_S + 60
         while not (folder / "servers.json").exists():
             if reason := alive():
                 error = UserError if _refused(folder) else StageError
                 raise error(f"{stage}: {reason}")
             if not processes.wait_until(deadline):
                 raise StageError(
-                    f"{stage}: the Gym servers do not answer after {START_S:.0f} s; see {folder}."
+                    f"{stage}: the Gym servers have not started in {START_S:.0f} s; see {folder}."
                 )
         started = read_record(Started, folder / "servers.json", "Gym's servers")
         yield Environment(started.servers, alive)
@@ -159,10 +170,11 @@ def _refused(folder: Path) -> bool:
     return ended.exists() and read_record(Ended, ended, "Gym's servers").bad_input
 
 
-def _why(folder: Path, log: Path) -> str:
+def _why(folder: Path, log: Path, owner: str) -> str:
+    of = f" of {owner}" if owner else ""
     ended = folder / "ended.json"
     if not ended.exists():
-        return f"the Gym servers ended; see {log}: {first_error(log) or last_line(log)}"
+        return f"the Gym servers{of} ended; see {log}: {first_error(log) or last_line(log)}"
     found = read_record(Ended, ended, "Gym's servers")
     if found.server is None:
         return f"Gym refuses the configuration: {found.reason[:500]}"
@@ -170,6 +182,6 @@ def _why(folder: Path, log: Path) -> str:
         return f"the Gym server {found.server}: {found.reason}"
     own = folder / f"{found.server}.log"
     said = first_error(own) or last_line(own)
-    return f"the Gym server {found.server}: {found.reason}; see {own}" + (
+    return f"the Gym server {found.server}{of}: {found.reason}; see {own}" + (
         f": {said}" if said else ""
     )

@@ -11,7 +11,8 @@ that `gym env start` would start, with the same variables. What differs:
   through a command line that every user of the machine can read;
 - Ray is started only for servers whose code uses it: it takes a gigabyte, half a minute, and
   listens on every interface (with a token);
-- the end of any server ends all of them at once, and `ended` names it.
+- the end of any server ends all of them at once, and `ended.json` names it; so does a server that
+  runs and answers nothing.
 """
 
 import json
@@ -21,8 +22,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from omegaconf import OmegaConf
 
 from toolgain.common.files import read_text
 from toolgain.common.signals import end_with_parent
+from toolgain.environments.health import HealthCheck, answers
 
 USES_RAY = re.compile(r"^\s*(import ray|from ray)\b", re.MULTILINE)
 
@@ -51,6 +51,7 @@ class Servers:
         self.plan = plan
         self.folder = Path(plan["folder"])
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.checks: dict[str, HealthCheck] = {}
 
     def start(self) -> None:
         """Start every server of the configuration, and write servers.json once all answer."""
@@ -86,7 +87,12 @@ class Servers:
                 "pid": self.processes[name].pid,
                 "max_steps": settings.get("max_steps"),
             }
-        self.wait(record)
+        self.wait({name: server["url"] + "/" for name, server in record.items()})
+        if limit_s := self.plan["health_timeout_s"]:
+            self.checks = {
+                name: HealthCheck(server["url"] + "/", server["pid"], limit_s)
+                for name, server in record.items()
+            }
         write_file(self.folder / "servers.json", {"servers": record})
 
     def launch(
@@ -115,26 +121,27 @@ class Servers:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait(self, record: dict[str, dict[str, Any]]) -> None:
-        """Wait until every server of `record` answers, whatever it says."""
-        waiting = set(record)
+    def wait(self, pages: dict[str, str]) -> None:
+        """Wait until every server answers at its page, whatever it says."""
+        deadline = time.monotonic() + self.plan["start_timeout_s"]
+        waiting = sorted(pages)
         while waiting:
             self.check()
-            for name in sorted(waiting):
-                try:
-                    urllib.request.urlopen(record[name]["url"] + "/", timeout=5)
-                    waiting.discard(name)
-                except urllib.error.HTTPError:
-                    waiting.discard(name)
-                except OSError:
-                    continue
+            if time.monotonic() > deadline:
+                self.fail(
+                    waiting[0], f"no answer {self.plan['start_timeout_s']:.0f} s after its start"
+                )
+            waiting = [name for name in waiting if not answers(pages[name], 5.0)]
             time.sleep(0.2)
 
     def check(self) -> None:
-        """End everything where one server has ended."""
+        """End everything where one server has ended, or is taken for dead."""
         for name, process in self.processes.items():
             if process.poll() is not None:
                 self.fail(name, f"it ended (exit {process.returncode})")
+        for name, health in self.checks.items():
+            if health.reason:
+                self.fail(name, health.reason)
 
     def fail(self, name: str, reason: str, bad_input: bool = False) -> None:
         """Write ended.json, and end this process and every server."""

@@ -408,6 +408,14 @@ def _rows(files: Mapping[str, Path]) -> tuple[int, str]:
     )
 
 
+def _agents(
+    used: Mapping[str, Any], root: Path, files: Mapping[str, Path] | None
+) -> Iterator[lint.Finding]:
+    if files:
+        named = gym.read_gym_rows(files["train"]).agents
+        yield lint.row_agents(used, root / refs.GYM_FOLDER, named)
+
+
 def _arithmetic(
     config: Config,
     section: TrainingSection,
@@ -428,7 +436,9 @@ def _arithmetic(
         run="run",
     )
     classes = schema.read_schema(root)
-    asked = plan.overrides(section.nemo_rl, section.seed, ref, base, place, rows, schema=classes)
+    asked = plan.overrides(
+        *(section.nemo_rl, section.seed, ref, base, place, rows), schema=classes, gym=section.gym
+    )
     used = ov.apply(base, asked)
     numbers = plan.run_numbers(used, rows)
     _, time_limit = lint.must_save_by(
@@ -439,6 +449,7 @@ def _arithmetic(
         *lint.lint_numbers(numbers, ref),
         *lint.modes(used),
         lint.step_limits(used, root / refs.GYM_FOLDER),
+        *_agents(used, root, files),
         *_prompts(config, used, files),
         lint.log_folder(work),
         time_limit,

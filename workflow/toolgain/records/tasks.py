@@ -26,7 +26,9 @@ class Tasks(Record):
     train: Count = Field(description="Training tasks.")
     validation: Count = Field(description="Validation tasks.")
     sha256: dict[str, str] = Field(
-        {}, description="SHA-256 of train.jsonl and validation.jsonl, by `train` and `validation`."
+        {},
+        description="SHA-256 of the files, by name without `.jsonl`: `train` and `validation`, and "
+        "`gym/train` and `gym/validation` where the tasks lie there as rows of NeMo Gym too.",
     )
     contamination: Contamination | None = Field(None, description="What they share with BFCL v3.")
     no_tool_share: Share | None = Field(

@@ -174,7 +174,11 @@ class Trained(Record):
         description="Curves by TensorBoard name, each (step, value); `train/reward`, and "
         "`validation/accuracy` from 0 to 1 with the base model at step 0.",
     )
-    validation_items: Count | None = Field(None, description="Validation tasks; null: unknown.")
+    validation_items: Count | None = Field(
+        None,
+        description="Validation tasks; null: unknown, or the accuracy is a mean of rewards beyond "
+        "0 and 1, no share of tasks.",
+    )
     checkpoints: list[Saved] = Field([], description="Every checkpoint that was written.")
 
 

@@ -81,6 +81,7 @@ def rehearse_environment(
             key=relay.key,
             folder=logs,
             stage="rehearse",
+            health_timeout_s=settings.health_timeout_s,
         ) as environment:
             start_s = time.monotonic() - started
             log.info("rehearse: %d Gym servers after %.0f s", len(environment.servers), start_s)

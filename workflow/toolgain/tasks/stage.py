@@ -62,7 +62,11 @@ def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
         longest_prompt_chars=max(map(prompt_chars, every), default=0),
         seed=None if own else keys.seed,
         same_prompt_in_both=same_prompts(train, validation) if own else None,
-        sha256={name: file_digest(out / f"{name}.jsonl") for name in sets},
+        sha256={
+            name: file_digest(out / f"{name}.jsonl")
+            for split in sets
+            for name in (split, f"{gym_rows.FOLDER}/{split}")
+        },
         contamination=_compare(every, bfcl_data, keys.max_ngram_overlap),
     )
     write_record(out / "tasks.json", described)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolgain.records.training import Sign
-from toolgain.training.store.curves import ACCURACY, REWARD, Curve
+from toolgain.training.store.curves import ACCURACY, REWARD, Curve, accuracy_is_share
 
 ALIKE = "train/zero_std_groups"
 
@@ -36,7 +36,7 @@ def signs(
     """
     return [
         reward_rises(curves.get(REWARD, []), curves.get(ALIKE, [])),
-        accuracy_rises(curves.get(ACCURACY, []), validation_items),
+        accuracy_rises(curves.get(ACCURACY, []), validation_items, accuracy_is_share(curves)),
         memory_sufficed(out_of_memory, logs, curves.get("system/peak_memory_bytes", [])),
         saved_in_time(steps, val_period, save_period, saved, curves.get(ACCURACY, [])),
     ]
@@ -66,15 +66,18 @@ def reward_rises(curve: Curve, alike: Curve) -> Sign:
     return _sign(name, title, _beyond(rise, 2 * error), evidence)
 
 
-def accuracy_rises(curve: Curve, items: int | None) -> Sign:
-    """The last validation is above the one before the training, by more than its error."""
+def accuracy_rises(curve: Curve, items: int | None, share: bool) -> Sign:
+    """The last validation is above the one before the training, by more than its error.
+
+    That error is known where the accuracy is a `share` of the tasks.
+    """
     name, title = "accuracy", "The validation accuracy rises"
     if len(curve) < 2 or curve[0][0] != 0:
         return _sign(name, title, None, "No validation before the training, or none after it.")
     (_, before), (step, after) = curve[0], curve[-1]
     best_step, best = max(curve[1:], key=lambda point: (point[1], point[0]))
     evidence = f"{before:.3f} before, {after:.3f} at step {step}, best {best:.3f} at {best_step}"
-    if not all(0 <= value <= 1 for value in (before, after)):
+    if not share:
         evidence += ": a mean of rewards, no share of tasks; its standard error is not known."
         return _sign(name, title, None, evidence)
     error = 0.0

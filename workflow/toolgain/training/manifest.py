@@ -34,7 +34,8 @@ def build(job: TrainingJob, key: str, tasks: Tasks, slurm: SlurmJob | None) -> M
     saves = read_saves(job.folder)
     kept = {item.step: item.accuracy for item in whole}
     written = {save["step"]: save["accuracy"] for save in saves} | kept
-    items = validation_items(job.validation)
+    # Without them no standard error of a share is computed from the accuracy.
+    items = validation_items(job.validation) if curves.accuracy_is_share(found) else None
     logs = sorted(path for path in job.folder.rglob("*.log") if path.is_file())
     logs += sorted(job.folder.glob("launches/*/*-logs/*.log"))
     last = launches[-1] if launches else {}

@@ -25,6 +25,7 @@ from toolgain.records.model import Model
 from toolgain.records.record import read_record, write_record
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, SlurmJob, Smoke
+from toolgain.tasks.files import check_files
 from toolgain.training import manifest
 from toolgain.training.backend import TrainingJob, trainer
 from toolgain.training.store import checkpoints, curves, segments
@@ -59,7 +60,8 @@ def train_run(
     """
     base = read_record(Model, weights, "--weights")
     described = read_record(Tasks, tasks, "--tasks")
-    train, validation = _task_files(tasks, described)
+    check_files(tasks, described.sha256)
+    train, validation = (tasks.with_name(f"{name}.jsonl") for name in ("train", "validation"))
     steps = section.smoke_steps if smoke else trainer(section).planned_steps(section, train)
     key = fingerprint(section, base, train, validation)
     if smoke and steps == 0:
@@ -127,9 +129,10 @@ def fingerprint(section: TrainingSection, base: Model, train: Path, validation: 
         "weights": base.digest,
         "tasks": [file_digest(train), file_digest(validation)],
     }
-    if section.plays_gym:
+    if section.plays_gym or section.backend == "nemo_rl":
         own = [Path(path) for path in section.gym.config_paths if Path(path).is_file()]
-        found["gym_configs"] = [file_digest(path) for path in own]
+        if own or section.plays_gym:
+            found["gym_configs"] = [file_digest(path) for path in own]
     return digest(found)
 
 
@@ -223,23 +226,6 @@ def _saved_at(folder: Path, step: int) -> datetime | None:
         return None
     info = checkpoints.step_folder(folder, step) / "training_info.json"
     return datetime.fromtimestamp(info.stat().st_mtime, UTC)
-
-
-def _task_files(tasks: Path, described: Tasks) -> tuple[Path, Path]:
-    files = tuple(tasks.parent / name for name in ("train.jsonl", "validation.jsonl"))
-    for path in files:
-        if not path.is_file():
-            raise UserError(
-                f"--tasks: {path} is missing beside {tasks.name}; make the tasks again "
-                "(snakemake ... --forcerun tasks)."
-            )
-        recorded = described.sha256.get(path.stem)
-        if recorded and recorded != file_digest(path):
-            raise UserError(
-                f"--tasks: {path} is not the file that {tasks.name} describes (its SHA-256 "
-                "differs); make the tasks again (snakemake ... --forcerun tasks)."
-            )
-    return files[0], files[1]
 
 
 def _same_fingerprint(folder: Path, key: str) -> None:

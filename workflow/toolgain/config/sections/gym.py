@@ -8,12 +8,12 @@ from toolgain.config.sections.base import Positive, Section
 
 
 class GymSection(Section):
-    """The environment of NeMo Gym in a rehearsal and in a TRL training run (docs/gym.md)."""
+    """The environment of NeMo Gym, in a rehearsal and in a training run (docs/gym.md)."""
 
     config_paths: list[str] = Field(
         [],
         description="YAML files of the environment, as Gym's own commands take them; empty: those "
-        "that the upstream YAML of `nemo_rl` names.",
+        "that the upstream YAML of `nemo_rl` names, whose model server is always the YAML's.",
     )
     overrides: dict[str, bool | int | float | str | list[str] | None] = Field(
         {}, description="Dotted keys of Gym's merged YAML and their values."
@@ -25,6 +25,11 @@ class GymSection(Section):
     )
     rollout_timeout_s: Annotated[float, Field(gt=0)] = Field(
         900.0, description="Timeout of a rollout, which has then failed; Gym itself has none."
+    )
+    health_timeout_s: Annotated[float, Field(gt=0)] | None = Field(
+        40.0,
+        description="How long a server of Gym may answer nothing while its processes do nothing "
+        "(stopped, or it hangs); it is then named and the stage ends. null: no such check.",
     )
     rehearsal_rows: Annotated[int, Field(ge=0)] = Field(
         0,

@@ -4,7 +4,7 @@ Every rule here is one that upstream does not check, or checks only after the GP
 Sources of the rules: docs/nemo-rl.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -266,19 +266,18 @@ def modes(used: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def step_limits(used: Mapping[str, Any], gym: Path) -> Finding:
-    """Whether Gym's agents end a rollout after some steps; one without a limit made 2,703 calls.
+def environment_of(used: Mapping[str, Any], gym: Path) -> dict[str, dict[str, Any]] | str:
+    """The servers of the environment as Gym merges them, by name; a text: why they are unknown.
 
     Args:
         used: The resolved upstream configuration.
         gym: Folder of the Gym checkout, which its YAML files are relative to.
     """
-    name = "limit of steps"
     settings = lookup(used, "env.nemo_gym", {}) or {}
     paths = [gym / str(path) for path in settings.get("config_paths") or []]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        return Finding(name, True, f"not checked, there is no {missing[0]}")
+        return f"there is no {missing[0]}"
     merged: Any = OmegaConf.create({})
     try:
         for path in paths:
@@ -286,14 +285,51 @@ def step_limits(used: Mapping[str, Any], gym: Path) -> Finding:
         own = {key: value for key, value in settings.items() if key != "config_paths"}
         plain = OmegaConf.to_container(OmegaConf.merge(merged, own), resolve=False)
     except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
-        return Finding(name, True, f"not checked, {' '.join(str(error).split())[:200]}")
+        return " ".join(str(error).split())[:200]
     assert isinstance(plain, dict)
-    sections = {str(top): section for top, section in plain.items() if isinstance(section, dict)}
+    return {
+        str(top): section["responses_api_agents"]
+        for top, section in plain.items()
+        if isinstance(section, dict) and isinstance(section.get("responses_api_agents"), dict)
+    }
+
+
+def row_agents(used: Mapping[str, Any], gym: Path, named: Collection[str]) -> Finding:
+    """Whether the environment has the agents that the rows name; Gym finds out in the first step.
+
+    Args:
+        used: The resolved upstream configuration.
+        gym: Folder of the Gym checkout.
+        named: Names of the agents in the rows.
+    """
+    name, agents = "agents of the rows", environment_of(used, gym)
+    if isinstance(agents, str):
+        return Finding(name, True, f"not checked, {agents}")
+    foreign = sorted(set(named) - set(agents))
+    if foreign:
+        return Finding(
+            name,
+            False,
+            f"the rows name the agent {foreign[0]}, which the environment does not have (it has "
+            f"{', '.join(sorted(agents)) or 'none'}): name its YAML in training.gym.config_paths.",
+        )
+    return Finding(name, True, ", ".join(sorted(named)) or "no rows to look at")
+
+
+def step_limits(used: Mapping[str, Any], gym: Path) -> Finding:
+    """Whether Gym's agents end a rollout after some steps; one without a limit made 2,703 calls.
+
+    Args:
+        used: The resolved upstream configuration.
+        gym: Folder of the Gym checkout.
+    """
+    name, found = "limit of steps", environment_of(used, gym)
+    if isinstance(found, str):
+        return Finding(name, True, f"not checked, {found}")
     agents = {
-        f"{top}.responses_api_agents.simple_agent": section["responses_api_agents"]["simple_agent"]
-        for top, section in sections.items()
-        if isinstance(section.get("responses_api_agents"), dict)
-        and isinstance(section["responses_api_agents"].get("simple_agent"), dict)
+        f"{top}.responses_api_agents.simple_agent": agent["simple_agent"]
+        for top, agent in found.items()
+        if isinstance(agent.get("simple_agent"), dict)
     }
     endless = [key for key, agent in agents.items() if not agent.get("max_steps")]
     if endless:
@@ -301,7 +337,7 @@ def step_limits(used: Mapping[str, Any], gym: Path) -> Finding:
             name,
             False,
             f"Gym's agent has no max_steps, so that a rollout may never end: set "
-            f"`env.nemo_gym.{endless[0]}.max_steps` in training.nemo_rl.overrides.",
+            f"`{endless[0]}.max_steps` in training.gym.overrides.",
         )
     said = ", ".join(f"{key.split('.')[0]} {agent['max_steps']}" for key, agent in agents.items())
     return Finding(name, True, said or "no simple_agent is configured")

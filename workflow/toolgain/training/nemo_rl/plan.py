@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from toolgain.common.errors import UserError
-from toolgain.config.sections import NemoRl
+from toolgain.config.sections import GymSection, NemoRl
 from toolgain.serving.tool_parser import plugin_path
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.overrides import Override
@@ -52,6 +52,9 @@ FIXED = {
     "logger.tensorboard_enabled",
     "grpo.max_val_samples",
 }
+
+GYM = "env.nemo_gym."
+"""What stands below it, upstream hands on to Gym."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def overrides(
     rows: int | None,
     smoke_steps: int = 0,
     schema: Schema | None = None,
+    gym: GymSection | None = None,
 ) -> list[Override]:
     """Every override of a training run, in a fixed order, checked against the YAML.
 
@@ -148,6 +152,7 @@ def overrides(
         rows: Training rows, where they are counted.
         smoke_steps: Above 0: a smoke training of so many steps, saved and validated once.
         schema: Upstream's typed classes, whose keys are known too.
+        gym: The `gym` section, which may name another environment than the YAML.
 
     Raises:
         UserError: an override of the user is unknown or belongs to a key of toolgain's own.
@@ -155,6 +160,8 @@ def overrides(
     known = ov.dotted_keys(yaml)
     values = _values(section, seed, ref, known, place, rows, smoke_steps)
     values.update(_policy(section, ref, yaml, known))
+    if gym is not None:
+        values.update(gym_values(gym, yaml))
     ours = [Override(key, value) for key, value in values.items()]
     theirs = [Override(key, value) for key, value in section.overrides.items()]
     gone = [Override(key, delete=True) for key in section.delete]
@@ -162,6 +169,19 @@ def overrides(
     where = section.config
     ov.check_keys([*gone, *ours, *theirs], yaml, ref, where, schema)
     return [*gone, *ours, *theirs]
+
+
+def gym_values(gym: GymSection, yaml: DictConfig) -> dict[str, ov.Value]:
+    """The environment of `training.gym` as upstream's keys; the YAML's own model server stays."""
+    values: dict[str, ov.Value] = {GYM + key: value for key, value in gym.overrides.items()}
+    if gym.config_paths:
+        used = ov.lookup(ov.apply(yaml, []), f"{GYM}config_paths", []) or []
+        paths = [str(path) for path in used if str(path).startswith("responses_api_models/")]
+        for path in gym.config_paths:
+            found = str(Path(path).absolute()) if Path(path).is_file() else path
+            paths += [] if found in paths else [found]
+        values[f"{GYM}config_paths"] = paths
+    return values
 
 
 def _values(
@@ -323,6 +343,10 @@ def _refuse_owned(theirs: list[Override], ours: Mapping[str, Any]) -> None:
             raise UserError(
                 f"training.nemo_rl.overrides: `{key}` is set by toolgain, which reads its result; "
                 "leave it out."
+            )
+        if key in ours and key.startswith(GYM):
+            raise UserError(
+                f"training.nemo_rl.overrides: `{key}` is set by `training.gym`; give it there."
             )
         if key in ours:
             raise UserError(

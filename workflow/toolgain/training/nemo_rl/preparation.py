@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from toolgain.common.errors import UserError
 from toolgain.config.sections import ClusterSection, NemoRl, TrainingSection
-from toolgain.training.nemo_rl import lint, plan, refs, schema, watch
+from toolgain.training.nemo_rl import gym, lint, plan, refs, schema, watch
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.store import checkpoints, saves
 
@@ -79,7 +79,10 @@ def prepare_launch(
     )
     smoke_steps = request.section.smoke_steps if request.smoke else 0
     classes = schema.read_schema(root)
-    asked = plan.overrides(nemo, request.section.seed, ref, base, place, rows, smoke_steps, classes)
+    asked = plan.overrides(
+        *(nemo, request.section.seed, ref, base, place, rows, smoke_steps, classes),
+        gym=request.section.gym,
+    )
     findings = [lint.log_folder(folder), lint.required_keys(classes, ov.apply(base, asked))]
     if seconds_left is not None:
         value, finding = lint.must_save_by(
@@ -91,6 +94,10 @@ def prepare_launch(
     used = ov.apply(base, asked)
     findings += lint.lint_numbers(numbers, ref)
     findings += [*lint.modes(used), lint.step_limits(used, root / refs.GYM_FOLDER)]
+    files = [request.train, Path(request.section.tasks.train_file or "")]
+    if file := next((path for path in files if path.is_file()), None):
+        named = gym.read_gym_rows(file).agents
+        findings.append(lint.row_agents(used, root / refs.GYM_FOLDER, named))
     findings.append(_disk(numbers, request.weights, folder))
     lint.refuse_findings(findings)
     assert numbers.total_steps is not None

@@ -8,16 +8,27 @@ the later launch wins. Names and steps are NeMo RL's: `train/reward` from step 1
 import logging
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
+LOWEST, HIGHEST = "validation/accuracy_lowest", "validation/accuracy_highest"
+"""Of single validation tasks; TRL training runs alone have them."""
 
 Curve = list[tuple[int, float]]
 
 _LAUNCH = re.compile(r"exp_(\d+)")
+
+
+def accuracy_is_share(curves: Mapping[str, Curve]) -> bool:
+    """Whether the validation accuracy is a share of tasks, as far as is known.
+
+    A mean of rewards that reach beyond 0 and 1 is none, wherever it lies itself.
+    """
+    names = (ACCURACY, LOWEST, HIGHEST)
+    return all(0 <= value <= 1 for name in names for _, value in curves.get(name, []))
 
 
 def launches(logs: Path) -> list[Path]:

@@ -62,6 +62,7 @@ from toolgain.training.trl.context import Context
 from toolgain.training.trl.episodes import Episode, Split, TaskEnvironment
 from toolgain.training.trl.generated_tasks import GeneratedTasks, Judge
 from toolgain.training.trl.gym_chat import GymChat
+from toolgain.training.trl.gym_prompts import check_prompts
 from toolgain.training.trl.order import prompt_order
 from toolgain.training.trl.packing import largest_difference, score_packed
 from toolgain.training.trl.plan import LaunchEnd, LaunchPlan, Processes
@@ -186,6 +187,7 @@ class ToolTrainer(GRPOTrainer):
         self.validation = environment.validation_order()
         self.val_accuracy: float | None = None
         self.val_reward = 0.0
+        self.is_share = True
         self.writer: SummaryWriter | None = None
         super().__init__(rollout_func=self.rollout, **arguments)
         self.exported_dtype = dtype_of(Path(plan.weights))
@@ -293,21 +295,31 @@ class ToolTrainer(GRPOTrainer):
         mine = self.validation[rank::world]
         size = self.plan.section.trl.validation_batch
         sums = [0.0] * (2 * len(VALIDATED))
+        lowest, highest = math.inf, -math.inf
         for start in range(0, len(mine), size):
             batch = mine[start : start + size]
             for episode in self.environment.play("validation", batch, self._sample, 0.0):
+                lowest, highest = min(lowest, episode.accuracy), max(highest, episode.accuracy)
                 for index, (counts, value) in enumerate(validated(episode)):
                     sums[2 * index] += counts
                     sums[2 * index + 1] += counts * value
-        table = torch.tensor([sums], dtype=torch.float64, device=self.accelerator.device)
-        total = self.accelerator.gather(table).sum(dim=0).tolist()
+        table = torch.tensor(
+            [[*sums, lowest, -highest]], dtype=torch.float64, device=self.accelerator.device
+        )
+        gathered = self.accelerator.gather(table)
+        total = gathered.sum(dim=0).tolist()
+        lowest, less = gathered[:, -2:].amin(dim=0).tolist()
+        highest = -less
         metrics = {
             name: total[2 * index + 1] / total[2 * index]
             for index, name in enumerate(VALIDATED)
             if total[2 * index]
         }
+        metrics |= {"accuracy_lowest": lowest, "accuracy_highest": highest}
         self.val_accuracy = metrics["accuracy"]
         self.val_reward = metrics["reward"]
+        # A mean of rewards beyond 0 and 1 has no standard error of a share.
+        self.is_share = self.is_share and 0 <= lowest <= highest <= 1
         if self.writer:
             for name, value in metrics.items():
                 self.writer.add_scalar(f"validation/{name}", value, self.state.global_step)
@@ -356,7 +368,8 @@ class ToolTrainer(GRPOTrainer):
         if self.val_accuracy is not None:
             info[checkpoints.METRIC] = self.val_accuracy
             info["val_reward"] = self.val_reward
-            info["validation_items"] = len(self.validation)
+            if self.is_share:
+                info["validation_items"] = len(self.validation)
         (temporary / "config.yaml").write_text(
             yaml.safe_dump(
                 {
@@ -684,16 +697,21 @@ def open_environment(
     if plan.gym_environment is None:
         judge = Judge(reader, endings)
         return GeneratedTasks(tokenizer, judge, tasks, set(order), context)
-    rank = os.environ.get("RANK", "0")
+    rank, several = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1") != "1"
+    chat = GymChat(tokenizer, reader, endings)
+    used: list[tuple[Split, int]] = [("train", number) for number in sorted(set(order))]
+    used += [("validation", number) for number in range(len(tasks["validation"]))]
+    check_prompts(chat.prompt, tasks, used, context)
     say("starts NeMo Gym's servers")
     return stack.enter_context(
         gym_environment.playing_in_gym(
             section=plan.section,
             gym_environment=Path(plan.gym_environment),
             folder=Path(plan.log_dir) / f"gym-{rank}",
-            chat=GymChat(tokenizer, reader, endings),
+            chat=chat,
             rows=tasks,
             context=context,
+            owner=f"process {rank} on {socket.gethostname()}" if several else "",
         )
     )
 

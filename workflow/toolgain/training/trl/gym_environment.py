@@ -25,6 +25,7 @@ from toolgain.environments.rollouts import Item, Outcome, Row
 from toolgain.training.trl.context import Context
 from toolgain.training.trl.episodes import Episode, Sample, Split
 from toolgain.training.trl.gym_chat import GymChat
+from toolgain.training.trl.gym_prompts import row_name
 from toolgain.training.trl.turns import RewrittenError, Turn, one_sequence
 from toolgain.training.trl.waiting_room import HttpAnswer, WaitingRequest, WaitingRoom
 
@@ -132,8 +133,7 @@ class GymEnvironment:
         plays: dict[str, Play] = {}
         for split, number in rows:
             self._played += 1
-            name = f"row {number + 1} of the {split} rows"
-            plays[str(self._played)] = Play(number, name)
+            plays[str(self._played)] = Play(number, row_name(split, number))
         self.room.open(plays)
         sampling = {
             "temperature": temperature,
@@ -268,6 +268,7 @@ def playing_in_gym(
     chat: GymChat,
     rows: Mapping[Split, Sequence[Row]],
     context: Context,
+    owner: str,
 ) -> Iterator[GymEnvironment]:
     """The environment that `section` names, while the block lasts.
 
@@ -278,6 +279,7 @@ def playing_in_gym(
         chat: Prompts and answers of the model.
         rows: The rows of each file.
         context: The model's.
+        owner: Which of several processes this is, for messages; empty: the only one.
 
     Raises:
         UserError: the environment is missing, or Gym refuses the configuration.
@@ -294,6 +296,8 @@ def playing_in_gym(
             key=address.key,
             folder=folder,
             stage="training",
+            health_timeout_s=section.gym.health_timeout_s,
+            owner=owner,
         ) as environment,
     ):
         ended = threading.Event()
