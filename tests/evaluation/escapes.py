@@ -5,8 +5,10 @@ folder is allowed; that nothing comes of it later is for the test to see.
 """
 
 import base64
+import contextlib
 import ctypes
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -32,6 +34,8 @@ class Outside:
     reached: list[str] = field(default_factory=list)
     victim: "subprocess.Popen[bytes]" = field(init=False)
     segment: int = -1
+    terminal: tuple[int, int] = (-1, -1)
+    """Both ends of a terminal of the user's."""
     sockets: list[socket.socket] = field(default_factory=list)
 
     @property
@@ -72,6 +76,8 @@ class Outside:
             shutil.chown(path, self.user, self.user)
         self.folder.chmod(0o777)
         self.segment = ctypes.CDLL(None).shmget(SEGMENT, 4096, 0o1666)
+        self.terminal = os.openpty()
+        os.chown(os.ttyname(self.terminal[1]), self.user, self.user)
         self.victim = subprocess.Popen(
             ["sleep", "3600"], env={"TOKEN": SECRET}, user=self.user, group=self.user
         )
@@ -79,9 +85,14 @@ class Outside:
 
     def __exit__(self, *error: object) -> None:
         for one in self.sockets:
+            # Or the thread would wait on in a closed socket.
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
             one.close()
         self.victim.kill()
         self.victim.wait()
+        for end in self.terminal:
+            os.close(end)
         if self.segment >= 0:
             ctypes.CDLL(None).shmctl(self.segment, 0, None)
         shutil.rmtree(self.folder)
@@ -196,6 +207,41 @@ REFUSED = {
     "another user": "os.setuid(1 if os.getuid() == 0 else 0)",
     "a program with more rights": "subprocess.run(['su', '-c', 'id'], check=True, stdin=0, "
     "timeout=5)",
+    "a port by multipath TCP": "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)"
+    ".connect(('127.0.0.1', port))",
+    "a port with the first data": "socket.socket().sendto(b'x', 0x20000000, ('127.0.0.1', port))",
+    "a port with the first data of a message": "socket.socket().sendmsg([b'x'], [], 0x20000000, "
+    "('127.0.0.1', port))",
+    "a datagram outside": "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', "
+    "('127.0.0.1', port));assert os.readlink('/proc/self/ns/net') == network",
+    "sockets of the kernel": "[socket.socket(*kind) for kind in ((16, 3), (17, 3), (38, 5), "
+    "(40, 1), (44, 3), (2, 3, 1), (2, 1, 132))]",
+    "a change of times": "os.utime(kept)",
+    "an attribute": "os.setxattr(kept, 'user.x', b'x')",
+    "that a file exists": "os.stat(secret)",
+    "another process": "assert b'sleep' in open(f'/proc/{victim}/cmdline', 'rb').read()",
+    "a terminal's screen": "os.write(os.open(terminal, os.O_WRONLY | os.O_NOCTTY), b'x')",
+    "a terminal's keyboard": "os.open(terminal, os.O_RDONLY | os.O_NOCTTY)",
+    "a queue that stays": "assert libc.mq_open(b'/x', os.O_CREAT | os.O_RDWR, 0o600, None) >= 0",
+    "a System V queue that stays": "assert libc.msgget(0x7053, 0o1666) >= 0",
+    "memory that stays": "assert libc.shmget(0x7054, 4096, 0o1666) >= 0",
+    "semaphores that stay": "assert libc.semget(0x7053, 1, 0o1666) >= 0",
+    "a ring": "assert libc.syscall(425, 8, ctypes.create_string_buffer(120)) >= 0",
+    "page faults": "assert libc.syscall({'x86_64': 323}.get(os.uname().machine, 282), 1) >= 0",
+    "a key": "assert libc.syscall({'x86_64': 248}.get(os.uname().machine, 217), b'user', b'x', "
+    "b'y', 1, -3) >= 0",
+    "counters": "assert libc.syscall({'x86_64': 298}.get(os.uname().machine, 241), "
+    "ctypes.create_string_buffer(struct.pack('IIQ', 1, 128, 0) + bytes(112)), 0, -1, -1, 0) >= 0",
+    "a program in the kernel": "assert libc.syscall({'x86_64': 321}.get(os.uname().machine, 280), "
+    "0, ctypes.create_string_buffer(struct.pack('IIII', 2, 4, 8, 1) + bytes(112)), 128) >= 0",
+    "foreign memory by call": "assert libc.process_vm_readv(os.getppid(), None, 0, None, 0, 0) "
+    ">= 0",
+    "a descriptor of its starter": "assert libc.syscall(438, os.pidfd_open(os.getppid()), 0, 0) "
+    ">= 0",
+    "the watch over all files": "assert libc.fanotify_init(0, 0) >= 0",
+    "a namespace by clone3": "assert libc.syscall(435, ctypes.create_string_buffer("
+    "struct.pack('Q', 0x10000000), 88), 88) >= 0",
+    "a higher priority": "os.setpriority(os.PRIO_PROCESS, 0, -20)",
     "a huge file": "os.truncate(os.open('huge', os.O_CREAT | os.O_RDWR), 5 << 30)",
     "all memory": "bytearray(17 << 30)",
 }
@@ -235,11 +281,12 @@ os.kill(harness, 9)
 another round begins where it left off."""
 
 RUN = """
-import ctypes, fcntl, glob, json, os, pathlib, signal, socket, subprocess, sys, termios, time
+import ctypes, fcntl, glob, json, os, pathlib, signal, socket, struct, subprocess, sys, termios
+import time
 def attempt(code):
     read, write = os.pipe()
     if os.fork() == 0:
-        signal.alarm(20)
+        signal.alarm(120)
         space = {**globals(), 'libc': ctypes.CDLL(None, use_errno=True), 'seen': ''}
         try:
             exec(code, space)
@@ -283,6 +330,8 @@ def values_of(outside: Outside, pytest: int, ways: dict[str, str]) -> dict[str, 
         "folder": str(outside.folder),
         "abstract": outside.abstract,
         "port": outside.port,
+        "terminal": os.ttyname(outside.terminal[1]),
+        "network": str(Path("/proc/self/ns/net").readlink()),
         "victim": outside.victim.pid,
         "pytest": pytest,
         "ways": ways,

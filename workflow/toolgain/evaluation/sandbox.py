@@ -79,6 +79,8 @@ SYSTEM = (
 )
 """What programs of the system need; the rest of /etc is not seen."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
+PRIVATE = ("/tmp", "/run", "/dev/shm", "/dev/ptmx", "/dev/pts")
+"""What may be written besides in a file system of its own; else they are the machine's."""
 MADE_UP = {
     "/etc/passwd": "user:x:{uid}:{gid}::/tmp:/bin/sh\n",
     "/etc/group": "user:x:{gid}:\n",
@@ -88,12 +90,14 @@ MADE_UP = {
 FORBIDDEN = """
     acct add_key bpf chroot delete_module fanotify_init finit_module fsconfig fsmount fsopen fspick
     init_module io_uring_enter io_uring_register io_uring_setup kcmp kexec_file_load kexec_load
-    keyctl lookup_dcookie mount mount_setattr move_mount name_to_handle_at nfsservctl
-    open_by_handle_at open_tree perf_event_open personality pidfd_getfd pivot_root process_madvise
-    process_vm_readv process_vm_writev ptrace quotactl reboot request_key setdomainname sethostname
-    setns settimeofday swapoff swapon syslog umount2 unshare userfaultfd vhangup
+    keyctl lookup_dcookie mount mount_setattr move_mount mq_open msgget name_to_handle_at
+    nfsservctl open_by_handle_at open_tree perf_event_open personality pidfd_getfd pivot_root
+    process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot request_key semget
+    setdomainname sethostname setns settimeofday shmget swapoff swapon syslog umount2 unshare
+    userfaultfd vhangup
 """
-"""System calls that nothing here needs, and with which kernels have been taken over."""
+"""System calls that nothing here needs, with which kernels have been taken over, or whose memory
+and queues outlive the process."""
 NAMESPACE_FLAGS = (
     CLONE_NEWNS,
     CLONE_NEWCGROUP,
@@ -138,10 +142,12 @@ class Layers:
                 if not self.landlock
                 else "files outside of the work folder can be truncated"
             )
+        if not self.files and self.landlock:
+            left.append("modes of this user's files can be changed, and their existence is seen")
         if not self.network:
-            left.append(
-                "the network is open" if self.landlock < 4 else "UDP is open, and TCP to one port"
-            )
+            # Landlock knows plain TCP alone, and not a connection that the first data open.
+            shut = self.landlock >= 4 and self.system_calls
+            left.append("UDP is open, and TCP to one port" if shut else "the network is open")
         if not self.processes:
             left.append(
                 "other processes of this user can be seen"
@@ -383,7 +389,7 @@ def inside(spec: Spec, layers: Layers, command: list[str], alive: int) -> NoRetu
             Landlock(
                 layers.landlock,
                 [*SYSTEM, *spec.read, *MADE_UP, "/proc", "/sys/devices/system/cpu"],
-                [*spec.write, *(("/tmp", "/run", "/dev/shm") if layers.files else ())],
+                [*spec.write, *(PRIVATE if layers.files else ())],
                 spec.port,
             ).apply()
         if layers.system_calls:
@@ -649,8 +655,8 @@ class Landlock:
                 self._allow(rules, path, reading)
             for path in self.write:
                 self._allow(rules, path, reading & ~EXECUTE | writing)
-            for device in (*(f"/dev/{name}" for name in DEVICES), "/dev/ptmx", "/dev/pts"):
-                self._allow(rules, device, READ_FILE | READ_DIR | WRITE_FILE | writing & TRUNCATE)
+            for name in DEVICES:
+                self._allow(rules, f"/dev/{name}", READ_FILE | WRITE_FILE | writing & TRUNCATE)
             if network and self.port:
                 rule = struct.pack("=QQ", CONNECT_TCP, self.port)
                 succeeded(libc.syscall(ADD_RULE, rules, RULE_NET_PORT, rule, 0), "Landlock for TCP")
@@ -728,7 +734,7 @@ class ArgumentComparison(ctypes.Structure):
 
 
 EQUAL, AT_LEAST, MASKED_EQUAL = 4, 5, 7
-SOCK_TYPE_MASK = 0xF
+SOCK_TYPE_MASK, MSG_FASTOPEN = 0xF, 0x20000000
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
 EPERM, ENOSYS = 1, 38
 
@@ -766,6 +772,13 @@ def forbid_system_calls() -> None:
     for family in (1, 3, 4, 5, 6, 7, 8, 9):
         forbid("socket", EPERM, ArgumentComparison(0, EQUAL, family, 0))
     forbid("socket", EPERM, ArgumentComparison(0, AT_LEAST, 11, 0))
+    # Of their protocols only TCP, UDP and the default. Landlock has no rule for multipath TCP and
+    # others, nor for a connection that is opened by its first data (TCP Fast Open).
+    for protocol in set(range(1, 18)) - {socket.IPPROTO_TCP, socket.IPPROTO_UDP}:
+        forbid("socket", EPERM, ArgumentComparison(2, EQUAL, protocol, 0))
+    forbid("socket", EPERM, ArgumentComparison(2, AT_LEAST, 18, 0))
+    for name, flags in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
+        forbid(name, EPERM, ArgumentComparison(flags, MASKED_EQUAL, MSG_FASTOPEN, MSG_FASTOPEN))
     # A pair of datagram sockets can send to any unix socket by name; a pair of streams cannot.
     # Among unix sockets, a raw one is the same as a datagram.
     for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):

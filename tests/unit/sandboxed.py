@@ -1,0 +1,181 @@
+"""A place to run code in the sandbox from, as root or as another user, on a kernel that lacks
+something; for the tests and for the kernels of `tests/kernels`. Standard library only."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from escapes import REFUSED, RUN, outside, values_of
+
+from toolgain.evaluation import sandbox
+from toolgain.evaluation.sandbox import Layers, Spec
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Readable for every user, wherever this checkout lies."""
+NO_LANDLOCK = ("444=38", "445=38", "446=38")
+NO_NAMESPACES = ("unshare",)
+NO_MOUNTS = ("mount", "move_mount", "pivot_root")
+
+
+def as_user(user: int) -> list[str]:
+    if user == os.geteuid():
+        return []
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+
+
+class Place:
+    """A work folder of `user`, a folder beside it, and the command line of the sandbox."""
+
+    def __init__(self, folder: Path, user: int) -> None:
+        self.user = user
+        self.box, self.beside = folder / "box", folder / "beside"
+        self.program, self.denied = folder / "sandbox.py", folder / "denied.py"
+        self.without: tuple[str, ...] = ()
+        """System calls that fail; see denied.py."""
+        self.around: tuple[str, ...] = ()
+        """What root starts everything with, such as a container's likeness."""
+        shutil.copy(Path(__file__).with_name("denied.py"), self.denied)
+        shutil.copy(sandbox.__file__, self.program)
+        for path in (self.box, self.beside):
+            path.mkdir()
+        (self.beside / "secret").write_text("a secret")
+        made = (folder, self.box, self.beside, self.beside / "secret", self.program, self.denied)
+        for path in made:
+            os.chown(path, user, user)
+        folder.chmod(0o755)
+
+    @property
+    def start(self) -> list[str]:
+        """How a program is started as the user, on a kernel that lacks what `without` names."""
+        denied = [SYSTEM_PYTHON, "-I", str(self.denied), *self.without, "--"]
+        # Without a right of its own, a process may set a filter only under no_new_privs.
+        rights = ["setpriv", "--no-new-privs"] if self.without and self.user else []
+        return [*self.around, *as_user(self.user), *rights, *(denied if self.without else ())]
+
+    def layers(self) -> Layers:
+        done = subprocess.run(
+            [*self.start, SYSTEM_PYTHON, "-I", str(self.program), "--probe"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd="/",
+        )
+        return Layers(**{**(found := json.loads(done.stdout)), "missing": tuple(found["missing"])})
+
+    def run(
+        self, code: str, layers: Layers | None = None, port: int = 0
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run Python `code` inside."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            found = layers or self.layers()
+            spec = Spec(
+                read=[],
+                write=[str(self.box)],
+                folder=str(self.box),
+                layers={**asdict(found), "missing": []},
+                port=port,
+                control=theirs.fileno(),
+            )
+            command = [SYSTEM_PYTHON, "-I", str(self.program), "--spec", json.dumps(asdict(spec))]
+            return subprocess.run(
+                [*self.start, *command, "--", SYSTEM_PYTHON, "-I", "-c", code],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd="/",
+                timeout=900,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def said(self, code: str, layers: Layers | None = None, port: int = 0) -> str:
+        done = self.run(code, layers, port)
+        return done.stdout.strip()
+
+
+def attempt(expression: str) -> str:
+    """Code that prints DONE, or the name of the error."""
+    return (
+        "import os, socket, signal, ctypes, pathlib, subprocess\n"
+        "try:\n"
+        f"    {expression}\n"
+        "    print('DONE')\n"
+        "except BaseException as error:\n"
+        "    print(type(error).__name__)\n"
+    )
+
+
+def done(place: Place, harms: Sequence[str], layers: Layers | None = None) -> list[str]:
+    """Try each of `harms` inside, in a process of its own; returns those that worked."""
+    code = (
+        "import os, sys, socket, signal, ctypes, pathlib, subprocess\n"
+        f"for number, harm in enumerate({list(harms)!r}):\n"
+        "    if os.fork() == 0:\n"
+        "        try: exec(harm)\n"
+        "        except BaseException: os._exit(1)\n"
+        "        os._exit(0)\n"
+        "    print('HARM', number, os.wait()[1], flush=True)\n"
+    )
+    said = place.run(code, layers)
+    words = [line.split() for line in said.stdout.splitlines() if line.startswith("HARM ")]
+    ends = {int(number): int(status) for _, number, status in words}
+    assert len(ends) == len(harms), said
+    return [harm for number, harm in enumerate(harms) if ends[number] == 0]
+
+
+ADMITTED = {
+    "all files": {
+        *("read a file", "write a file", "truncate a file", "remove a file", "a hard link"),
+        *("a change of times", "an attribute", "that a file exists", "change a mode"),
+        *("the programs", "ld.so.preload", "cron", "a folder above", "the kernel's settings"),
+        *("the root of a process", "the root of every process", "a terminal's screen"),
+        *("a terminal's keyboard", "an environment", "descriptors", "foreign memory"),
+        *("the root of this program's starter",),
+    },
+    "modes": {"change a mode", "a change of times", "that a file exists"},
+    "truncated": {"truncate a file"},
+    "network is open": {
+        *("a port", "a port by name", "a datagram", "a datagram outside", "tcp was reached"),
+        *("a port with the first data", "a port with the first data of a message"),
+    },
+    "UDP is open": {"a datagram", "a datagram outside"},
+    "can be seen": {
+        *("another process", "a process by descriptor", "descriptors", "inherited descriptors"),
+    },
+    "and ended": {"a signal", "a signal to this program's starter"},
+    "unix sockets": {
+        *("a unix socket", "a descriptor through a unix socket", "a datagram by name"),
+        *("a datagram of a raw socket", "an abstract socket", "an abstract datagram"),
+        *("unix was reached", "unix datagram was reached"),
+        *("abstract was reached", "abstract datagram was reached"),
+    },
+}
+"""The ways out of `escapes` that a phrase of `Layers.open` admits, by a part of the phrase."""
+
+
+def ways_out(place: Place, layers: Layers) -> set[str]:
+    """Try every way out of `escapes` inside; returns those that worked, by what the code inside
+    said and by what was reached outside."""
+    with outside(place.user) as made:
+        values = values_of(made, os.getpid(), REFUSED)
+        code = f"globals().update({values!r})\n{RUN}\nprint(done)"
+        said = place.run(code, layers)
+        found: dict[str, str] = json.loads(said.stdout.splitlines()[-1])
+        assert set(REFUSED) <= set(found), said
+        reached = {f"{name} was reached" for name in made.reached}
+    return {name for name in REFUSED if found[name].startswith("done")} | reached
+
+
+def admitted(layers: Layers) -> set[str]:
+    """The ways out that `layers` says are open."""
+    return {
+        way
+        for phrase, ways in ADMITTED.items()
+        if any(phrase in text for text in layers.open)
+        for way in ways
+    }
