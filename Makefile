@@ -80,9 +80,16 @@ generate: .venv/.ready ## Write environment.yml, the schemas and their documenta
 lock: ## Write the lock files from the pins (needs uv)
 	@tools/lock.sh
 
-audit: ## Check the lock files for known vulnerabilities (needs uv and an advisory service)
+# Another source of advisories: AUDIT="--vulnerability-service osv --osv-url URL".
+AUDIT ?=
+
+audit: ## Check environments and lock files for known vulnerabilities (needs uv and an advisory service)
+	@for python in .venv/bin/python .venvs/*/bin/python; do \
+	    "$$python" -P tools/old_setuptools.py || exit 1; \
+	done
 	@for lock in workflow/envs/*.lock; do \
-	    echo "$$lock"; uvx pip-audit --strict --disable-pip --requirement "$$lock" || exit 1; \
+	    echo "$$lock"; \
+	    uvx pip-audit --strict --disable-pip $(AUDIT) --requirement "$$lock" || exit 1; \
 	done
 
 .venv/.ready: pyproject.toml workflow/envs/toolgain.lock
