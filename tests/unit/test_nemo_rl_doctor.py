@@ -75,7 +75,7 @@ def test_with_everything_in_place_all_is_ok(tmp_path: Path) -> None:
     ]
     assert wrong == []
     assert "60 training and 8 validation rows" in found["data"].message
-    assert "no git history" in found["NeMo RL"].message
+    assert "a copy without git history" in found["NeMo RL"].message
     assert "2 weight files" in found["model"].message
     assert found["training job"].message.startswith("3 x 8 GPUs, ")
     assert found["smoke job"].message.startswith("1 x 8 GPUs, ")

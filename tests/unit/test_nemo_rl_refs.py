@@ -67,18 +67,34 @@ def test_a_version_whose_commit_is_not_known_goes_by_the_tag_of_the_checkout(
 
 def test_uncommitted_changes_of_a_checkout_have_a_digest(tmp_path: Path) -> None:
     root = made.checkout(tmp_path / "rl")
-    assert refs.changed_files(root) is None
+    assert refs.uncommitted_changes(root) is None
     committed(root)
     subprocess.run(["git", "-C", str(root), "add", "ray.sub"], check=True)
-    first = refs.changed_files(root)
+    first = refs.uncommitted_changes(root)
     assert first is not None
     with (root / "ray.sub").open("a") as file:
         file.write("# patched\n")
-    second = refs.changed_files(root)
+    second = refs.uncommitted_changes(root)
     assert second not in (None, first)
     # A binary change and one in another encoding than UTF-8.
     (root / "ray.sub").write_bytes(b"caf\xe9\n")
-    assert refs.changed_files(root) not in (None, first, second)
+    assert refs.uncommitted_changes(root) not in (None, first, second)
+
+
+def test_a_checkout_that_git_cannot_compare_is_not_a_clean_one(tmp_path: Path) -> None:
+    root = made.checkout(tmp_path / "rl")
+    git = ["git", "-C", str(root)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    commit = committed(root)
+    assert refs.uncommitted_changes(root) is None
+    blob = subprocess.check_output([*git, "rev-parse", "HEAD:ray.sub"], text=True).strip()
+    (root / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    (root / "ray.sub").write_text("other\n")
+    found = refs.uncommitted_changes(root)
+    assert found and found.startswith("not known: `git diff` failed: ") and blob in found
+    said = refs.said_version(commit, found)
+    assert said.startswith(f"{commit[:9]}, with uncommitted changes (not known")
 
 
 def test_untracked_sources_of_a_checkout_count_and_its_logs_do_not(tmp_path: Path) -> None:
@@ -92,12 +108,12 @@ def test_untracked_sources_of_a_checkout_count_and_its_logs_do_not(tmp_path: Pat
     (root / "ignored.py").write_text("1\n")
     (root / "1-logs").mkdir()
     (root / "1-logs" / "ray-driver.log").write_text("step 1\n")
-    assert refs.changed_files(root) is None
+    assert refs.uncommitted_changes(root) is None
     (root / "sitecustomize.py").write_text("1\n")
-    first = refs.changed_files(root)
+    first = refs.uncommitted_changes(root)
     assert first is not None
     (root / "sitecustomize.py").write_text("2\n")
-    assert refs.changed_files(root) not in (None, first)
+    assert refs.uncommitted_changes(root) not in (None, first)
 
 
 def test_an_image_of_another_version_is_refused(tmp_path: Path) -> None:

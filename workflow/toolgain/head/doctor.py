@@ -36,11 +36,7 @@ from toolgain.slurm.containers import is_file_image, mounts
 from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym, lint, plan, prompts, refs, schema
 from toolgain.training.nemo_rl import overrides as ov
-from toolgain.training.nemo_rl.preparation import (
-    root_of,
-    versions_of_checkout,
-    yaml_file_of,
-)
+from toolgain.training.nemo_rl.preparation import root_of, yaml_file_of
 from toolgain.training.store.checkpoints import size_of
 from toolgain.training.trl import backend as trl
 
@@ -341,10 +337,10 @@ def _training_lines(
         yield CheckLine(prefix + "NeMo RL", False, str(error))
         root = None
     if root:
-        yield _line(prefix + "NeMo RL", lambda: _said_versions(ref, root))
+        yield _line(prefix + "NeMo RL", lambda: _said_checkout(ref, root))
     there = root is not None and root.is_dir()
     if root and there:
-        yield _line(prefix + "NeMo Gym", lambda: refs.check_gym(ref, root) or "no git history")
+        yield _line(prefix + "NeMo Gym", lambda: _said_gym(ref, root))
         yield _line(prefix + "mounts", lambda: _mounts(cluster, root))
     yield _line(prefix + "container image", lambda: _image(ref, cluster))
     rows, files = None, None
@@ -384,8 +380,14 @@ def _handed_over(config: Config, run_name: str, smoke: bool) -> str:
     )
 
 
-def _said_versions(ref: refs.Ref, root: Path) -> str:
-    return ", ".join(f"{name} {value}" for name, value in versions_of_checkout(ref, root).items())
+def _said_checkout(ref: refs.Ref, root: Path) -> str:
+    commit = refs.check_checkout(ref, root)
+    return f"{ref.name}: {refs.said_version(commit, refs.uncommitted_changes(root))}"
+
+
+def _said_gym(ref: refs.Ref, root: Path) -> str:
+    commit = refs.check_gym(ref, root)
+    return refs.said_version(commit, refs.uncommitted_changes(root / refs.GYM_FOLDER))
 
 
 def _image(ref: refs.Ref, cluster: ClusterSection) -> str:

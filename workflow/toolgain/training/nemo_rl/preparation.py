@@ -113,10 +113,10 @@ def checkout(
         UserError: checkout, image, Gym or YAML is missing or of another version.
     """
     ref, root = refs.REFS[nemo.ref], root_of(nemo, cluster)
-    versions = versions_of_checkout(ref, root)
+    versions = _versions_of_checkout(ref, root)
     versions["nemo_gym_commit"] = refs.check_gym(ref, root) or "no git history"
-    if changed := refs.changed_files(root / refs.GYM_FOLDER):
-        versions["nemo_gym_uncommitted_changes"] = f"sha256 {changed}"
+    if changed := refs.uncommitted_changes(root / refs.GYM_FOLDER):
+        versions["nemo_gym_uncommitted_changes"] = changed
     refs.check_image(ref, cluster.container)
     versions["container"] = str(cluster.container)
     config = yaml_file_of(nemo, root)
@@ -144,7 +144,7 @@ def yaml_file_of(nemo: NemoRl, root: Path) -> Path:
     return config if config.is_absolute() else root / config
 
 
-def versions_of_checkout(ref: refs.Ref, root: Path) -> dict[str, str]:
+def _versions_of_checkout(ref: refs.Ref, root: Path) -> dict[str, str]:
     """Version, commit, and the digest of what the checkout differs in from it.
 
     Raises:
@@ -152,9 +152,8 @@ def versions_of_checkout(ref: refs.Ref, root: Path) -> dict[str, str]:
     """
     commit = refs.check_checkout(ref, root)
     versions = {"nemo_rl": ref.name, "nemo_rl_commit": commit or "no git history"}
-    changed = refs.changed_files(root)
-    if changed:
-        versions["nemo_rl_uncommitted_changes"] = f"sha256 {changed}"
+    if changed := refs.uncommitted_changes(root):
+        versions["nemo_rl_uncommitted_changes"] = changed
     return versions
 
 

@@ -176,31 +176,48 @@ def _git(folder: Path, *words: str) -> str | None:
 
 def _git_bytes(folder: Path, *words: str) -> bytes:
     """What git says in `folder`; nothing where it fails."""
-    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words]
-    found = subprocess.run(command, capture_output=True, check=False)
+    found = _run_git(folder, *words)
     return found.stdout if found.returncode == 0 else b""
+
+
+def _run_git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, check=False)
 
 
 SOURCES = frozenset({".py", ".sh", ".sub", ".toml", ".yaml", ".yml"})
 """Suffixes of files that a training run reads; logs and data may lie in a checkout too."""
 
 
-def changed_files(root: Path) -> str | None:
-    """SHA-256 of what a checkout differs in from its commit; None: in nothing.
+def uncommitted_changes(root: Path) -> str | None:
+    """`sha256 ...` of what a checkout differs in from its commit; None: in nothing.
 
     A source file that git does not track counts with its name and content, unless it is ignored.
-    A submodule has a digest of its own.
+    A submodule has a digest of its own. Where git cannot compare (an object is missing, say), that
+    is what is returned: such a checkout is not a clean one.
     """
     if commit_of(root) is None:
         return None
     exact = ("--ignore-submodules", "--binary", "--full-index", "--no-ext-diff", "--no-textconv")
-    differs = hashlib.sha256(diff := _git_bytes(root, "diff", "HEAD", *exact))
+    compared = _run_git(root, "diff", "HEAD", *exact)
+    if compared.returncode != 0:
+        said = compared.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        return f"not known: `git diff` failed: {said[0]}"
+    differs = hashlib.sha256(compared.stdout)
     listed = _git_bytes(root, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
     paths = [root / os.fsdecode(name) for name in sorted(listed) if name]
     found = [path for path in paths if path.suffix in SOURCES and path.is_file()]
     for path in found:
         differs.update(os.fsencode(path.relative_to(root)) + b"\0" + file_digest(path).encode())
-    return differs.hexdigest() if diff or found else None
+    return f"sha256 {differs.hexdigest()}" if compared.stdout or found else None
+
+
+def said_version(commit: str | None, changes: str | None) -> str:
+    """A checkout's commit in a line for the screen, and whether what runs is that commit."""
+    said = commit[:9] if commit else "a copy without git history: what it holds is not compared"
+    if changes:
+        said += f", with uncommitted changes ({changes}), which the training runs"
+    return said
 
 
 def check_checkout(ref: Ref, root: Path) -> str | None:
