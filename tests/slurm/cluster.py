@@ -5,6 +5,10 @@ slurmd in its own network, process, mount and host name namespaces (the nodes n1
 GPUs each, which are null devices). This machine is the login node. Nothing listens outside of
 the namespaces.
 
+Containers are not run: srun takes their options and runs the program on the host. With
+TOOLGAIN_PYXIS set to a folder that holds `bin/enroot` and `lib/slurm/spank_pyxis.so` (enroot and
+pyxis, built for this Slurm) they are real.
+
 Everything lives in `ROOT`; outside of it there are only the bridge, the network namespaces and
 links in /etc/slurm (Slurm commands in Snakemake's jobs look nowhere else). `down` takes all of it
 away again and ends no process that `up` did not start.
@@ -42,6 +46,8 @@ LINKS = ("slurm.conf", "gres.conf", "cgroup.conf", "mpi.conf")
 PROGRAMS = ("slurmctld", "slurmdbd", "slurmd", "munged", "mariadbd", "ip", "gcc", "sacctmgr")
 PACKAGES = "slurm-wlm slurmdbd munge mariadb-server iproute2 libpmix-dev libslurm-dev gcc"
 HEADER = Path("/usr/include/slurm/spank.h")
+PYXIS = os.environ.get("TOOLGAIN_PYXIS")
+"""Where enroot and pyxis are; None: containers are not run."""
 
 
 def missing() -> str | None:
@@ -67,7 +73,7 @@ def up() -> None:
     if reason:
         raise SystemExit(reason)
     with _sole(_lock_file()):
-        if healthy():
+        if healthy() and (ROOT / "plugstack.conf").read_text() == _plugstack():
             return
         _down()
         try:
@@ -346,11 +352,36 @@ StoragePass={password}
 StorageLoc=slurm_acct_db
 """.encode(),
     )
-    (ROOT / "plugstack.conf").write_text(f"required {ROOT}/containers.so\n")
-    source = Path(__file__).with_name("containers.c")
-    _run("gcc", "-Wall", "-shared", "-fPIC", "-o", str(ROOT / "containers.so"), str(source))
+    (ROOT / "plugstack.conf").write_text(_plugstack())
+    _write_containers()
     names = [f"{SUBNET}.{name[1:]} {name}" for name in NODES] + [f"{SUBNET}.254 {CONTROLLER}"]
     (ROOT / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n")
+
+
+def _plugstack() -> str:
+    if PYXIS:
+        return f"required {PYXIS}/lib/slurm/spank_pyxis.so runtime_path={LOCAL}/pyxis\n"
+    return f"required {ROOT}/containers.so\n"
+
+
+def _write_containers() -> None:
+    if not PYXIS:
+        source = Path(__file__).with_name("containers.c")
+        _run("gcc", "-Wall", "-shared", "-fPIC", "-o", str(ROOT / "containers.so"), str(source))
+        return
+    # pyxis takes enroot from slurmd's PATH. The root file systems of the containers are each
+    # host's own, as they are on a real cluster: hosts name them alike.
+    (ROOT / "bin").mkdir()
+    program = ROOT / "bin/enroot"
+    program.write_text(f"""\
+#!/bin/sh
+mkdir -p {LOCAL}/enroot/tmp
+export ENROOT_RUNTIME_PATH={LOCAL}/enroot/run ENROOT_CACHE_PATH={LOCAL}/enroot/cache
+export ENROOT_DATA_PATH={LOCAL}/enroot/data ENROOT_TEMP_PATH={LOCAL}/enroot/tmp
+export PATH="{PYXIS}/bin:$PATH"
+exec enroot "$@"
+""")
+    program.chmod(0o755)
 
 
 def _make_network() -> None:
@@ -426,7 +457,11 @@ def _spawn(name: str, command: list[str]) -> None:
             stderr=log,
             start_new_session=True,
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": "/root"},
+            env={
+                "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}",
+                "LC_ALL": "C.UTF-8",
+                "HOME": "/root",
+            },
         )
     record = {"pid": process.pid, "started": _start_time(process.pid)}
     (ROOT / "pids" / name).write_text(json.dumps(record))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from toolgain.common.errors import ExitCode, UserError
 from toolgain.config.sections import (
@@ -107,6 +108,17 @@ def test_the_name_of_the_baseline_is_taken() -> None:
 @pytest.mark.parametrize("path", sorted(Path("config").glob("*.yaml")), ids=str)
 def test_the_shipped_configurations_are_valid(path: Path) -> None:
     assert load_config(path).runs
+
+
+RECIPES = sorted(Path("config/recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=str)
+def test_a_recipe_goes_on_top_of_a_configuration_as_it_does_in_snakemake(recipe: Path) -> None:
+    base = Path("config/config.yaml")
+    both = yaml.safe_load(base.read_text())
+    update_config(both, yaml.safe_load(recipe.read_text()))
+    assert load_config(base, recipe) == parse_config(both)
 
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:

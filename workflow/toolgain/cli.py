@@ -169,9 +169,11 @@ def rehearse(
 @cli.command()
 @click.option(
     "--config",
+    "configs",
     type=FILE,
+    multiple=True,
     help="Frozen training section; with --show-command a workflow configuration, by default "
-    "config/config.yaml.",
+    "config/config.yaml, or several that go on top of each other: --config A --config B.",
 )
 @click.option("--weights", type=FILE, help="JSON with path and digest of the base.")
 @click.option("--tasks", "tasks_file", type=FILE, help="tasks.json of the tasks.")
@@ -189,7 +191,7 @@ def rehearse(
 @trl_env
 @gym_env
 def train(
-    config: Path | None,
+    configs: tuple[Path, ...],
     cluster: Path | None,
     weights: Path | None,
     tasks_file: Path | None,
@@ -212,8 +214,11 @@ def train(
     if show_command:
         from toolgain.head import handovers
 
-        handovers.print_all(load_config(config or CONFIG), name, nodes, smoke)
+        handovers.print_all(load_config(*(configs or (CONFIG,))), name, nodes, smoke)
         return
+    if len(configs) > 1:
+        raise click.UsageError("--config: a frozen section is one file.")
+    config = configs[0] if configs else None
     section = read_section(TrainingSection, _given(config, "--config"))
     stage.train_run(
         section,
@@ -499,17 +504,19 @@ def demo_model(
 @cli.command()
 @click.option(
     "--config",
+    "configs",
     type=FILE,
-    default=CONFIG,
+    multiple=True,
+    default=(CONFIG,),
     show_default=True,
-    help="The workflow configuration.",
+    help="The workflow configuration; a recipe goes on top of it: --config A --config B.",
 )
 @click.option("--container-job", is_flag=True, help="Also look inside the container, with srun.")
-def doctor(config: Path, container_job: bool) -> None:
+def doctor(configs: tuple[Path, ...], container_job: bool) -> None:
     """Check everything that a run needs; say what to do."""
     from toolgain.head import doctor as stage
 
-    sys.exit(stage.print_checks(config, container_job))
+    sys.exit(stage.print_checks(configs, container_job))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,9 @@ LARGE = 50_000_000
 Check = Callable[[], str]
 
 
-def print_checks(config_file: Path, container_job: bool) -> int:
+def print_checks(config_files: Sequence[Path], container_job: bool) -> int:
     """Print a line per check; the exit code is 2 when something is to be done."""
-    config = configuration.load_config(config_file)
+    config = configuration.load_config(*config_files)
     lines = list(checks(config))
     if container_job:
         lines += container_lines(config)

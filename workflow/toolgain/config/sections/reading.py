@@ -40,7 +40,22 @@ def parse_section(model: type[SectionType], values: Any, where: str) -> SectionT
         raise UserError(f"{where}: " + findings_of(error, model)) from None
 
 
-def load_config(path: Path) -> Config:
-    """Read and check a YAML configuration file."""
+def load_config(path: Path, *over: Path) -> Config:
+    """Read and check a YAML configuration file, with others on top of it.
+
+    Sections are merged key by key and every other value is replaced, as Snakemake does with the
+    files of `--configfile`.
+    """
     values = yaml_file.read_config_file(path)
-    return parse_config(values, str(path))
+    for other in over:
+        values = _merged(values, yaml_file.read_config_file(other))
+    return parse_config(values, " ".join(map(str, (path, *over))))
+
+
+def _merged(below: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for key, value in over.items():
+        known = result.get(key)
+        both = isinstance(known, dict) and isinstance(value, dict)
+        result[key] = _merged(known, value) if both else value
+    return result
