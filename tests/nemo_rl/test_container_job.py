@@ -57,6 +57,11 @@ def asked(folder: Path, **changes: str) -> dict[str, str]:
     # Its checkpoints need torch alone, and no Megatron.
     values["training"]["nemo_rl"]["policy_backend"] = "dtensor"
     (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    return job_lines(folder)
+
+
+def job_lines(folder: Path) -> dict[str, str]:
+    """What the job says with the config.yaml of a folder, by the name of its line."""
     done = subprocess.run(
         [TOOLGAIN, "doctor", "--container-job", "--config", folder / "config.yaml"],
         cwd=folder,

@@ -46,6 +46,8 @@ class Run:
     site: dict[str, Any] = field(default_factory=dict)
     limit: str = "10"
     """Time limit of a job, in minutes."""
+    container: str | None = None
+    """An image; None: one that no one opens."""
     launches: int = 0
     job: str = ""
 
@@ -67,10 +69,9 @@ class Run:
         """Submit a job that trains, in the batch step and with the environment Snakemake leaves."""
         self.launches += 1
         self.write("section.json", made.training(**self.settings).frozen())
-        self.write(
-            "cluster.json",
-            made.cluster(self.root, gpus_per_node=machine.GPUS, nemo_rl=self.site).model_dump(),
-        )
+        image = {"container": self.container} if self.container else {}
+        site = made.cluster(self.root, gpus_per_node=machine.GPUS, nemo_rl=self.site, **image)
+        self.write("cluster.json", site.model_dump())
         command = [str(TOOLGAIN), "train", "--run", "grpo", "--nodes", str(self.nodes)]
         for name, file in (
             ("config", "section.json"),

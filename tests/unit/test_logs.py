@@ -72,3 +72,30 @@ def test_errors_of_an_earlier_start_are_passed_over(tmp_path: Path) -> None:
     begin = log.stat().st_size
     log.write_text(KILLED + VLLM)
     assert first_error(log, begin) == "ValueError: No memory for the cache"
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        (
+            "slurmstepd-n1: error: execve(): /no/such/vllm: No such file or directory\n"
+            "srun: error: n1: task 0: Exited with exit code 2\n",
+            "execve(): /no/such/vllm: No such file or directory",
+        ),
+        (
+            "slurmstepd-n1: error: pyxis: container start failed with error code: 1\n"
+            "slurmstepd-n1: error: pyxis: printing enroot log file:\n"
+            "slurmstepd-n1: error: pyxis:     enroot-mount: failed to create directory: /a/b\n"
+            "slurmstepd-n1: error: spank: required plugin spank_pyxis.so: task_init() failed\n"
+            "srun: error: n1: task 0: Exited with exit code 1\n",
+            "pyxis:     enroot-mount: failed to create directory: /a/b",
+        ),
+    ],
+)
+def test_what_kept_a_container_from_starting_is_named(
+    tmp_path: Path, lines: str, cause: str
+) -> None:
+    """As Slurm 22.05 with pyxis 0.24.0 and enroot 4.1.2 wrote them."""
+    log = tmp_path / "server.log"
+    log.write_text(lines)
+    assert logs.first_error(log) == cause

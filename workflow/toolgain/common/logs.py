@@ -23,6 +23,8 @@ _CONSEQUENCE = re.compile(
 )
 _PROCESS = re.compile(r"^\([\w ]*pid=\d+\)")
 """With it vLLM's processes begin their lines."""
+_STEP = re.compile(r"^slurmstepd\S*: error: (execve\(\): .+|pyxis: {2,}.+)")
+"""What kept a program from starting in its container: Slurm's words, or enroot's log in pyxis'."""
 _ANSWERED = re.compile(r'HTTP/[\d.]+" 200\b')
 
 
@@ -72,6 +74,8 @@ def _error_in(text: str, process: str, pending: set[str]) -> str | None:
             return found[1]
     elif _ERROR.search(text):
         return text
+    elif found := _STEP.search(text):
+        return found[1]
     return None
 
 

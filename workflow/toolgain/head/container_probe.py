@@ -29,8 +29,8 @@ ADVICE = {
     "the training; name a Python of the image that has these packages.",
     "vLLM": "cluster.nemo_rl.vllm_python is not there; is the image made for training.nemo_rl.ref?",
     "tool parser": "the parser is not made for this vLLM.",
-    "writable root": "NeMo RL and Gym write there; start enroot with a writable root "
-    "(ENROOT_ROOTFS_WRITABLE=yes).",
+    "writable root": "NeMo RL and Gym write there, and enroot's root is read-only as it comes: set "
+    'cluster.nemo_rl.env: {ENROOT_ROOTFS_WRITABLE: "yes"}.',
     "Gym's environments": "they are made at the start of a training run, from a package "
     "index, which does not answer here; make an image with them (NEMO_GYM_PREFETCH_CONFIGS).",
 }

@@ -56,6 +56,8 @@ def _merged(below: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     result = dict(below)
     for key, value in over.items():
         known = result.get(key)
-        both = isinstance(known, dict) and isinstance(value, dict)
-        result[key] = _merged(known, value) if both else value
+        if isinstance(known, dict) and isinstance(value, dict):
+            result[key] = _merged(known, value)
+        else:
+            result[key] = value
     return result
