@@ -98,4 +98,4 @@ def test_what_kept_a_container_from_starting_is_named(
     """As Slurm 22.05 with pyxis 0.24.0 and enroot 4.1.2 wrote them."""
     log = tmp_path / "server.log"
     log.write_text(lines)
-    assert logs.first_error(log) == cause
+    assert first_error(log) == cause
