@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolgain.evaluation import confinement
+from toolgain.evaluation import sandbox_setup
 
 BFCL_ENV = Path(".venvs/bfcl")
 PROGRAM = "import bfcl.eval_checker.eval_runner"
@@ -37,16 +37,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    layers = confinement.layers()
+    layers = sandbox_setup.layers()
     python = BFCL_ENV.absolute() / "bin" / "python"
     with tempfile.TemporaryDirectory() as folder:
         box = Path(folder)
-        spec = confinement.spec_of(python, box, [], 0, -1, layers)
+        spec = sandbox_setup.spec_of(python, box, [], 0, -1, layers)
         program = [str(python), "-P", "-I", "-c", PROGRAM]
         commands = {
             "outside": program,
-            "inside": [*confinement.COMMAND, "--spec", spec, "--", *program],
-            "layers tried": [*confinement.COMMAND, "--probe"],
+            "inside": [*sandbox_setup.COMMAND, "--spec", spec, "--", *program],
+            "layers tried": [*sandbox_setup.COMMAND, "--probe"],
         }
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for number in range(options.rounds):

@@ -34,7 +34,7 @@ from fault_server import FaultServer, Handler, Request, completion
 
 from privileges import may_make_namespaces
 from toolgain.bfcl import data
-from toolgain.evaluation import confinement
+from toolgain.evaluation import sandbox_setup
 from toolgain.evaluation.validity import CODE
 
 pytestmark = pytest.mark.slow
@@ -85,8 +85,8 @@ def hostile(name: str, at_last: str | None = None) -> Callable[[Request, Handler
 def test_nothing_gets_out_and_no_score_is_forged(
     user: int, undisturbed: Evaluation, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if confinement.layers().open:
-        pytest.skip(f"this kernel leaves open: {confinement.layers().open}")
+    if sandbox_setup.layers().open:
+        pytest.skip(f"this kernel leaves open: {sandbox_setup.layers().open}")
     if user and not may_make_namespaces(user):
         pytest.skip("this machine gives no namespaces to users without rights")
     monkeypatch.setenv("HF_TOKEN", SECRET)

@@ -17,7 +17,7 @@ from toolgain.bfcl.folders import models_of, one_model
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.comparison import compare
 from toolgain.config.sections import ComparisonSection, EvaluationSection
-from toolgain.evaluation import confinement
+from toolgain.evaluation import sandbox_setup
 from toolgain.evaluation.harness import HarnessFolders, HarnessSettings, score_again
 from toolgain.evaluation.rescore import rescorer
 
@@ -191,7 +191,7 @@ def by_nvidia(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout_s=0,
         attempts=0,
         stall_s=600,
-        layers=confinement.layers(),
+        layers=sandbox_setup.layers(),
     )
     assert score_again(settings, folders, list(items)) is None
     return folders.again

@@ -15,7 +15,7 @@ import pytest
 
 from toolgain.common import processes, supervise
 from toolgain.common.errors import UserError
-from toolgain.evaluation import confinement
+from toolgain.evaluation import sandbox_setup
 from toolgain.evaluation.harness import (
     HarnessFolders,
     HarnessSettings,
@@ -48,7 +48,7 @@ def settings(folder: Path, script: str, stall_s: float = 60) -> HarnessSettings:
         timeout_s=5,
         attempts=2,
         stall_s=stall_s,
-        layers=confinement.layers(),
+        layers=sandbox_setup.layers(),
     )
 
 

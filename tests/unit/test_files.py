@@ -60,7 +60,7 @@ OPENED_OTHERWISE = {
     # Ours, made a moment ago: its settings, a pipe that is to be waited for, programs.
     "evaluation/gateway.py": {"options.config"},
     "evaluation/interceptor.py": {"Path(params.secrets)"},
-    "evaluation/confinement.py": {"script"},
+    "evaluation/sandbox_setup.py": {"script"},
     "checkpoint/export.py": {"path"},
     # No path.
     "training/trl/gym_environment.py": {"self.room"},

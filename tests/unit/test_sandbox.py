@@ -29,11 +29,11 @@ from sandboxed import (
 from privileges import may_make_namespaces, may_mount
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection
-from toolgain.evaluation import confinement, sandbox
+from toolgain.evaluation import sandbox, sandbox_setup
 from toolgain.evaluation.sandbox import Layers, Spec
 
 USERS = [0, 65534] if os.geteuid() == 0 else [os.geteuid()]
-ALL = confinement.layers()
+ALL = sandbox_setup.layers()
 WITHOUT_NAMESPACES = replace(ALL, files=False, network=False, processes=False, user_namespace=False)
 
 needs_everything = pytest.mark.skipif(bool(ALL.open), reason=f"this kernel: {ALL.missing}")
@@ -493,7 +493,7 @@ def test_what_stays_open_is_said(layers: Layers, phrase: str) -> None:
 
 def test_require_refuses_what_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     partial = Layers(landlock=2, missing=("no network of its own (Operation not permitted)",))
-    monkeypatch.setattr(confinement, "layers", lambda: partial)
-    assert confinement.checked_layers(EvaluationSection()) == partial
+    monkeypatch.setattr(sandbox_setup, "layers", lambda: partial)
+    assert sandbox_setup.checked_layers(EvaluationSection()) == partial
     with pytest.raises(UserError, match=r"evaluation\.sandbox is `require`.*network is open"):
-        confinement.checked_layers(EvaluationSection(sandbox="require"))
+        sandbox_setup.checked_layers(EvaluationSection(sandbox="require"))

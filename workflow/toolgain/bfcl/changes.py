@@ -20,6 +20,7 @@ class Changes:
     kinds: list[str] = field(default_factory=list)
 
     def note(self, kind: str) -> None:
+        """Note a change of this kind."""
         if kind not in self.kinds:
             self.kinds.append(kind)
 

@@ -61,10 +61,12 @@ class Item:
 
     @property
     def key(self) -> Key:
+        """What tells items apart, on both sides of a comparison."""
         return (self.category, self.id, self.occurrence)
 
     @cached_property
     def cluster(self) -> str:
+        """The cluster that is drawn as a whole; see `cluster_of`."""
         functions = [tool["name"] for tool in self.entry.get("function", ())]
         return cluster_of(self.category, self.id, self.index, functions)
 

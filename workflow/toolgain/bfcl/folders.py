@@ -40,14 +40,17 @@ class HarnessFolder:
 
     @property
     def results(self) -> Path:
+        """The folder of the model's result files."""
         return self.root / "result" / self.model
 
     @property
     def scores(self) -> Path:
+        """The folder of the model's score files."""
         return self.root / "score" / self.model
 
     @property
     def prefix(self) -> str:
+        """How the names of the files begin."""
         return f"BFCL_{self.version}_"
 
     def present(self, categories: Iterable[str]) -> list[str]:

@@ -85,6 +85,7 @@ class ItemOutcome(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str, int]:
+        """Category, id and occurrence: what tells items apart."""
         return (self.category, self.id, self.occurrence)
 
 

@@ -151,6 +151,7 @@ class Reply:
 
     @property
     def worth_another_try(self) -> bool:
+        """Whether the request is retried."""
         return self.kind in WORTH_ANOTHER_TRY
 
 

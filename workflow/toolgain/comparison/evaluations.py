@@ -112,6 +112,7 @@ class Evaluation:
 
     @property
     def repeats(self) -> int:
+        """Answers to each item."""
         return int(self.right.shape[1])
 
     @property

@@ -168,6 +168,7 @@ class _Items:
 
     @staticmethod
     def of(before: Evaluation, after: Evaluation, version: Version) -> "_Items":
+        """The items of two evaluations that hold the same ones, in the order of `before`."""
         place = {key: number for number, key in enumerate(after.keys)}
         order = [place[key] for key in before.keys]
         of_item = [category for category, _, _ in before.keys]

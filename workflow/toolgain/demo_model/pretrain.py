@@ -2,9 +2,9 @@
 
 Runs in the trl environment (torch, transformers), on a CPU or on a CUDA device. The text comes in
 blocks of generated conversations; a block follows from the seed, its number, and the part of the
-token budget that is behind it, so that a seed gives the same text whatever the machine. With
-`--workers`, processes make the text beside the training. The state is saved every minute or so;
-the same command resumes from it, with a larger budget too. At the end the model is exported:
+token budget that is used up before it, so that a seed gives the same text whatever the machine.
+With `--workers`, processes make the text beside the training. The state is saved every minute or
+so; the same command resumes from it, with a larger budget too. At the end the model is exported:
 bfloat16 weights, tokenizer, chat template, generation config.
 """
 
@@ -98,7 +98,7 @@ PHASES = (
     Phase(0.15, replace(WIDE, max_tools=3, drill=0.1, max_chars=2000), decision_weight=2),
     Phase(0.3, WIDE, reach=4096),
     Phase(0.37, FAR, end_rate=0.1, reach=8192),
-    # At last the model is taught to call too often, so that a training has something to undo.
+    # At last the model is taught to call too often, so that training has something to undo.
     Phase(0.08, replace(FAR, over_call=0.6), rate=0.1, end_rate=0.0, name_weight=1, reach=8192),
 )
 
@@ -125,7 +125,7 @@ class PretrainRecipe:
     attention_gain: float = 1.5
     """Starting weight of the norms of queries and keys."""
     block_tokens: int = 1_000_000
-    """Tokens of text made together, the unit in which the pre-training goes on."""
+    """Tokens of text made together, the unit from which the pre-training resumes."""
     batch_tokens: int = 65536
     """Tokens of a step, padding included."""
     warmup: int = 100
@@ -164,7 +164,7 @@ def encode(
     call, called = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
     opening = tokenizer('{"name": "', add_special_tokens=False)["input_ids"]
     (closing,) = tokenizer('", "', add_special_tokens=False)["input_ids"]
-    verdicts = set().union(*verdict_tokens(tokenizer))
+    decisions = set().union(*decision_tokens(tokenizer))
     weights = [0.0] * len(ids)
     starts = [i for i, token in enumerate(ids) if token == start]
     # With tools, the first header belongs to the system message that lists them.
@@ -175,7 +175,7 @@ def encode(
         last = ids.index(end, first)
         # The decision: after the topic where there is one, else at the answer's first token.
         until = ids.index(call, first) if call in ids[first:last] else last
-        decision = max((i for i in range(first, until) if ids[i] in verdicts), default=first)
+        decision = max((i for i in range(first, until) if ids[i] in decisions), default=first)
         if not conversation.tools:
             decision = first
         for i in range(first, last + 1):
@@ -195,7 +195,7 @@ def encode(
     return ids, weights
 
 
-def verdict_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[set[int], set[int]]:
+def decision_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[set[int], set[int]]:
     """The tokens that begin YES and NO, with and without the space before (a small word before
     them may have taken it)."""
     yes, no = (
@@ -356,7 +356,7 @@ def validate(
     """
     rng = Random(seed)
     call = tokenizer.convert_tokens_to_ids("<tool_call>")
-    yes, no = verdict_tokens(tokenizer)
+    yes, no = decision_tokens(tokenizer)
     model.eval()
     hits: dict[str, list[float]] = {}
     for task in generate(seed, number, "validation", 0.4, 900):
@@ -498,14 +498,14 @@ def pretrain(
     seconds: float | None = None,
     compiled: bool = False,
 ) -> None:
-    """Make the model, or go on making it from the state in `work`.
+    """Pre-train the model, or resume from the state in `work`.
 
     Args:
         out: folder of the finished model.
         work: folder of the tokenizer, the state and the curve.
         start: model folder to begin with, in place of fresh weights.
         workers: processes that make text; 0: this one makes it.
-        seconds: wall time after which the phases are to be through; the text then depends on the
+        seconds: wall time in which all phases have to fit; the text then depends on the
             machine's speed.
     """
     tokenizer, model = prepare_model(work, seed, recipe, start, device)

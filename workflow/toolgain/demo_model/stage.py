@@ -45,7 +45,7 @@ def pretrain_demo_model(
         out: folder of the finished model; replaced as a whole when the model is ready.
         seed: seed of the text, the tokenizer and the weights.
         trl_env: environment with torch and transformers.
-        settings: changes of the recipe, each `key=value` (toolgain.demo_model.pretrain.Recipe).
+        settings: changes of `pretrain.PretrainRecipe`, each `key=value`.
         threads: CPU threads of the training.
         workers: processes that make the text beside it; 0: none.
         device: cpu or cuda.

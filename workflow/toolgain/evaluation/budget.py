@@ -61,6 +61,7 @@ class Budget:
 
     @property
     def is_spent(self) -> bool:
+        """Whether evaluation.retry.max_hours have passed; without a limit, never."""
         return self._max_hours is not None and self.spent_s >= 3600 * self._max_hours
 
     def keep(self, at_once: bool = False) -> None:

@@ -24,7 +24,7 @@ from toolgain.common.errors import UserError
 from toolgain.common.files import shell_characters
 from toolgain.common.logs import last_line
 from toolgain.common.processes import Command
-from toolgain.evaluation import box, confinement, sandbox
+from toolgain.evaluation import box, sandbox, sandbox_setup
 from toolgain.serving.server import Endpoint, free_port
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,7 @@ class HarnessFolders:
 
     @property
     def log(self) -> Path:
+        """What the harness's program wrote on its screen."""
         return self.work / "harness.log"
 
 
@@ -313,7 +314,7 @@ def _run(
             confined = sandbox.Layers()
         else:
             confined = settings.layers
-            spec = confinement.spec_of(
+            spec = sandbox_setup.spec_of(
                 program,
                 folders.box,
                 [folders.data, folders.run_config],
@@ -321,7 +322,7 @@ def _run(
                 theirs.fileno(),
                 confined,
             )
-            argv = [*confinement.COMMAND, "--spec", spec, "--", str(program), *arguments]
+            argv = [*sandbox_setup.COMMAND, "--spec", spec, "--", str(program), *arguments]
         if not confined.network:
             listener = socket.create_server(("127.0.0.1", port), backlog=512)
         command = Command(argv, cwd=Path("/"))
@@ -331,7 +332,7 @@ def _run(
         )
         theirs.close()
         if confined.network:
-            found = confinement.received(ours)
+            found = sandbox_setup.received(ours)
             if found is None:
                 process.wait(60)
                 return f"the sandbox did not start: {last_line(folders.log)}"
@@ -391,8 +392,8 @@ def score_again(
     if settings.container:
         argv = harness_in_container(settings.container, ["bfcl", *argv], folders)
     else:
-        spec = confinement.spec_of(program, folders.box, [folders.data], 0, -1, settings.layers)
-        argv = [*confinement.COMMAND, "--spec", spec, "--", str(program), *argv]
+        spec = sandbox_setup.spec_of(program, folders.box, [folders.data], 0, -1, settings.layers)
+        argv = [*sandbox_setup.COMMAND, "--spec", spec, "--", str(program), *argv]
     env = _inner_environment(program, folders, key) | {"OPENAI_API_KEY": key}
     command, log_file = Command(argv, cwd=Path("/")), folders.work / "rescoring.log"
     deadline = time.monotonic() + settings.stall_s + SCORING_S

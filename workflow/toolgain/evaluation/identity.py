@@ -42,6 +42,7 @@ class EvaluatedModel:
 
     @property
     def folder(self) -> Path:
+        """The model folder, where the weights are not an endpoint's."""
         return Path(self.path)
 
     def record(self) -> EvaluatedWeights:

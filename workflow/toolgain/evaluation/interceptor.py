@@ -99,6 +99,7 @@ class ToolgainEndpoint(RequestToResponseInterceptor):  # type: ignore[misc]
     def intercept_request(
         self, ar: AdapterRequest, context: AdapterGlobalContext
     ) -> AdapterResponse:
+        """Answer the harness: from a kept answer, or by the model server, with retries."""
         body = {**ar.r.get_json(), "model": self.params.model, **self.params.sampling}
         fingerprint = digest([body["messages"], body.get("tools")])
         started = time.time()

@@ -16,7 +16,7 @@ from toolgain.common.errors import UserError
 from toolgain.common.files import reason
 from toolgain.common.yaml_text import read_yaml
 from toolgain.config.sections import EvaluationSection, parse_section
-from toolgain.evaluation import confinement
+from toolgain.evaluation import sandbox_setup
 from toolgain.evaluation.budget import Budget
 from toolgain.evaluation.harness import HarnessFolders, check_folder, harness_program
 from toolgain.evaluation.identity import (
@@ -66,6 +66,7 @@ class EvaluationJob:
         return None if self.weights.digest is None else chat_template_text(self.weights.folder)
 
     def folders(self, repeat: int) -> HarnessFolders:
+        """The folders of one repeat, from 0 on."""
         return HarnessFolders(self.work.with_name(f"{self.work.name}-r{repeat}"))
 
 
@@ -81,6 +82,7 @@ class Ledger:
 
     @contextmanager
     def timing(self, stage: str) -> Iterator[None]:
+        """Add the seconds of the block to those of `stage`, also where it fails."""
         started = time.monotonic()
         try:
             yield
@@ -172,7 +174,7 @@ def prepare_evaluation(
         trl_env=trl_env.absolute(),
         comparable=facts,
         work=root / work_key(found, facts),
-        layers=confinement.checked_layers(section),
+        layers=sandbox_setup.checked_layers(section),
     )
 
 

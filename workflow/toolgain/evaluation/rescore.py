@@ -25,7 +25,7 @@ from toolgain.common.errors import StageError, UserError
 from toolgain.comparison import evaluations
 from toolgain.comparison.evaluations import Evaluation
 from toolgain.config.sections import EvaluationSection
-from toolgain.evaluation import confinement, harness, rescoring
+from toolgain.evaluation import harness, rescoring, sandbox_setup
 from toolgain.evaluation.harness import HarnessFolders, HarnessSettings
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ form it is 0."""
 def rescorer(bfcl_env: Path) -> Iterator[Callable[[Evaluation], Evaluation]]:
     """A function that scores the answers of a plain harness folder again, for `compare.run`."""
     section = EvaluationSection()
-    layers = confinement.checked_layers(section)
+    layers = sandbox_setup.checked_layers(section)
     with tempfile.TemporaryDirectory(prefix="toolgain-rescore-") as name:
         number = iter(range(1_000_000))
 

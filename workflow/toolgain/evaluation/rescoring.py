@@ -78,6 +78,7 @@ def _harmless(result: Sequence[object], offered: set[str]) -> list[object]:
 
 
 def as_list(value: object) -> Sequence[object]:
+    """`value` itself, or a list that holds it."""
     return value if isinstance(value, list) else [value]
 
 

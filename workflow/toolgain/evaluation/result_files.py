@@ -38,6 +38,7 @@ class ResultState:
 
     @property
     def done(self) -> int:
+        """Rows there are, of answers and of failures."""
         return sum(len(rows) for rows in self.rows.values())
 
 

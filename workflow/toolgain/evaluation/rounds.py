@@ -33,7 +33,7 @@ STALL_MARGIN_S = 120.0
 class RetryRounds:
     """Whether the harness is run once more, and after how long.
 
-    The first run asks everything. Retry rounds go on while they answer something, be it one step of
+    The first run asks everything. Retry rounds continue while they answer something, be it one step of
     a conversation; `evaluation.retry.rounds` bounds those in a row that answer nothing.
     """
 
@@ -74,6 +74,7 @@ class ModelServer:
 
     @property
     def log_file(self) -> Path:
+        """The log of a server that is started here."""
         return self.job.folders(0).work / "server.log"
 
     def __enter__(self) -> "ModelServer":

@@ -28,7 +28,7 @@ from toolgain.slurm.waiting import why_it_waits
 
 REFRESH_SECONDS = 5
 SILENT_SECONDS = 180
-"""A stage that says nothing for so long, with no job in the queue, has probably been killed."""
+"""A stage silent for this long, and with no job in the queue, has probably been killed."""
 
 JOBS_SHOWN = 3
 """Of a stage that took more Slurm jobs, only the first and the last are shown."""
@@ -94,7 +94,7 @@ def show_status(results: Path, watch: bool) -> None:
 
 
 def status_lines(results: Path, columns: int) -> Iterator[str]:
-    """The lines of the status, for a screen of so many columns."""
+    """The lines of the status, for a screen of that many columns."""
     queue, note = _queue(results)
     yield from status_table(list(stage_rows(results, queue, time.time())), columns)
     if note:

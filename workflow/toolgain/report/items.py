@@ -228,9 +228,11 @@ class _Tables:
         self.tools: dict[str, int] = {}
 
     def index(self, table: str, value: str) -> int:
+        """The number of `value` in `table`, which grows with each new one."""
         return self.names[table].setdefault(value, len(self.names[table]))
 
     def tool(self, tool: object) -> int:
+        """The number of a tool among those that were seen."""
         text = json.dumps(_plain(tool), ensure_ascii=False, sort_keys=False)
         return self.tools.setdefault(text, len(self.tools))
 

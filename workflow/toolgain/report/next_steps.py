@@ -75,7 +75,7 @@ def _is_after(stage: StageCost) -> bool:
 
 
 def _amount(stages: list[StageCost], times: float, basis: str) -> str:
-    """The stages' time and GPU-hours, so many times."""
+    """Time and GPU-hours of the stages, multiplied."""
     seconds = sum(stage.seconds or 0.0 for stage in stages)
     hours = sum(stage.gpu_hours or 0.0 for stage in stages)
     if not seconds and not hours:

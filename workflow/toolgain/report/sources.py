@@ -166,6 +166,7 @@ class _FolderReader:
         """What the items of plain folders ask."""
 
     def record(self, kind: type[Kind], path: Path) -> Kind | None:
+        """The record in `path`; None, and a line in `missing`, where it cannot be read."""
         try:
             return kind.model_validate_json(read_text(path))
         except FileNotFoundError:
@@ -181,6 +182,7 @@ class _FolderReader:
         return self.record(kind, path) if path.exists() else None
 
     def json(self, path: Path) -> object:
+        """The JSON value in `path`; None, and a line in `missing`, where it cannot be read."""
         try:
             return parse_json(read_text(path))
         except (OSError, ValueError):
@@ -195,6 +197,13 @@ class _FolderReader:
         items: bool = True,
         asked: bool = False,
     ) -> EvaluationFolder:
+        """What an evaluation folder holds.
+
+        Args:
+            side: what comparison.json says of it; a path that lies elsewhere is followed.
+            items: whether outcomes are read.
+            asked: whether questions are read.
+        """
         if side is not None and side.plain and self.data is not None:
             return EvaluationFolder(subject, outcomes=self._plain(side, self.data) if items else {})
         folder = results / "evaluations" / subject
@@ -215,6 +224,7 @@ class _FolderReader:
         )
 
     def run(self, name: str, results: Path, compared: RunComparison, items: bool) -> RunFolder:
+        """What a run left, and its evaluation; `items`: whether outcomes are read."""
         evaluation = self.evaluation(name, results, compared.trained, items)
         folder = results / "runs" / name
         if not folder.is_dir():

@@ -54,6 +54,7 @@ class Endpoint:
 
     @property
     def chat_url(self) -> str:
+        """The URL of chat completions."""
         return f"{self.base_url}/chat/completions"
 
     def client(self, timeout_s: float) -> httpx.Client:

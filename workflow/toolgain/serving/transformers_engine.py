@@ -57,6 +57,7 @@ class ActiveRequest:
 
     @property
     def finished(self) -> bool:
+        """Whether the limit is reached or an ending token was drawn."""
         return len(self.generated) >= self.limit or (
             bool(self.generated) and self.generated[-1] in self.ends
         )
@@ -188,6 +189,7 @@ class Engine(threading.Thread):
         return row.result
 
     def run(self) -> None:
+        """Answer requests until the process ends."""
         threading.Thread(target=self._compute_prompts, daemon=True, name="prompts").start()
         while True:
             self._admit()

@@ -34,6 +34,7 @@ class Resampling:
 
     @property
     def draws(self) -> int:
+        """Number of draws."""
         return len(self.counts[0])
 
 
@@ -95,6 +96,7 @@ class Stratum:
     """(4, R)"""
 
     def of(self, pairs: slice) -> "Stratum":
+        """The same for some of the R pairs."""
         return Stratum(self.clusters, self.variance[:, pairs])
 
 

@@ -34,6 +34,7 @@ class Design:
 
     @property
     def clusters(self) -> int:
+        """Number of clusters."""
         return len(self.stratum)
 
     def totals(self, values: Floats) -> Floats:

@@ -57,6 +57,7 @@ class Task:
     """The conversation; empty: the question alone."""
 
     def as_json(self) -> dict[str, Any]:
+        """The task as a line of train.jsonl or validation.jsonl."""
         return {
             "id": self.id,
             "kind": self.kind,

@@ -1,4 +1,4 @@
-"""How the harness is put into its sandbox: what it is to see, and what this kernel gives."""
+"""How the harness is put into its sandbox: what it may see, and what this kernel can give."""
 
 import json
 import logging
