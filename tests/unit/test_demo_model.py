@@ -246,7 +246,7 @@ def test_every_call_of_a_tool_written_by_hand_fits_its_schema(entry: everyday.En
         offer = everyday.make_offer(rng, entry)
         assert not contamination.is_reserved(offer.name)
         parameters = offer.schema["function"]["parameters"]
-        asked = everyday.question_for(rng, offer, calls=rng.randint(1, 3))
+        asked = everyday.everyday_question(rng, offer, calls=rng.randint(1, 3))
         assert asked.topic and asked.topic.lower() in asked.text.lower()
         for call in asked.calls:
             assert call["name"] == offer.name
@@ -264,7 +264,7 @@ def test_a_question_leaves_out_chooses_and_implies():
         everyday.fixed("2.5", "integer")
     rng = Random(1)
     (entry,) = [e for e in everyday.collection().entries if e.name == "pizza.choose"]
-    asked = [everyday.question_for(rng, everyday.make_offer(rng, entry)) for _ in range(60)]
+    asked = [everyday.everyday_question(rng, everyday.make_offer(rng, entry)) for _ in range(60)]
     cheesy = [a for a in asked if "extra cheese" in a.text]
     assert cheesy and len(cheesy) < len(asked)
     for one in asked:
@@ -279,7 +279,7 @@ def test_a_question_for_no_tool_written_by_hand_is_of_another_group(seed: int):
     rng = Random(seed)
     offers = everyday.make_offers(rng, rng.randint(1, 6))
     assert len({offer.entry.name for offer in offers}) == len(offers)
-    asked = everyday.ask_elsewhere(rng, offers)
+    asked = everyday.ask_beyond(rng, offers)
     assert asked.calls == () and asked.text and asked.topic
 
 

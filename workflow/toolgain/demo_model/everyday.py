@@ -50,11 +50,11 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Part:
+class PhrasePart:
     """Pieces in a row; `kind`: row, optional, topic or choice (whose pieces are rows)."""
 
     kind: str
-    pieces: tuple[Part | Word, ...]
+    pieces: tuple[PhrasePart | Word, ...]
     given: tuple[tuple[str, str], ...] = ()
     """Parameters that this part gives a value without saying it."""
 
@@ -78,7 +78,7 @@ class Entry:
     name: str
     about: str
     slots: tuple[Slot, ...]
-    questions: tuple[Part, ...]
+    questions: tuple[PhrasePart, ...]
 
     @cached_property
     def group(self) -> str:
@@ -105,7 +105,7 @@ class Collection:
     sets: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = field(default_factory=dict)
 
 
-def parse_question(text: str) -> Part:
+def parse_question(text: str) -> PhrasePart:
     """The parts of a question. Raises ValueError where a bracket does not close."""
     part, end = _row(text, 0, "")
     if end != len(text):
@@ -113,8 +113,8 @@ def parse_question(text: str) -> Part:
     return part
 
 
-def _row(text: str, at: int, closing: str) -> tuple[Part, int]:
-    pieces: list[Part | Word] = []
+def _row(text: str, at: int, closing: str) -> tuple[PhrasePart, int]:
+    pieces: list[PhrasePart | Word] = []
     plain = ""
     while at < len(text) and text[at] not in closing:
         mark = text[at]
@@ -133,21 +133,21 @@ def _row(text: str, at: int, closing: str) -> tuple[Part, int]:
             at = end + 1
             continue
         if mark == "(":
-            rows: list[Part | Word] = []
+            rows: list[PhrasePart | Word] = []
             while text[at] != ")":
                 row, at = _row(text, at + 1, "|)")
                 rows.append(row)
-            pieces.append(Part("choice", tuple(rows)))
+            pieces.append(PhrasePart("choice", tuple(rows)))
         else:
             row, at = _row(text, at + 1, "]" if mark == "[" else ">")
             if at >= len(text):
                 raise ValueError(f"{text!r}: {mark!r} is not closed")
-            pieces.append(Part("optional" if mark == "[" else "topic", row.pieces, row.given))
+            pieces.append(PhrasePart("optional" if mark == "[" else "topic", row.pieces, row.given))
         at += 1
     found = plain.split("=>")
     pieces += [Word(found[0])] if found[0] else []
     given = tuple((name, value) for name, _, value in (item.partition("=") for item in found[1:]))
-    return Part("row", tuple(pieces), given), at
+    return PhrasePart("row", tuple(pieces), given), at
 
 
 def _is_choice(text: str, at: int) -> bool:
@@ -165,7 +165,7 @@ def _is_choice(text: str, at: int) -> bool:
 def collection() -> Collection:
     """The file beside this module."""
     made = Collection()
-    domain, head, slots, asked = "", ("", ""), list[Slot](), list[Part]()
+    domain, head, slots, asked = "", ("", ""), list[Slot](), list[PhrasePart]()
 
     kept_apart = [set(concept.words) for concept in CONCEPTS if split_of(concept) != "train"]
 
@@ -410,7 +410,7 @@ _RANGE = re.compile(r"(int|num):(-?\d+)-(\d+)$")
 
 
 @dataclass(frozen=True)
-class Field:
+class OfferField:
     """A parameter of a tool of one conversation."""
 
     name: str
@@ -420,7 +420,7 @@ class Field:
     type: str
 
 
-def _field(rng: Random, slot: Slot, camel: bool, whole: bool) -> Field:
+def _field(rng: Random, slot: Slot, camel: bool, whole: bool) -> OfferField:
     schema, draw, note = _kind(rng, slot.kind, whole)
     about = slot.about
     if note and not about.endswith(note):
@@ -445,7 +445,7 @@ def _field(rng: Random, slot: Slot, camel: bool, whole: bool) -> Field:
     if camel:
         first, *rest = name.split("_")
         name = first + "".join(part.capitalize() for part in rest)
-    return Field(name, slot, write_schema(rng, kind, about, **others), draw, kind)
+    return OfferField(name, slot, write_schema(rng, kind, about, **others), draw, kind)
 
 
 def fixed(text: str, kind: str) -> Any:
@@ -566,7 +566,7 @@ class Offer:
 
     entry: Entry
     name: str
-    fields: tuple[Field, ...]
+    fields: tuple[OfferField, ...]
     schema: Schema
 
 
@@ -650,7 +650,7 @@ def make_offers(rng: Random, number: int) -> list[Offer]:
 
 
 @dataclass
-class Asked:
+class Phrasing:
     """A question that is being written: its text so far, its values, its topic."""
 
     text: str = ""
@@ -659,7 +659,11 @@ class Asked:
 
 
 def _write(
-    rng: Random, part: Part, fields: dict[str, Field], said: dict[str, Said], asked: Asked
+    rng: Random,
+    part: PhrasePart,
+    fields: dict[str, OfferField],
+    said: dict[str, Said],
+    asked: Phrasing,
 ) -> None:
     """Write a part; values already in `said` are used as they are."""
     for piece in part.pieces:
@@ -675,7 +679,7 @@ def _write(
             possible = [
                 row
                 for row in piece.pieces
-                if isinstance(row, Part) and set(names_of(row)) <= set(fields)
+                if isinstance(row, PhrasePart) and set(names_of(row)) <= set(fields)
             ]
             _write(rng, rng.choice(possible), fields, said, asked)
         elif piece.kind == "optional":
@@ -689,7 +693,7 @@ def _write(
         asked.values[name] = fixed(value, fields[name].type)
 
 
-def names_of(part: Part, chosen: bool = False) -> list[str]:
+def names_of(part: PhrasePart, chosen: bool = False) -> list[str]:
     """Parameters that a part speaks of, except in what may be left out; `chosen`: in choices too."""
     found = [name for name, _ in part.given]
     for piece in part.pieces:
@@ -700,15 +704,17 @@ def names_of(part: Part, chosen: bool = False) -> list[str]:
     return found
 
 
-def _unsaid(part: Part) -> list[str]:
-    inner = [name for piece in part.pieces if isinstance(piece, Part) for name in _unsaid(piece)]
+def _unsaid(part: PhrasePart) -> list[str]:
+    inner = [
+        name for piece in part.pieces if isinstance(piece, PhrasePart) for name in _unsaid(piece)
+    ]
     return [name for name, _ in part.given] + inner
 
 
-def _ask(rng: Random, offer: Offer, said: dict[str, Said]) -> Asked:
+def _ask(rng: Random, offer: Offer, said: dict[str, Said]) -> Phrasing:
     fields = {each.slot.name: each for each in offer.fields}
     possible = [part for part in offer.entry.questions if set(names_of(part)) <= set(fields)]
-    asked = Asked()
+    asked = Phrasing()
     _write(rng, rng.choice(possible), fields, said, asked)
     return asked
 
@@ -720,7 +726,7 @@ def _call(offer: Offer, values: dict[str, Any]) -> dict[str, Any]:
     return {"name": offer.name, "arguments": arguments}
 
 
-def question_for(rng: Random, offer: Offer, calls: int = 1) -> Request:
+def everyday_question(rng: Random, offer: Offer, calls: int = 1) -> Request:
     """A question that the tool answers with the given number of calls (fewer where it cannot)."""
     said: dict[str, Said] = {}
     asked = _ask(rng, offer, said)
@@ -755,7 +761,7 @@ def question_for(rng: Random, offer: Offer, calls: int = 1) -> Request:
     return decorated(rng, Request(text, tuple(_call(offer, row) for row in rows), asked.topic))
 
 
-def _several(rng: Random, asked: Asked, texts: list[str]) -> str:
+def _several(rng: Random, asked: Phrasing, texts: list[str]) -> str:
     """The question for all of the texts: a list in its place, or the others behind it."""
     if rng.random() < 0.75 and asked.text.count(texts[0]) == 1:
         return asked.text.replace(texts[0], listed_texts(rng, texts))
@@ -801,7 +807,7 @@ _AFTER = (
 )  # fmt: skip
 
 
-def ask_elsewhere(rng: Random, offers: Sequence[Offer]) -> Request:
+def ask_beyond(rng: Random, offers: Sequence[Offer]) -> Request:
     """A question that none of the tools can answer; half are of a domain that is there."""
     if rng.random() < 0.15:
         chat = make_chat(rng)
@@ -814,7 +820,7 @@ def ask_elsewhere(rng: Random, offers: Sequence[Offer]) -> Request:
         entry = rng.choice(collection().entries)
         if entry.group in groups or (near and attempt < 30 and entry.domain not in domains):
             continue
-        asked = question_for(rng, make_offer(rng, entry))
+        asked = everyday_question(rng, make_offer(rng, entry))
         if asked.topic.lower() not in shown:
             return Request(asked.text, (), asked.topic)
     chat = make_chat(rng)

@@ -177,9 +177,9 @@ def make_everyday_conversation(rng: Random, mixture: Mixture) -> Conversation:
     schemas = tuple(offer.schema for offer in offers)
 
     def ask(calls: int) -> Request:
-        return everyday.question_for(rng, rng.choice(offers), calls)
+        return everyday.everyday_question(rng, rng.choice(offers), calls)
 
-    return _talk(rng, mixture, schemas, ask, lambda: everyday.ask_elsewhere(rng, offers))
+    return _talk(rng, mixture, schemas, ask, lambda: everyday.ask_beyond(rng, offers))
 
 
 def _talk(

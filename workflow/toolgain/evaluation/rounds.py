@@ -33,8 +33,8 @@ STALL_MARGIN_S = 120.0
 class RetryRounds:
     """Whether the harness is run once more, and after how long.
 
-    The first run asks everything. Retry rounds continue while they answer something, be it one step of
-    a conversation; `evaluation.retry.rounds` bounds those in a row that answer nothing.
+    The first run asks everything. Retry rounds continue while they answer something, be it one step
+    of a conversation; `evaluation.retry.rounds` bounds those in a row that answer nothing.
     """
 
     def __init__(self, limits: Retry) -> None:
