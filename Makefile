@@ -4,6 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+# Before pip refuses package after package for it.
+RIGHT_PYTHON = $(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit( \
+    "make: expected Python 3.11 or 3.12, found %s at $(PYTHON). Load another (module load python), or name " \
+    "one: make setup PYTHON=python3.11" % sys.version.split()[0])'
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 # Servers of NeMo Gym with requirements of their own, for `make setup-gym`.
@@ -93,6 +97,7 @@ audit: ## Check environments and lock files for known vulnerabilities (needs uv 
 	done
 
 .venv/.ready: pyproject.toml workflow/envs/toolgain.lock
+	@$(RIGHT_PYTHON)
 	$(PYTHON) -m venv .venv
 	@tools/install.sh .venv workflow/envs/toolgain.lock
 	.venv/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
@@ -105,12 +110,14 @@ audit: ## Check environments and lock files for known vulnerabilities (needs uv 
 
 # Real Ray, for the contract tests of NeMo RL alone.
 .venvs/ray/.ready: tests/nemo_rl/requirements.txt
+	@$(RIGHT_PYTHON)
 	$(PYTHON) -m venv .venvs/ray
 	.venvs/ray/bin/pip install $(PIP_FLAGS) --requirement $<
 	@touch $@
 
 # Berkeley's evaluators, for the tests of their folders alone.
 .venvs/bfcl-eval/.ready: tests/official/requirements.txt tests/official/requirements-v4.txt
+	@$(RIGHT_PYTHON)
 	$(PYTHON) -m venv .venvs/bfcl-eval
 	.venvs/bfcl-eval/bin/pip install $(PIP_FLAGS) --requirement $<
 	.venvs/bfcl-eval/bin/pip install $(PIP_FLAGS) --no-deps --upgrade --target .venvs/bfcl-eval/v4 \
@@ -119,6 +126,7 @@ audit: ## Check environments and lock files for known vulnerabilities (needs uv 
 
 # torch goes first, and is in no lock: a CPU build is taken where pip is set up for one.
 .venvs/%/.ready: workflow/envs/%.txt workflow/envs/%.lock
+	@$(RIGHT_PYTHON)
 	$(PYTHON) -m venv .venvs/$*
 	@if grep -q '^torch==' $<; then .venvs/$*/bin/pip install $(PIP_FLAGS) "$$(grep '^torch==' $<)"; fi
 	@tools/install.sh .venvs/$* workflow/envs/$*.lock
