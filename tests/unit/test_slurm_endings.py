@@ -97,6 +97,12 @@ def test_what_time_mends_is_tried_again(printed: str) -> None:
     assert refusal_in(SNAKEMAKE.format(printed)).passing
 
 
+def test_a_job_that_never_came_to_sbatch_is_told_apart() -> None:
+    refusal = refusal_in("Job submission failed with exception: [Errno 28] No space left on device")
+    assert refusal.cause == ("the job could not be submitted: [Errno 28] No space left on device.")
+    assert refusal.advice("export").startswith("mend the cause")
+
+
 @given(st.text())
 def test_whatever_sbatch_prints_is_one_line(printed: str) -> None:
     assert len(refusal_in(printed).cause.splitlines()) == 1

@@ -156,6 +156,8 @@ class Refusal:
 
     said: str
     """sbatch's own words, in one line."""
+    of_sbatch: bool = True
+    """Whether sbatch said so; else it was never asked."""
 
     @property
     def passing(self) -> bool:
@@ -170,10 +172,14 @@ class Refusal:
     @property
     def cause(self) -> str:
         """sbatch's words."""
+        if not self.of_sbatch:
+            return f"the job could not be submitted: {self.said.rstrip('.')}."
         return f"sbatch refuses the job: {self.said.rstrip('.')}."
 
     def advice(self, _: str) -> str:
         """What to do before the next start."""
+        if not self.of_sbatch:
+            return advice(None)
         if self.passing:
             return "start again once Slurm takes jobs of yours; finished work is kept"
         for words, todo in REFUSALS.items():
@@ -184,6 +190,8 @@ class Refusal:
 
 def refusal_in(text: str) -> Refusal:
     """sbatch's refusal in what it, or Snakemake about it, said; its last words where unclear."""
+    if failed := re.match(r"Job submission failed with exception: (.*)", text, re.S):
+        return Refusal(" ".join(failed[1].split()), of_sbatch=False)
     quoted = re.search(r"The error message was '(.*?)'\.?\s*(?:\n|$)", text, re.S)
     lines = [line.strip() for line in (quoted[1] if quoted else text).splitlines() if line.strip()]
     errors = [
