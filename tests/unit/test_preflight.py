@@ -137,12 +137,17 @@ def test_the_checkpoints_of_every_unfinished_run_have_to_fit(
     """What lies there already is room for them; a finished run's is not."""
     monkeypatch.chdir(tmp_path)
     runs = config(runs={"a": {"seed": 1}, "b": {"seed": 2}})
+    training = SimpleNamespace(
+        rule=SimpleNamespace(name="train_run"), wildcards=SimpleNamespace(run="a")
+    )
 
     def free(size: int) -> list[str]:
         monkeypatch.setattr(
             "toolgain.head.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=size)
         )
-        return [line for line in preflight.start_findings(runs, plan()) if "disk space" in line]
+        assert not any("disk" in line for line in preflight.start_findings(runs, plan()))
+        found = preflight.start_findings(runs, plan(training))
+        return [line for line in found if "disk space" in line]
 
     size = trl.bytes_of_checkpoint(ROOT / "resources/demo-model")
     assert size > 12 * 2_600_000

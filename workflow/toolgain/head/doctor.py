@@ -98,7 +98,9 @@ def print_checks(config_files: Sequence[Path], container_job: bool) -> int:
 
 
 def checks(
-    config: Config, requests: Iterable[preflight.JobRequest] | None = None
+    config: Config,
+    requests: Iterable[preflight.JobRequest] | None = None,
+    trains: bool = True,
 ) -> Iterator[CheckLine]:
     """Every check that needs no job.
 
@@ -106,6 +108,7 @@ def checks(
         config: the configuration.
         requests: what the plan's jobs ask Slurm for; empty on a machine without Slurm. None: what
             a whole run would ask for, where it needs Slurm or Slurm is here.
+        trains: whether the plan trains, for which TRL's checkpoints need room.
     """
     nemo_rl = any(trainer(config.training_of(run)).NEEDS_CLUSTER for run in config.runs)
     if requests is None:
@@ -123,7 +126,8 @@ def checks(
             yield from _training_lines(config, run_name, training)
     if nemo_rl:
         yield _line("shared caches", lambda: _caches(config))
-    if any(config.training_of(run).backend == "trl" for run in config.runs) and _whole(config):
+    with_trl = any(config.training_of(run).backend == "trl" for run in config.runs)
+    if trains and with_trl and _whole(config):
         yield _line("disk space", lambda: _disk_of_trl(config))
     if requests:
         yield from slurm_lines(config, requests, nemo_rl)

@@ -74,7 +74,9 @@ def start_findings(config: Config, workflow: Any) -> Iterator[str]:
     # `--touch` plans nothing: it accepts files as they are.
     on_slurm = command_line.on_slurm() and not workflow.touch
     requests = slurm.requests_of(workflow) if on_slurm else []
-    lines = list(doctor.checks(config, requests))
+    planned = workflow.dag.needrun_jobs(exclude_finished=False)
+    trains = any(job.rule.name in ("smoke", "train_run") for job in planned)
+    lines = list(doctor.checks(config, requests, trains))
     if not workflow.touch:
         lines += [
             doctor.CheckLine("finished run", False, message)
