@@ -59,8 +59,8 @@ gym_env = click.option(
 metric = click.option(
     "--metric",
     multiple=True,
-    help="Name of the score in samples of lm-evaluation-harness (.jsonl), or NAME,FILTER; may be "
-    "repeated: the first that a table has is taken.",
+    help="Name of the score in samples of lm-evaluation-harness (.jsonl), or NAME,FILTER; or of "
+    "the scorer in a log of inspect_ai. May be repeated: the first that a table has is taken.",
 )
 trl_env = click.option(
     "--trl-env",
@@ -357,11 +357,10 @@ def compare(
 
     FOLDERS are the evaluation before and one or more after: of toolgain, or the folders of a BFCL
     harness (docs/compare.md). Or one result root, with --baseline and --trained. Or two tables of
-    any benchmark, .csv or .jsonl.
+    any benchmark: .csv, samples of lm-evaluation-harness (.jsonl), or logs of inspect_ai (.json,
+    .eval).
     """
-    # Before numpy is imported. Threads that share such small products mostly wait for each other,
-    # and on a busy machine that alone is a second of processor time.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _numpy_on_one_thread()
     from toolgain.comparison import compare, tables
     from toolgain.config.freeze import read_section
     from toolgain.config.sections import ComparisonSection
@@ -370,7 +369,7 @@ def compare(
     if len(folders) == 2 and all(map(tables.is_table, folders)):
         found = tables.compare_tables(*folders, metric, section.alpha)
         tables.write(found, out)
-        click.echo(found.sentence)
+        click.echo(" ".join([found.sentence, *found.notes]))
         return
     before, *after = compare.chosen(folders, baseline, trained)
     with _nothing_is_garbage():
@@ -416,7 +415,7 @@ def verdict(comparison: Path, require: str) -> None:
     nargs=2,
     multiple=True,
     metavar="BEFORE AFTER",
-    help="The same of two tables of a benchmark, .csv or .jsonl; may be repeated.",
+    help="The same of two tables that `toolgain compare` reads; may be repeated.",
 )
 @metric
 @click.option("--config", type=FILE, help="Frozen report section.")
@@ -550,6 +549,21 @@ def _cluster(path: Path | None) -> "ClusterSection":
     from toolgain.config.sections import ClusterSection
 
     return read_section(ClusterSection, path) if path else ClusterSection()
+
+
+def _numpy_on_one_thread() -> None:
+    """Import numpy with one thread for its products, unless the user says otherwise.
+
+    Threads that share products as small as ours mostly wait for each other, and on a busy machine
+    that alone is a second of processor time.
+    """
+    setting = "OPENBLAS_NUM_THREADS"
+    if setting not in os.environ:
+        os.environ[setting] = "1"
+        import numpy  # noqa: F401
+
+        # Programs that we start decide for themselves.
+        del os.environ[setting]
 
 
 def _private_files() -> None:

@@ -198,7 +198,7 @@ def _hint(path: Path) -> str:
     elif (path / "score").is_dir():
         said = "It has score/ alone, and the answers lie in result/. "
     elif next(path.glob("*.eval"), None):
-        said = "It looks like logs of inspect_evals, whose BFCL draws other items. "
+        said = "It looks like logs of inspect_ai; give the .eval or .json files themselves. "
     elif next(path.glob("reports/**/*.json"), None):
         said = "It looks like EvalScope's, whose reports hold no single answers. "
     elif path.name == "score" or path.parent.name == "score":

@@ -1,7 +1,8 @@
 """Two tables of any benchmark, compared item by item: the check for forgetting.
 
-A table is a CSV file with a header, or the samples that lm-evaluation-harness writes with
-`--log_samples` (JSON lines with `doc_id`, the metric and its `filter`). One row per item:
+A table is a CSV file with a header, the samples that lm-evaluation-harness writes with
+`--log_samples` (JSON lines with `doc_id`, the metric and its `filter`), or a log of inspect_ai
+(`inspect_logs`). One row per item:
 
     id                 pairs the rows of the two tables
     correct or score   in [0, 1]; the metric's name, for samples
@@ -24,19 +25,31 @@ import numpy as np
 from toolgain.common.amounts import counted
 from toolgain.common.errors import NotValidError, UserError
 from toolgain.common.files import read_text, reason, write_text
+from toolgain.comparison import inspect_logs
 from toolgain.records.tables import TableChange, TableComparison
 from toolgain.statistics import answer
 from toolgain.statistics.paired_tests import holm, mcnemar
 from toolgain.statistics.verdict import word
 from toolgain.statistics.weighted import Floats, MeanChange, mean_change
 
-SUFFIXES = (".csv", ".jsonl")
+SUFFIXES = (".csv", ".jsonl", *inspect_logs.SUFFIXES)
 SCORES = ("correct", "score")
 KNOWN = ("id", *SCORES, "cluster", "group", "weight")
 Sample = dict[str, object]
 
 LONGEST_LINE = 10_000_000
 """Characters of a line of samples; they hold whole prompts."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table by id, and what is known of them."""
+
+    rows: Mapping[str, "TableRow"]
+    task: str = ""
+    """The benchmark, where the file names it."""
+    note: str = ""
+    """What a reader must know of the scores."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +80,14 @@ def compare_tables(
         UserError: a table cannot be read.
         NotValidError: they hold different items, clusters, groups or weights.
     """
-    sides = read_table(before, metrics), read_table(after, metrics)
-    return compare_read_tables(*sides, (before.name, after.name), alpha)
+    one, other = (_read(path, metrics) for path in (before, after))
+    if one.task and other.task and one.task != other.task:
+        raise NotValidError(
+            f"Not comparable. {before.name} is of {one.task}, {after.name} of {other.task}."
+        )
+    found = compare_read_tables(one.rows, other.rows, (before.name, after.name), alpha)
+    notes = list(dict.fromkeys(filter(None, [one.note, other.note])))
+    return found.model_copy(update={"notes": notes}) if notes else found
 
 
 def write(found: TableComparison, out: Path) -> None:
@@ -88,7 +107,7 @@ def compare_pairs(
     found: dict[str, TableComparison] = {}
     for before, after in pairs:
         if unknown := next((one for one in (before, after) if not is_table(one)), None):
-            raise UserError(f"table: {unknown} ends neither in {' nor in '.join(SUFFIXES)}.")
+            raise UserError(f"table: {unknown} ends in none of {', '.join(SUFFIXES)}.")
         name = benchmark_name(before, after)
         if name in found:
             raise UserError(f"table: two pairs would be called {name!r}; rename the files of one.")
@@ -121,7 +140,7 @@ def _common_words(one: str, other: str) -> str:
     return common[: len(common) - len(re.split(r"[-_. ]", common)[-1])]
 
 
-def read_table(path: Path, metrics: Sequence[str] = ()) -> dict[str, TableRow]:
+def read_table(path: Path, metrics: Sequence[str] = ()) -> Mapping[str, TableRow]:
     """The rows of a table, by id.
 
     Args:
@@ -132,6 +151,21 @@ def read_table(path: Path, metrics: Sequence[str] = ()) -> dict[str, TableRow]:
     Raises:
         UserError: with file, line and value.
     """
+    return _read(path, metrics).rows
+
+
+def _read(path: Path, metrics: Sequence[str]) -> Table:
+    if inspect_logs.is_log(path):
+        log = inspect_logs.read_log(path, metrics)
+        rows = {
+            one.id: TableRow(one.score, one.cluster or f"\0{one.id}", one.group, 1.0)
+            for one in log.rows
+        }
+        return Table(rows, log.task, log.note)
+    return Table(_text_rows(path, metrics))
+
+
+def _text_rows(path: Path, metrics: Sequence[str]) -> dict[str, TableRow]:
     try:
         # Spreadsheets write a byte-order mark.
         text = read_text(path).removeprefix("\ufeff")

@@ -39,6 +39,7 @@ class TableComparison(Part):
     clusters: int
     overall: TableChange
     groups: dict[str, TableChange] = Field(description="Empty without a column `group`.")
+    notes: list[str] = Field([], description="What a reader must know of the scores.")
 
 
 class GroupComparison(Part):

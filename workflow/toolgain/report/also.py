@@ -109,7 +109,7 @@ def table_page(
         else [AlsoLine("All items", "overall", read.overall, read.overall.p, read.alpha)]
     )
     lines = [*alone, *_family("group", read.groups, read.alpha)]
-    notes: list[str] = []
+    notes = [] if isinstance(read, GroupComparison) else list(read.notes)
     unknown: list[str] = []
     if isinstance(read, GroupComparison):
         lines += _family("category", read.categories, read.alpha)
