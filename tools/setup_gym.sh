@@ -12,14 +12,21 @@ environment=$1
 shift
 
 python=
-for candidate in "${GYM_PYTHON:-}" python3.12 python3 \
-    "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12.*/bin/python3.12; do
-    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' \
-        2> /dev/null; then
+candidates=(python3.12 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12.*/bin/python3.12)
+if [ -n "${GYM_PYTHON:-}" ]; then
+    candidates=("$GYM_PYTHON")
+fi
+for candidate in "${candidates[@]}"; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null; then
         python=$candidate
         break
     fi
 done
+if [ -z "$python" ] && [ -n "${GYM_PYTHON:-}" ]; then
+    echo "make setup-gym: GYM_PYTHON: NeMo Gym needs Python 3.12, and $GYM_PYTHON is" \
+        "$("$GYM_PYTHON" --version 2>&1 || true)" >&2
+    exit 2
+fi
 if [ -z "$python" ]; then
     echo "make setup-gym: NeMo Gym needs Python 3.12, and neither python3.12 nor python3 of the PATH is" \
         "one, and pyenv has none; install it, or name it:" \

@@ -165,7 +165,7 @@ def tiny(**changes: dict[str, Any]) -> dict[str, Any]:
     """The tiny configuration with keys of some sections changed."""
     config = deepcopy(TINY)
     config["model"]["path"] = MODEL
-    config["environments"] = {name: str(ROOT / ".venvs" / name) for name in ("bfcl", "trl")}
+    config["environments"] = {name: str(ROOT / ".venvs" / name) for name in ("bfcl", "trl", "gym")}
     for section, values in changes.items():
         merge(config[section], values)
     return config

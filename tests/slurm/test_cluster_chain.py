@@ -11,12 +11,21 @@ from typing import Any
 
 import pytest
 
+from toolgain.common import package
+
 from . import cluster as machine
 from .conftest import Site, jobs_in, tiny, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 TOKENS = {"HF_TOKEN": "hf_Marked51Value", "WANDB_API_KEY": "wb_Marked52Value"}
+GYM = package.environment("gym") / "bin" / "python"
+XLAM = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
+PLAYS: dict[str, Any] = (
+    {"environment": "nemo_gym", "gym": {"config_paths": [XLAM], "max_turns": 1}}
+    if GYM.exists()
+    else {}
+)
 MARKS = tuple(value.encode() for value in TOKENS.values())
 
 
@@ -60,10 +69,13 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def chain(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Watch]]:
-    """One full run over two nodes with `--verbose` and marked tokens in the environment."""
+    """One full run over two nodes with `--verbose` and marked tokens in the environment.
+
+    Where NeMo Gym is installed, its servers play and verify, on both nodes.
+    """
     site = Site(tmp_path_factory.mktemp("chain"), environment=TOKENS)
     site.config = tiny(
-        training={"trl": {"max_steps": 4, "max_completion_length": 64}},
+        training={"trl": {"max_steps": 4, "max_completion_length": 64}, **PLAYS},
         evaluation={"trial": True},
         cluster={"nodes": 2},
     )
@@ -91,6 +103,17 @@ def test_the_model_is_tried_before_it_is_trained(chain: tuple[Site, Watch]) -> N
     tried = site.read("results/trial.json")
     assert tried["items"] == 17
     assert tried["slurm_jobs"] == [trial]
+
+
+@pytest.mark.skipif(not PLAYS, reason="needs NeMo Gym: make setup-gym")
+def test_every_host_plays_with_gym_servers_of_its_own(chain: tuple[Site, Watch]) -> None:
+    """They listen on the loopback of their host, which is a network of its own here."""
+    site, _ = chain
+    manifest = site.trained()
+    assert manifest["versions"]["nemo-gym"] == "0.4.0"
+    assert {turns for _, turns in manifest["curves"]["train/turns"]} == {1.0}
+    started = (site.folder / "results/work/training").glob("*/logs/exp_*/gym-*/servers.json")
+    assert {path.parent.name for path in started} == {"gym-0", "gym-1"}
 
 
 def test_gpu_hours_and_job_ids_are_in_the_manifests(chain: tuple[Site, Watch]) -> None:

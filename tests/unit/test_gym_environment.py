@@ -23,6 +23,7 @@ from toolgain.common.errors import StageError, UserError
 from toolgain.config.sections import TrainingSection
 from toolgain.environments.chat_endpoint import Address, listening
 from toolgain.environments.gym import Environment, Server, running_environment
+from toolgain.environments.rollouts import gym_reason
 from toolgain.serving.answers import Reading
 from toolgain.training.trl import gym_environment
 from toolgain.training.trl.context import Context
@@ -406,6 +407,26 @@ def test_rows_that_gym_cannot_play_are_left_to_gym() -> None:
     ]
     used: list[tuple[Split, int]] = [("train", number) for number in range(len(unplayable))]
     check_prompts(lambda _: [], {"train": unplayable}, used, Context(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            '"Hit an exception in SimpleAgent___agent calling an inner server: b\'{\\"detail\\":['
+            '{\\"type\\":\\"missing\\",\\"loc\\":[\\"body\\",\\"ground_truth\\"],\\"msg\\":'
+            '\\"Field required\\",\\"input\\":{\\"id\\":1}}]}\'"',
+            "body.ground_truth: Field required",
+        ),
+        (
+            '{"detail":[{"loc":["body","tools",0,"name"],"msg":"Field required"}]}',
+            "body.tools.0.name: Field required",
+        ),
+        ("Internal\n  Server Error", "Internal Server Error"),
+    ],
+)
+def test_gym_s_reason_is_told_without_the_row(said: str, reason: str) -> None:
+    assert gym_reason(said) == reason
 
 
 def test_a_server_that_dies_is_named_though_its_rollouts_hang() -> None:

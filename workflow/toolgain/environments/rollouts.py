@@ -3,6 +3,7 @@
 import http.client
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -63,9 +64,22 @@ def run_row(
     finally:
         connection.close()
     if status != 200:
-        said = " ".join(content.decode(errors="replace").split())
-        return Outcome(None, f"HTTP {status} from Gym: {said[:300]}")
+        return Outcome(
+            None, f"HTTP {status} from Gym: {gym_reason(content.decode(errors='replace'))}"
+        )
     return _outcome(content)
+
+
+FIELD = re.compile(r'"loc":\[([^\]]*)\],"msg":"([^"]*)"')
+"""A field that Gym refuses, as pydantic says it; several servers may have quoted it on its way."""
+
+
+def gym_reason(text: str) -> str:
+    """Why Gym refuses a row, without the row, which it quotes: the fields where it names some."""
+    fields = FIELD.findall(text.replace("\\", ""))
+    named = [".".join(re.findall(r"[\w-]+", place)) + f": {said}" for place, said in fields]
+    first = list(dict.fromkeys(named))[:3]
+    return "; ".join(first) or " ".join(text.split())[:300]
 
 
 def _outcome(content: bytes) -> Outcome:

@@ -118,10 +118,13 @@ def judge_rehearsal(
     reasons: list[str] = []
     warnings: list[str] = []
     if rows.unplayable:
-        first = rows.examples[0]
+        kinds: dict[str, str] = {}
+        for example in rows.examples:
+            where = f"line {example.line} of the {example.file} file: {example.reason}"
+            kinds.setdefault(kind_of_error(example.reason), where)
         reasons.append(
-            f"Gym cannot play {rows.unplayable} of {rows.checked} rows, such as line {first.line} "
-            f"of the {first.file} file: {first.reason}"
+            f"Gym cannot play {rows.unplayable} of {rows.checked} rows, such as "
+            + " | ".join(list(kinds.values())[:3])
         )
     nothing = rows.reward_for_nothing or 0.0
     if nothing >= MUCH_FOR_NOTHING:
