@@ -338,6 +338,9 @@ def test_time_lost_runs_from_the_checkpoint_that_the_next_launch_resumes_from(
     ]
 
 
+LOST = "[rank0]: RuntimeError: [gloo/transport/tcp/pair.cc:553] Connection closed by peer [x]:1\n"
+
+
 @pytest.mark.parametrize(
     ("code", "text", "said"),
     [
@@ -352,6 +355,10 @@ def test_time_lost_runs_from_the_checkpoint_that_the_next_launch_resumes_from(
             "[rank1]: ValueError: bad\ntorch.distributed.elastic.ChildFailedError: \n",
             "ValueError: bad",
         ),
+        # Rank 0 loses rank 1, and says so last.
+        (1, f"[rank1]: toolgain.common.errors.StageError: training: it ended\n{LOST}", "it ended."),
+        (1, f"[rank1]: ValueError: bad\n{LOST}", "ValueError: bad."),
+        (1, LOST, "Connection closed by peer"),
     ],
 )
 def test_the_cause_of_a_failure_is_found_in_its_log(

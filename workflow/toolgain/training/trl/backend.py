@@ -44,6 +44,9 @@ LOG = "train.log"
 FULL = 1 << 20
 """A disk with fewer bytes free than this is full."""
 
+LOST_PROCESS = re.compile(r"Connection (closed|reset) by peer|remote (worker|process)|Dist\w*Error")
+"""What torch says, with gloo or NCCL, where another process of the training has ended."""
+
 
 def make_tasks(
     section: TrainingSection, _: ClusterSection, out: Path, bfcl_data: Path | None
@@ -272,11 +275,16 @@ def failure(code: int, log: Path) -> StageError | UserError:
 
 
 def _own_errors(text: str) -> list[str]:
-    """The errors that a log of the program names, without what torchrun makes of them."""
+    """The errors that a log of the program names, without those that only follow from others.
+
+    Where one of several processes fails, the others lose it a moment later and say so last.
+    """
     errors: list[str] = re.findall(
         r"^(?:\[rank\d+\]: )?(?:\w+\.)*(\w*(?:Error|Exception)\b.*)$", text, re.M
     )
-    return [line for line in errors if "ChildFailedError" not in line]
+    errors = [line for line in errors if "ChildFailedError" not in line]
+    ours = [line for line in errors if line.startswith(("StageError", "UserError"))]
+    return ours or [line for line in errors if not LOST_PROCESS.search(line)] or errors
 
 
 def cause(code: int, log: Path) -> str:
