@@ -114,3 +114,22 @@ def test_rows_are_counted_as_they_come(made: Path) -> None:
     with file.open("a") as more:
         more.write("{}\n")
     assert box.rows_written(made, "policy", offsets) == 1
+
+
+def test_folders_nested_beyond_any_path_are_removed(made: Path) -> None:
+    """Links stay unfollowed, and names may hold anything."""
+    here, name = os.open(made, os.O_RDONLY), "d" * 50
+    for depth in range(1200):
+        os.mkdir(name, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY, dir_fd=here)
+        if depth % 100 == 0:
+            os.symlink(made.parent, "link", dir_fd=here)
+            os.mkdir(b"line\nbreak \xff", dir_fd=here)
+            os.chmod(name, 0, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    made.chmod(0)
+    box.empty(made)
+    assert not made.exists()
+    assert (made.parent / "secret").exists()

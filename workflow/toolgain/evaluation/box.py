@@ -8,6 +8,7 @@ line; they are written again outside.
 
 import json
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -76,17 +77,46 @@ def empty_box(box: Path, outside: Path, alias: str, categories: Iterable[str]) -
 
 
 def empty(box: Path) -> None:
-    """Remove the box and everything in it; links in it are removed, not followed."""
+    """Remove the box and everything in it; links in it are removed, not followed.
+
+    Folders are moved up into the box before they are emptied: code inside may have nested them
+    deeper than a path, or the recursion of `shutil.rmtree`, reaches.
+    """
     if box.is_symlink():
         box.unlink()
+    if not box.exists():
+        return
     # Whoever owns a folder may have forbidden himself to look into it.
-    for folder, names, _ in os.walk(box):
-        for name in names:
-            path = Path(folder, name)
-            if not path.is_symlink():
-                path.chmod(0o700)
-    if box.exists():
-        shutil.rmtree(box)
+    box.chmod(0o700)
+    with ExitStack() as stack:
+        top = _folder(stack, box, ())
+        while found := os.listdir(top):  # noqa: PTH208
+            for name in found:
+                if _is_folder(name, top):
+                    _flatten(name, top)
+                else:
+                    os.unlink(name, dir_fd=top)
+    box.rmdir()
+
+
+def _flatten(name: str, top: int) -> None:
+    """Remove the folder `name` below the descriptor `top`; the folders in it move up to `top`."""
+    os.chmod(name, 0o700, dir_fd=top)
+    with ExitStack() as stack:
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+        stack.callback(os.close, inner)
+        for child in os.listdir(inner):  # noqa: PTH208
+            if _is_folder(child, inner):
+                # To move a folder is to write its "..".
+                os.chmod(child, 0o700, dir_fd=inner)
+                os.rename(child, secrets.token_hex(16), src_dir_fd=inner, dst_dir_fd=top)
+            else:
+                os.unlink(child, dir_fd=inner)
+    os.rmdir(name, dir_fd=top)
+
+
+def _is_folder(name: str, folder: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
 def rows_written(box: Path, alias: str, offsets: dict[str, int]) -> int:
