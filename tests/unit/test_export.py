@@ -51,6 +51,12 @@ def test_the_base_itself_is_not_a_trained_model(tmp_path: Path) -> None:
     assert checks["detail"] == "every tensor equals the base's"
 
 
+def test_a_training_that_changed_nothing_is_told_from_one_that_was_rounded_away() -> None:
+    assert "no gradient" in export.why_nothing_changed(True, None)
+    assert "lost in the rounding" in export.why_nothing_changed(True, 0.0)
+    assert "stale weights" in export.why_nothing_changed(False, None)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_numbers_that_are_not_finite_are_found(

@@ -215,6 +215,9 @@ class TestHealth:
         flat = [(0, 0.4), (4, 0.6), (8, 0.5), (12, 0.4)]
         assert not signs(GOOD | {ACCURACY: flat})["accuracy"]["passed"]
 
+    def test_an_accuracy_that_stays_zero_cannot_tell(self) -> None:
+        assert signs(GOOD | {ACCURACY: [(0, 0.0), (12, 0.0)]})["accuracy"]["passed"] is None
+
     @pytest.mark.parametrize(
         "curves",
         [

@@ -83,6 +83,14 @@ def export_checkpoint(
         )
     checks |= compare_tensors(source, temporary)
     failed = [name for name, passed in checks.items() if passed is False]
+    trained = _trained_weights(checkpoint, kind)
+    if failed == ["differs_from_base"]:
+        _, kept = changed_and_kept(source, temporary, trained)
+        why = why_nothing_changed(trained is not None, kept)
+        raise StageError(
+            f"export: after step {chosen.step} every weight equals the one of {source} (not "
+            f"differs_from_base), so a second evaluation could show nothing. {why}"
+        )
     if failed:
         detail = checks.get("detail")
         raise StageError(
@@ -90,7 +98,6 @@ def export_checkpoint(
             + (f" ({detail})" if detail else "")
             + "."
         )
-    trained = _trained_weights(checkpoint, kind)
     weights_changed, update_kept = changed_and_kept(source, temporary, trained)
     files = files_of(temporary)
     _to_disk(temporary)
@@ -131,6 +138,32 @@ def export_checkpoint(
             "Train with a higher learning rate or for more steps, or from a copy of the "
             "base in float32 (model.path)."
         )
+
+
+def why_nothing_changed(full_precision: bool, kept: float | None) -> str:
+    """Why exported weights equal the base's, and what to do, in words.
+
+    Args:
+        full_precision: whether the weights before the rounding are there to be looked at.
+        kept: the part of the update that survived the rounding; None: there was no update.
+    """
+    no_gradient = (
+        "where all answers to a question earn the same, there is no gradient (the training's log "
+        "and manifest.json show the rewards): easier tasks, longer answers or more of them per "
+        "question give the model something to learn from"
+    )
+    if kept is not None:
+        return (
+            "The whole update is lost in the rounding to the base's number type: train with a "
+            "higher learning rate or for more steps, or from a copy of the base in float32 "
+            "(model.path)."
+        )
+    if full_precision:
+        return f"The training changed nothing: {no_gradient}."
+    return (
+        "Either the checkpoint holds stale weights, or the training changed nothing: "
+        f"{no_gradient}."
+    )
 
 
 def _trained_weights(checkpoint: Path, kind: Kind) -> Path | None:

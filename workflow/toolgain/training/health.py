@@ -89,8 +89,9 @@ def accuracy_rises(curve: Curve, items: int | None, share: bool) -> Sign:
 
 
 def _beyond(change: float, error: float) -> bool | None:
-    """Whether a change is a rise; None where it is within its error."""
-    return None if abs(change) < error else change > 0
+    """Whether a change is a rise; None where it is within its error, or where there is none: two
+    shares of 0 have an error of 0."""
+    return None if abs(change) <= error else change > 0
 
 
 def memory_sufficed(found: Sequence[str], logs: int, peak: Curve) -> Sign:
@@ -115,8 +116,9 @@ def saved_in_time(
     asked = _due(steps, val_period) | {0}
     unseen = sorted(asked - {step for step, _ in accuracy})
     evidence = (
-        f"{len(due) - len(missing)} of {len(due)} checkpoints (every {save_period} steps and the "
-        f"last), {len(asked) - len(unseen)} of {len(asked)} validations (every {val_period} steps, "
+        f"{len(due) - len(missing)} of {len(due)} checkpoints (every {_steps(save_period)} "
+        f"and the last), {len(asked) - len(unseen)} of {len(asked)} validations (every "
+        f"{_steps(val_period)}, "
         "the first and the last)"
     )
     if missing:
@@ -124,6 +126,10 @@ def saved_in_time(
     if unseen:
         evidence += f"; no validation at {_list(unseen)}"
     return _sign(name, title, not missing and not unseen, evidence + ".")
+
+
+def _steps(period: int) -> str:
+    return "step" if period == 1 else f"{period} steps"
 
 
 def _due(steps: int, period: int) -> set[int]:
