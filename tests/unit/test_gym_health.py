@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from toolgain.environments.health import HealthCheck, answers
+from toolgain.environments.health import HealthCheck, is_answering
 
 SERVER = """
 import http.server, subprocess, sys, time
@@ -50,7 +50,7 @@ class Running:
 
     def ask(self, page: str) -> None:
         """Ask for a page that is never answered."""
-        assert not answers(f"{self.url}/{page}", 0.5)
+        assert not is_answering(f"{self.url}/{page}", 0.5)
 
 
 @contextmanager

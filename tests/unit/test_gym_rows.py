@@ -10,7 +10,7 @@ from toolgain.common.files import read_jsonl
 from toolgain.config.sections import TasksSection
 from toolgain.records.record import read_record
 from toolgain.records.tasks import Tasks
-from toolgain.tasks.files import check_files, read_tasks
+from toolgain.tasks.files import check_task_files, read_tasks
 from toolgain.tasks.gym_rows import row
 from toolgain.tasks.stage import make_tasks
 from toolgain.training.nemo_rl import gym
@@ -31,16 +31,16 @@ def test_an_edited_file_of_tasks_or_rows_is_noticed(tmp_path: Path, name: str) -
     make_tasks(TasksSection(train=4, validation=4), tmp_path, None)
     record = tmp_path / "tasks.json"
     sums = read_record(Tasks, record, "tasks").sha256
-    check_files(record, sums)
+    check_task_files(record, sums)
     file = tmp_path / f"{name}.jsonl"
     file.write_text(file.read_text().replace("0", "1"))
     with pytest.raises(
         UserError, match=rf"{name}\.jsonl is not the file that tasks\.json describes"
     ):
-        check_files(record, sums)
+        check_task_files(record, sums)
     file.unlink()
     with pytest.raises(UserError, match=rf"{name}\.jsonl is missing beside tasks\.json"):
-        check_files(record, sums)
+        check_task_files(record, sums)
 
 
 def test_a_conversation_becomes_items_of_the_responses_api(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from omegaconf import OmegaConf
 
 from toolgain.common.files import read_text
 from toolgain.common.signals import end_with_parent
-from toolgain.environments.health import HealthCheck, answers
+from toolgain.environments.health import HealthCheck, is_answering
 
 USES_RAY = re.compile(r"^\s*(import ray|from ray)\b", re.MULTILINE)
 
@@ -131,7 +131,7 @@ class Servers:
                 self.fail(
                     waiting[0], f"no answer {self.plan['start_timeout_s']:.0f} s after its start"
                 )
-            waiting = [name for name in waiting if not answers(pages[name], 5.0)]
+            waiting = [name for name in waiting if not is_answering(pages[name], 5.0)]
             time.sleep(0.2)
 
     def check(self) -> None:

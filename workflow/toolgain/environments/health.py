@@ -56,7 +56,7 @@ def _tree(pid: int) -> Iterator[psutil.Process]:
         yield from process.children(recursive=True)
 
 
-def answers(url: str, timeout_s: float) -> bool:
+def is_answering(url: str, timeout_s: float) -> bool:
     """Whether a server answers a request within the time, whatever it says."""
     try:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=timeout_s)
@@ -88,7 +88,7 @@ class HealthCheck:
         silent_s, now = 0.0, activity(self.pid)
         while silent_s < self.limit_s:
             before, began = activity(self.pid), time.monotonic()
-            if answers(self.url, self.check_s):
+            if is_answering(self.url, self.check_s):
                 silent_s = 0.0
                 time.sleep(min(PAUSE_S, self.limit_s / 4))
                 continue

@@ -16,12 +16,12 @@ from toolgain.config.sections import (
     parse_section,
 )
 from toolgain.environments.rollouts import Row
-from toolgain.models.base import check_files as check_model_files
+from toolgain.models.base import check_files
 from toolgain.records.model import Model
 from toolgain.records.record import read_record
 from toolgain.records.tasks import Tasks
 from toolgain.tasks import gym_rows
-from toolgain.tasks.files import check_files
+from toolgain.tasks.files import check_task_files
 from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym as prepared
 from toolgain.training.nemo_rl import overrides as ov
@@ -122,7 +122,7 @@ def _sections(
 def _folder(named: Path) -> Path:
     """A model folder, or the one that model.json or export.json names."""
     folder = named if named.is_dir() else Path(read_record(Model, named, "--weights").path)
-    check_model_files(folder)
+    check_files(folder)
     return folder.absolute()
 
 
@@ -147,7 +147,7 @@ def _config_paths(training: TrainingSection, cluster: ClusterSection) -> list[st
 
 def _rows(given: Given, training: TrainingSection, cluster: ClusterSection) -> dict[str, list[Row]]:
     if given.tasks:
-        check_files(given.tasks, read_record(Tasks, given.tasks, "--tasks").sha256)
+        check_task_files(given.tasks, read_record(Tasks, given.tasks, "--tasks").sha256)
         # toolgain's own tasks lie there as rows; prepared rows are the tasks themselves.
         own = given.tasks.parent / gym_rows.FOLDER
         folder = own if own.is_dir() else given.tasks.parent

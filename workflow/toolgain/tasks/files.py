@@ -27,7 +27,7 @@ class NoTaskError(ValueError):
     """A line that is not a task; the text says why."""
 
 
-def check_files(record: Path, sha256: Mapping[str, str]) -> None:
+def check_task_files(record: Path, sha256: Mapping[str, str]) -> None:
     """Check that the files beside tasks.json are those that it describes.
 
     Args:

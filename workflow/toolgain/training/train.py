@@ -25,7 +25,7 @@ from toolgain.records.model import Model
 from toolgain.records.record import read_record, write_record
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, SlurmJob, Smoke
-from toolgain.tasks.files import check_files
+from toolgain.tasks.files import check_task_files
 from toolgain.training import manifest
 from toolgain.training.backend import TrainingJob, trainer
 from toolgain.training.store import checkpoints, curves, segments
@@ -60,7 +60,7 @@ def train_run(
     """
     base = read_record(Model, weights, "--weights")
     described = read_record(Tasks, tasks, "--tasks")
-    check_files(tasks, described.sha256)
+    check_task_files(tasks, described.sha256)
     train, validation = (tasks.with_name(f"{name}.jsonl") for name in ("train", "validation"))
     steps = section.smoke_steps if smoke else trainer(section).planned_steps(section, train)
     key = fingerprint(section, base, train, validation)
