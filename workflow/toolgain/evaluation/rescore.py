@@ -79,7 +79,8 @@ def rescored(
     if not source.revision.names:
         raise UserError(
             f"--rescore: {evaluation.folder} is of {source.revision.name}; which question an "
-            "answer belongs to is not known."
+            "answer belongs to is not known. Answer the questions of a known one again "
+            "(docs/compare.md lists them)."
         )
     installed = data.installed_data(settings.bfcl_env)
     full = data.load_full(installed)
