@@ -381,7 +381,7 @@ def test_the_verb_exits_with_2_when_something_is_to_be_done(
     monkeypatch.setenv("PATH", "/nothing")
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(config(tmp_path)))
-    assert doctor.print_checks(file, container_job=False) == 2
+    assert doctor.print_checks([file], container_job=False) == 2
     text = capsys.readouterr().out
     assert "FIX  Slurm: no Slurm here: sbatch is not on the PATH" in text
     assert "ok   run grpo, batch: global batch 24 = 1 x 24" in text
