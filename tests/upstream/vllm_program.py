@@ -49,7 +49,12 @@ def answer(line: list[str]) -> dict[str, object]:
 def first_steps(args: argparse.Namespace) -> dict[str, object]:
     """The server's first steps, in the place of the server."""
     from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.entrypoints.openai.api_server import ToolParserManager, validate_api_server_args
+
+    try:
+        from vllm.tool_parsers.abstract_tool_parser import ToolParserManager
+    except ImportError:
+        from vllm.entrypoints.openai.tool_parsers.abstract_tool_parser import ToolParserManager
+    from vllm.entrypoints.openai.api_server import validate_api_server_args
 
     if args.tool_parser_plugin:
         ToolParserManager.import_tool_parser(args.tool_parser_plugin)
