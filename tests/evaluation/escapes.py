@@ -136,7 +136,8 @@ INSIDE = {
     "os.wait(); seen = open('stolen').read() if os.path.exists('stolen') else ''",
     "a library for later programs": "os.environ['LD_PRELOAD'] = os.path.abspath('x.so');"
     "pathlib.Path('x.so').write_bytes(b'no library'); subprocess.run(['true'])",
-    "links among its own files": "os.link('x.so', 'y.so'); os.symlink(kept, 'link')",
+    "links among its own files": "name = os.urandom(8).hex(); open(name, 'w').close();"
+    "os.link(name, name + '-too'); os.symlink(kept, name + '-link')",
     "a file in its own memory": "[open(d + '/toolgain-hostile-planted', 'w') for d in "
     "('/tmp', '/dev/shm')]",
     "its own environment": "seen = str(dict(os.environ)) + open('/proc/1/environ').read()",
@@ -220,8 +221,11 @@ REFUSED = {
     "an attribute": "os.setxattr(kept, 'user.x', b'x')",
     "that a file exists": "os.stat(secret)",
     "another process": "assert b'sleep' in open(f'/proc/{victim}/cmdline', 'rb').read()",
-    "a terminal's screen": "os.write(os.open(terminal, os.O_WRONLY | os.O_NOCTTY), b'x')",
-    "a terminal's keyboard": "os.open(terminal, os.O_RDONLY | os.O_NOCTTY)",
+    # A terminal of the sandbox's own can have the same name.
+    "a terminal's screen": "fd = os.open(terminal, os.O_WRONLY | os.O_NOCTTY); os.write(fd, b'x');"
+    "assert os.fstat(fd).st_dev == terminals",
+    "a terminal's keyboard": "fd = os.open(terminal, os.O_RDONLY | os.O_NOCTTY);"
+    "assert os.fstat(fd).st_dev == terminals",
     "a queue that stays": "assert libc.mq_open(b'/x', os.O_CREAT | os.O_RDWR, 0o600, None) >= 0",
     "a System V queue that stays": "assert libc.msgget(0x7053, 0o1666) >= 0",
     "memory that stays": "assert libc.shmget(0x7054, 4096, 0o1666) >= 0",
@@ -331,6 +335,7 @@ def values_of(outside: Outside, pytest: int, ways: dict[str, str]) -> dict[str, 
         "abstract": outside.abstract,
         "port": outside.port,
         "terminal": os.ttyname(outside.terminal[1]),
+        "terminals": os.fstat(outside.terminal[1]).st_dev,
         "network": str(Path("/proc/self/ns/net").readlink()),
         "victim": outside.victim.pid,
         "pytest": pytest,

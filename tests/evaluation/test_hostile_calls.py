@@ -103,8 +103,10 @@ def test_nothing_gets_out_and_no_score_is_forged(
         assert ends, f"no hostile call was evaluated: {evaluation.stderr[-2000:]}"
         for end in ends:
             done = {name for name, said in end.items() if said.startswith("done")}
-            assert done & set(REFUSED) == set(), end
-            assert set(INSIDE) <= done, end
+            out_of_it = {name: end[name] for name in REFUSED if name in done}
+            assert not out_of_it, evaluation.stderr[-2000:]
+            missing = {name: end.get(name) for name in INSIDE if name not in done}
+            assert not missing, end
         nothing_happened_outside(made, server)
         left = [p for p in psutil.process_iter() if f"{MARK}-stays" in " ".join(arguments(p))]
         assert left == [], "a process outlived the evaluation"
