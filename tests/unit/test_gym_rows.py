@@ -9,8 +9,8 @@ from toolgain.common.errors import UserError
 from toolgain.common.files import read_jsonl
 from toolgain.config.sections import TasksSection
 from toolgain.records.record import read_record
-from toolgain.records.tasks import Tasks
-from toolgain.tasks.files import check_task_files, read_tasks
+from toolgain.records.tasks import Tasks, check_task_files
+from toolgain.tasks.files import read_tasks
 from toolgain.tasks.gym_rows import row
 from toolgain.tasks.stage import make_tasks
 from toolgain.training.nemo_rl import gym

@@ -190,6 +190,21 @@ def test_what_sbatch_would_refuse_is_said_in_its_words(slurm: SlurmPrograms, fol
     assert list(slurm_findings([request], folder, shortest=10)) == []
 
 
+@pytest.mark.parametrize(
+    ("states", "findings"), [("idle\nmix", 1), ("drain\ndrng", 0), ("idle\ndown*", 0), ("maint", 0)]
+)
+def test_nodes_that_come_back_are_waited_for(
+    slurm: SlurmPrograms, folder: Path, states: str, findings: int
+) -> None:
+    """`--test-only` refuses what sbatch would queue where nodes are drained or down."""
+    slurm.fails("sbatch", "allocation failure: Requested node configuration is not available")
+    (slurm.folder / "states").write_text(states)
+    choice = 'case "$*" in *=%t*) cat states;; *) cat sinfo.txt;; esac'
+    slurm.does("sinfo", f"cd {slurm.folder}; {choice}")
+    request = JobRequest("train_run", minutes=60)
+    assert len(list(slurm_findings([request], folder, shortest=10))) == findings
+
+
 def test_a_site_without_accounting_leaves_the_account_to_sbatch(
     slurm: SlurmPrograms, folder: Path
 ) -> None:

@@ -1,7 +1,12 @@
 """tasks.json: the training and validation tasks, counted and compared with BFCL's items."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from pydantic import Field
 
+from toolgain.common.errors import UserError
+from toolgain.common.files import file_digest
 from toolgain.records.record import Count, Part, Record, Share
 
 
@@ -59,3 +64,27 @@ class Tasks(Record):
     sources: dict[str, str] = Field(
         {}, description="Paths that the files were copied from (prepared data of NeMo Gym)."
     )
+
+
+def check_task_files(record: Path, sha256: Mapping[str, str]) -> None:
+    """Check that the files beside tasks.json are those that it describes.
+
+    Args:
+        record: tasks.json.
+        sha256: Its digests, by the file's name without `.jsonl`.
+
+    Raises:
+        UserError: a file is missing or has been changed.
+    """
+    for name in {"train": "", "validation": "", **sha256}:
+        path = record.parent / f"{name}.jsonl"
+        if not path.is_file():
+            raise UserError(
+                f"--tasks: {path} is missing beside {record.name}; make the tasks again "
+                "(snakemake ... --forcerun tasks)."
+            )
+        if name in sha256 and sha256[name] != file_digest(path):
+            raise UserError(
+                f"--tasks: {path} is not the file that {record.name} describes (its SHA-256 "
+                "differs); make the tasks again (snakemake ... --forcerun tasks)."
+            )

@@ -19,9 +19,8 @@ from toolgain.environments.rollouts import Row
 from toolgain.models.base import check_files
 from toolgain.records.model import Model
 from toolgain.records.record import read_record
-from toolgain.records.tasks import Tasks
+from toolgain.records.tasks import Tasks, check_task_files
 from toolgain.tasks import gym_rows
-from toolgain.tasks.files import check_task_files
 from toolgain.training.backend import trainer
 from toolgain.training.nemo_rl import gym as prepared
 from toolgain.training.nemo_rl import overrides as ov

@@ -23,6 +23,10 @@ from toolgain.slurm.queue import NoAnswerError, ask_slurm, of_folder
 CANARY_SECONDS = 30
 """How long the check of the shared folder may wait for a free CPU."""
 CHECKED = Path(".snakemake/toolgain-shared-folder.json")
+UNAVAILABLE = "node configuration is not available"
+"""sbatch's words where no node fits, or none that does is in service."""
+IN_SERVICE = {"idle", "mix", "alloc", "comp", "plnd", "resv"}
+"""sinfo's states of nodes that take jobs, now or after those that they have."""
 USED = ("results", "logs", ".snakemake")
 """The folders that Snakemake and the stages write into."""
 
@@ -231,9 +235,23 @@ def refusals(request: JobRequest) -> list[str]:
         ask_slurm(*command, *request.options)
     except NoAnswerError as error:
         refusal = refusal_in(error.said)
-        if error.said and not refusal.passing:
+        waits = UNAVAILABLE in refusal.said.lower() and _some_nodes_are_out(request.partition)
+        if error.said and not refusal.passing and not waits:
             return [f"{request.rule}: {refusal.cause} {_sentence(refusal.advice(request.rule))}"]
     return []
+
+
+def _some_nodes_are_out(partition: str | None) -> bool:
+    """Whether nodes are drained, down or reserved for maintenance.
+
+    `--test-only` then refuses what sbatch itself would queue until they are back.
+    """
+    chosen = [f"--partition={partition}"] if partition else []
+    try:
+        states = ask_slurm("sinfo", "--noheader", "--Node", "--format=%t", *chosen).split()
+    except NoAnswerError:
+        return False
+    return not {state.rstrip("~#%+") for state in states} <= IN_SERVICE
 
 
 def _sentence(text: str) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from toolgain.common.amounts import counted
 from toolgain.common.errors import UserError
-from toolgain.common.files import LARGEST_TABLE, file_digest, parse_json, read_bytes, reason
+from toolgain.common.files import LARGEST_TABLE, parse_json, read_bytes, reason
 from toolgain.records.record import finding
 from toolgain.records.task import Message, OfferedTool, TaskLine
 from toolgain.tasks.generated.task import Task, TaskKind
@@ -25,30 +25,6 @@ from toolgain.tasks.generated.task import Task, TaskKind
 
 class NoTaskError(ValueError):
     """A line that is not a task; the text says why."""
-
-
-def check_task_files(record: Path, sha256: Mapping[str, str]) -> None:
-    """Check that the files beside tasks.json are those that it describes.
-
-    Args:
-        record: tasks.json.
-        sha256: Its digests, by the file's name without `.jsonl`.
-
-    Raises:
-        UserError: a file is missing or has been changed.
-    """
-    for name in {"train": "", "validation": "", **sha256}:
-        path = record.parent / f"{name}.jsonl"
-        if not path.is_file():
-            raise UserError(
-                f"--tasks: {path} is missing beside {record.name}; make the tasks again "
-                "(snakemake ... --forcerun tasks)."
-            )
-        if name in sha256 and sha256[name] != file_digest(path):
-            raise UserError(
-                f"--tasks: {path} is not the file that {record.name} describes (its SHA-256 "
-                "differs); make the tasks again (snakemake ... --forcerun tasks)."
-            )
 
 
 def read_tasks(file: Path) -> list[Task]:

@@ -23,9 +23,8 @@ from toolgain.common.progress import Progress, duration_words, mirror, results_f
 from toolgain.config.sections import ClusterSection, TrainingSection, deciding
 from toolgain.records.model import Model
 from toolgain.records.record import read_record, write_record
-from toolgain.records.tasks import Tasks
+from toolgain.records.tasks import Tasks, check_task_files
 from toolgain.records.training import Manifest, SlurmJob, Smoke
-from toolgain.tasks.files import check_task_files
 from toolgain.training import manifest
 from toolgain.training.backend import TrainingJob, trainer
 from toolgain.training.store import checkpoints, curves, segments
