@@ -38,10 +38,23 @@ def test_gym_s_own_place_is_looked_at(tmp_path: Path) -> None:
     assert found["train"] == root / GYM_FOLDER / GYM_DATA / "train.jsonl"
 
 
-def test_missing_data_says_the_command_that_makes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ref", "command"),
+    [
+        ("v0.5.0", "ng_prepare_data"),
+        ("v0.6.0", "ng_prepare_data"),
+        ("v0.7.0", "gym dataset collate"),
+        ("v0.8.0", "gym dataset collate"),
+        ("main", "gym dataset collate"),
+    ],
+)
+def test_missing_data_says_the_command_that_makes_it(
+    tmp_path: Path, ref: str, command: str
+) -> None:
     root = made.checkout(tmp_path / "rl")
-    with pytest.raises(UserError, match=r"ng_prepare_data .*train_preparation.*should_download"):
-        gym.find(REFS["v0.7.0"], root, section().tasks)
+    expected = rf"; {command} \"\+config_paths.*train_preparation.*should_download"
+    with pytest.raises(UserError, match=expected):
+        gym.find(REFS[ref], root, section().tasks)
 
 
 def test_a_token_is_read_from_the_environment_never_written_into_the_command(
@@ -52,7 +65,7 @@ def test_a_token_is_read_from_the_environment_never_written_into_the_command(
     # Whether the last command succeeds or fails, the file goes and the exit code stays.
     for verdict in (0, 7):
         end = f"cat env.yaml; exit {verdict}; :"
-        last = text.splitlines()[-1].replace("ng_prepare_data", end)
+        last = text.splitlines()[-1].replace("gym dataset collate", end)
         done = subprocess.run(
             ["bash", "-c", last],
             cwd=tmp_path,

@@ -334,7 +334,12 @@ def test_gym_has_the_command_and_the_files_that_make_the_data(root: Path, ref: r
     if not (folder / "pyproject.toml").is_file():
         pytest.skip("the checkout has no submodules")
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    assert {"ng_prepare_data"} <= project["scripts"].keys()
+    program, *words = ref.gym_prepares.split()
+    assert program in project["scripts"]
+    router = folder / "nemo_gym/cli/main.py"
+    assert router.is_file() == bool(words)
+    if words:
+        assert f'"{" ".join(words)}": Command(' in router.read_text()
     assert project["requires-python"] == f">={ref.gym_python}"
     for name in gym.CONFIGS:
         assert (folder / name).is_file()
@@ -350,7 +355,7 @@ def test_rows_that_gym_prepared_are_read(root: Path) -> None:
     folder = root / refs.GYM_FOLDER / refs.GYM_DATA
     files = [folder / f"{split}.jsonl" for split in gym.SPLITS]
     if not all(path.is_file() for path in files):
-        pytest.skip("ng_prepare_data was not run in this checkout")
+        pytest.skip("the data was not prepared in this checkout")
     for path in files:
         found = gym.read_gym_rows(path)
         assert found.agents == {"workplace_assistant_simple_agent": len(found.rows)}

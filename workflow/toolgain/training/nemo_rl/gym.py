@@ -62,7 +62,7 @@ def prepare_command(ref: Ref, root: Path, download: bool) -> str:
     configs = ",".join(CONFIGS[1:] if ref.gym_refuses_a_model else CONFIGS)
     fetch = " +should_download=true +data_source=huggingface" if download else ""
     words = (
-        f'ng_prepare_data "+config_paths=[{configs}]" +output_dirpath={GYM_DATA} '
+        f'{ref.gym_prepares} "+config_paths=[{configs}]" +output_dirpath={GYM_DATA} '
         f"+mode=train_preparation{fetch}"
     )
     lines = [

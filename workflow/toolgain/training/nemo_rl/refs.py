@@ -55,6 +55,9 @@ class Ref:
     converter_takes_model_name: bool = True
     gym_python: str = "3.12"
     """Python version that Gym itself asks for, for its preparation of the data."""
+    gym_prepares: str = "gym dataset collate"
+    """The command of that preparation; before Gym 0.4.0 it was `ng_prepare_data`, with the same
+    arguments, and has been deprecated since."""
     gym_refuses_a_model: bool = False
     """Whether that preparation has a model of its own and refuses a second one."""
     policy_backends: tuple[str, ...] = ("megatron", "dtensor", "dtensor_v2")
@@ -106,6 +109,7 @@ REFS: dict[str, Ref] = {
             driver_in_head=False,
             environment_is_logged=True,
             converter_takes_model_name=False,
+            gym_prepares="ng_prepare_data",
             keys_beyond_yaml=(*_COMMON_KEYS, "checkpointing.checkpoint_dir"),
         ),
         Ref(
@@ -117,6 +121,7 @@ REFS: dict[str, Ref] = {
             log_folder_has_restart=False,
             driver_in_head=False,
             environment_is_logged=True,
+            gym_prepares="ng_prepare_data",
             gym_refuses_a_model=True,
             keys_beyond_yaml=_COMMON_KEYS,
         ),
