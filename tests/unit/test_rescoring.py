@@ -1,12 +1,18 @@
 """Which calls could run code of the model, and what is scored again instead of them."""
 
 import keyword
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from harness_folders import BFCL_ENV
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolgain.evaluation.rescore import is_plain_text
+from toolgain.bfcl import revisions
+from toolgain.bfcl.data import installed_data, load_items
+from toolgain.bfcl.folders import HarnessFolder
+from toolgain.bfcl.results import NATIVE, PlainFolder
+from toolgain.evaluation.rescore import asked_alike, is_plain_text
 from toolgain.evaluation.rescoring import NO_FUNCTION, _harmless, is_plain
 
 OFFERED = ["ls", "cd"]
@@ -68,3 +74,29 @@ def test_text_of_prompt_mode_runs_no_code_of_the_model(text: str, plain: bool) -
 @given(st.text())
 def test_any_text_is_plain_or_not(text: str) -> None:
     assert is_plain_text(text, set(OFFERED)) in (True, False)
+
+
+CHANGED = ("live_simple", "irrelevance", "live_relevance", "multi_turn_base")
+BASE = load_items(installed_data(BFCL_ENV), CHANGED)
+FITTING = st.lists(st.sampled_from(list(revisions.revision_table())), min_size=1, unique=True)
+
+
+@given(FITTING)
+@settings(max_examples=10, deadline=None)
+def test_only_what_every_fitting_revision_asks_alike_is_scored_again(names: list[str]) -> None:
+    items = revisions.items(BASE, names[0])
+    folder = HarnessFolder(Path(), "m", "v3")
+    source = PlainFolder(folder, items, revisions.Recognised(tuple(names), 0), NATIVE)
+    left_out = {
+        (category, place)
+        for name in names
+        for category, changes in revisions.revision_table()[name].items()
+        for place, change in changes.items()
+        if change.question
+    }
+    alike = asked_alike(source, BASE)
+    for category, chosen in items.items():
+        for item in chosen:
+            assert (item.key in alike) == ((category, item.index) not in left_out)
+            if item.key in alike:
+                assert alike[item.key] is BASE[category][item.index]

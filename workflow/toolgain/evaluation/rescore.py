@@ -3,9 +3,9 @@
 Two revisions of the data, or two scorers, make folders that cannot be compared. Here the answers of
 both are brought to one scorer: rows get the ids of nvidia-bfcl's data, and its own evaluator scores
 them in the sandbox. Items that the folder's revision asks with another question are left out,
-since its answers answer something else. How often the second score differs where the data are
-equal shows whether the answers are in a form that nvidia-bfcl reads; where it does not, the folder
-is refused.
+since its answers answer something else; so are those of any revision that the folder may be of.
+How often the second score differs where the data are equal shows whether the answers are in a form
+that nvidia-bfcl reads; where it does not, the folder is refused.
 """
 
 import ast
@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from toolgain.bfcl import data, results, revisions
 from toolgain.bfcl.categories import WITHOUT_EXPECTED, group_of
@@ -84,14 +85,7 @@ def rescored(
         )
     installed = data.installed_data(settings.bfcl_env)
     full = data.load_full(installed)
-    changed = revisions.revision_table()[source.revision.names[0]]
-    # By key of the folder's item: the base's, where it asks the same.
-    same = {
-        item.key: full[category][item.index]
-        for category, chosen in source.items.items()
-        for item in chosen
-        if not ((one := changed.get(category, {}).get(item.index)) and one.question)
-    }
+    same = asked_alike(source, full)
     rows, ours = _brought_over(source, same)
     data.write_data_folder(ours, installed, folders.data)
     if source.mode == NATIVE:
@@ -111,7 +105,7 @@ def rescored(
     known = revisions.Recognised((revisions.NVIDIA,), 0)
     found = evaluations.of_source(evaluation.folder, PlainFolder(folder, ours, known, source.mode))
     back = {item.key: key for key, item in same.items()}
-    differing = _differing(evaluation, found, back, changed)
+    differing = _differing(evaluation, found, back, _changed(source, "answer"))
     if len(differing) > MAX_DIFFERING * len(same):
         raise UserError(
             f"--rescore: {evaluation.folder}: nvidia-bfcl scores {len(differing)} of {len(same)} "
@@ -122,7 +116,8 @@ def rescored(
     said = (
         f"{evaluation.subject}: scored again by the installed nvidia-bfcl, item by item (its own "
         f"scores: {source.revision.name}); {len(differing)} answers are scored otherwise than in "
-        f"the folder where the data are equal. Left out: {len(absent)} items that its revision "
+        f"the folder where the data are equal. Left out: {len(absent)} items that "
+        f"{'a revision which it may be of' if len(source.revision.names) > 1 else 'its revision'} "
         "asks with another question."
     )
     return replace(
@@ -135,6 +130,34 @@ def rescored(
             for item in chosen
             if item.key in absent
         ),
+    )
+
+
+def asked_alike(source: PlainFolder, full: Items) -> dict[Key, Item]:
+    """By key of the folder's item: nvidia-bfcl's, where every revision that fits asks the same.
+
+    Args:
+        full: all items of nvidia-bfcl.
+    """
+    other = _changed(source, "question")
+    return {
+        item.key: full[category][item.index]
+        for category, chosen in source.items.items()
+        for item in chosen
+        if item.key not in other
+    }
+
+
+def _changed(source: PlainFolder, part: Literal["question", "answer"]) -> frozenset[Key]:
+    """The folder's items whose `part` is not nvidia-bfcl's in a revision that fits."""
+    table = revisions.revision_table()
+    return frozenset(
+        item.key
+        for category, chosen in source.items.items()
+        for name in source.revision.names
+        if (changes := table[name].get(category))
+        for item in chosen
+        if (change := changes.get(item.index)) and getattr(change, part)
     )
 
 
@@ -250,15 +273,12 @@ def _differing(
     folder: Evaluation,
     again: Evaluation,
     back: Mapping[Key, Key],
-    changed: Mapping[str, Mapping[int, revisions.RevisedItem]],
+    expected_otherwise: Collection[Key],
 ) -> Sequence[str]:
     """Items of equal data with two scores, by id."""
     own = {key: bool(right[0]) for key, right in zip(folder.keys, folder.right, strict=True)}
-    other = {
-        change.id for changes in changed.values() for change in changes.values() if change.answer
-    }
     return [
         back[key][1]
         for key, right in zip(again.keys, again.right, strict=True)
-        if back[key][1] not in other and own[back[key]] != bool(right[0])
+        if back[key] not in expected_otherwise and own[back[key]] != bool(right[0])
     ]
