@@ -64,6 +64,7 @@ OPENED_OTHERWISE = {
     "evaluation/sandbox_setup.py": {"script"},
     "checkpoint/export.py": {"path"},
     # No path.
+    "environments/health.py": {"urllib.request.build_opener(urllib.request.ProxyHandler({}))"},
     "training/trl/gym_environment.py": {"self.room"},
 }
 """Reads past `common/files`, by module, with what is read."""

@@ -128,7 +128,7 @@ def fingerprint(section: TrainingSection, base: Model, train: Path, validation: 
         "weights": base.digest,
         "tasks": [file_digest(train), file_digest(validation)],
     }
-    if section.plays_gym or section.backend == "nemo_rl":
+    if section.plays_gym or section.settings.READS_GYM:
         own = [Path(path) for path in section.gym.config_paths if Path(path).is_file()]
         if own or section.plays_gym:
             found["gym_configs"] = [file_digest(path) for path in own]

@@ -60,5 +60,7 @@ class Section(BaseModel):
     administrator's. None: a section that is the user's altogether."""
     WITHOUT_EFFECT: ClassVar[tuple[str, ...]] = ()
     """In a trainer's section, the keys that do not change what is trained."""
+    READS_GYM: ClassVar[bool] = False
+    """In a trainer's section, whether `training.gym` counts though `environment` does not ask."""
     EXPORT_GPUS: ClassVar[int] = 0
     """In a trainer's section, the GPUs that the export of its checkpoints needs."""

@@ -24,6 +24,7 @@ class NemoRl(Section):
         *("zero_reward_steps", "hang_factor"),
     )
     EXPORT_GPUS = 1
+    READS_GYM = True
 
     ref: Literal["v0.5.0", "v0.6.0", "v0.7.0", "v0.8.0", "main"] = Field(
         "v0.7.0",

@@ -99,6 +99,6 @@ def deciding(training: TrainingSection) -> dict[str, object]:
     shared = training.model_dump(exclude={*WITHOUT_EFFECT, *TRAINERS})
     if training.plays_gym:
         shared["gym"] = training.gym.model_dump(include=set(GYM_DECIDES))
-    elif training.backend == "nemo_rl" and (training.gym.config_paths or training.gym.overrides):
+    elif settings.READS_GYM and (training.gym.config_paths or training.gym.overrides):
         shared["gym"] = training.gym.model_dump(include={"config_paths", "overrides"})
     return {**shared, training.backend: decides}

@@ -270,11 +270,11 @@ def _stop_on_signal(child: "subprocess.Popen[bytes]", stop_file: Path) -> Iterat
 def failure(code: int, log: Path) -> StageError | UserError:
     """The error for a program that failed: bad input where it says so, and a retry is no help."""
     said = f"training: {cause(code, log)} Log: {log}."
-    own = _own_errors(tail(log))
-    return UserError(said) if own and own[-1].startswith("UserError") else StageError(said)
+    errors = _errors(tail(log))
+    return UserError(said) if errors and errors[-1].startswith("UserError") else StageError(said)
 
 
-def _own_errors(text: str) -> list[str]:
+def _errors(text: str) -> list[str]:
     """The errors that a log of the program names, without those that only follow from others.
 
     Where one of several processes fails, the others lose it a moment later and say so last.
@@ -283,8 +283,13 @@ def _own_errors(text: str) -> list[str]:
         r"^(?:\[rank\d+\]: )?(?:\w+\.)*(\w*(?:Error|Exception)\b.*)$", text, re.M
     )
     errors = [line for line in errors if "ChildFailedError" not in line]
-    ours = [line for line in errors if line.startswith(("StageError", "UserError"))]
-    return ours or [line for line in errors if not LOST_PROCESS.search(line)] or errors
+    return [line for line in errors if not LOST_PROCESS.search(line)] or errors
+
+
+def _own_errors(text: str) -> list[str]:
+    """Of these the errors of this package; all where there is none."""
+    errors = _errors(text)
+    return [line for line in errors if line.startswith(("StageError", "UserError"))] or errors
 
 
 def cause(code: int, log: Path) -> str:
