@@ -10,7 +10,9 @@ import pytest
 # Loading it adds to the module path.
 import snakemake.cli  # noqa: F401
 
-from toolgain.head.command_line import on_slurm, options
+from toolgain.common.errors import UserError
+from toolgain.head import command_line
+from toolgain.head.command_line import check_words, on_slurm, options
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,25 @@ def test_a_job_on_slurm_asks_for_what_its_workflow_asked_for(
 def test_another_program_is_not_on_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["toolgain", "status"])
     assert on_slurm() is False
+
+
+def test_a_profile_that_is_not_here_names_the_folder_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.setattr(command_line, "STARTED_IN", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"--profile slurm: .*cd {root}$"):
+        check_words(["--profile", "slurm", "all"])
+    monkeypatch.setattr(command_line, "STARTED_IN", root)
+    monkeypatch.chdir(root)
+    with pytest.raises(UserError, match="there are profiles/local, profiles/slurm"):
+        check_words(["all", "--profile=sulrm"])
+    for name in ("slurm", "profiles/local", "none", str(root / "profiles/slurm/config.yaml")):
+        check_words(["--profile", name, "all"])
+    (tmp_path / "settings/snakemake/mine").mkdir(parents=True)
+    check_words(["--profile", "mine", "all"])
 
 
 def test_every_command_that_the_documentation_shows_names_its_targets_first() -> None:

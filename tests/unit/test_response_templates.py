@@ -55,6 +55,15 @@ def test_a_template_that_fails_on_a_question_with_a_tool_is_refused(tmp_path: Pa
         base.check_template(ModelSection(path=str(folder)))
 
 
+def test_a_template_that_begins_a_prompt_twice_is_refused(tmp_path: Path) -> None:
+    once = model_with(tmp_path / "once", "{{ bos_token }}" + TEMPLATES["hermes"], bos_token="<s>")
+    assert "it writes tools" in base.check_template(ModelSection(path=str(once)))
+    twice = "{{ bos_token }}<s>" + TEMPLATES["hermes"]
+    folder = model_with(tmp_path / "twice", twice, bos_token="<s>")
+    with pytest.raises(UserError, match=r"begins a prompt with <s> twice.*model\.chat_template"):
+        base.check_template(ModelSection(path=str(folder)))
+
+
 def test_a_template_of_ones_own_mends_it(tmp_path: Path) -> None:
     folder = model_with(tmp_path / "m", NO_TOOLS)
     mine = tmp_path / "mine.jinja"

@@ -15,9 +15,11 @@ from functools import cache
 from pathlib import Path
 
 from toolgain.common.errors import ExitCode, UserError
+from toolgain.common.package import ROOT
 
 FILES = ("--configfile", "--configfiles")
 CACHE = Path(".snakemake/cache")
+PROFILES = "profiles/*/config*.yaml"
 STARTED_IN = Path.cwd()
 """Where the words of the command line hold: Snakemake goes to `--directory` later."""
 
@@ -71,8 +73,12 @@ def check_words(words: list[str]) -> None:
 
     Raises:
         UserError: a configuration file is missing or is not YAML, two options name one, or a
-            value of `--config` is given in a way that Snakemake does not know.
+            value of `--config` is given in a way that Snakemake does not know, or a profile is
+            not there.
     """
+    for name, values in options(words):
+        if name == "--profile" and values:
+            _check_profile(values[0])
     given = [values for name, values in options(words) if name in FILES]
     if len(given) > 1:
         together = " ".join(value for values in given for value in values)
@@ -97,6 +103,26 @@ def check_words(words: list[str]) -> None:
                 raise UserError(f"--config {value}: give it as key=value.")
             if "." in key:
                 raise UserError(f"--config {value}: write it as --config {_nested(key, said)}.")
+
+
+def _check_profile(name: str) -> None:
+    """Say where the profiles are: Snakemake's own message names no folder of this repository."""
+    from platformdirs import AppDirs
+
+    dirs = AppDirs("snakemake", "snakemake")
+    places = (".", dirs.user_config_dir, dirs.site_config_dir)
+    if name in ("", "none") or any((Path(place) / name).exists() for place in places):
+        return
+    root = ROOT.parent
+    if not (root / "Snakefile").is_file():
+        return
+    if STARTED_IN.resolve() == root:
+        here = ", ".join(f"profiles/{path.parent.name}" for path in sorted(root.glob(PROFILES)))
+        raise UserError(f"--profile {name}: no such profile; there are {here}.")
+    raise UserError(
+        f"--profile {name}: no such profile in {STARTED_IN}; start in the repository's root: "
+        f"cd {root}"
+    )
 
 
 def options(words: list[str]) -> list[tuple[str, list[str]]]:

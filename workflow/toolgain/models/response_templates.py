@@ -237,7 +237,7 @@ def named_or_file(value: str) -> ResponseTemplate:
 
 
 def check_tools_are_written(template: str, tokens: Mapping[str, str], where: str) -> None:
-    """Refuse a chat template that does not write the tools that are offered.
+    """Refuse a chat template that does not write the tools that are offered, or begins twice.
 
     Raises:
         UserError: names the key to set.
@@ -254,6 +254,13 @@ def check_tools_are_written(template: str, tokens: Mapping[str, str], where: str
         raise UserError(
             f"model.path: the chat template of {where} writes no tools: the model would never see "
             f"them, neither in the training nor in the evaluation; {cure}."
+        )
+    bos = tokens.get("bos_token")
+    if bos and text.lstrip().startswith(bos * 2):
+        raise UserError(
+            f"model.path: the chat template of {where} begins a prompt with {bos} twice, which no "
+            "training of the model has seen; give one that writes it once with "
+            "model.chat_template."
         )
 
 

@@ -10,7 +10,7 @@ from toolgain.common.failures import Failure
 MEANINGS = {
     "TIMEOUT": "it reached its time limit; what was saved is kept, and the next attempt resumes",
     "DEADLINE": "it reached its deadline",
-    "CANCELLED": "somebody cancelled it",
+    "CANCELLED": "by Ctrl-C of the run that submitted it, by scancel or by an administrator",
     "REVOKED": "another cluster of the federation took it",
     "NODE_FAIL": "one of its nodes failed",
     "BOOT_FAIL": "one of its nodes did not start",
