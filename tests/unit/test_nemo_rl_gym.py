@@ -118,6 +118,24 @@ def test_a_row_that_is_not_prepared_is_named(tmp_path: Path, line: str, message:
         gym.read_gym_rows(path)
 
 
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"type": "function", "function": {"name": "find", "parameters": {}}}],
+        ["find"],
+        '[{"type": "function", "name": "find"}]',
+    ],
+)
+def test_tools_that_gym_refuses_are_refused_beforehand(tmp_path: Path, tools: object) -> None:
+    # Gym's real servers answer such rows with HTTP 422 (tests/environments).
+    row = made.row(0)
+    row["responses_create_params"]["tools"] = tools
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match=r"line 1: responses_create_params\.tools is not .*422"):
+        gym.read_gym_rows(path)
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("\n")
     with pytest.raises(UserError, match="holds no rows"):

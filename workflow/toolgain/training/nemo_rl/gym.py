@@ -147,13 +147,29 @@ def read_gym_rows(path: Path) -> Rows:
                 f"training data: {where}, has no responses_create_params.input; run Gym's "
                 "preparation (docs/nemo-rl.md)."
             )
+        offered = asked.get("tools") or []
+        if not _are_tools(offered):
+            raise UserError(
+                f"training data: {where}: responses_create_params.tools is not a list of "
+                '{"type": "function", "name": ..., "parameters": ...}, the form of OpenAI\'s '
+                "Responses API; NeMo Gym would refuse the row with HTTP 422."
+            )
         agents[agent["name"]] += 1
-        tools |= {tool["name"] for tool in asked.get("tools") or [] if "name" in tool}
+        tools |= {tool["name"] for tool in offered if "name" in tool}
         no_change += not row.get("ground_truth", True)
         rows.append(row)
     if not rows:
         raise UserError(f"training data: {path} holds no rows.")
     return Rows(rows, dict(agents), sorted(tools), no_change)
+
+
+def _are_tools(offered: object) -> bool:
+    """Whether each is an object, and a function has its name (chat completions nest it)."""
+    return isinstance(offered, list) and all(
+        isinstance(tool, dict)
+        and (tool.get("type") != "function" or isinstance(tool.get("name"), str))
+        for tool in offered
+    )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,7 @@
 """Watching a NeMo RL training: what its logs and curves say while it runs.
 
-Upstream survives things that make a training run worthless (a dead environment server gives
-zero rewards, an empty batch ends an epoch early, a hang holds the GPUs until the time limit).
+Upstream survives things that make a training run worthless (a failed rollout hides in the mean, an
+empty batch ends an epoch early, a dead server of Gym's holds the GPUs until the time limit).
 Each becomes a finding, and those that only burn GPUs end the training.
 """
 
@@ -48,7 +48,8 @@ ADVICE = {
     "zero_reward": "With the environment alive this means tool calls that arrive as text (tool "
     "parser or chat template), answers cut off or prompts beyond max_total_sequence_length, or a "
     "model too weak for the tasks; `HTTP 500` in ray-driver.log means that the environment fails.",
-    "hang": "Look at the last lines of ray-driver.log and ray-worker-*.log.",
+    "hang": "Look at the last lines of ray-driver.log and ray-worker-*.log: where a server of NeMo "
+    "Gym's or the model's died, its rollouts wait forever.",
     "empty_batch": "Look for `HTTP 500` and the environment's error in ray-driver.log.",
     "nan": "Lower the learning rate; look at the step before in the curves.",
     "failed_rollouts": "A failed rollout counts as reward 0 and hides in the mean: NeMo Gym's "
