@@ -175,8 +175,9 @@ REFUSED = {
     "foreign memory": "open(f'/proc/{victim}/mem', 'rb')",
     "a folder above": "seen = open('/proc/self/cwd/' + '../' * 30 + secret).read()",
     "inherited descriptors": "assert [n for n in os.listdir('/proc/1/fd') if int(n) > 2]",
-    "ptrace": "assert libc.ptrace(16, victim, 0, 0) == 0",
-    "ptrace of the parent": "assert libc.ptrace(16, os.getppid(), 0, 0) == 0",
+    # Seized, not attached: that would stop the one that waits for the answer.
+    "ptrace": "assert libc.ptrace(0x4206, victim, 0, 0) == 0",
+    "ptrace of the parent": "assert libc.ptrace(0x4206, os.getppid(), 0, 0) == 0",
     "a signal": "os.kill(victim, 9)",
     "a signal to this program's starter": "os.kill(pytest, 0)",
     "a process by descriptor": "os.pidfd_open(victim)",
