@@ -168,6 +168,15 @@ def test_score_of_an_earlier_try_is_refused(tmp_path: Path) -> None:
         outcomes(tmp_path, {"parallel": [a, b]})
 
 
+def test_score_file_without_a_count_is_refused(tmp_path: Path) -> None:
+    a = item("parallel", 0)
+    folder = write(tmp_path, "parallel", [answered(a, CALL)], [])
+    scores = folder.parents[1] / "score" / "policy"
+    (scores / "BFCL_v3_parallel_score.json").write_text("")
+    with pytest.raises(UserError, match="does not begin with total_count; 1 were given"):
+        outcomes(tmp_path, {"parallel": [a]})
+
+
 def test_cut_line_is_refused(tmp_path: Path) -> None:
     a = item("simple", 0)
     folder = write(tmp_path, "simple", [answered(a, CALL)], [])

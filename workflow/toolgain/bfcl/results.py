@@ -333,11 +333,7 @@ def score_differences(folder: Path, items: Items) -> list[str]:
 def _errors(chosen: list[Item], path: Path) -> dict[Key, Row]:
     """The harness's error of each wrong item. An item listed twice counts once."""
     head, *wrong = scored(path)
-    if head.get("total_count") != len(chosen):
-        raise UserError(
-            f"harness folder: {path} scores {head.get('total_count')} answers; "
-            f"{len(chosen)} were given. Score the folder again."
-        )
+    check_total(path, head, len(chosen))
     by_id: dict[str, list[Item]] = defaultdict(list)
     for item in chosen:
         by_id[item.id].append(item)
@@ -357,6 +353,20 @@ def _errors(chosen: list[Item], path: Path) -> dict[Key, Row]:
             item = next((twin for twin in twins if twin.question == asked.get("question")), item)
         errors.setdefault(item.key, row)
     return errors
+
+
+def check_total(path: Path, head: Row, given: int) -> None:
+    """Check that a score file is of as many answers as were `given`.
+
+    Raises:
+        UserError: it is of others, or does not say.
+    """
+    total = head.get("total_count")
+    if total != given:
+        says = "does not begin with total_count" if total is None else f"scores {total} answers"
+        raise UserError(
+            f"harness folder: {path} {says}; {given} were given. Score the folder again."
+        )
 
 
 def check_scored_answers(path: Path, wrong: Iterable[tuple[Row, Row]]) -> None:

@@ -22,6 +22,7 @@ from toolgain.bfcl.outcomes import INFERENCE_ERROR, ItemOutcome, accuracies
 from toolgain.bfcl.results import (
     ERROR_PREFIX,
     check_scored_answers,
+    check_total,
     error_of,
     is_error,
     published,
@@ -108,11 +109,7 @@ def _category(folder: HarnessFolder, category: str, base: Items) -> list[ItemOut
     file, path = folder.result_file(category), folder.score_file(category)
     rows = read_answers(folder, category)
     head, *wrong = scored(path)
-    if head.get("total_count") != len(rows):
-        raise UserError(
-            f"harness folder: {path} scores {head.get('total_count')} answers; {len(rows)} "
-            "were given. Score the folder again."
-        )
+    check_total(path, head, len(rows))
     ids = [str(row.get("id")) for row in rows]
     errors = {str(row.get("id")): error_of(row) for row in wrong}
     twice = [one for one, count in Counter(ids).items() if count > 1]

@@ -22,6 +22,7 @@ from toolgain.bfcl.categories import WITHOUT_EXPECTED, group_of
 from toolgain.bfcl.data import Item, Items, Key
 from toolgain.bfcl.folders import HarnessFolder
 from toolgain.bfcl.results import NATIVE, PlainFolder, Row
+from toolgain.common.amounts import counted
 from toolgain.common.errors import StageError, UserError
 from toolgain.comparison import evaluations
 from toolgain.comparison.evaluations import Evaluation
@@ -116,7 +117,7 @@ def rescored(
     said = (
         f"{evaluation.subject}: scored again by the installed nvidia-bfcl, item by item (its own "
         f"scores: {source.revision.name}); {len(differing)} answers are scored otherwise than in "
-        f"the folder where the data are equal. Left out: {len(absent)} items that "
+        f"the folder where the data are equal. Left out: {counted(len(absent), 'item')} that "
         f"{'a revision which it may be of' if len(source.revision.names) > 1 else 'its revision'} "
         "asks with another question."
     )
