@@ -20,7 +20,8 @@ def test_the_screen_and_the_status_end_with_the_stage_s_own_words(tmp_path: Path
     assert done.returncode == 1, done.stderr[-3000:]
     said = (tmp_path / "logs/tasks/grpo.log").read_text().splitlines()
     cause = next(line for line in said if line.startswith("toolgain: "))
-    words = " ".join(cause.removeprefix("toolgain: ").split())
+    # Paths are seen from the working folder.
+    words = " ".join(cause.removeprefix("toolgain: ").replace(f"{tmp_path}/", "").split())
     block = done.stderr.rpartition("toolgain: 1 stage failed.")[2]
     assert words in " ".join(block.split())
     assert "  tasks grpo" in block and "log:  logs/tasks/grpo.log" in block

@@ -366,7 +366,8 @@ def compare(
     from toolgain.config.sections import ComparisonSection
 
     section = read_section(ComparisonSection, config) if config else ComparisonSection()
-    if len(folders) == 2 and all(map(tables.is_table, folders)):
+    # A folder may be called `before.csv`.
+    if len(folders) == 2 and all(tables.is_table(one) and not one.is_dir() for one in folders):
         found = tables.compare_tables(*folders, metric, section.alpha)
         tables.write(found, out)
         click.echo(" ".join([found.sentence, *found.notes]))

@@ -54,8 +54,10 @@ def shown_handover(config: Config, run: str, nodes: int | None, smoke: bool) -> 
     tasks = (RESULTS / "tasks" / run).resolve()
     train, validation = tasks / "train.jsonl", tasks / "validation.jsonl"
     folder = RESULTS.resolve() / "work" / "training"
-    prepared = train.is_file() and validation.is_file()
-    if base and prepared and _unchanged(config, f"training/{run}"):
+    # What lies there can be of another configuration, such as the demo's.
+    unchanged = _unchanged(config, f"training/{run}")
+    prepared = train.is_file() and validation.is_file() and unchanged
+    if base and prepared:
         name = fingerprint(section, base, train, validation)[:12]
     else:
         name = FINGERPRINT

@@ -94,7 +94,8 @@ def prepare_launch(
     used = ov.apply(base, asked)
     findings += lint.lint_numbers(numbers, ref)
     findings += [*lint.modes(used), lint.step_limits(used, root / refs.GYM_FOLDER)]
-    files = [request.train, Path(request.section.tasks.train_file or "")]
+    # Before a job, what lies at `request.train` can be of another configuration.
+    files = [Path(request.section.tasks.train_file or ""), request.train]
     if file := next((path for path in files if path.is_file()), None):
         named = gym.read_gym_rows(file).agents
         findings.append(lint.row_agents(used, root / refs.GYM_FOLDER, named))
