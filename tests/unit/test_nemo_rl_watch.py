@@ -147,11 +147,19 @@ def test_failed_rollouts_are_an_alarm_though_the_reward_is_not_zero(
 
 
 def test_a_resume_with_a_fresh_optimizer_is_fatal(tmp_path: Path) -> None:
+    # The words of upstream's get_resume_paths, whose paths are long.
+    step = "/lustre/results/work/training/0123456789abcdef/step_40/policy"
     log = tmp_path / "ray-driver.log"
-    log.write_text("no common.pt found. Optimizer will be freshly initialized.\n")
+    log.write_text(
+        f"UserWarning: Optimizer state not found at {step}/optimizer (DTensor path), and no "
+        f"embedded optimizer state detected under {step}/weights (Megatron path). Optimizer will "
+        "be freshly initialized.\n"
+    )
     logs = watch.Logs()
     logs.read([log])
-    assert alarms(tmp_path, START + 1, logs)["fresh_optimizer"].fatal
+    alarm = alarms(tmp_path, START + 1, logs)["fresh_optimizer"]
+    assert alarm.fatal
+    assert "Optimizer will be freshly initialized" in alarm.evidence
 
 
 def test_the_end_after_the_last_step_is_no_hang(tmp_path: Path) -> None:

@@ -80,6 +80,12 @@ _EARLY_STOP = "reached the early-stop threshold"
 _WANDB_URL = re.compile(r"View run\b.*?(https?://\S+/runs/[\w-]+)")
 
 
+def _quoted(path: Path, line: str, at: int) -> str:
+    """A line with its file; of a long one, the 200 characters around what was found at `at`."""
+    begin = max(0, at - 100) if len(line) > 200 else 0
+    return f"{path.name}: {line[begin : begin + 200].strip()}"
+
+
 @dataclass
 class Logs:
     """What the logs of one launch said so far; each file is read on from where it was left."""
@@ -115,12 +121,12 @@ class Logs:
     def _line(self, path: Path, line: str) -> None:
         if path.name == "ray.sub.log" and line.startswith("+"):
             return  # the trace of ray.sub itself, which repeats COMMAND
-        if self.out_of_memory is None and _OUT_OF_MEMORY.search(line):
-            self.out_of_memory = f"{path.name}: {line.strip()[:200]}"
+        if self.out_of_memory is None and (memory := _OUT_OF_MEMORY.search(line)):
+            self.out_of_memory = _quoted(path, line, memory.start())
         if path.name == "ray-driver.log" and _FAILED_ROLLOUT.search(line):
             self.failed_rollouts += 1
         if self.fresh_optimizer is None and _FRESH_OPTIMIZER in line:
-            self.fresh_optimizer = f"{path.name}: {line.strip()[:200]}"
+            self.fresh_optimizer = _quoted(path, line, line.index(_FRESH_OPTIMIZER))
         if _TIMEOUT in line:
             self.timed_out = True
         if _EARLY_STOP in line:
