@@ -36,8 +36,8 @@ test: setup .venv/.dev .venvs/bfcl-eval/.ready ## Run every test
 	    --no-loadscope-reorder --durations 20 $(TESTS)
 
 # What editors and pre-commit run.
-test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: under two minutes
-	.venv/bin/python -m pytest --numprocesses 2 -m "not slow and not cluster and not browser" \
+test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: two and a half minutes
+	.venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) -m "not slow and not cluster and not browser" \
 	    tests/unit tests/workflow/test_repository.py $(TESTS)
 
 test-upstream: setup .venv/.dev .venvs/ray/.ready ## Test against a NeMo RL checkout: NEMO_RL_ROOT=...

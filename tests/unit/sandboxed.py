@@ -173,7 +173,9 @@ def ways_out(place: Place, layers: Layers) -> set[str]:
         values = values_of(made, os.getpid(), REFUSED)
         code = f"globals().update({values!r})\n{RUN}\nprint(done)"
         said = place.run(code, layers)
-        found: dict[str, str] = json.loads(said.stdout.splitlines()[-1])
+        lines = [line for line in said.stdout.splitlines() if line.startswith("{")]
+        assert len(lines) == 1, said
+        found: dict[str, str] = json.loads(lines[0])
         assert set(REFUSED) <= set(found), said
         reached = {f"{name} was reached" for name in made.reached}
     return {name for name in REFUSED if found[name].startswith("done")} | reached
