@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 
 from toolgain.config.freeze import frozen, settings_of_trial, write_for_this_start
-from toolgain.head import command_line, hangup
+from toolgain.head import command_line, hangup, interrupt
 from toolgain.head.last_words import print_at_exit
 from toolgain.head.preflight import (
     check_dry_run,
@@ -75,6 +75,7 @@ atexit.register(check_dry_run, CONFIG, workflow, Path.cwd())
 
 onstart:
     hangup.survive()
+    interrupt.end_once()
     check_or_exit(CONFIG, workflow)
     # By no rule: where things are and how big a job is must not be a reason to run anything.
     write_for_this_start(CONFIG)

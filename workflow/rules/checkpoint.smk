@@ -26,7 +26,7 @@ rule select:
         "logs/select/{run}.log",
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain select {input:q} \
             --out {output:q}
@@ -47,7 +47,7 @@ rule export:
         **ASKED.export,
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain export \
             --best {input.best:q} \

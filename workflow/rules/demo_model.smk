@@ -29,7 +29,7 @@ rule demo_model:
         batch_tokens=4096,
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain demo-model \
             --seed {params.seed:q} \

@@ -39,7 +39,7 @@ rule evaluate_model:
         **ASKED.evaluate,
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain evaluate \
             --config {input.config:q} \

@@ -34,7 +34,7 @@ rule freeze:
         section=lambda w: frozen(CONFIG, w.stage),
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain freeze \
             --section {params.section:q} \
@@ -51,7 +51,7 @@ rule freeze_training:
         section=lambda w: frozen(CONFIG, f"training/{w.run}"),
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain freeze \
             --section {params.section:q} \
@@ -68,7 +68,7 @@ rule model:
         "logs/model.log",
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain model \
             --config {input.config:q} \
@@ -85,7 +85,7 @@ rule tasks:
         "logs/tasks/{run}.log",
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain tasks \
             --config {input.config:q} \

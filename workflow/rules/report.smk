@@ -35,7 +35,7 @@ rule compare:
         folders=expand("results/evaluations/{subject}", subject=SUBJECTS),
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain compare {params.folders:q} \
             --config {input.config:q} \
@@ -67,7 +67,7 @@ rule report:
         "logs/report.log",
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain report {input.comparison:q} \
             --results results \

@@ -33,7 +33,7 @@ rule trial:
         **ASKED.evaluate,
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain trial \
             --config results/config/trial.json \
@@ -61,7 +61,7 @@ rule rehearse:
         **ASKED.evaluate,
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain rehearse \
             --config {input.config:q} \
@@ -93,7 +93,7 @@ rule smoke:
         **ASKED.smoke,
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain train \
             --smoke \
@@ -129,7 +129,7 @@ rule train_run:
         **ASKED.train,
     shell:
         r"""
-        exec &> >(tee {log:q})
+        exec &> >(tee -i {log:q})
 
         toolgain train \
             --config {input.config:q} \

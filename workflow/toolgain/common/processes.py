@@ -174,14 +174,17 @@ def end_leftovers(claim: Path) -> int:
 
 @contextmanager
 def stopping_in_time() -> Iterator[None]:
-    """Turn SIGTERM into an orderly end with exit code 75 while the block runs."""
+    """Turn SIGTERM and Ctrl-C into an orderly end with exit code 75 while the block runs."""
+    stops = (signal.SIGTERM, signal.SIGINT)
 
     def stop_now(number: int, frame: FrameType | None) -> None:
         # A second signal must not interrupt the clean-up.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise ResumeLaterError("evaluate: stopped by SIGTERM; run the same command to resume.")
+        for one in stops:
+            signal.signal(one, signal.SIG_IGN)
+        name = signal.Signals(number).name
+        raise ResumeLaterError(f"evaluate: stopped by {name}; run the same command to resume.")
 
-    with handling([signal.SIGTERM], stop_now):
+    with handling(stops, stop_now):
         yield
 
 

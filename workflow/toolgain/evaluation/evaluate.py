@@ -56,7 +56,7 @@ def evaluate_model(
         StageError: server or harness could not be run at all.
         NotValidError: the record says that the result is not a measurement, unless
             `allow_invalid`.
-        ResumeLaterError: stopped by SIGTERM; the same command resumes.
+        ResumeLaterError: stopped by SIGTERM or Ctrl-C; the same command resumes.
     """
     section = evaluation_section(config, endpoint, api_key_env, subset)
     job = prepare_evaluation(

@@ -1,4 +1,5 @@
-"""The last lines of the screen after a failure: per failed stage its cause, its log, what to do.
+"""The last lines of the screen after a failure: per failed stage its cause, its log, what to do;
+after Ctrl-C that it was that.
 
 Snakemake prints a block for every attempt and every stage that could not follow. What a person
 needs is printed once more, after all of it.
@@ -19,6 +20,7 @@ from toolgain.common.failures import not_valid, said_in
 from toolgain.common.files import parse_json, read_text
 from toolgain.common.logs import last_lines
 from toolgain.common.screen import for_terminal, from_here
+from toolgain.head import interrupt
 from toolgain.slurm.endings import Ending, Refusal, advice
 
 
@@ -30,7 +32,10 @@ def print_at_exit(workflow: Any) -> None:
     """
     scheduler = workflow.scheduler
     endings: dict[Any, Ending | Refusal] = getattr(scheduler._executor, "endings", {})
-    text = "\n".join(failure_block([(job, endings.get(job)) for job in scheduler.failed], width()))
+    failed = [(job, endings.get(job)) for job in scheduler.failed]
+    # A stage that Ctrl-C ended has not failed.
+    lines = interrupted_block() if interrupt.seen() else failure_block(failed, width())
+    text = "\n".join(lines)
     if text:
         atexit.register(lambda: print(for_terminal(text), file=sys.stderr, flush=True))
 
@@ -52,6 +57,17 @@ def width() -> int:
     return min(100, shutil.get_terminal_size((80, 24)).columns)
 
 
+def interrupted_block() -> Iterator[str]:
+    """The lines after a run that was ended by Ctrl-C."""
+    yield ""
+    yield "toolgain: ended by Ctrl-C; finished work is kept, and what was running resumes."
+    yield f"  start again: {_same_command()}"
+
+
+def _same_command() -> str:
+    return shlex.join(["snakemake", *sys.argv[1:]])
+
+
 def failure_block(failed: list[tuple[Any, Ending | Refusal | None]], columns: int) -> Iterator[str]:
     """The block for failed jobs, each with how Slurm ended it or why Slurm did not take it."""
     if not failed:
@@ -71,7 +87,7 @@ def failure_block(failed: list[tuple[Any, Ending | Refusal | None]], columns: in
         todo = ending.advice(job.rule.name) if ending else advice(None)
         yield from _wrapped("next: ", todo, columns)
     yield ""
-    yield f"  start again: {shlex.join(['snakemake', *sys.argv[1:]])}"
+    yield f"  start again: {_same_command()}"
 
 
 def _cause(log: Path | None, ending: Ending | Refusal | None, columns: int) -> Iterator[str]:

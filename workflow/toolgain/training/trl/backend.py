@@ -20,7 +20,7 @@ import click
 
 from toolgain.common import package
 from toolgain.common.amounts import counted, in_gib
-from toolgain.common.errors import StageError, UserError
+from toolgain.common.errors import ResumeLaterError, StageError, UserError
 from toolgain.common.logs import out_of_memory, tail
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent, handling
 from toolgain.config.sections import ClusterSection, TrainingSection
@@ -253,8 +253,10 @@ def _stop_on_signal(child: "subprocess.Popen[bytes]", stop_file: Path) -> Iterat
     def stop(number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name
         if number == signal.SIGINT and stop_file.exists():
-            child.kill()
-            return
+            raise ResumeLaterError(
+                "training: ended at once by a second Ctrl-C, without a save; run the same command "
+                "again to resume from the last checkpoint."
+            )
         stop_file.write_text(f"signal {name}\n")
         click.echo(f"{name}: saves at the end of this step and stops")
 
