@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolgain.common.errors import UserError
-from toolgain.config.sections import parse_config
+from toolgain.config.sections import load_config, minutes, parse_config
 from toolgain.head import status
 from toolgain.slurm import accounting, launch, resources
 from toolgain.slurm.allocation import Allocation, allocation, parse_job
@@ -208,6 +208,7 @@ def test_a_stage_asks_for_what_its_section_says() -> None:
     [
         *(("90m", 90), ("4h", 240), ("2d", 2880), ("4:00:00", 240), ("04:30:00", 270)),
         *(("1-12:00:00", 2160), (yaml.safe_load("4:00:00"), 240), ("100:00:00", 6000)),
+        *(("1-12", 2160), ("1-12:30", 2190), ("0-2", 120)),
     ],
 )
 def test_a_duration_may_be_written_in_every_usual_way(given: Any, expected: int) -> None:
@@ -217,11 +218,41 @@ def test_a_duration_may_be_written_in_every_usual_way(given: Any, expected: int)
     assert resources.for_smoke(config)["runtime"] == expected
 
 
-@pytest.mark.parametrize("given", ["4 hours", "240", 240, "0m", "0:00:00", "4:00:30", "", None])
+@pytest.mark.parametrize("given", ["4 hours", "0m", "0:00:00", "4:00:30", "", None])
 def test_another_duration_is_refused_with_the_ways_to_say_it(given: Any) -> None:
     with pytest.raises(UserError, match=r"`cluster\.train_time`: ") as refused:
         parse_config({"model": {"path": "m"}, "cluster": {"train_time": given}})
     assert "say 90m, 4h, 2d" in str(refused.value) or "the minimum is 1m" in str(refused.value)
+
+
+KEYS = ("train_time", "shortest_time", "smoke_time", "export_time", "evaluate_time")
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("written", ["2:30", "'2:30'", "02:30", "10:05"])
+def test_what_can_be_hours_or_minutes_is_refused_with_both_readings(
+    tmp_path: Path, key: str, written: str
+) -> None:
+    """Slurm reads 2:30 as 2 min 30 s, people as 2 h 30 min, YAML without quotes as 150."""
+    path = tmp_path / "c.yaml"
+    path.write_text(f"model: {{path: m}}\ncluster:\n  {key}: {written}\n")
+    first, second = map(int, written.strip("'").split(":"))
+    with pytest.raises(UserError) as refused:
+        load_config(path)
+    said = str(refused.value)
+    assert f"{first} h {second} min or, as Slurm reads it, {first} min {second} s" in said
+    assert f"say {first * 60 + second}m" in said
+    # One or the other: the line, where YAML made a number of it, or the key.
+    assert "c.yaml, line 3" in said or f"`cluster.{key}`" in said
+    for answer in (f"{first * 60 + second}m", f"{first}:{second:02}:00"):
+        path.write_text(f"model: {{path: m}}\ncluster:\n  {key}: {answer}\n")
+        assert minutes(getattr(load_config(path).cluster, key)) == first * 60 + second
+
+
+@pytest.mark.parametrize("given", ["240", 240])
+def test_a_time_without_a_unit_is_asked_for_one(given: Any) -> None:
+    with pytest.raises(UserError, match="it has no unit: say 240m for minutes"):
+        parse_config({"model": {"path": "m"}, "cluster": {"train_time": given}})
 
 
 def job(job_id: str, state: str, comment: str, reason: str = "None", nodes: str = "") -> QueuedJob:

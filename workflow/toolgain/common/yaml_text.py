@@ -17,7 +17,7 @@ DEEPEST = 64
 MOST_VALUES = 100_000
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """YAML's plain values; a key that stands twice is refused, where PyYAML takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -30,7 +30,8 @@ class _Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if key.value in first:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key `{key.value}` stands on line {first[key.value]} already",
+                    problem=f"the key `{key.value}` stands on line {first[key.value]} already; one "
+                    "of the two would be lost",
                     problem_mark=key.start_mark,
                 )
             first[key.value] = line
@@ -42,8 +43,12 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(read_text(path, LARGEST))
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str, loader: type[Loader] = Loader) -> Any:
     """The value of a YAML text.
+
+    Args:
+        text: of the whole file.
+        loader: makes the values; one of this module's, or one made from it.
 
     Raises:
         yaml.YAMLError: it is not YAML.
@@ -51,7 +56,7 @@ def parse_yaml(text: str) -> Any:
             as the 31st of June) does not exist.
     """
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=loader)
         _measure(value, {})
     except RecursionError:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels") from None

@@ -5,9 +5,29 @@ from typing import Any
 
 import yaml
 
+from toolgain.common.amounts import two_readings
 from toolgain.common.errors import UserError
 from toolgain.common.files import read_text, reason
-from toolgain.common.yaml_text import LARGEST, parse_yaml
+from toolgain.common.yaml_text import LARGEST, Loader, parse_yaml
+
+
+class _ConfigLoader(Loader):
+    """Refuses `2:30` without quotes, which YAML 1.1 takes for a number of base 60."""
+
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        """The number that `node` says; `4:00:00` is one of seconds, which a duration accepts."""
+        found: int = self.construct_yaml_int(node)
+        first, *others = str(node.value).replace("_", "").split(":")
+        if len(others) == 1:
+            raise yaml.constructor.ConstructorError(
+                problem=f"without quotes YAML reads {node.value} as the number {found}. As a time, "
+                f"{two_readings(int(first), int(others[0]))}; as a text, put it in quotes",
+                problem_mark=node.start_mark,
+            )
+        return found
+
+
+_ConfigLoader.add_constructor("tag:yaml.org,2002:int", _ConfigLoader.whole_number)
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -32,7 +52,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"config: {path} cannot be read: {reason(error)}.") from error
     try:
-        values = parse_yaml(text)
+        values = parse_yaml(text, _ConfigLoader)
     except yaml.YAMLError as error:
         raise UserError(f"config: {path}{_place(error, text)}.") from error
     except (ValueError, TypeError) as error:
@@ -52,6 +72,7 @@ def _place(error: yaml.YAMLError, text: str) -> str:
     if "\t" in line[: mark.column + 1]:
         return f", line {mark.line + 1}: a tab where YAML takes spaces only; indent with spaces"
     problem = getattr(error, "problem", None) or "not YAML"
-    if "stands on line" in problem:
-        return f", line {mark.line + 1}: {problem}; one of the two would be lost"
+    if isinstance(error, yaml.constructor.ConstructorError):
+        # YAML as such; what it says is refused.
+        return f", line {mark.line + 1}: {problem}"
     return f" is not YAML, line {mark.line + 1}, column {mark.column + 1}: {problem}"
