@@ -34,7 +34,7 @@ from toolgain.head.preflight import (
     readable_or_exit,
 )
 from toolgain.slurm import resources
-from toolgain.head.targets import passing_force_on, rehearsal_of, trial_of
+from toolgain.head.targets import passing_force_on, rehearsal_of, results_of, trial_of
 
 if not config:
     readable_or_exit("config/config.yaml")
@@ -103,7 +103,7 @@ include: "workflow/rules/demo_model.smk"
 rule all:
     default_target: True
     input:
-        "results/report.html",
+        results_of(CONFIG),
 
 
 rule baseline:

@@ -30,7 +30,11 @@ class Reason(SimpleNamespace):
 
 def plan(rule: str = "train_run", incomplete: bool = False) -> Any:
     """A workflow whose plan has one job."""
-    job = SimpleNamespace(rule=SimpleNamespace(name=rule), wildcards=SimpleNamespace(run="grpo"))
+    job = SimpleNamespace(
+        rule=SimpleNamespace(name=rule),
+        wildcards=SimpleNamespace(run="grpo"),
+        input=["results/model.json"],
+    )
     return SimpleNamespace(
         dag=SimpleNamespace(
             needrun_jobs=lambda exclude_finished: [job],
@@ -58,6 +62,9 @@ def test_a_finished_run_is_not_trained_again_for_a_files_time() -> None:
     (line,) = findings(plan(), config())
     assert "run 'grpo' is finished" in line
     assert "Updated input files" in line
+    # An input that was deleted is made by itself first.
+    first = "`snakemake --profile ... results/model.json`, then"
+    assert f"{first} `snakemake --profile ... --touch {MANIFEST}`" in line
     assert "TOOLGAIN_RETRAIN=grpo" in line
     assert "\n" not in line
 

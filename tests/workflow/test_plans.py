@@ -131,6 +131,20 @@ def test_where_the_work_is_done_is_no_reason_to_run(
     assert alone[section] == set()
 
 
+BEFORE_A_TRAINING = ("trial", "smoke")
+"""What a finished run does not need, and `all` does not make again."""
+
+
+def test_every_deleted_result_is_made_again(chain: Chain) -> None:
+    """Each file by itself, while all that came of it is there still."""
+    for stage, names in STAGES.items():
+        for name in names:
+            with away(chain.folder, [name]):
+                (plan,) = plans(chain, ["nothing"])
+            rules = {rule for rule, _ in plan}
+            assert (stage.split()[0] in rules) == (stage not in BEFORE_A_TRAINING), (name, plan)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_edit_hides_nothing_that_is_missing(
     chain: Chain, alone: dict[str, set[Job]], stage: str

@@ -42,9 +42,11 @@ def retraining_findings(workflow: Any, config: Config) -> Iterator[str]:
             # Its Snakemake was killed. The job finds all steps done and describes them again.
             continue
         reason = " ".join(str(workflow.dag.reason(job)).split())
+        missing = " ".join(str(path) for path in job.input if not Path(path).exists())
+        again = f"`snakemake --profile ... {missing}`, then " if missing else ""
         yield (
             f"run {run!r} is finished ({manifest}) and neither its training section nor the model "
-            f"changed, but this plan would train it again: {reason}. To keep the training: "
+            f"changed, but this plan would train it again: {reason}. To keep the training: {again}"
             f"`snakemake --profile ... --touch {manifest}`. To train again all the same: "
             f"{WISH}={run}."
         )

@@ -16,6 +16,24 @@ from toolgain.records.record import read_record
 from toolgain.records.trial import Trial
 
 TRIAL = Path("results/trial.json")
+OF_ALL = ("model.json", "comparison.json", "report.html", "report.md")
+OF_RUN = ("manifest.json", "best.json", "export.json")
+OF_EVALUATION = ("summary.json", "items.csv", "questions.jsonl.gz", "manifest.json")
+
+
+def results_of(config: Config) -> list[str]:
+    """Every result of the chain, which `all` asks for by name.
+
+    Snakemake makes no file again that was deleted where all that came of it is there still. What
+    only stands before a training (trial, smoke, rehearsal) a finished run does not need.
+    """
+    found = [f"results/{name}" for name in OF_ALL]
+    for run in config.runs:
+        found += [f"results/tasks/{run}/tasks.json"]
+        found += [f"results/runs/{run}/{name}" for name in OF_RUN]
+    for subject in ("baseline", *config.runs):
+        found += [f"results/evaluations/{subject}/{name}" for name in OF_EVALUATION]
+    return found
 
 
 def rehearsal_of(config: Config, run: str) -> list[str]:
