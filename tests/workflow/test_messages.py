@@ -85,6 +85,21 @@ def test_a_start_that_cannot_work_ends_with_one_line(
     assert said.startswith("toolgain: ") and line in said
 
 
+@pytest.mark.parametrize("words", [["all"], ["-n", "all", "--cores", "2"], ["--unlock"], []])
+def test_a_folder_without_a_snakefile_is_told_where_to_start(
+    tmp_path: Path, words: list[str]
+) -> None:
+    command = [sys.executable, "-m", "snakemake", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (said,) = done.stderr.strip().splitlines()
+    assert said == (
+        f"toolgain: no Snakefile in {tmp_path}; start in the repository's root: cd {ROOT}"
+    )
+    version = [sys.executable, "-m", "snakemake", "--version"]
+    assert subprocess.run(version, cwd=tmp_path, check=False).returncode == 0
+
+
 def test_what_the_messages_advise_works(folder: Path) -> None:
     files = ["--configfile", "good.yaml", "more.yaml"]
     done = snakemake(folder, *files, "--config", "training={trl: {max_steps: 30}}")

@@ -20,6 +20,9 @@ from toolgain.common.package import ROOT
 FILES = ("--configfile", "--configfiles")
 CACHE = Path(".snakemake/cache")
 PROFILES = "profiles/*/config*.yaml"
+SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
+"""Where Snakemake looks for one by itself."""
+WITHOUT_SNAKEFILE = ("-h", "--help", "-v", "--version")
 STARTED_IN = Path.cwd()
 """Where the words of the command line hold: Snakemake goes to `--directory` later."""
 
@@ -73,12 +76,13 @@ def check_words(words: list[str]) -> None:
 
     Raises:
         UserError: a configuration file is missing or is not YAML, two options name one, or a
-            value of `--config` is given in a way that Snakemake does not know, or a profile is
-            not there.
+            value of `--config` is given in a way that Snakemake does not know, or a profile or
+            the Snakefile is not there.
     """
     for name, values in options(words):
         if name == "--profile" and values:
             _check_profile(values[0])
+    _check_snakefile([name for name, _ in options(words)])
     given = [values for name, values in options(words) if name in FILES]
     if len(given) > 1:
         together = " ".join(value for values in given for value in values)
@@ -123,6 +127,21 @@ def _check_profile(name: str) -> None:
         f"--profile {name}: no such profile in {STARTED_IN}; start in the repository's root: "
         f"cd {root}"
     )
+
+
+def _check_snakefile(names: list[str]) -> None:
+    """Say where the Snakefile is: Snakemake's own message names what it tried, and no cure."""
+    named = any(name.startswith("-s") or name == "--snakefile" for name in names)
+    # A profile may name one.
+    elsewhere = named or "--profile" in names or "SNAKEMAKE_PROFILE" in os.environ
+    if elsewhere or any(name in WITHOUT_SNAKEFILE for name in names):
+        return
+    if not any((STARTED_IN / place).exists() for place in SNAKEFILES):
+        root = ROOT.parent
+        if (root / "Snakefile").is_file():
+            raise UserError(
+                f"no Snakefile in {STARTED_IN}; start in the repository's root: cd {root}"
+            )
 
 
 def options(words: list[str]) -> list[tuple[str, list[str]]]:
