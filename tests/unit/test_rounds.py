@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from test_evaluation_request_log import request
 
 from toolgain.bfcl.results import result_file
+from toolgain.common.errors import StageError
 from toolgain.common.files import write_jsonl
 from toolgain.config.sections import Retry
 from toolgain.evaluation.budget import Budget
@@ -31,6 +32,7 @@ from toolgain.evaluation.rounds import (
     prepare_replay,
 )
 from toolgain.records.summary import Canary
+from toolgain.serving.server import Endpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,6 +97,36 @@ def test_an_endpoint_that_is_not_ready_is_asked_all_the_same(
         with ModelServer(job, ledger_of(tmp_path)) as model_server:
             assert model_server.endpoint().base_url == server.url
     assert "the server is not ready" in caplog.text
+
+
+def test_a_server_that_ends_while_it_is_waited_for_is_started_again(tmp_path: Path) -> None:
+    with FaultServer() as fault:
+        job = job_of(tmp_path, fault.url)
+        # It serves, still runs when the next round begins, and then ends: its engine was dead.
+        said = iter([None, None, *["the model server ended (exit 0)"] * 9])
+        endpoints = iter(
+            [
+                Endpoint(fault.url, "policy", None, 5.0, alive=lambda: next(said)),
+                Endpoint(fault.url, "policy", None, 5.0),
+                Endpoint(fault.url, "policy", None, 5.0, alive=lambda: "ended at its start"),
+            ]
+        )
+
+        class Restarted(ModelServer):
+            def _start(self) -> Endpoint:
+                return next(endpoints)
+
+        with Restarted(job, ledger_of(tmp_path)) as model_server:
+            first = model_server.endpoint()
+            second = model_server.endpoint()
+            assert second is not first
+            assert model_server.endpoint() is second
+        # One that ends at its start is not tried for ever.
+        with (
+            Restarted(job, ledger_of(tmp_path)) as model_server,
+            pytest.raises(StageError, match="ended at its start"),
+        ):
+            model_server.endpoint()
 
 
 # -- how long the harness is run again

@@ -12,7 +12,7 @@ from toolgain.bfcl.data import Items
 from toolgain.bfcl.decoder import Decoder
 from toolgain.bfcl.toolcalls import own_tags
 from toolgain.common import files, processes
-from toolgain.common.errors import StageError
+from toolgain.common.errors import StageError, ToolgainError
 from toolgain.config.sections import Retry
 from toolgain.evaluation import harness, request_log, rescoring, result_files
 from toolgain.evaluation.canary import ask_canaries
@@ -92,14 +92,19 @@ class ModelServer:
         Raises:
             StageError: a server of ours ended at its start, or was not ready in time.
         """
-        if self._endpoint is not None and self._endpoint.alive():
-            log.warning("evaluate: %s", self._endpoint.alive())
-            self._stack.close()
-            self._endpoint = None
+        if self._endpoint is not None and (ended := self._endpoint.alive()):
+            self._let_go(ended)
+        last: str | None = None
         with self.ledger.timing("server"):
+            if self._endpoint is not None and wait:
+                # One whose engine has died answers errors for a while before it ends.
+                try:
+                    last = server.wait_ready(self._endpoint)
+                except ToolgainError:
+                    self._let_go(self._endpoint.alive())
             if self._endpoint is None:
                 self._endpoint = self._start()
-            last = server.wait_ready(self._endpoint) if wait else None
+                last = server.wait_ready(self._endpoint) if wait else None
         if last is None:
             if wait:
                 # Kept, because a resumed evaluation may need no server any more.
@@ -119,6 +124,12 @@ class ModelServer:
                 f"{self._endpoint.ready_timeout_s:g} s ({last}); see {self.log_file}."
             )
         return self._endpoint
+
+    def _let_go(self, ended: str | None) -> None:
+        """Forget a server that has ended."""
+        log.warning("evaluate: %s", ended)
+        self._stack.close()
+        self._endpoint = None
 
     def _start(self) -> Endpoint:
         job, serve = self.job, self.job.section.serve
