@@ -1,6 +1,8 @@
 """What a job will hand to ray.sub, said without a job; tests/nemo_rl compares it with a job's."""
 
+import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ from toolgain.config.sections import Config, parse_config
 from toolgain.head import handovers
 from toolgain.report.provenance import provenance
 from toolgain.report.sources import EvaluationFolder, RunFolder, Sources
+from toolgain.training.nemo_rl import lint
 
 
 @pytest.fixture
@@ -96,6 +99,30 @@ def test_what_would_refuse_the_job_refuses_to_show_it(here: Path) -> None:
         handovers.shown_handover(trl, "grpo", None, smoke=False)
     with pytest.raises(UserError, match="no run trains with"):
         handovers.print_all(trl, None, None, smoke=False)
+
+
+def test_what_would_refuse_its_submission_refuses_to_print_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[int] = []
+
+    def too_long(config: Config, limit: int, files: dict[str, Path]) -> Iterator[lint.Finding]:
+        said.append(limit)
+        assert files["train"] == here / "data/train.jsonl"
+        yield lint.Finding("prompt lengths", False, "the longest has 9000")
+
+    handovers.print_all(configuration(here), None, None, smoke=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(handovers, "prompt_findings", too_long)
+        with pytest.raises(UserError, match="prompt lengths: the longest has 9000"):
+            handovers.print_all(configuration(here), None, None, smoke=False)
+    assert said == [8192]
+    # The real check, with a template that begins with the number of turns.
+    settings = here / "model/tokenizer_config.json"
+    template = "{{ messages | length }}" + json.loads(settings.read_text())["chat_template"]
+    settings.write_text(json.dumps({"chat_template": template}))
+    with pytest.raises(UserError, match="earlier turns: the chat template rewrites"):
+        handovers.print_all(configuration(here), None, None, smoke=False)
 
 
 def test_the_verb_prints_it_and_asks_for_nothing_else(here: Path) -> None:

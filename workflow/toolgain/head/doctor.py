@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 from omegaconf import DictConfig
@@ -23,10 +22,10 @@ from toolgain.common.screen import for_terminal
 from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
 from toolgain.head import container_probe, handovers
+from toolgain.head.prompt_checks import are_large, prompt_findings
 from toolgain.models.base import check_files, check_template, check_trainable, given_template
-from toolgain.models.chat_template import patched
 from toolgain.models.remote_code import check_remote_code
-from toolgain.models.rendering import special_tokens, template_of
+from toolgain.models.rendering import template_of
 from toolgain.records.record import read_record
 from toolgain.records.training import Manifest
 from toolgain.serving.server import check_context
@@ -34,7 +33,7 @@ from toolgain.serving.vllm import family_of, vllm_flags
 from toolgain.slurm import preflight, queue, resources
 from toolgain.slurm.containers import is_file_image, mounts
 from toolgain.training.backend import trainer
-from toolgain.training.nemo_rl import gym, lint, plan, prompts, refs, schema
+from toolgain.training.nemo_rl import gym, lint, plan, refs, schema
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl.preparation import root_of, yaml_file_of
 from toolgain.training.store.checkpoints import size_of
@@ -74,9 +73,6 @@ PAGES = {
 
 MANIFEST = "results/runs/{}/manifest.json"
 """What a finished training run leaves."""
-
-LARGE = 50_000_000
-"""Rows of larger data files are counted at the start, not read: a start must stay quick."""
 
 Check = Callable[[], str]
 
@@ -401,7 +397,7 @@ def _image(ref: refs.Ref, cluster: ClusterSection) -> str:
 
 def _rows(files: Mapping[str, Path]) -> tuple[int, str]:
     """Training rows, and what the files hold."""
-    if sum(path.stat().st_size for path in files.values()) > LARGE:
+    if are_large(files):
         with opened_text(files["train"]) as file:
             rows = sum(1 for line in file if line.strip())
         return rows, f"{counted(rows, 'training row')}, counted and not read: the files are large"
@@ -412,14 +408,6 @@ def _rows(files: Mapping[str, Path]) -> tuple[int, str]:
         rows,
         f"{rows} training and {counted(others, 'validation row')} ({agents})",
     )
-
-
-def _agents(
-    used: Mapping[str, Any], root: Path, files: Mapping[str, Path] | None
-) -> Iterator[lint.Finding]:
-    if files:
-        named = gym.read_gym_rows(files["train"]).agents
-        yield lint.row_agents(used, root / refs.GYM_FOLDER, named)
 
 
 def _arithmetic(
@@ -447,6 +435,7 @@ def _arithmetic(
     )
     used = ov.apply(base, asked)
     numbers = plan.run_numbers(used, rows)
+    found = {path: gym.read_gym_rows(path) for path in (files or {}).values()}
     _, time_limit = lint.must_save_by(
         configuration.minutes(config.cluster.train_time) * 60, config.cluster.nemo_rl
     )
@@ -455,33 +444,11 @@ def _arithmetic(
         *lint.lint_numbers(numbers, ref),
         *lint.modes(used),
         lint.step_limits(used, root / refs.GYM_FOLDER),
-        *_agents(used, root, files),
-        *_prompts(config, used, files),
+        *lint.rows_and_environment(used, root / refs.GYM_FOLDER, found),
+        *prompt_findings(config, numbers.sequence_length, files),
         lint.log_folder(work),
         time_limit,
     ]
-
-
-def _prompts(
-    config: Config, used: Mapping[str, Any], files: Mapping[str, Path] | None
-) -> Iterator[lint.Finding]:
-    """The data's prompts in the model's own template; nothing where one of them is wrong."""
-    folder = Path(config.model.path)
-    try:
-        check_template(config.model)
-        text = given_template(config.model) or template_of(folder)
-        if config.model.patch != "none":
-            text = patched(text, config.model.patch, str(folder))
-        tokens = special_tokens(folder)
-        yield prompts.two_turns(text, tokens)
-        if not files or sum(path.stat().st_size for path in files.values()) > LARGE:
-            return
-        rows = [gym.read_gym_rows(path).rows for path in files.values()]
-    except (ToolgainError, OSError):
-        return
-    python = Path(config.environments.trl) / "bin" / "python"
-    limit = int(ov.lookup(used, "policy.max_total_sequence_length", 0))
-    yield prompts.lengths(rows, text, tokens, folder / "tokenizer.json", python, limit)
 
 
 def _mounts(cluster: ClusterSection, root: Path) -> str:

@@ -9,11 +9,12 @@ from toolgain.common.errors import UserError
 from toolgain.common.files import read_text
 from toolgain.config.freeze import frozen
 from toolgain.config.sections import Config
+from toolgain.head.prompt_checks import prompt_findings
 from toolgain.records.model import Model
 from toolgain.records.record import read_record
 from toolgain.records.training import Handover
 from toolgain.training.backend import trainer
-from toolgain.training.nemo_rl import gym, handover, refs
+from toolgain.training.nemo_rl import gym, handover, lint, refs
 from toolgain.training.nemo_rl.preparation import LaunchRequest
 from toolgain.training.store import saves
 from toolgain.training.train import fingerprint
@@ -29,6 +30,10 @@ class Shown:
 
     handover: Handover
     notes: tuple[str, ...]
+    sequence_length: int
+    """Tokens of a prompt and its answers together, at most."""
+    files: dict[str, Path]
+    """The data file of each split."""
 
 
 def shown_handover(config: Config, run: str, nodes: int | None, smoke: bool) -> Shown:
@@ -66,13 +71,13 @@ def shown_handover(config: Config, run: str, nodes: int | None, smoke: bool) -> 
             "recorded model and tasks."
         )
     if prepared:
-        rows = saves.validation_items(train)
+        files = {"train": train, "validation": validation}
     else:
         root = config.cluster.nemo_rl.root
-        found = gym.find(
+        files = gym.find(
             refs.REFS[section.nemo_rl.ref], Path(root).resolve() if root else None, section.tasks
         )
-        rows = saves.validation_items(found["train"])
+    rows = saves.validation_items(files["train"])
     request = LaunchRequest(
         section=section,
         weights=Path(base.path if base else config.model.path).resolve(),
@@ -84,7 +89,8 @@ def shown_handover(config: Config, run: str, nodes: int | None, smoke: bool) -> 
         smoke=smoke,
         cluster=refs.located(config.cluster),
     )
-    return Shown(handover.beforehand(request, rows), tuple(notes))
+    said, numbers = handover.beforehand(request, rows)
+    return Shown(said, tuple(notes), numbers.sequence_length, files)
 
 
 def _base(config: Config, notes: list[str]) -> Model | None:
@@ -107,7 +113,12 @@ def _unchanged(config: Config, stage: str) -> bool:
 
 
 def print_all(config: Config, run: str | None, nodes: int | None, smoke: bool) -> None:
-    """Print the handover of one run, or of every run of NeMo RL."""
+    """Print the handover of one run, or of every run of NeMo RL.
+
+    Raises:
+        UserError: what would refuse the job, at its start or, like prompts that do not fit, before
+            it is submitted.
+    """
     runs = [run] if run else [n for n in config.runs if config.training_of(n).backend == "nemo_rl"]
     if not runs:
         raise UserError(
@@ -116,6 +127,7 @@ def print_all(config: Config, run: str | None, nodes: int | None, smoke: bool) -
         )
     for name in runs:
         shown = shown_handover(config, name, nodes, smoke)
+        lint.refuse_findings(prompt_findings(config, shown.sequence_length, shown.files))
         click.echo(f"# run {name}{', smoke training' if smoke else ''}")
         for note in shown.notes:
             click.echo(f"# {note}")

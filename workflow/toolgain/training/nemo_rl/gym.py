@@ -42,6 +42,8 @@ class Rows:
     """What a prepared file holds."""
 
     rows: list[dict[str, Any]]
+    lines: list[int]
+    """The line of each row."""
     agents: dict[str, int]
     """Rows of each agent."""
     tools: list[str]
@@ -126,6 +128,7 @@ def read_gym_rows(path: Path) -> Rows:
         UserError: a line is not a prepared row; names the line and what is missing.
     """
     rows: list[dict[str, Any]] = []
+    lines: list[int] = []
     agents: Counter[str] = Counter()
     tools: set[str] = set()
     no_change = 0
@@ -158,9 +161,10 @@ def read_gym_rows(path: Path) -> Rows:
         tools |= {tool["name"] for tool in offered if "name" in tool}
         no_change += not row.get("ground_truth", True)
         rows.append(row)
+        lines.append(number)
     if not rows:
         raise UserError(f"training data: {path} holds no rows.")
-    return Rows(rows, dict(agents), sorted(tools), no_change)
+    return Rows(rows, lines, dict(agents), sorted(tools), no_change)
 
 
 def _are_tools(offered: object) -> bool:

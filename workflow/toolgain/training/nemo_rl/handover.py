@@ -13,6 +13,7 @@ from toolgain.records.training import Handover
 from toolgain.serving import tool_parser
 from toolgain.slurm import containers
 from toolgain.slurm.allocation import Allocation
+from toolgain.training.nemo_rl.plan import RunNumbers
 from toolgain.training.nemo_rl.preparation import LaunchRequest, Prepared, prepare_launch
 from toolgain.training.nemo_rl.raysub import ray_sub_command, ray_sub_environment, wandb_key_file
 
@@ -118,8 +119,8 @@ def names_of_slurm(values: Mapping[str, str]) -> set[str]:
     return {name for name in values if name.startswith("SLURM_")} - {"SLURM_CONF"}
 
 
-def beforehand(request: LaunchRequest, rows: int) -> Handover:
-    """What a job of this training would hand to ray.sub, without a job.
+def beforehand(request: LaunchRequest, rows: int) -> tuple[Handover, RunNumbers]:
+    """What a job of this training would hand to ray.sub, without a job, and its numbers.
 
     A job's id and its nodes' names are not known: `JOBID` and `NODE1`, ... stand for them; its time
     limit counts as whole.
@@ -147,7 +148,7 @@ def beforehand(request: LaunchRequest, rows: int) -> Handover:
     )
     log_folder = request.folder / "launches" / f"001-job-{JOB}"
     values = variables(request, prepared, found, log_folder, around)
-    return handover(request, prepared, values, around)
+    return handover(request, prepared, values, around), prepared.numbers
 
 
 def of_nodes(found: Allocation, hosts: tuple[str, ...]) -> Allocation:

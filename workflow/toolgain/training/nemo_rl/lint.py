@@ -16,6 +16,8 @@ from yaml import YAMLError
 from toolgain.common.amounts import in_gib
 from toolgain.common.errors import UserError
 from toolgain.config.sections import NemoRlSite
+from toolgain.environments.required_fields import required_fields
+from toolgain.training.nemo_rl.gym import Rows
 from toolgain.training.nemo_rl.overrides import lookup
 from toolgain.training.nemo_rl.plan import RunNumbers
 from toolgain.training.nemo_rl.refs import Ref
@@ -266,8 +268,8 @@ def modes(used: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def environment_of(used: Mapping[str, Any], gym: Path) -> dict[str, dict[str, Any]] | str:
-    """The servers of the environment as Gym merges them, by name; a text: why they are unknown.
+def servers_of(used: Mapping[str, Any], gym: Path) -> dict[str, dict[str, Any]] | str:
+    """The sections of the environment's servers as Gym merges them; a text: why they are unknown.
 
     Args:
         used: The resolved upstream configuration.
@@ -287,11 +289,28 @@ def environment_of(used: Mapping[str, Any], gym: Path) -> dict[str, dict[str, An
     except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
         return " ".join(str(error).split())[:200]
     assert isinstance(plain, dict)
-    return {
-        str(top): section["responses_api_agents"]
-        for top, section in plain.items()
-        if isinstance(section, dict) and isinstance(section.get("responses_api_agents"), dict)
-    }
+    return {str(top): section for top, section in plain.items() if isinstance(section, dict)}
+
+
+def agents_of(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The agents among the servers: by name, each kind's settings."""
+    kind = "responses_api_agents"
+    found = {top: section.get(kind) for top, section in servers.items()}
+    return {top: agent for top, agent in found.items() if isinstance(agent, dict)}
+
+
+def rows_and_environment(
+    used: Mapping[str, Any], gym: Path, files: Mapping[Path, Rows]
+) -> list[Finding]:
+    """Whether the environment can play the rows, as far as its files say.
+
+    Args:
+        used: The resolved upstream configuration.
+        gym: Folder of the Gym checkout.
+        files: The rows of each data file.
+    """
+    named = {agent for rows in files.values() for agent in rows.agents}
+    return [row_agents(used, gym, named), row_fields(used, gym, files)]
 
 
 def row_agents(used: Mapping[str, Any], gym: Path, named: Collection[str]) -> Finding:
@@ -302,9 +321,10 @@ def row_agents(used: Mapping[str, Any], gym: Path, named: Collection[str]) -> Fi
         gym: Folder of the Gym checkout.
         named: Names of the agents in the rows.
     """
-    name, agents = "agents of the rows", environment_of(used, gym)
-    if isinstance(agents, str):
-        return Finding(name, True, f"not checked, {agents}")
+    name, servers = "agents of the rows", servers_of(used, gym)
+    if isinstance(servers, str):
+        return Finding(name, True, f"not checked, {servers}")
+    agents = agents_of(servers)
     foreign = sorted(set(named) - set(agents))
     if foreign:
         return Finding(
@@ -316,6 +336,57 @@ def row_agents(used: Mapping[str, Any], gym: Path, named: Collection[str]) -> Fi
     return Finding(name, True, ", ".join(sorted(named)) or "no rows to look at")
 
 
+def row_fields(used: Mapping[str, Any], gym: Path, files: Mapping[Path, Rows]) -> Finding:
+    """Whether the rows have what the verifier of their environment requires (a ground truth, say).
+
+    Of the agents, `simple_agent` hands a row on as it is; what others make of it is not known.
+
+    Args:
+        used: The resolved upstream configuration.
+        gym: Folder of the Gym checkout, whose servers' source is read.
+        files: The rows of each data file.
+    """
+    name, servers = "fields of the rows", servers_of(used, gym)
+    if isinstance(servers, str):
+        return Finding(name, True, f"not checked, {servers}")
+    named = {agent for rows in files.values() for agent in rows.agents}
+    sources = {agent: _verifier_of(servers, agent, gym) for agent in named}
+    required = {source: required_fields(source) for source in sources.values() if source}
+    for file, rows in files.items():
+        for row, number in zip(rows.rows, rows.lines, strict=True):
+            source = sources[row["agent_ref"]["name"]]
+            lacking = [each for each in required[source] if each.lacks(row)] if source else []
+            if source and lacking:
+                return Finding(
+                    name,
+                    False,
+                    f"{file}, line {number} has no {' and no '.join(f.name for f in lacking)}, "
+                    f"which its verifier requires ({source.relative_to(gym)}:{lacking[0].line}): "
+                    "NeMo Gym would play the row and then fail with HTTP 500; prepare the data "
+                    "again, or take such rows out.",
+                )
+    known = [
+        f"{source.parent.name} asks for {', '.join(each.name for each in fields)}"
+        for source, fields in required.items()
+        if fields
+    ]
+    return Finding(name, True, "; ".join(sorted(known)) or "no verifier is known to ask for any")
+
+
+def _verifier_of(servers: Mapping[str, Mapping[str, Any]], agent: str, gym: Path) -> Path | None:
+    """The source of the server that verifies the rows of an agent; None where it is not known."""
+    simple = agents_of(servers).get(agent, {}).get("simple_agent")
+    named = simple.get("resources_server") if isinstance(simple, dict) else None
+    section = servers.get(str(named.get("name"))) if isinstance(named, dict) else None
+    programs = section.get("resources_servers") if section else None
+    if not isinstance(programs, dict) or len(programs) != 1:
+        return None
+    [(program, settings)] = programs.items()
+    start = settings.get("entrypoint") if isinstance(settings, dict) else None
+    source = gym / "resources_servers" / str(program) / str(start or "app.py")
+    return source if source.is_file() else None
+
+
 def step_limits(used: Mapping[str, Any], gym: Path) -> Finding:
     """Whether Gym's agents end a rollout after some steps; one without a limit made 2,703 calls.
 
@@ -323,12 +394,12 @@ def step_limits(used: Mapping[str, Any], gym: Path) -> Finding:
         used: The resolved upstream configuration.
         gym: Folder of the Gym checkout.
     """
-    name, found = "limit of steps", environment_of(used, gym)
-    if isinstance(found, str):
-        return Finding(name, True, f"not checked, {found}")
+    name, servers = "limit of steps", servers_of(used, gym)
+    if isinstance(servers, str):
+        return Finding(name, True, f"not checked, {servers}")
     agents = {
         f"{top}.responses_api_agents.simple_agent": agent["simple_agent"]
-        for top, agent in found.items()
+        for top, agent in agents_of(servers).items()
         if isinstance(agent.get("simple_agent"), dict)
     }
     endless = [key for key, agent in agents.items() if not agent.get("max_steps")]

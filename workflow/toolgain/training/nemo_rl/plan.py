@@ -97,6 +97,8 @@ class RunNumbers:
     async_save: bool
     model_save_format: str | None
     max_val_samples: int | None
+    sequence_length: int = 0
+    """Tokens of a prompt and its answers together; 0 where the YAML names none."""
 
     @property
     def world(self) -> int:
@@ -409,4 +411,5 @@ def run_numbers(used: Mapping[str, Any], rows: int | None) -> RunNumbers:
         async_save=bool(ov.lookup(used, "policy.megatron_cfg.checkpoint.async_save", False)),
         model_save_format=ov.lookup(used, "checkpointing.model_save_format"),
         max_val_samples=ov.lookup(used, "grpo.max_val_samples"),
+        sequence_length=int(ov.lookup(used, "policy.max_total_sequence_length", 0) or 0),
     )

@@ -94,15 +94,22 @@ def prepare_launch(
     used = ov.apply(base, asked)
     findings += lint.lint_numbers(numbers, ref)
     findings += [*lint.modes(used), lint.step_limits(used, root / refs.GYM_FOLDER)]
-    # Before a job, what lies at `request.train` can be of another configuration.
-    files = [Path(request.section.tasks.train_file or ""), request.train]
-    if file := next((path for path in files if path.is_file()), None):
-        named = gym.read_gym_rows(file).agents
-        findings.append(lint.row_agents(used, root / refs.GYM_FOLDER, named))
+    files = {path: gym.read_gym_rows(path) for path in _data_files(request)}
+    if files:
+        findings += lint.rows_and_environment(used, root / refs.GYM_FOLDER, files)
     findings.append(_disk(numbers, request.weights, folder))
     lint.refuse_findings(findings)
     assert numbers.total_steps is not None
     return Prepared(ref, root, config, asked, numbers, numbers.total_steps, findings, versions)
+
+
+def _data_files(request: LaunchRequest) -> list[Path]:
+    """The files of rows that are there; none where neither is."""
+    tasks = request.section.tasks
+    # Before a job, what lies at `request.train` can be of another configuration.
+    asked = [Path(name) for name in (tasks.train_file, tasks.validation_file) if name]
+    found = [path for path in asked if path.is_file()]
+    return found or [path for path in (request.train, request.validation) if path.is_file()]
 
 
 def checkout(
