@@ -1,9 +1,11 @@
 """The interceptor in the harness's environment, which alone can load it.
 
-`Interceptor` is for tests; run as a program, this file takes one JSON request per line and answers
-each with the interceptor's response.
+`interceptor` is for tests; run as a program, this file takes one JSON object per line: the settings
+of a new interceptor, or a request, which it answers with the interceptor's response. Loading the
+harness takes longer than any test, so one process holds the interceptors of all.
 """
 
+import atexit
 import json
 import os
 import subprocess
@@ -11,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +34,15 @@ class Answered:
 class Interceptor:
     """One interceptor and the files that it writes."""
 
-    process: "subprocess.Popen[str]"
-    url: str
+    number: int
+    """Among those of the process."""
     record: Path
     answers: Path
 
     def ask(self, question: str, **other: Any) -> Answered:
         """Ask as the harness does: a user's message, and whatever else is in the body."""
-        assert self.process.stdin and self.process.stdout
         body = {"model": "m", "messages": [{"role": "user", "content": question}], **other}
-        self.process.stdin.write(json.dumps(body) + "\n")
-        self.process.stdin.flush()
-        return Answered(**json.loads(self.process.stdout.readline()))
+        return Answered(**_told({"number": self.number, "body": body}))
 
     def recorded(self) -> list[dict[str, Any]]:
         """The rows of the request log."""
@@ -69,18 +69,31 @@ def interceptor(folder: Path, url: str, **settings: Any) -> Iterator[Interceptor
         "backoff_s": 0.001,
         **settings,
     }
+    made = _told({"params": params, "url": f"{url}/chat/completions"})
+    yield Interceptor(made["number"], Path(params["record"]), Path(params["answers"]))
+
+
+@cache
+def _process() -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [PYTHON, __file__, json.dumps(params), f"{url}/chat/completions"],
+        [PYTHON, __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=(folder / "stderr").open("w"),
         env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
         text=True,
     )
-    with process:
-        yield Interceptor(process, url, Path(params["record"]), Path(params["answers"]))
-        assert process.stdin
-        process.stdin.close()
+    atexit.register(process.communicate)
+    return process
+
+
+def _told(message: dict[str, Any]) -> dict[str, Any]:
+    """What the process answers `message` with."""
+    process = _process()
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps(message) + "\n")
+    process.stdin.flush()
+    answer: dict[str, Any] = json.loads(process.stdout.readline())
+    return answer
 
 
 def _answer_requests() -> None:
@@ -97,15 +110,21 @@ def _answer_requests() -> None:
 
     from toolgain.evaluation.interceptor import ToolgainEndpoint
 
-    params, url = json.loads(sys.argv[1]), sys.argv[2]
-    endpoint = ToolgainEndpoint(ToolgainEndpoint.Params(**params))
-    context = AdapterGlobalContext(output_dir=str(Path(params["record"]).parent), url=url)
+    made: list[tuple[ToolgainEndpoint, AdapterGlobalContext]] = []
     for line in sys.stdin:
-        asked = flask.Request(EnvironBuilder(method="POST", json=json.loads(line)).get_environ())
-        answer = endpoint.intercept_request(
-            AdapterRequest(r=asked, rctx=AdapterRequestContext()), context
-        )
-        found = {"status": str(answer.r.status_code), "body": answer.r.text}
+        message = json.loads(line)
+        if "params" in message:
+            params = message["params"]
+            folder = str(Path(params["record"]).parent)
+            context = AdapterGlobalContext(output_dir=folder, url=message["url"])
+            made.append((ToolgainEndpoint(ToolgainEndpoint.Params(**params)), context))
+            found: dict[str, Any] = {"number": len(made) - 1}
+        else:
+            endpoint, context = made[message["number"]]
+            environ = EnvironBuilder(method="POST", json=message["body"]).get_environ()
+            request = AdapterRequest(r=flask.Request(environ), rctx=AdapterRequestContext())
+            answer = endpoint.intercept_request(request, context)
+            found = {"status": str(answer.r.status_code), "body": answer.r.text}
         print(json.dumps(found), file=answers, flush=True)
 
 
