@@ -121,6 +121,7 @@ for length in (1, 63, 64, 200):
 
 
 @needs_trl
+@pytest.mark.slow
 def test_attention_in_blocks_is_attention():
     done = subprocess.run(
         [TRL / "bin/python", "-c", ATTEND],

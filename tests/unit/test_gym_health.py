@@ -12,16 +12,25 @@ import pytest
 
 from toolgain.environments.health import HealthCheck, is_answering
 
-SERVER = """
+SERVER = '''
 import http.server, subprocess, sys, time
+
+# A tenth of a core: enough to be seen, and the other tests have the rest.
+WORK = """
+import time
+while True:
+    until = time.process_time() + 0.01
+    while time.process_time() < until:
+        pass
+    time.sleep(0.09)
+"""
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/compute":
-            while True:
-                pass
+            exec(WORK)
         if self.path == "/child":
-            subprocess.run([sys.executable, "-c", "while True: pass"])
+            subprocess.run([sys.executable, "-c", WORK])
         if self.path == "/hang":
             time.sleep(3600)
         self.send_response(404)
@@ -34,7 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()
-"""
+'''
 
 
 class Running:
@@ -85,11 +94,12 @@ def test_a_server_that_answers_nothing_and_does_nothing_is_dead(
 ) -> None:
     with server() as one:
         does(one)
-        check = one.check()
+        check = one.check(1.0)
         wait_for(lambda: check.reason is not None)
-        assert check.reason == f"it has answered nothing for 3 s, and {said}"
+        assert check.reason == f"it has answered nothing for 1 s, and {said}"
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_or_works_is_not() -> None:
     """For as long as it takes to find two hung ones, one after the other."""
     with server() as idle, server() as computing, server() as waiting, server() as hung:
