@@ -86,7 +86,7 @@ def chosen_items(per_category: int | None) -> Items:
 
 
 def right_answer(item: Item, draw: random.Random) -> Any:
-    """An answer that the scorer accepts: calls, or text where no call is wanted."""
+    """An answer that the scorer accepts: calls, or text where no call is expected."""
     if group_of(item.category) == "multi_turn":
         return [[[_call(code, item)] for code in turn] for turn in item.expected]
     if item.category in MUST_NOT_CALL:

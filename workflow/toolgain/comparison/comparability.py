@@ -225,7 +225,7 @@ def _errors(baseline: Evaluation, trained: Evaluation, limit: float) -> list[Rea
             shares[0],
             shares[1],
             f"{100 * max(shares):.1f} % of the questions got no answer; {100 * limit:g} % is "
-            "the limit. The harness counts them as wrong, or as right where no call is wanted.",
+            "the limit. The harness counts them as wrong, or as right where no call is expected.",
             "See errors in summary.json for the kinds, then run the evaluation again: only "
             "failed items are retried.",
         )

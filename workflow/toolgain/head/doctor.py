@@ -122,8 +122,7 @@ def checks(
             yield from _training_lines(config, run_name, training)
     if nemo_rl:
         yield _line("shared caches", lambda: _caches(config))
-    with_trl = any(config.training_of(run).backend == "trl" for run in config.runs)
-    if trains and with_trl and _whole(config):
+    if trains and _trains_in_trl_environment(config) and _whole(config):
         yield _line("disk space", lambda: _disk_of_trl(config))
     if requests:
         yield from slurm_lines(config, requests, nemo_rl)
@@ -162,12 +161,15 @@ def _folder() -> str:
     return f"{folder} can be written"
 
 
+def _trains_in_trl_environment(config: Config) -> bool:
+    return any(trainer(config.training_of(run)).NEEDS_TRL_ENVIRONMENT for run in config.runs)
+
+
 def environment_lines(config: Config) -> Iterator[CheckLine]:
     """The Python environments of the stages that this configuration runs outside of containers."""
     needed = {"bfcl": config.environments.bfcl}
-    trainers = [trainer(config.training_of(run)) for run in config.runs]
     serves = config.evaluation.serve.server.package is not None
-    if serves or any(one.NEEDS_TRL_ENVIRONMENT for one in trainers):
+    if serves or _trains_in_trl_environment(config):
         needed["trl"] = config.environments.trl
     if any(one.rehearses or one.plays_gym for one in map(config.training_of, config.runs)):
         needed["gym"] = config.environments.gym
@@ -266,8 +268,8 @@ def _model(config: Config) -> str:
 
 def _template(config: Config) -> str:
     section = config.model
-    backends = {config.training_of(run).backend for run in config.runs}
-    read_here = "trl" in backends or bool(config.evaluation.serve.server.package)
+    serves = bool(config.evaluation.serve.server.package)
+    read_here = serves or _trains_in_trl_environment(config)
     text = given_template(section) or template_of(Path(section.path).resolve())
     if section.patch == "none" and (
         "enable_thinking=true" in text.replace(" ", "") and "<TOOLCALL>" in text
@@ -466,7 +468,7 @@ def _disk(config: Config, numbers: plan.RunNumbers) -> str:
 def _disk_of_trl(config: Config) -> str:
     """The checkpoints of every run of TRL that is not finished; each is kept for the next start."""
     sections = [config.training_of(run) for run in _unfinished(config)]
-    copies = sum(trl.copies_at_once(one) for one in sections if one.backend == "trl")
+    copies = sum(trl.copies_at_once(one) for one in sections if trainer(one).NEEDS_TRL_ENVIRONMENT)
     size = trl.bytes_of_checkpoint(Path(config.model.path))
     room = _room(config)
     text = (

@@ -119,7 +119,8 @@ def print_all(config: Config, run: str | None, nodes: int | None, smoke: bool) -
         UserError: what would refuse the job, at its start or, like prompts that do not fit, before
             it is submitted.
     """
-    runs = [run] if run else [n for n in config.runs if config.training_of(n).backend == "nemo_rl"]
+    on_cluster = [one for one in config.runs if trainer(config.training_of(one)).NEEDS_CLUSTER]
+    runs = [run] if run else on_cluster
     if not runs:
         raise UserError(
             "--show-command: no run trains with training.backend nemo_rl, and only that one hands "

@@ -21,6 +21,7 @@ from toolgain.common.failures import FOLDER, recorded, said_in
 from toolgain.common.files import parse_json, read_text
 from toolgain.common.progress import duration_words
 from toolgain.common.screen import for_terminal, from_here
+from toolgain.config.sections import TRAINERS
 from toolgain.slurm.accounting import jobs_of
 from toolgain.slurm.endings import MEANINGS, Ending
 from toolgain.slurm.queue import NoAnswerError, QueuedJob, jobs
@@ -251,8 +252,8 @@ def _progress(results: Path, stage: Stage) -> dict[str, Any]:
     if _seconds(progress.get("updated"), planned) + 1 > planned:
         return progress
     backend = plan.get("backend", "")
-    steps = {"trl": "max_steps", "nemo_rl": "max_num_steps"}.get(backend, "")
-    total = plan.get(backend, {}).get(steps) if stage.kind == "train" else None
+    trainer = TRAINERS.get(backend) if stage.kind == "train" else None
+    total = plan.get(backend, {}).get(trainer.STEPS_KEY) if trainer else None
     return {"step": 0, "total": total, "unit": "steps"} if total else {}
 
 

@@ -311,18 +311,18 @@ TERMS: dict[str, tuple[str, str]] = {
 }
 
 CATEGORIES: dict[str, str] = {
-    "simple": "One Python function is offered and one call is wanted.",
+    "simple": "One Python function is offered and one call is expected.",
     "java": "One call of a Java function, with arguments as Java writes them.",
     "javascript": "One call of a JavaScript function, with arguments as JavaScript writes them.",
-    "multiple": "Two to four tools are offered; one call of the right one is wanted.",
+    "multiple": "Two to four tools are offered; one call of the right one is expected.",
     "parallel": "One tool is offered; several calls of it are wanted in one answer.",
-    "parallel_multiple": "Several tools are offered; several calls are wanted in one answer.",
-    "irrelevance": "The tool that is offered does not fit: no call is wanted.",
-    "live_simple": "A user's question with one tool; one call is wanted.",
-    "live_multiple": "A user's question with several tools; one call of the right one is wanted.",
-    "live_parallel": "A user's question with one or two tools; several calls are wanted.",
-    "live_parallel_multiple": "A user's question with several tools; several calls are wanted.",
-    "live_irrelevance": "A user's question that none of the tools fits: no call is wanted.",
+    "parallel_multiple": "Several tools are offered; several calls are expected in one answer.",
+    "irrelevance": "The tool that is offered does not fit: no call is expected.",
+    "live_simple": "A user's question with one tool; one call is expected.",
+    "live_multiple": "A user's question with several tools; one call of the right one is expected.",
+    "live_parallel": "A user's question with one or two tools; several calls are expected.",
+    "live_parallel_multiple": "A user's question with several tools; several calls are expected.",
+    "live_irrelevance": "A user's question that none of the tools fits: no call is expected.",
     "live_relevance": "A user's question that at least one of the tools fits: any call is right.",
     "multi_turn_base": "A conversation in which every turn says all that is needed.",
     "multi_turn_miss_func": (

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from toolgain.config.sections import TRAINERS
 from toolgain.report.cost import CostTable, StageCost
 from toolgain.report.sources import Sources
 from toolgain.report.wording import duration, percent, whole_number
@@ -36,7 +37,7 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
     of_run = [stage for stage in cost.stages if stage.run == first or _is_after(stage)]
     if len(runs) == 1:
         yield NextStep(
-            "Two more seeds: how much of the change is the training, how much is chance",
+            "Two more seeds: how much of the change is due to the training, how much to chance",
             "seed2: {seed: 2}, seed3: {seed: 3}",
             command + "all",
             _amount(of_run, 2, "for both, by this run"),
@@ -46,24 +47,24 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
     if sources.comparison.subset and asked:
         evaluations = [stage for stage in cost.stages if stage.kind == "evaluation"]
         yield NextStep(
-            f"All {whole_number(population)} items in place of {whole_number(asked)}: a smaller "
-            "change shows",
+            f"All {whole_number(population)} items in place of {whole_number(asked)}: smaller "
+            "changes can be detected",
             "evaluation: {subset: null}",
             command + "all",
             _amount(evaluations, population / asked, "by the items asked here; nothing is trained"),
         )
     manifest = sources.runs[first].manifest
     if manifest and manifest.total_steps and sources.comparison.verdict != "regressed":
-        key = {"nemo_rl": "nemo_rl: {max_num_steps: ", "trl": "trl: {max_steps: "}[manifest.backend]
-        trainings = [stage for stage in of_run if stage.kind in ("training", "evaluation")]
+        key, steps = TRAINERS[manifest.backend].STEPS_KEY, 2 * manifest.total_steps
+        of_both = [stage for stage in of_run if stage.kind in ("training", "evaluation")]
         yield NextStep(
-            "Twice the steps, where the curves still rise at their end (a new training run)",
-            f"training: {{{key}{2 * manifest.total_steps}}}}}",
+            "Twice the steps, if the curves still rise at their end (a new training run)",
+            f"training: {{{manifest.backend}: {{{key}: {steps}}}}}",
             command + "all",
-            _amount(trainings, 2, "at most, by this run"),
+            _amount(of_both, 2, "at most, by this run"),
         )
     yield NextStep(
-        "A run that was cut off: the same command resumes it",
+        "An interrupted run: the same command resumes it",
         "",
         command + "all",
         "what was left",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
+from toolgain.config.sections import TRAINERS
 from toolgain.records import training as records
 from toolgain.records.checkpoint import ENOUGH_KEPT, Best, Candidate, Export
 from toolgain.records.tasks import Tasks
@@ -22,8 +23,6 @@ from toolgain.report.wording import (
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
-
-_BACKENDS = {"nemo_rl": "NeMo RL", "trl": "TRL"}
 
 Curve = tuple[tuple[int, float], ...]
 
@@ -123,7 +122,7 @@ def training(run: RunFolder) -> Training | None:
     checkpoints = tuple(_checkpoints(manifest, best))
     reward, accuracy = _curve(manifest, REWARD), _curve(manifest, ACCURACY)
     return Training(
-        backend=_BACKENDS[manifest.backend] if manifest else "not recorded",
+        backend=TRAINERS[manifest.backend].TITLE if manifest else "not recorded",
         seed=str(manifest.seed) if manifest else "not recorded",
         steps=_steps(manifest) if manifest else "not recorded",
         reward=reward,

@@ -63,4 +63,8 @@ class Section(BaseModel):
     READS_GYM: ClassVar[bool] = False
     """In a trainer's section, whether `training.gym` counts though `environment` does not ask."""
     EXPORT_GPUS: ClassVar[int] = 0
+    TITLE: ClassVar[str] = ""
+    """In a trainer's section: its name for people."""
+    STEPS_KEY: ClassVar[str] = ""
+    """In a trainer's section: its key for the number of steps."""
     """In a trainer's section, the GPUs that the export of its checkpoints needs."""

@@ -24,6 +24,8 @@ class NemoRl(Section):
         *("zero_reward_steps", "hang_factor"),
     )
     EXPORT_GPUS = 1
+    TITLE = "NeMo RL"
+    STEPS_KEY = "max_num_steps"
     READS_GYM = True
 
     ref: Literal["v0.5.0", "v0.6.0", "v0.7.0", "v0.8.0", "main"] = Field(

@@ -1,6 +1,6 @@
 """`training` and `runs`: one GRPO training, and the runs that repeat or vary it."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -78,11 +78,12 @@ class TrainingSection(Section):
 
     def frozen(self) -> dict[str, object]:
         """What a training run may see: everything but the other backend's section."""
-        return self.model_dump(exclude=TRAINERS - {self.backend})
+        return self.model_dump(exclude=TRAINERS.keys() - {self.backend})
 
 
-TRAINERS: set[str] = set(get_args(TrainingSection.model_fields["backend"].annotation))
-"""The values of `training.backend`; a trainer's own section has its name."""
+TRAINERS: dict[str, type[Trl | NemoRl]] = {"trl": Trl, "nemo_rl": NemoRl}
+"""The values of `training.backend`, which are the keys of the trainers' own sections, and the types
+of these."""
 
 
 class RunSection(Section):

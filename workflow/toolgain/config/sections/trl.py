@@ -12,6 +12,8 @@ class Trl(Section):
 
     WITHOUT_EFFECT = ("threads", "processes")
     EXPORT_GPUS = 0
+    TITLE = "TRL"
+    STEPS_KEY = "max_steps"
 
     max_steps: Positive = Field(40, description="Optimizer steps.")
     num_prompts_per_step: Positive = Field(

@@ -14,6 +14,9 @@ from typing import Any
 
 from toolgain.common.files import read_text
 
+UPSTREAM = "nemo_rl"
+"""NeMo RL's own package."""
+
 MASTER = ("nemo_rl/algorithms/grpo.py", "MasterConfig")
 """Where the configuration of GRPO is declared."""
 
@@ -302,7 +305,7 @@ class _ClassReader:
         """The file of a module of the checkout that is imported from."""
         if line.level:
             folder = Path(file).parents[line.level - 1]
-        elif (line.module or "").split(".")[0] == "nemo_rl":
+        elif (line.module or "").split(".")[0] == UPSTREAM:
             folder = Path()
         else:
             return None
