@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from toolgain.bfcl.data import installed_data
 from toolgain.common.errors import UserError
-from toolgain.demo_model import everyday, questions, services, stage
-from toolgain.demo_model.text import Mixture, make_conversation
+from toolgain.demo_model import everyday, programs, questions, services, stage
+from toolgain.demo_model.everyday_tasks import everyday_task
+from toolgain.demo_model.slips import with_slips
+from toolgain.demo_model.text import Mixture, make_conversation, plan
 from toolgain.demo_model.wrong_calls import make_wrong_call
 from toolgain.tasks import contamination
 from toolgain.tasks.generated.concepts import CONCEPTS, Concept
@@ -26,7 +28,7 @@ TRL = Path(".venvs/trl")
 BFCL = Path(".venvs/bfcl")
 WIDE = Mixture(
     max_tools=4, max_turns=3, decline=0.3, parallel=0.2, over_call=0.0, services=0.8, reasoned=True,
-    everyday=0.5,
+    everyday=0.5, programs=0.2, planned=True,
 )  # fmt: skip
 SHIPPED = Path("resources/demo-model")
 TINY = ("layers=1", "width=32", "feed_forward=32", "heads=2", "key_value_heads=2", "head_width=16",
@@ -282,6 +284,68 @@ def test_a_question_for_no_tool_written_by_hand_is_of_another_group(seed: int):
     assert len({offer.entry.name for offer in offers}) == len(offers)
     asked = everyday.ask_beyond(rng, offers)
     assert asked.calls == () and asked.text and asked.topic
+
+
+@given(st.integers(min_value=0))
+@settings(max_examples=200, deadline=None)
+def test_every_call_of_a_program_fits_its_schema_and_copies_the_question(seed: int):
+    rng = Random(seed)
+    made = programs.make_programs(rng, "train", rng.randint(1, 3))
+    for program in made:
+        assert not contamination.is_reserved(program.name)
+        assert split_of(Concept((), program.words, (), ())) == "train"
+        parameters = program.schema["function"]["parameters"]
+        asked = programs.program_question(rng, program, calls=rng.randint(1, 3))
+        for call in asked.calls:
+            assert call["name"] == program.name
+            assert set(parameters["required"]) <= set(call["arguments"])
+            for name, value in call["arguments"].items():
+                schema = parameters["properties"][name]
+                assert isinstance(value, list) or fits(value, schema), (name, value)
+                if isinstance(value, str) and value not in ("true", "false"):
+                    assert value in asked.text
+    refused = programs.ask_other_program(rng, "train", made)
+    assert refused.calls == () and refused.topic
+
+
+def test_a_plan_lists_what_several_calls_differ_in():
+    at = [{"name": "time", "arguments": {"city": city, "zone": "UTC"}} for city in ("Lima", "Rome")]
+    assert plan("time", at) == "time: Lima; Rome"
+    assert plan("time", at[:1]) == "time"
+    assert plan("time", [*at, {"name": "rain", "arguments": {}}]) == "time: time; time; rain"
+    long = [
+        {"name": "say", "arguments": {"text": f"{word} and what comes after it"}} for word in "ab"
+    ]
+    assert plan("words", long) == "words: a and what comes after; b and what comes after"
+
+
+@given(st.integers(min_value=0))
+@settings(max_examples=200, deadline=None)
+def test_slips_are_shown_and_not_learned(seed: int):
+    rng = Random(seed)
+    ids = list(range(100))
+    weights = [float(i >= 40) for i in ids]
+    found, given_weights = with_slips(rng, (ids, weights), [(45, 65), (66, 90)], [200] * 20)
+    assert len(found) == len(given_weights)
+    # What is learned are tokens of the answer as it should be, in order, each with its own weight.
+    learned = [token for token, weight in zip(found, given_weights, strict=True) if weight > 0]
+    assert learned == sorted(set(learned)) and set(learned) <= set(ids[40:])
+    assert len(learned) >= 60 - 2 * 3
+    assert found[:40] == ids[:40] and found[-10:] == ids[-10:]
+
+
+@given(st.integers(min_value=0), st.sampled_from(("call", "multiple", "parallel", "none")))
+@settings(max_examples=100, deadline=None)
+def test_a_task_over_tools_written_by_hand_is_of_its_kind(seed: int, kind: str):
+    task = everyday_task(Random(seed), kind, "id")
+    functions = {tool["function"]["name"]: tool["function"]["parameters"] for tool in task.tools}
+    assert len(functions) == len(task.tools)
+    few, most = {"call": (1, 1), "multiple": (1, 1), "parallel": (2, 3), "none": (0, 0)}[kind]
+    assert few <= len(task.expected) <= most
+    assert len(task.tools) > (kind == "multiple")
+    for call in task.expected:
+        for name, value in call["arguments"].items():
+            assert fits(value, functions[call["name"]]["properties"][name])
 
 
 def test_services_have_every_json_type():

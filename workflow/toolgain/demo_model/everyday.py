@@ -749,6 +749,9 @@ def everyday_question(rng: Random, offer: Offer, calls: int = 1) -> Request:
             return decorated(rng, join_requests(rng, *both))
     elif calls > 1:
         chosen = rng.choice(varied)
+        pairs = _in_pairs(rng, offer, asked, said, varied, calls) if rng.random() < 0.45 else None
+        if pairs is not None:
+            return decorated(rng, pairs)
         texts = [said[chosen.slot.name][1]]
         for _ in range(12):
             value, other = chosen.draw(rng)
@@ -759,6 +762,44 @@ def everyday_question(rng: Random, offer: Offer, calls: int = 1) -> Request:
                 texts.append(other)
         text = _several(rng, asked, texts)
     return decorated(rng, Request(text, tuple(_call(offer, row) for row in rows), asked.topic))
+
+
+def _in_pairs(
+    rng: Random,
+    offer: Offer,
+    asked: Phrasing,
+    said: dict[str, Said],
+    varied: list[OfferField],
+    calls: int,
+) -> Request | None:
+    """The question for calls that differ in two values or more, or None where it says fewer."""
+    told = [each for each in varied if asked.text.count(said[each.slot.name][1]) == 1]
+    told.sort(key=lambda each: asked.text.index(said[each.slot.name][1]))
+    if len(told) < 2:
+        return None
+    at = rng.randrange(len(told) - 1)
+    told = told[at : at + rng.choice((2, 2, 3))]
+    begin = asked.text.index(said[told[0].slot.name][1])
+    last = said[told[-1].slot.name][1]
+    end = asked.text.index(last) + len(last)
+    segment, rows, texts = asked.text[begin:end], [asked.values], [asked.text[begin:end]]
+    for _ in range(calls - 1):
+        text, values = segment, dict(asked.values)
+        for each in reversed(told):
+            value, other = each.draw(rng)
+            before, _, after = text.rpartition(said[each.slot.name][1])
+            text, values[each.slot.name] = before + other + after, value
+        if text not in texts:
+            rows.append(values)
+            texts.append(text)
+    if rng.random() < 0.6:
+        whole = asked.text[:begin] + listed_texts(rng, texts) + asked.text[end:]
+    else:
+        link = rng.choice(
+            (" And then {}", " Also {}", " Do the same for {}", " And for {}", " Then with {}")
+        )
+        whole = asked.text + link.format(listed_texts(rng, texts[1:])) + rng.choice((".", "", "?"))
+    return Request(whole, tuple(_call(offer, row) for row in rows), asked.topic)
 
 
 def _several(rng: Random, asked: Phrasing, texts: list[str]) -> str:

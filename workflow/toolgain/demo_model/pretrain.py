@@ -32,6 +32,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from toolgain.demo_model import attention
+from toolgain.demo_model.slips import with_slips
 from toolgain.demo_model.text import (
     NO,
     YES,
@@ -66,15 +67,17 @@ class Phase:
     """Weight of the tokens of a function's name."""
     end_weight: float = 2.0
     """Weight of the token after a call: another call, or the end."""
+    slips: float = 0.0
+    """Share of conversations in which answers have slips (`demo_model.slips`)."""
     reach: int = 0
     """Positions up to which conversations are stretched: gaps between their tokens let the model
     meet distances that it has no time to read its way through. 0: positions without gaps."""
 
 
 WIDE = Mixture(
-    max_tools=4, max_turns=6, decline=0.2, parallel=0.18, over_call=0.0, reasoned=True,
-    everyday=0.6, services=0.7, drill=0.04, lists=0.03, bare=0.03, brief=0.15, brief_tools=(1, 5),
-    wordy=0.35, odd=0.3, max_chars=2200,
+    max_tools=4, max_turns=6, decline=0.2, parallel=0.22, over_call=0.0, reasoned=True,
+    everyday=0.6, programs=0.15, planned=True, services=0.7, drill=0.04, lists=0.03, bare=0.03,
+    brief=0.15, brief_tools=(1, 5), wordy=0.35, odd=0.3, max_chars=2200,
 )  # fmt: skip
 FAR = replace(WIDE, long=0.15, max_chars=5000)
 PHASES = (
@@ -96,10 +99,18 @@ PHASES = (
         name_weight=1,
     ),
     Phase(0.15, replace(WIDE, max_tools=3, drill=0.1, max_chars=2000), decision_weight=2),
-    Phase(0.3, WIDE, reach=4096),
-    Phase(0.37, FAR, end_rate=0.1, reach=8192),
+    Phase(0.3, WIDE, reach=4096, slips=0.3),
+    Phase(0.37, FAR, end_rate=0.1, reach=8192, slips=0.3),
     # At last the model is taught to call too often, so that training has something to undo.
-    Phase(0.08, replace(FAR, over_call=0.6), rate=0.1, end_rate=0.0, name_weight=1, reach=8192),
+    Phase(
+        0.08,
+        replace(FAR, over_call=0.6),
+        rate=0.1,
+        end_rate=0.0,
+        name_weight=1,
+        reach=8192,
+        slips=0.3,
+    ),
 )
 
 
@@ -195,6 +206,29 @@ def encode(
     return ids, weights
 
 
+def slip(
+    tokenizer: PreTrainedTokenizerFast, rng: Random, row: tuple[list[int], list[float]]
+) -> tuple[list[int], list[float]]:
+    """An encoded conversation with slips in the calls that are learned."""
+    ids, weights = row
+    begin, end = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
+    spans, opened = [], None
+    for i, token in enumerate(ids):
+        if weights[i] > 0 and token == begin:
+            opened = i
+        elif token == end and opened is not None:
+            spans.append((opened, i + 1))
+            opened = None
+    special = set(tokenizer.all_special_ids) | {begin, end}
+    others = [
+        token
+        for token, weight in zip(ids, weights, strict=True)
+        if weight == 0 and token not in special
+    ]
+    # Questions come after the tools, the end of the conversation last.
+    return with_slips(rng, row, spans, others[len(others) // 3 :])
+
+
 def decision_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[set[int], set[int]]:
     """The tokens that begin YES and NO, with and without the space before (a small word before
     them may have taken it)."""
@@ -242,6 +276,8 @@ def make_block(
         row = encode(
             tokenizer, conversation, phase.decision_weight, phase.name_weight, phase.end_weight
         )
+        if rng.random() < phase.slips:
+            row = slip(tokenizer, rng, row)
         if len(row[0]) <= LONGEST:
             rows.append(row)
             made += len(row[0])
@@ -362,7 +398,7 @@ def validate(
     for task in generate(seed, number, "validation", 0.4, 900):
         messages = [
             {"role": "user", "content": task.question},
-            answer(rng, task.expected, task.topic),
+            answer(rng, task.expected, task.topic, planned=True),
         ]
         text = tokenizer.apply_chat_template(messages, tools=list(task.tools), tokenize=False)
         prompt = tokenizer.apply_chat_template(

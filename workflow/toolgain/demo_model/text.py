@@ -8,12 +8,12 @@ for is never seen here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from toolgain.demo_model import everyday, questions, scraps, services
+from toolgain.demo_model import everyday, programs, questions, scraps, services
 from toolgain.demo_model.wrong_calls import make_wrong_call
 from toolgain.tasks.generated import words
 from toolgain.tasks.generated.concepts import VERBS
@@ -86,6 +86,10 @@ class Mixture:
     """Share of conversations over tools as services describe them (`demo_model.services`)."""
     everyday: float = 0.0
     """Share of conversations over tools written by hand (`demo_model.everyday`)."""
+    programs: float = 0.0
+    """Share of conversations over functions of programs (`demo_model.programs`)."""
+    planned: bool = False
+    """Whether an answer with several calls first lists what they differ in (`plan`)."""
     drill: float | None = 0.0
     """Share of conversations that only practise copying: repeating a text, looking up a
     value. None: no conversation, and no random number spent on the choice."""
@@ -104,6 +108,8 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
     """One conversation of the mixture, at most `max_chars` long unless its first turn is longer."""
     if mixture.drill is not None and rng.random() < mixture.drill:
         return make_drill(rng, wide=rng.random() < mixture.services)
+    if mixture.programs > 0 and rng.random() < mixture.programs:
+        return make_program_conversation(rng, mixture, split)
     if mixture.everyday > 0 and rng.random() < mixture.everyday:
         return make_everyday_conversation(rng, mixture)
     if mixture.services > 0 and rng.random() < mixture.services:
@@ -140,7 +146,9 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
         if wrong:
             calls = (make_wrong_call(rng, schemas, request),)
             over_calls.add(len(messages) + 1)
-        turn.append(answer(rng, calls, request.topic if mixture.reasoned else None))
+        turn.append(
+            answer(rng, calls, request.topic if mixture.reasoned else None, mixture.planned)
+        )
         if calls and rng.random() < mixture.response:
             turn.append({"role": "tool", "content": _response(rng)})
             turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
@@ -156,7 +164,7 @@ def _number_of_tools(rng: Random, mixture: Mixture) -> int:
     if mixture.long > 0 and rng.random() < mixture.long:
         fewest, most = mixture.long_tools
         return round(fewest * (most / fewest) ** rng.random())
-    return min(rng.choice((1, 1, 1, 1, 2, 2, 3, 4)), mixture.max_tools)
+    return min(rng.choice((1, 1, 1, 2, 2, 3, 3, 4)), mixture.max_tools)
 
 
 def make_service_conversation(rng: Random, mixture: Mixture, split: Split) -> Conversation:
@@ -207,7 +215,7 @@ def _talk(
         else:
             request = ask(rng.choice((2, 2, 2, 3, 3, 4)))
         turn = [{"role": "user", "content": request.text}]
-        turn.append(answer(rng, request.calls, request.topic))
+        turn.append(answer(rng, request.calls, request.topic, mixture.planned))
         if not wrong and request.calls and rng.random() < mixture.response:
             turn += [{"role": "tool", "content": questions.respond(rng)} for _ in request.calls]
             turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
@@ -218,6 +226,18 @@ def _talk(
             over_calls.add(len(messages) + 1)
         messages += turn
     return Conversation(tuple(messages), schemas, frozenset(over_calls))
+
+
+def make_program_conversation(rng: Random, mixture: Mixture, split: Split) -> Conversation:
+    """A conversation over functions of programs, most often over one."""
+    number = rng.choice((1, 1, 1, 1, 2, 3)) if mixture.max_tools > 1 else 1
+    made = programs.make_programs(rng, split, number)
+    schemas = tuple(program.schema for program in made)
+
+    def ask(calls: int) -> Request:
+        return programs.program_question(rng, rng.choice(made), calls)
+
+    return _talk(rng, mixture, schemas, ask, lambda: programs.ask_other_program(rng, split, made))
 
 
 def make_matching(rng: Random, mixture: Mixture, split: Split) -> Conversation:
@@ -330,13 +350,43 @@ def _request(rng: Random, split: Split, tools: list[Tool], mixture: Mixture) -> 
 
 
 def answer(
-    rng: Random, calls: tuple[dict[str, Any], ...], topic: str | None = None
+    rng: Random,
+    calls: tuple[dict[str, Any], ...],
+    topic: str | None = None,
+    planned: bool = False,
 ) -> dict[str, Any]:
     """The assistant's message: calls or a refusal, after its topic where one is given."""
     made = {"tool_calls": [{"function": call} for call in calls]} if calls else {}
     if topic is not None:
-        return {"role": "assistant", "content": f"{topic}{YES if calls else NO}", **made}
+        said = plan(topic, calls) if planned else topic
+        return {"role": "assistant", "content": f"{said}{YES if calls else NO}", **made}
     return {"role": "assistant", "content": "" if calls else rng.choice(DECLINES), **made}
+
+
+def plan(topic: str, calls: Sequence[dict[str, Any]]) -> str:
+    """The topic and, for several calls, what they differ in, in order: `time: Lima; Rome; Oslo`.
+
+    A model that has written the list down knows how many calls there are, and copies from nearby
+    what belongs into the next one.
+    """
+    if len(calls) < 2:
+        return topic
+    if len({call["name"] for call in calls}) > 1:
+        return f"{topic}: {'; '.join(call['name'] for call in calls)}"
+    rows = [{key: _brief(value) for key, value in call["arguments"].items()} for call in calls]
+    differing = [key for key in rows[0] if any(row.get(key) != rows[0][key] for row in rows)]
+    said = (" ".join(row[key] for key in differing if key in row) or "-" for row in rows)
+    return f"{topic}: {'; '.join(said)}"
+
+
+def _brief(value: Any) -> str:
+    """A value as a plan has it: the beginning of a long one."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= BRIEF else text[:BRIEF].rsplit(" ", 1)[0]
+
+
+BRIEF = 24
+"""Most characters of a value in a plan."""
 
 
 def _response(rng: Random) -> str:

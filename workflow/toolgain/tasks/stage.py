@@ -21,17 +21,20 @@ from toolgain.records.record import write_record
 from toolgain.records.tasks import Contamination
 from toolgain.tasks import contamination, gym_rows
 from toolgain.tasks.files import read_pair, same_prompts
-from toolgain.tasks.generated.generate import generate
+from toolgain.tasks.generated.generate import TaskMaker, generate
 from toolgain.tasks.generated.task import Split, Task, prompt_chars
 
 
-def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
+def make_tasks(
+    keys: TasksSection, out: Path, bfcl_data: Path | None, everyday: TaskMaker | None = None
+) -> None:
     """Generate the tasks of a training section into `out`.
 
     Args:
         keys: the `tasks` of a training section.
         out: folder for the three files.
         bfcl_data: BFCL's data folder; None leaves the comparison out, and tasks.json says so.
+        everyday: makes the training tasks of `everyday_share`.
 
     Raises:
         UserError: a file of one's own is missing or holds something else than tasks, or both hold
@@ -42,8 +45,9 @@ def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
     if own:
         train, validation = read_pair(Path(keys.train_file or ""), Path(keys.validation_file or ""))
     else:
-        train = _generated(keys, "train", keys.train)
-        validation = _generated(keys, "validation", keys.validation)
+        train = _generated(keys, "train", keys.train, everyday)
+        # Tools written by hand are seen in pre-training: they would say nothing here.
+        validation = _generated(keys, "validation", keys.validation, None)
     sets = {"train": train, "validation": validation}
     out.mkdir(parents=True, exist_ok=True)
     for name, tasks in sets.items():
@@ -72,9 +76,12 @@ def make_tasks(keys: TasksSection, out: Path, bfcl_data: Path | None) -> None:
     write_record(out / "tasks.json", described)
 
 
-def _generated(keys: TasksSection, split: Split, count: int) -> list[Task]:
+def _generated(
+    keys: TasksSection, split: Split, count: int, everyday: TaskMaker | None
+) -> list[Task]:
+    others = (keys.everyday_share, everyday) if everyday and keys.everyday_share > 0 else None
     return generate(
-        keys.seed, count, split, keys.no_tool_share, keys.max_prompt_chars, keys.wordy_share
+        keys.seed, count, split, keys.no_tool_share, keys.max_prompt_chars, keys.wordy_share, others
     )
 
 

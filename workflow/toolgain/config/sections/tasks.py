@@ -23,6 +23,11 @@ class TasksSection(Section):
         description="Share of tasks whose tools are described at length, with more tools, odd "
         "names and values. They need a `max_prompt_chars` of 1200 or more.",
     )
+    everyday_share: Share = Field(
+        0.0,
+        description="Share of the training tasks over tools of everyday services, written by hand, "
+        "with questions in other words than the tools' own.",
+    )
     max_prompt_chars: Annotated[int, Field(ge=ROOM_FOR_TOOLS)] = Field(
         700, description="Maximum length of a prompt, in characters."
     )

@@ -448,6 +448,10 @@ _MORE_TOOLS = (0, 0, 1, 2, 4)
 """What is added to them where tools are wordy and more than one."""
 
 
+TaskMaker = Callable[[Random, TaskKind, str], Task]
+"""Makes a task of a kind with an id."""
+
+
 def generate(
     seed: int,
     number: int,
@@ -455,12 +459,14 @@ def generate(
     no_tool_share: float,
     max_prompt_chars: int,
     wordy_share: float = 0.0,
+    others: tuple[float, TaskMaker] | None = None,
 ) -> list[Task]:
     """`number` different tasks; a share of `no_tool_share` (rounded) expects no call.
 
     The other kinds share the rest: half single calls, a third chosen among several tools, a sixth
     with several calls. Tasks whose prompt is longer than `max_prompt_chars` are drawn again. Of
-    each kind, a share of `wordy_share` has tools described at length.
+    each kind, a share of `wordy_share` has tools described at length. `others`: a share of each
+    kind, and what makes them.
     """
     rng = Random(f"{seed}/{split}")
     nones = round(number * no_tool_share)
@@ -478,8 +484,10 @@ def generate(
     seen: set[str] = set()
     for index, kind in enumerate(kinds):
         wordy = wordy_share > 0 and rng.random() < wordy_share
+        other = others if others and rng.random() < others[0] else None
+        id_ = f"{split}-{seed}-{index}"
         while True:
-            task = make_task(rng, split, kind, f"{split}-{seed}-{index}", wordy)
+            task = other[1](rng, kind, id_) if other else make_task(rng, split, kind, id_, wordy)
             if prompt_chars(task) <= max_prompt_chars and task.question not in seen:
                 break
         seen.add(task.question)

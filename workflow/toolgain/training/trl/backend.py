@@ -52,6 +52,7 @@ def make_tasks(
     section: TrainingSection, _: ClusterSection, out: Path, bfcl_data: Path | None
 ) -> None:
     """Generate the tasks, or check those of the files that `training.tasks` names."""
+    from toolgain.demo_model.everyday_tasks import everyday_task
     from toolgain.tasks import stage
     from toolgain.training.nemo_rl import gym
 
@@ -59,7 +60,7 @@ def make_tasks(
         # Both files are given, or none.
         gym.copy_rows(gym.given_files(section.tasks), section.tasks, out, bfcl_data)
         return
-    stage.make_tasks(section.tasks, out, bfcl_data)
+    stage.make_tasks(section.tasks, out, bfcl_data, everyday_task)
 
 
 def rows_of(job: TrainingJob) -> tuple[Path, Path]:
