@@ -16,7 +16,7 @@ from toolgain.bfcl.data import installed_data
 from toolgain.common.errors import UserError
 from toolgain.demo_model import everyday, programs, questions, services, stage
 from toolgain.demo_model.everyday_tasks import everyday_task
-from toolgain.demo_model.slips import with_slips
+from toolgain.demo_model.slips import Marks, with_slips
 from toolgain.demo_model.text import Mixture, make_conversation, plan
 from toolgain.demo_model.wrong_calls import make_wrong_call
 from toolgain.tasks import contamination
@@ -325,7 +325,8 @@ def test_slips_are_shown_and_not_learned(seed: int):
     rng = Random(seed)
     ids = list(range(100))
     weights = [float(i >= 40) for i in ids]
-    found, given_weights = with_slips(rng, (ids, weights), [(45, 65), (66, 90)], [200] * 20)
+    marks = Marks(49, 55, 80, frozenset({62}), frozenset({63, 87}))
+    found, given_weights = with_slips(rng, (ids, weights), [(45, 65), (66, 90)], [200] * 20, marks)
     assert len(found) == len(given_weights)
     # What is learned are tokens of the answer as it should be, in order, each with its own weight.
     learned = [token for token, weight in zip(found, given_weights, strict=True) if weight > 0]

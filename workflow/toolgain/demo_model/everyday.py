@@ -805,7 +805,12 @@ def _in_pairs(
 def _several(rng: Random, asked: Phrasing, texts: list[str]) -> str:
     """The question for all of the texts: a list in its place, or the others behind it."""
     if rng.random() < 0.75 and asked.text.count(texts[0]) == 1:
-        return asked.text.replace(texts[0], listed_texts(rng, texts))
+        before, _, after = asked.text.partition(texts[0])
+        # "the area of 3 and the area of 5", now and then.
+        again = before.split(" ")[-rng.randint(2, 4) :] if rng.random() < 0.3 else [""]
+        said = " ".join(again)
+        before = before.removesuffix(said)
+        return before + listed_texts(rng, [said + text for text in texts]) + after
     rest = listed_texts(rng, texts[1:])
     return f"{asked.text} " + rng.choice(
         (

@@ -32,7 +32,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from toolgain.demo_model import attention
-from toolgain.demo_model.slips import with_slips
+from toolgain.demo_model.slips import Marks, with_slips
 from toolgain.demo_model.text import (
     NO,
     YES,
@@ -219,14 +219,29 @@ def slip(
         elif token == end and opened is not None:
             spans.append((opened, i + 1))
             opened = None
-    special = set(tokenizer.all_special_ids) | {begin, end}
+    special = {id_ for token, id_ in tokenizer.get_vocab().items() if token.startswith("<")}
     others = [
         token
         for token, weight in zip(ids, weights, strict=True)
         if weight == 0 and token not in special
     ]
     # Questions come after the tools, the end of the conversation last.
-    return with_slips(rng, row, spans, others[len(others) // 3 :])
+    return with_slips(rng, row, spans, others[len(others) // 3 :], marks_of(tokenizer))
+
+
+@cache
+def marks_of(tokenizer: PreTrainedTokenizerFast) -> Marks:
+    """The tokens that part arguments."""
+    words: dict[str, int] = tokenizer.get_vocab()
+    space = "\u0120"
+    """How a byte-level vocabulary writes a space."""
+    return Marks(
+        opens=words.get(f'":{space}{{"', -1),
+        after_text=words.get(f'",{space}"', -1),
+        after_other=words.get(f',{space}"', -1),
+        ends_text=frozenset(id_ for token, id_ in words.items() if token.startswith('"}')),
+        ends_other=frozenset(id_ for token, id_ in words.items() if token.startswith("}")),
+    )
 
 
 def decision_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[set[int], set[int]]:
