@@ -326,7 +326,10 @@ def test_slips_are_shown_and_not_learned(seed: int):
     ids = list(range(100))
     weights = [float(i >= 40) for i in ids]
     marks = Marks(49, 55, 80, frozenset({62}), frozenset({63, 87}))
-    found, given_weights = with_slips(rng, (ids, weights), [(45, 65), (66, 90)], [200] * 20, marks)
+    # Calls of every length, the shortest ones too.
+    calls = [(45, 45 + rng.randint(1, 20)), (66, 66 + rng.randint(1, 24))]
+    others = [200] * rng.randint(0, 20)
+    found, given_weights = with_slips(rng, (ids, weights), calls, others, marks)
     assert len(found) == len(given_weights)
     # What is learned are tokens of the answer as it should be, in order, each with its own weight.
     learned = [token for token, weight in zip(found, given_weights, strict=True) if weight > 0]

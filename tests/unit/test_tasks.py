@@ -8,6 +8,8 @@ import pytest
 
 from toolgain.common.errors import StageError
 from toolgain.config.sections import ROOM_FOR_TOOLS, ROOM_FOR_WORDY_TOOLS, TasksSection
+from toolgain.demo_model import everyday
+from toolgain.demo_model.everyday_tasks import everyday_task
 from toolgain.tasks import stage
 from toolgain.tasks.generated import generate as g
 from toolgain.tasks.generated.concepts import CONCEPTS
@@ -128,6 +130,24 @@ def test_the_stage_writes_tasks_and_reports_their_shares(tmp_path: Path):
     assert report["shared_functions"] == 0
     assert set(lines[0]) == {"id", "kind", "prompt", "tools", "expected"}
     assert report["contamination"]["compared_items"] == 0
+
+
+def test_a_share_of_the_training_tasks_is_over_tools_written_by_hand(tmp_path: Path):
+    keys = TasksSection.model_validate(KEYS | {"train": 100, "everyday_share": 0.4})
+    stage.make_tasks(keys, tmp_path, None, everyday_task)
+    drawn = g.generate(keys.seed, 100, "train", keys.no_tool_share, keys.max_prompt_chars)
+    lines = (tmp_path / "train.jsonl").read_text().splitlines()
+    made = [json.loads(line) for line in lines]
+    assert [task["kind"] for task in made] == [task.kind for task in drawn]
+    by_hand = {entry.about.rstrip(".") for entry in everyday.collection().entries}
+    found = sum(
+        any(task["tools"][0]["function"].get("description", "").startswith(about) for about in by_hand)
+        for task in made
+    )
+    assert 25 <= found <= 55
+    known = {tool["function"]["name"] for task in made for tool in task["tools"]}
+    for line in (tmp_path / "validation.jsonl").read_text().splitlines():
+        assert known.isdisjoint(t["function"]["name"] for t in json.loads(line)["tools"])
 
 
 def test_the_stage_fails_when_tasks_share_too_much_with_bfcl(tmp_path: Path):

@@ -155,7 +155,7 @@ def _field(rng: Random, parts: Sequence[str], texts: bool, required: bool) -> Fi
         ("text", "text", "text", "object", "object", "number", "number", "flag", "list")
     )
     words = " ".join(parts)
-    note = ""
+    note, mentions = "", tuple[str, ...]()
     if kind == "object":
         about = rng.choice(
             (

@@ -55,7 +55,7 @@ def with_slips(
             size = rng.randint(1, min(12, length - 11))
             at = rng.randint(begin + 6, end - 4 - size)
             _repeat(ids, weights, at, at + size, rng.choice((1, 1, 2, 3, 5)))
-        elif roll < 0.9 and length > 14 and len(others) > 8:
+        elif roll < 0.9 and length > 16 and len(others) > 8:
             # Something else in place of a piece of a value.
             size = rng.randint(1, 3)
             at = rng.randint(begin + 10, end - 4 - size)
