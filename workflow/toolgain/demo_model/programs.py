@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from toolgain.demo_model.parameters import Schema
@@ -149,164 +150,86 @@ class Field:
     required: bool
 
 
+@dataclass(frozen=True)
+class ValueKind:
+    """How parameters of one kind are described and mentioned: `{w}` their words, `{v}` the value."""
+
+    types: tuple[tuple[str, str], ...]
+    """What a library calls the type, and its JSON type."""
+    abouts: tuple[str, ...]
+    mentions: tuple[str, ...]
+
+
+_KINDS = {
+    "object": ValueKind(
+        (("object", "string"), ("function", "string"), ("Object", "string")),
+        ("The {w} object.", "The {w} instance to use.", "The {w} that is worked on.", "An instance of {w}.", "Reference to the {w}.", "The {w}."),
+        ("the {w} {v}", "{w} {v}", "a {w} {v}", "{v} as the {w}", "the {w} given by {v}", "{v}"),
+    ),
+    "text": ValueKind(
+        (("String", "string"),),
+        ("The {w}.", "Name of the {w}.", "The {w} to use.", "The {w} as a string.", "Text of the {w}", "The {w} for the operation."),
+        ("the {w} {v}", "{w} {v}", "a {w} of {v}", "{v} as {w}", "named {v}", "{w} set to {v}", "called {v}", "with {w} {v}"),
+    ),
+    "number": ValueKind(
+        (("int", "integer"), ("long", "integer"), ("float", "number"), ("double", "number"), ("number", "number")),
+        ("The {w}.", "Number of {w}.", "The {w} value", "The {w} in milliseconds.", "Size of the {w}."),
+        ("{w} {v}", "a {w} of {v}", "the {w} {v}", "{w} set to {v}", "{v} for the {w}", "{v} as the {w}"),
+    ),
+    "flag": ValueKind(
+        (("boolean", "boolean"),),
+        ("Whether to {w}.", "If the {w} is used.", "Flag for {w}.", "Tells whether the {w} is kept."),
+        ("{v}",),
+    ),
+    "list": ValueKind(
+        (("array", "array"), ("ArrayList", "array"), ("Array", "array")),
+        ("The {w} as a list.", "List of {w}.", "All {w}.", "The {w} to go through."),
+        ("the {w} {v}", "{w} {v}", "a list of {w} {v}", "{v} as {w}"),
+    ),
+}  # fmt: skip
+_ON = ("{w} enabled", "{w} set to true", "including the {w}", "{w} turned on")
+_OFF = ("{w} disabled", "{w} set to false", "without the {w}", "excluding the {w}", "{w} turned off", "no {w}")  # fmt: skip
+
+
+def _value(rng: Random, kind: str, json_type: str, parts: Sequence[str], texts: bool) -> Said:
+    """A value of a kind and the words for it; `texts`: it is given as a text whatever its type."""
+    words = " ".join(parts)
+    if kind in ("object", "text"):
+        text = _variable(rng, parts) if kind == "object" else _text(rng, parts)
+        return text, _quoted(rng, text)
+    if kind == "flag":
+        flag = rng.random() < 0.6
+        return str(flag).lower() if texts else flag, rng.choice(_ON if flag else _OFF).format(
+            w=words
+        )
+    if kind == "number":
+        number = _number(rng)
+        if texts:
+            return number, number
+        whole = int(float(number))
+        return (whole, str(whole)) if json_type == "integer" else (float(number), number)
+    if rng.random() < 0.4:
+        text = _variable(rng, parts)
+        return text if texts else [text], _quoted(rng, text)
+    numbers = rng.random() < 0.5
+    count = rng.choice((1, 2, 2, 3, 4))
+    items = [_number(rng) if numbers else any_word(rng).lower() for _ in range(count)]
+    quoted = items if numbers else [f"'{item}'" for item in items]
+    written = f"[{', '.join(quoted)}]"
+    if texts:
+        return written, written
+    said = written if rng.random() < 0.4 else rng.choice((", ", " and ")).join(quoted)
+    return [float(item) if "." in item else int(item) for item in items] if numbers else items, said
+
+
 def _field(rng: Random, parts: Sequence[str], texts: bool, required: bool) -> Field:
     """A parameter of one of the kinds that programs have; `texts`: every value is given as a text."""
     kind = rng.choice(
         ("text", "text", "text", "object", "object", "number", "number", "flag", "list")
     )
-    words = " ".join(parts)
-    note, mentions = "", tuple[str, ...]()
-    if kind == "object":
-        about = rng.choice(
-            (
-                "The {w} object.",
-                "The {w} instance to use.",
-                "The {w} that is worked on.",
-                "An instance of {w}.",
-                "Reference to the {w}.",
-                "The {w}.",
-            )
-        )
-        kind_name = rng.choice(("object", pascal([*parts]), "function", "Object"))
-        json_type, mentions = (
-            "string",
-            (
-                "the {w} {v}",
-                "{w} {v}",
-                "a {w} {v}",
-                "{v} as the {w}",
-                "the {w} given by {v}",
-                "{v}",
-            ),
-        )
-
-        def draw(rng: Random) -> Said:
-            value = _variable(rng, parts)
-            return value, _quoted(rng, value)
-    elif kind == "text":
-        about = rng.choice(
-            (
-                "The {w}.",
-                "Name of the {w}.",
-                "The {w} to use.",
-                "The {w} as a string.",
-                "Text of the {w}",
-                "The {w} for the operation.",
-            )
-        )
-        kind_name = "String"
-        json_type, mentions = (
-            "string",
-            (
-                "the {w} {v}",
-                "{w} {v}",
-                "a {w} of {v}",
-                "{v} as {w}",
-                "named {v}",
-                "{w} set to {v}",
-                "called {v}",
-                "with {w} {v}",
-            ),
-        )
-
-        def draw(rng: Random) -> Said:
-            value = _text(rng, parts)
-            return value, _quoted(rng, value)
-    elif kind == "number":
-        about = rng.choice(
-            (
-                "The {w}.",
-                "Number of {w}.",
-                "The {w} value",
-                "The {w} in milliseconds.",
-                "Size of the {w}.",
-            )
-        )
-        kind_name = rng.choice(("int", "long", "float", "double", "number"))
-        json_type, mentions = (
-            "integer" if kind_name in ("int", "long") else "number",
-            (
-                "{w} {v}",
-                "a {w} of {v}",
-                "the {w} {v}",
-                "{w} set to {v}",
-                "{v} for the {w}",
-                "{v} as the {w}",
-            ),
-        )
-
-        def draw(rng: Random) -> Said:
-            value = _number(rng)
-            if not texts:
-                number = float(value)
-                return int(number) if json_type == "integer" else number, str(
-                    int(number)
-                ) if json_type == "integer" else value
-            return value, value
-    elif kind == "flag":
-        about = rng.choice(
-            (
-                "Whether to {w}.",
-                "If the {w} is used.",
-                "Flag for {w}.",
-                "Tells whether the {w} is kept.",
-            )
-        )
-        kind_name = "boolean"
-        json_type, mentions = "boolean", ("{v}",)
-
-        def draw(rng: Random) -> Said:
-            value = rng.random() < 0.6
-            said = rng.choice(
-                (
-                    "{w} enabled",
-                    "{w} set to true",
-                    "including the {w}",
-                    "{w} turned on",
-                    "`{n}` true",
-                )
-                if value
-                else (
-                    "{w} disabled",
-                    "{w} set to false",
-                    "without the {w}",
-                    "excluding the {w}",
-                    "{w} turned off",
-                    "no {w}",
-                )
-            ).format(w=words, n=name)
-            return (str(value).lower() if texts else value), said
-    else:
-        about = rng.choice(
-            ("The {w} as a list.", "List of {w}.", "All {w}.", "The {w} to go through.")
-        )
-        kind_name = rng.choice(("array", "ArrayList", "Array"))
-        json_type, mentions = "array", ("the {w} {v}", "{w} {v}", "a list of {w} {v}", "{v} as {w}")
-
-        def draw(rng: Random) -> Said:
-            if rng.random() < 0.4:
-                value = _variable(rng, parts)
-                return (value if texts else [value]), _quoted(rng, value)
-            numbers = rng.random() < 0.5
-            items = [
-                _number(rng) if numbers else any_word(rng).lower()
-                for _ in range(rng.choice((1, 2, 2, 3, 4)))
-            ]
-            written = "[" + ", ".join(item if numbers else f"'{item}'" for item in items) + "]"
-            said = (
-                written
-                if texts or rng.random() < 0.4
-                else rng.choice((", ".join, " and ".join))(
-                    item if numbers else f"'{item}'" for item in items
-                )
-            )
-            if texts:
-                return written, said
-            return [
-                float(item) if "." in item else int(item) for item in items
-            ] if numbers else items, said
-
-    name = camel(parts) if rng.random() < 0.9 else "_".join(parts)
+    of = _KINDS[kind]
+    type_name, json_type = rng.choice(of.types)
+    note = ""
     if texts or json_type == "string":
         note = rng.choice(
             (
@@ -316,14 +239,17 @@ def _field(rng: Random, parts: Sequence[str], texts: bool, required: bool) -> Fi
                 " {k} in string form.",
                 "",
             )
-        ).format(k=kind_name)
+        )
+    words = " ".join(parts)
     schema: Schema = {
         "type": "string" if texts else json_type,
-        "description": about.format(w=words) + note,
+        "description": (rng.choice(of.abouts) + note).format(w=words, k=type_name),
     }
     if json_type == "array" and not texts:
         schema["items"] = {"type": "string"} if rng.random() < 0.7 else {}
-    return Field(name, words, schema, draw, mentions, required)
+    name = camel(parts) if rng.random() < 0.9 else "_".join(parts)
+    draw = partial(_value, kind=kind, json_type=json_type, parts=parts, texts=texts)
+    return Field(name, words, schema, draw, of.mentions, required)
 
 
 # ---------------------------------------------------------------- functions
