@@ -17,7 +17,7 @@ from toolgain.common.errors import UserError
 from toolgain.demo_model import everyday, programs, questions, services, stage
 from toolgain.demo_model.everyday_tasks import everyday_task
 from toolgain.demo_model.slips import Marks, with_slips
-from toolgain.demo_model.text import Mixture, make_conversation, plan
+from toolgain.demo_model.text import Mixture, make_conversation, planned_topic
 from toolgain.demo_model.wrong_calls import make_wrong_call
 from toolgain.tasks import contamination
 from toolgain.tasks.generated.concepts import CONCEPTS, Concept
@@ -310,13 +310,15 @@ def test_every_call_of_a_program_fits_its_schema_and_copies_the_question(seed: i
 
 def test_a_plan_lists_what_several_calls_differ_in():
     at = [{"name": "time", "arguments": {"city": city, "zone": "UTC"}} for city in ("Lima", "Rome")]
-    assert plan("time", at) == "time: Lima; Rome"
-    assert plan("time", at[:1]) == "time"
-    assert plan("time", [*at, {"name": "rain", "arguments": {}}]) == "time: time; time; rain"
+    assert planned_topic("time", at) == "time: Lima; Rome"
+    assert planned_topic("time", at[:1]) == "time"
+    assert (
+        planned_topic("time", [*at, {"name": "rain", "arguments": {}}]) == "time: time; time; rain"
+    )
     long = [
         {"name": "say", "arguments": {"text": f"{word} and what comes after it"}} for word in "ab"
     ]
-    assert plan("words", long) == "words: a and what comes after; b and what comes after"
+    assert planned_topic("words", long) == "words: a and what comes after; b and what comes after"
 
 
 @given(st.integers(min_value=0))

@@ -139,7 +139,7 @@ def _number(rng: Random) -> str:
 
 
 @dataclass(frozen=True)
-class Field:
+class ProgramField:
     """A parameter: its schema, and how a question names its value (`{w}` its words, `{v}` the value)."""
 
     name: str
@@ -222,7 +222,7 @@ def _value(rng: Random, kind: str, json_type: str, parts: Sequence[str], texts: 
     return [float(item) if "." in item else int(item) for item in items] if numbers else items, said
 
 
-def _field(rng: Random, parts: Sequence[str], texts: bool, required: bool) -> Field:
+def _field(rng: Random, parts: Sequence[str], texts: bool, required: bool) -> ProgramField:
     """A parameter of one of the kinds that programs have; `texts`: every value is given as a text."""
     kind = rng.choice(
         ("text", "text", "text", "object", "object", "number", "number", "flag", "list")
@@ -249,7 +249,7 @@ def _field(rng: Random, parts: Sequence[str], texts: bool, required: bool) -> Fi
         schema["items"] = {"type": "string"} if rng.random() < 0.7 else {}
     name = camel(parts) if rng.random() < 0.9 else "_".join(parts)
     draw = partial(_value, kind=kind, json_type=json_type, parts=parts, texts=texts)
-    return Field(name, words, schema, draw, of.mentions, required)
+    return ProgramField(name, words, schema, draw, of.mentions, required)
 
 
 # ---------------------------------------------------------------- functions
@@ -263,7 +263,7 @@ class Program:
     verb: str
     object: str
     words: tuple[str, ...]
-    fields: tuple[Field, ...]
+    fields: tuple[ProgramField, ...]
     schema: Schema
 
 
@@ -298,7 +298,7 @@ def make_program(rng: Random, split: Split) -> Program:
         if not contamination.is_reserved(name):
             break
     texts = rng.random() < 0.75
-    fields: list[Field] = []
+    fields: list[ProgramField] = []
     for i in range(rng.choice((1, 1, 2, 2, 3, 3, 4, 5))):
         own = [any_word(rng).lower() for _ in range(rng.choice((1, 1, 2)))]
         field = _field(rng, own, texts, i == 0 or rng.random() < 0.75)

@@ -89,7 +89,7 @@ class Mixture:
     programs: float = 0.0
     """Share of conversations over functions of programs (`demo_model.programs`)."""
     planned: bool = False
-    """Whether an answer with several calls first lists what they differ in (`plan`)."""
+    """Whether an answer with several calls first lists what they differ in (`planned_topic`)."""
     drill: float | None = 0.0
     """Share of conversations that only practise copying: repeating a text, looking up a
     value. None: no conversation, and no random number spent on the choice."""
@@ -358,12 +358,12 @@ def answer(
     """The assistant's message: calls or a refusal, after its topic where one is given."""
     made = {"tool_calls": [{"function": call} for call in calls]} if calls else {}
     if topic is not None:
-        said = plan(topic, calls) if planned else topic
+        said = planned_topic(topic, calls) if planned else topic
         return {"role": "assistant", "content": f"{said}{YES if calls else NO}", **made}
     return {"role": "assistant", "content": "" if calls else rng.choice(DECLINES), **made}
 
 
-def plan(topic: str, calls: Sequence[dict[str, Any]]) -> str:
+def planned_topic(topic: str, calls: Sequence[dict[str, Any]]) -> str:
     """The topic and, for several calls, what they differ in, in order: `time: Lima; Rome; Oslo`.
 
     A model that has written the list down knows how many calls there are, and copies from nearby
