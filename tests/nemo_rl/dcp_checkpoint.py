@@ -108,17 +108,29 @@ def save_with_upstream(
         manager, unfinished = begun(step.parent, info_of(step), config)
     dist.barrier()
     policy = unfinished / "policy"
+    with_tokenizer = rank == 0 or one_of_all_writes()
     saver(
         model=model,
         weights_path=str(policy / "weights"),
         optimizer=optimizer,
         optimizer_path=str(policy / "optimizer"),
-        tokenizer=AutoTokenizer.from_pretrained(base) if rank == 0 else None,
+        tokenizer=AutoTokenizer.from_pretrained(base) if with_tokenizer else None,
         tokenizer_path=str(policy / "tokenizer"),
     )
     dist.barrier()
     if manager:
         manager.finalize_checkpoint(unfinished)
+
+
+def one_of_all_writes() -> bool:
+    """Whether upstream has one worker write the tokenizer while all others wait for it.
+
+    It does after v0.7.0, so that a worker without one keeps the others waiting forever. Before that
+    each wrote the same files; here one does.
+    """
+    from nemo_rl.utils import native_checkpoint
+
+    return hasattr(native_checkpoint, "save_tokenizer_on_rank0")
 
 
 def dtensor_saver() -> Saver:

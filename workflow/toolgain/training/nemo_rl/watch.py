@@ -324,7 +324,7 @@ def health(found: Iterable[Alarm]) -> list[Sign]:
     entries: list[Sign] = []
     for name, title in TITLES.items():
         alarm = by_name.get(name)
-        evidence = FINE[name] if alarm is None else f"{alarm.evidence}. {ADVICE[name]}"
+        evidence = FINE[name] if alarm is None else f"{alarm.evidence.rstrip('.')}. {ADVICE[name]}"
         entries.append(
             {"name": name, "title": title, "passed": alarm is None, "evidence": evidence}
         )
