@@ -139,7 +139,9 @@ REFS: dict[str, Ref] = {
             # The versions are from its release notes. Not read, but taken from main as of
             # 2026-08-22: every key, file name and habit. Doctor reads the checkout's classes.
             # Its API reference lists no DTensorConfig but an AutomodelConfig, and PRs 4207 and 4198
-            # took DTensor v1 away: the keys of that backend have changed and were not read.
+            # took DTensor v1 away: the keys of that backend have changed and were not read. Of
+            # 7b235d3ef, a later commit with vLLM 0.29.0, the classes of the policy were read: what
+            # Megatron requires is the same, and `dtensor_cfg` is `automodel_cfg`.
             policy_backends=("megatron",),
             commit=None,
             gym_commit="1f8afc7",
