@@ -162,6 +162,11 @@ REFUSED = {
     "a hard link": "os.link(secret, 'linked')",
     "a hard link to the data": "os.link(glob.glob(os.environ['BFCL_DATA_DIR'] + '/*.json')[0], "
     "'l')",
+    "the expected answers": "seen = [open(p).read() for p in "
+    "glob.glob(os.environ['BFCL_DATA_DIR'] + '/possible_answer/*') + "
+    "glob.glob(sys.prefix + '/lib/python3*/site-packages/bfcl/data/**/*.json', recursive=True)][0]",
+    "the functions that are expected": "seen = [json.loads(line)['path'] for p in "
+    "glob.glob(os.environ['BFCL_DATA_DIR'] + '/*multi_turn*.json') for line in open(p)][0]",
     "the programs": "open(sys.prefix + '/sitecustomize.py', 'w').write('')",
     "ld.so.preload": "open('/etc/ld.so.preload', 'w')",
     "cron": "open('/etc/cron.d/x', 'w')",

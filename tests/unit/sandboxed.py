@@ -34,6 +34,8 @@ class Place:
     def __init__(self, folder: Path, user: int) -> None:
         self.user = user
         self.box, self.beside = folder / "box", folder / "beside"
+        self.data = folder / "data"
+        """Items as the harness gets them, with answers that are hidden."""
         self.program, self.denied = folder / "sandbox.py", folder / "denied.py"
         self.without: tuple[str, ...] = ()
         """System calls that fail; see denied.py."""
@@ -41,13 +43,18 @@ class Place:
         """What root starts everything with, such as a container's likeness."""
         shutil.copy(Path(__file__).with_name("denied.py"), self.denied)
         shutil.copy(sandbox.__file__, self.program)
-        for path in (self.box, self.beside):
+        for path in (self.box, self.beside, self.data, self.answers):
             path.mkdir()
         (self.beside / "secret").write_text("a secret")
-        made = (folder, self.box, self.beside, self.beside / "secret", self.program, self.denied)
-        for path in made:
+        (self.data / "items.json").write_text("{}")
+        (self.answers / "items.json").write_text("an answer")
+        for path in (folder, *folder.rglob("*")):
             os.chown(path, user, user)
         folder.chmod(0o755)
+
+    @property
+    def answers(self) -> Path:
+        return self.data / "possible_answer"
 
     @property
     def start(self) -> list[str]:
@@ -75,7 +82,8 @@ class Place:
         with ours, theirs:
             found = layers or self.layers()
             spec = Spec(
-                read=[],
+                read=[str(self.data)],
+                hide=[str(self.answers)],
                 write=[str(self.box)],
                 folder=str(self.box),
                 layers={**asdict(found), "missing": []},
@@ -91,6 +99,7 @@ class Place:
                 cwd="/",
                 timeout=900,
                 pass_fds=[theirs.fileno()],
+                env={**os.environ, "BFCL_DATA_DIR": str(self.data)},
             )
 
     def said(self, code: str, layers: Layers | None = None, port: int = 0) -> str:
@@ -131,6 +140,7 @@ def done(place: Place, harms: Sequence[str], layers: Layers | None = None) -> li
 ADMITTED = {
     "all files": {
         *("read a file", "write a file", "truncate a file", "remove a file", "a hard link"),
+        *("a hard link to the data", "the expected answers"),
         *("a change of times", "an attribute", "that a file exists", "change a mode"),
         *("the programs", "ld.so.preload", "cron", "a folder above", "the kernel's settings"),
         *("the root of a process", "the root of every process", "a terminal's screen"),

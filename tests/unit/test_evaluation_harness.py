@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,13 +20,18 @@ from toolgain.evaluation import sandbox_setup
 from toolgain.evaluation.harness import (
     HarnessFolders,
     HarnessSettings,
+    answer_folders,
+    ask_with_harness,
     gateway_config,
     reported_overall,
     run_config,
-    run_harness,
+    score_with_harness,
 )
 from toolgain.serving.server import Endpoint
 
+needs_files = pytest.mark.skipif(
+    not sandbox_setup.layers().files, reason="no file system of its own on this kernel"
+)
 ENDPOINT = Endpoint("http://127.0.0.1:9/v1", "a model, with=signs", "sk-secret", 5)
 
 
@@ -35,7 +41,7 @@ def settings(folder: Path, script: str, stall_s: float = 60) -> HarnessSettings:
     program.parent.mkdir(parents=True)
     program.write_text(f"#!/bin/bash\n{script}\n")
     program.chmod(0o755)
-    program.with_name("bfcl").write_text("#!/bin/bash\n")
+    shutil.copy(program, program.with_name("bfcl"))
     # The gateway, which waits for requests; here it reads its secrets and gets none.
     python = program.with_name("python")
     python.write_text("#!/bin/bash\nwc -c < .secrets > ../length.txt; exec sleep 600\n")
@@ -52,8 +58,8 @@ def settings(folder: Path, script: str, stall_s: float = 60) -> HarnessSettings:
     )
 
 
-def outcome(folder: Path, script: str, stall_s: float = 60) -> str | None:
-    """What `run` says of a harness that is `script`."""
+def outcome(folder: Path, script: str, stall_s: float = 60, asking: bool = False) -> str | None:
+    """What is said of a harness that is `script`."""
     folders = HarnessFolders(folder / "work")
     folders.data.mkdir(parents=True, exist_ok=True)
     log = folders.log
@@ -61,7 +67,10 @@ def outcome(folder: Path, script: str, stall_s: float = 60) -> str | None:
     def progress() -> int:
         return log.stat().st_size if log.exists() else 0
 
-    return run_harness(settings(folder, script, stall_s), folders, ENDPOINT, ["simple"], progress)
+    made = settings(folder, script, stall_s)
+    if asking:
+        return ask_with_harness(made, folders, ENDPOINT, ["simple"], progress)
+    return score_with_harness(made, folders, ["simple"], progress)
 
 
 def test_config_leaves_nothing_to_the_harness_that_it_would_misread(tmp_path: Path) -> None:
@@ -135,7 +144,7 @@ def test_environment_has_the_tools_and_no_secrets(
 
 
 def test_key_comes_through_a_pipe_and_stays_nowhere(tmp_path: Path) -> None:
-    outcome(tmp_path, "sleep 3; touch harness/results.yml")
+    outcome(tmp_path, "sleep 3", asking=True)
     told = json.dumps({"key": "sk-secret", "proxies": {}})
     assert int((tmp_path / "work" / "length.txt").read_text()) == len(told)
     left = [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
@@ -148,8 +157,41 @@ def test_key_comes_through_a_pipe_and_stays_nowhere(tmp_path: Path) -> None:
 def test_folder_that_the_harness_cannot_quote_is_refused(tmp_path: Path, name: str) -> None:
     folders = HarnessFolders(tmp_path / name)
     with pytest.raises(UserError, match="without quotes"):
-        run_harness(settings(tmp_path, ""), folders, ENDPOINT, [], lambda: 0)
+        ask_with_harness(settings(tmp_path, ""), folders, ENDPOINT, [], lambda: 0)
     assert not (tmp_path / name).exists()
+
+
+@needs_files
+def test_expected_answers_are_seen_by_the_scorer_alone(tmp_path: Path) -> None:
+    """Both where the items lie, of which all else is seen, and in the installed harness."""
+    script = "cat ../data/*/* ../../env/lib/python3*/site-packages/bfcl/data/*/*"
+    folders = HarnessFolders(tmp_path / "work")
+    made = settings(tmp_path, script)
+    installed = tmp_path / "env/lib/python3.11/site-packages/bfcl/data"
+    for path in (folders.data, installed):
+        for name in ("possible_answer", "multi_turn_func_doc"):
+            (path / name).mkdir(parents=True)
+            (path / name / "x.json").write_text(f"{name}\n")
+    assert len(answer_folders(made, folders)) == 2
+    ask_with_harness(made, folders, ENDPOINT, [], lambda: 0)
+    assert "possible_answer\n" not in folders.log.read_text()
+    assert "multi_turn_func_doc\n" in folders.log.read_text()
+    score_with_harness(made, folders, [], lambda: 0)
+    assert folders.log.read_text().count("possible_answer\n") == 2
+
+
+@pytest.mark.parametrize("asking", [True, False])
+def test_rows_are_taken_over_from_asking_alone(tmp_path: Path, asking: bool) -> None:
+    script = """
+        for kind in result score; do
+            mkdir -p harness/$kind/policy
+            echo '{"id": "simple_0"}' > harness/$kind/policy/BFCL_v3_simple_$kind.json
+        done
+        touch harness/results.yml
+    """
+    assert outcome(tmp_path, script, asking=asking) is None
+    rows = tmp_path / "work/harness/result/policy/BFCL_v3_simple_result.json"
+    assert rows.exists() == asking
 
 
 def test_environment_without_harness_is_named(tmp_path: Path) -> None:

@@ -190,17 +190,22 @@ class Rounds:
         self.failure = failed
 
     def ask(self) -> ResultState:
-        return ask_in_rounds(self.job, self.ledger, self.folders, self.run)
+        return ask_in_rounds(self.job, self.ledger, self.folders, self.answer, self.score)
 
-    def run(self, state: ResultState, wait: bool) -> str | None:
-        """What the harness does: a row for each item that has none, then a score file."""
+    def answer(self, state: ResultState) -> str | None:
+        """What the harness does when it asks: a row for each item that has none."""
         chosen, rows = self.job.items["simple"], {row["id"]: row for row in state.rows["simple"]}
         lacking = [one for one in chosen if one.id not in rows]
         self.asked.append(len(lacking))
         count = self.answers.pop(0) if self.answers else 0
         for number, one in enumerate(lacking):
             rows[one.id] = answered(one, [{"f": "{}"}]) if number < count else self.failure(one)
-        write(self.folders.output, "simple", [rows[one.id] for one in chosen], [])
+        write(self.folders.output, "simple", [rows[one.id] for one in chosen])
+        return None
+
+    def score(self, state: ResultState) -> str | None:
+        """What it does when it scores: a score file."""
+        write(self.folders.output, "simple", state.rows["simple"], [])
         (self.folders.output / "results.yml").touch()
         return None
 
@@ -256,17 +261,11 @@ def test_items_that_the_harness_never_reached_are_failures_of_the_reason_that_it
     tmp_path: Path,
 ) -> None:
     rounds = Rounds(tmp_path, rounds=0)
-    ended = iter(["it was killed"])
 
-    def run(state: ResultState, wait: bool) -> str | None:
-        problem = next(ended, None)
-        if problem is None:
-            assert not wait, "no answer is expected any more"
-            write(rounds.folders.output, "simple", state.rows["simple"], [])
-            (rounds.folders.output / "results.yml").touch()
-        return problem
+    def killed(state: ResultState) -> str | None:
+        return "it was killed"
 
-    state = ask_in_rounds(rounds.job, rounds.ledger, rounds.folders, run)
+    state = ask_in_rounds(rounds.job, rounds.ledger, rounds.folders, killed, rounds.score)
     assert state.done == 4 and not state.missing
     assert all("it was killed" in row["result"] for row in state.rows["simple"])
 

@@ -5,7 +5,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -231,6 +231,18 @@ def write_data_folder(items: Items, source: Path, folder: Path) -> None:
         answers = [item.answer for item in chosen if item.answer is not None]
         if answers:
             _write_lines(folder / ANSWERS / f"BFCL_v3_{category}.json", answers)
+
+
+def without_paths(items: Items) -> Items:
+    """The items without the names of the functions that each is expected to call (`path`): the
+    harness does not read them, and what a model wrote may not."""
+    return {
+        category: [
+            replace(one, entry={name: one.entry[name] for name in one.entry if name != "path"})
+            for one in chosen
+        ]
+        for category, chosen in items.items()
+    }
 
 
 def _write_lines(path: Path, rows: list[Mapping[str, Any]]) -> None:

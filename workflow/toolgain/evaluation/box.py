@@ -41,8 +41,11 @@ def fill(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> Non
             )
 
 
-def empty_box(box: Path, outside: Path, alias: str, categories: Iterable[str]) -> list[str]:
-    """Take over from the box what the harness wrote, and empty it.
+def empty_box(
+    box: Path, outside: Path, alias: str, categories: Iterable[str], rows: bool = True
+) -> list[str]:
+    """Take over from the box what the harness wrote, without its result rows where `rows` says so,
+    and empty it.
 
     Scores of an earlier run are gone afterwards, whether the box holds new ones or not.
 
@@ -54,7 +57,8 @@ def empty_box(box: Path, outside: Path, alias: str, categories: Iterable[str]) -
         return refused
     shutil.rmtree(outside / SCORES, ignore_errors=True)
     (outside / FINISHED).unlink(missing_ok=True)
-    for kind, ending in ((RESULTS, "result"), (SCORES, "score")):
+    kinds = ((RESULTS, "result"), (SCORES, "score"))
+    for kind, ending in kinds if rows else kinds[1:]:
         for category in categories:
             name = f"{PREFIX}{category}_{ending}.json"
             try:

@@ -1,4 +1,4 @@
-"""Run NVIDIA's BFCL harness: `nemo-evaluator run_eval`, watched, in an environment of its own."""
+"""Run NVIDIA's BFCL harness, watched, in an environment of its own: once to ask, once to score."""
 
 import contextlib
 import json
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from toolgain.bfcl import data
 from toolgain.bfcl.categories import TASK
 from toolgain.bfcl.responses import MAX_RESPONSE_BYTES
 from toolgain.common import files, processes
@@ -34,6 +35,8 @@ KEY_VARIABLE = "TOOLGAIN_GATEWAY_KEY"
 which imports what is installed for the harness alone."""
 NEVER = 1e11
 """A Unix time that nobody sees; infinity does not pass through every reader of YAML."""
+NO_PORT = 9
+"""Nobody listens here; for a harness that has nothing to ask."""
 SCORING_S = 1800.0
 """Longest time of a second scoring, besides the time without progress."""
 EVAL_TYPE = "bfclv3_ast"
@@ -256,23 +259,54 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def run_harness(
+def ask_with_harness(
     settings: HarnessSettings,
     folders: HarnessFolders,
     endpoint: Endpoint,
     categories: Sequence[str],
     watch: Callable[[], int],
 ) -> str | None:
-    """Generate what is missing, and score everything.
+    """Generate the rows that are missing, by the harness's program for that.
+
+    The expected answers are hidden meanwhile: what the model wrote is evaluated here, and what a
+    call returns goes into the conversation.
 
     Args:
         categories: those whose results are taken over.
         watch: called a few times a second; returns a number that grows with any progress.
 
     Returns:
+        None when the harness ended by itself; else what went wrong.
+    """
+    return _filled_and_run(settings, folders, endpoint, categories, watch)
+
+
+def score_with_harness(
+    settings: HarnessSettings,
+    folders: HarnessFolders,
+    categories: Sequence[str],
+    watch: Callable[[], int],
+) -> str | None:
+    """Score the rows by `nemo-evaluator run_eval`, which finds a row for every item; with the
+    expected answers and without a way to any server. The rows stay as they were.
+
+    Returns:
         None when the harness ended by itself with its results written; else what went wrong. Its
         exit code alone proves nothing.
     """
+    problem = _filled_and_run(settings, folders, None, categories, watch)
+    if problem is None and not (folders.output / box.FINISHED).exists():
+        return f"the harness ended without results: {last_line(folders.log)}"
+    return problem
+
+
+def _filled_and_run(
+    settings: HarnessSettings,
+    folders: HarnessFolders,
+    endpoint: Endpoint | None,
+    categories: Sequence[str],
+    watch: Callable[[], int],
+) -> str | None:
     check_folder(folders.box)
     if settings.container and not os.environ.get("SLURM_JOB_ID"):
         raise UserError(
@@ -280,72 +314,76 @@ def run_harness(
         )
     box.fill(folders.box, folders.output, settings.alias, categories)
     problem = _run(settings, folders, endpoint, watch)
-    collect(settings.alias, folders, categories)
-    if problem is None and not (folders.output / box.FINISHED).exists():
-        return f"the harness ended without results: {last_line(folders.log)}"
+    collect(settings.alias, folders, categories, rows=endpoint is not None)
     return problem
 
 
-def collect(alias: str, folders: HarnessFolders, categories: Sequence[str]) -> None:
+def collect(
+    alias: str, folders: HarnessFolders, categories: Sequence[str], rows: bool = True
+) -> None:
     """Take over what the harness wrote, also that of an attempt that was killed."""
-    for refused in box.empty_box(folders.box, folders.output, alias, categories):
+    for refused in box.empty_box(folders.box, folders.output, alias, categories, rows):
         log.warning("evaluate: a file of the harness was refused: %s", refused)
 
 
 def _run(
     settings: HarnessSettings,
     folders: HarnessFolders,
-    endpoint: Endpoint,
+    endpoint: Endpoint | None,
     watch: Callable[[], int],
 ) -> str | None:
-    """The harness in its sandbox, and the gateway outside, which asks the model server and writes
-    the record. Returns what went wrong."""
+    """The harness in its sandbox: with an endpoint it asks, through the gateway outside, which asks
+    the model server and writes the record; without one it scores. Returns what went wrong."""
     program = harness_program(settings.bfcl_env)
-    key, port = secrets.token_hex(24), free_port()
-    values = run_config(settings, folders, f"http://127.0.0.1:{port}/v1/chat/completions")
-    files.write_text(folders.run_config, yaml.safe_dump(values, sort_keys=False))
+    key, port = secrets.token_hex(24), free_port() if endpoint else 0
+    url = f"http://127.0.0.1:{port or NO_PORT}/v1/chat/completions"
     env = _inner_environment(program, folders, key)
-    arguments = ["run_eval", "--run_config", str(folders.run_config)]
+    if endpoint:
+        env["OPENAI_API_KEY"] = key
+        arguments = generate_command(settings, folders, url)
+        hide = answer_folders(settings, folders)
+    else:
+        values = run_config(settings, folders, url)
+        files.write_text(folders.run_config, yaml.safe_dump(values, sort_keys=False))
+        arguments = [program.name, "run_eval", "--run_config", str(folders.run_config)]
+        hide = []
     with ExitStack() as stack:
         ours, theirs = map(stack.enter_context, socket.socketpair())
+        control = theirs.fileno() if endpoint and not settings.container else -1
         if settings.container:
             # The container keeps what the model wrote from this machine's files.
-            argv = harness_in_container(settings.container, ["nemo-evaluator", *arguments], folders)
+            argv = harness_in_container(settings.container, arguments, folders)
             confined = sandbox.Layers()
         else:
             confined = settings.layers
-            spec = sandbox_setup.spec_of(
-                program,
-                folders.box,
-                [folders.data, folders.run_config],
-                port,
-                theirs.fileno(),
-                confined,
-            )
-            argv = [*sandbox_setup.COMMAND, "--spec", spec, "--", str(program), *arguments]
-        if not confined.network:
+            read = [folders.data] if endpoint else [folders.data, folders.run_config]
+            spec = sandbox_setup.spec_of(program, folders.box, read, port, control, confined, hide)
+            executable = str(program.with_name(arguments[0]))
+            argv = [*sandbox_setup.COMMAND, "--spec", spec, "--", executable, *arguments[1:]]
+        listener = None
+        if endpoint and not confined.network:
             listener = socket.create_server(("127.0.0.1", port), backlog=512)
         command = Command(argv, cwd=Path("/"))
-        given = () if settings.container else (theirs.fileno(),)
+        given = (control,) if control >= 0 else ()
         process = stack.enter_context(
             processes.running(command, env, folders.log, folders.claim, given)
         )
         theirs.close()
-        if confined.network:
-            found = sandbox_setup.received(ours)
-            if found is None:
+        if endpoint and confined.network:
+            listener = sandbox_setup.received(ours)
+            if listener is None:
                 process.wait(60)
                 return f"the sandbox did not start: {last_line(folders.log)}"
-            listener = found
-        asker = stack.enter_context(
-            _asking(settings, folders, endpoint, listener, key, program.parent / "python")
-        )
+        asker = None
+        if endpoint and listener:
+            python = program.parent / "python"
+            asker = stack.enter_context(_asking(settings, folders, endpoint, listener, key, python))
         last, since = watch(), time.monotonic()
         while process.poll() is None:
             time.sleep(0.2)
-            if reason := endpoint.alive():
+            if endpoint and (reason := endpoint.alive()):
                 return reason
-            if asker.poll() is not None:
+            if asker and asker.poll() is not None:
                 return (
                     f"the gateway ended with exit {asker.returncode}: "
                     f"{last_line(folders.gateway / 'gateway.log')}"
@@ -357,6 +395,23 @@ def _run(
     if process.returncode != 0:
         return f"the harness ended with exit {process.returncode}: {last_line(folders.log)}"
     return None
+
+
+def generate_command(settings: HarnessSettings, folders: HarnessFolders, url: str) -> list[str]:
+    """The command by which `nemo-evaluator run_eval` generates, with its first word `bfcl`."""
+    return [
+        *("bfcl", "generate", "--model", settings.alias, "--test-category", TASK),
+        *("--model-mapping", "oai", "--result-dir", str(folders.box / "harness")),
+        *("--model-args", f"base_url={url},native_calling=True"),
+        *("--num-threads", str(settings.parallelism)),
+    ]
+
+
+def answer_folders(settings: HarnessSettings, folders: HarnessFolders) -> list[Path]:
+    """Where the expected answers lie: those of the items asked, and the installed data, of which
+    the harness reads nothing once it is given a data folder."""
+    installed = settings.bfcl_env.glob("lib/python3*/site-packages/bfcl/data")
+    return [folders.data / data.ANSWERS, *installed]
 
 
 def _inner_environment(program: Path, folders: HarnessFolders, key: str) -> dict[str, str]:
@@ -388,7 +443,7 @@ def score_again(
     key, output = "none", str(folders.box / "harness")
     argv = ["evaluate", "--model", settings.alias, "--test-category", TASK]
     argv += ["--model-mapping", "oai", "--result-dir", output, "--score-dir", output]
-    argv += ["--model-args", f"base_url=http://127.0.0.1:9/v1,native_calling={native}"]
+    argv += ["--model-args", f"base_url=http://127.0.0.1:{NO_PORT}/v1,native_calling={native}"]
     if settings.container:
         argv = harness_in_container(settings.container, ["bfcl", *argv], folders)
     else:
@@ -444,6 +499,7 @@ def harness_in_container(image: str, command: list[str], folders: HarnessFolders
     from toolgain.slurm import containers
 
     seen = [folders.box.resolve(), folders.data.resolve(), folders.run_config.resolve()]
+    seen = [path for path in seen if path.exists()]
     return containers.in_container(
         command,
         containers.located_image(image) or image,

@@ -189,7 +189,7 @@ def ask_items(
         log.warning("evaluate: ended %d processes of an attempt that was killed", ended)
     harness.collect(job.section.alias, folders, _categories(job))
     if not (folders.data / ".complete").exists():
-        data.write_data_folder(job.items, job.source, folders.data)
+        data.write_data_folder(data.without_paths(job.items), job.source, folders.data)
         (folders.data / ".complete").touch()
     limits = job.section.retry
     settings = HarnessSettings(
@@ -206,11 +206,14 @@ def ask_items(
         stall_s=limits.request_timeout_s * limits.request_attempts + STALL_MARGIN_S,
     )
 
-    def run_once(state: result_files.ResultState, wait: bool) -> str | None:
-        endpoint = model_server.endpoint(wait)
+    def ask(state: result_files.ResultState) -> str | None:
+        endpoint = model_server.endpoint()
         return _run_harness(job, ledger, settings, folders, endpoint, state, repeat)
 
-    state = ask_in_rounds(job, ledger, folders, run_once)
+    def score(state: result_files.ResultState) -> str | None:
+        return _run_harness(job, ledger, settings, folders, None, state, repeat)
+
+    state = ask_in_rounds(job, ledger, folders, ask, score)
     retried = _retried(folders)
     evidence = request_log.match_requests(
         request_log.read_lines(folders.requests), state.rows, job.items, retried
@@ -225,13 +228,14 @@ def ask_in_rounds(
     job: EvaluationJob,
     ledger: Ledger,
     folders: HarnessFolders,
-    run_harness: Callable[[result_files.ResultState, bool], str | None],
+    ask: Callable[[result_files.ResultState], str | None],
+    score: Callable[[result_files.ResultState], str | None],
 ) -> result_files.ResultState:
-    """Run the harness until every item has an answer and a score, or there is no round left.
+    """Run the harness until every item has an answer, or there is no round left; then score.
 
     Args:
-        run_harness: runs it once for what a state lacks, and waits for the server where the second
-            argument says so; returns what went wrong, or None.
+        ask: runs the harness once for what a state lacks; returns what went wrong, or None.
+        score: has it score all rows, likewise.
 
     Returns:
         The result files: a row for every item, of which some may be failures.
@@ -247,7 +251,7 @@ def ask_in_rounds(
     while True:
         state = result_files.heal(result, job.items, take_out_failed=False)
         waiting = result_files.unanswered(state)
-        if not waiting and is_scored(folders, state):
+        if not waiting:
             break
         if rounds.begun and ledger.budget.is_spent:
             log.warning(
@@ -278,14 +282,14 @@ def ask_in_rounds(
             retried |= result_files.item_keys(state.failed)
             files.write_json(folders.work / "retried.json", sorted(map(list, retried)))
         prepare_replay(folders, job.items, state)
-        problem = run_harness(state, True)
+        problem = ask(state)
         if problem:
             log.warning("evaluate: %s", problem)
     state = result_files.heal(result, job.items, take_out_failed=False)
     if state.missing or not is_scored(folders, state):
         # Items without a row are failures; the harness must see a row for each to pair the others.
         result_files.fill_gaps(result, state, problem or "not asked")
-        problem = run_harness(state, False)
+        problem = score(state)
         if problem:
             raise StageError(f"evaluate: {problem}; see {folders.log}.")
         state = result_files.heal(result, job.items, take_out_failed=False)
@@ -336,10 +340,11 @@ def _run_harness(
     ledger: Ledger,
     settings: HarnessSettings,
     folders: HarnessFolders,
-    endpoint: Endpoint,
+    endpoint: Endpoint | None,
     state: result_files.ResultState,
     repeat: int,
 ) -> str | None:
+    """Ask at the endpoint, or score where there is none."""
     total = job.size
     before = repeat * (total // job.section.repeats)
     with ItemProgress(
@@ -351,7 +356,9 @@ def _run_harness(
             return progress.update()
 
         try:
-            return harness.run_harness(settings, folders, endpoint, _categories(job), watch)
+            if endpoint is None:
+                return harness.score_with_harness(settings, folders, _categories(job), watch)
+            return harness.ask_with_harness(settings, folders, endpoint, _categories(job), watch)
         finally:
             ledger.budget.keep(at_once=True)
 

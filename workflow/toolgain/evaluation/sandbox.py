@@ -34,7 +34,7 @@ import stat
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -177,6 +177,8 @@ class Spec:
     """Descriptor of the socket that the listener is sent through."""
     links: dict[str, str] = field(default_factory=dict)
     """Symbolic links to show, with where they lead."""
+    hide: list[str] = field(default_factory=list)
+    """Folders below those of `read` that stay unseen."""
 
 
 def probe_or_run() -> int:
@@ -391,6 +393,7 @@ def inside(spec: Spec, layers: Layers, command: list[str], alive: int) -> NoRetu
                 [*SYSTEM, *spec.read, *MADE_UP, "/proc", "/sys/devices/system/cpu"],
                 [*spec.write, *(PRIVATE if layers.files else ())],
                 spec.port,
+                spec.hide,
             ).apply()
         if layers.system_calls:
             forbid_system_calls()
@@ -502,6 +505,9 @@ def own_root(spec: Spec, own_proc: bool) -> None:
             show(path, writable=False)
     for path in spec.write:
         show(path, writable=True)
+    for path in spec.hide:
+        if Path("/new" + path).is_dir():
+            tmpfs("/new" + path, "mode=755,size=4k", MS_RDONLY | MS_NODEV)
     for path, leads_to in spec.links.items():
         link = Path("/new" + path)
         if not os.path.lexists(link):
@@ -635,6 +641,8 @@ class Landlock:
     write: list[str]
     port: int
     """The one port that may be connected to."""
+    hide: list[str] = field(default_factory=list)
+    """Folders below those of `read` whose files may not be read."""
 
     def apply(self) -> None:
         """Restrict this process and its children for good.
@@ -652,7 +660,11 @@ class Landlock:
         rules = succeeded(libc.syscall(CREATE_RULESET, words, len(words), 0), "Landlock")
         try:
             for path in self.read:
-                self._allow(rules, path, reading)
+                # A rule holds for all that lies below, so that what is hidden is left out by rules
+                # for everything beside it; the folders above it can still be listed.
+                self._allow(rules, path, READ_DIR)
+                for part in beside(os.path.realpath(path), self.hide):
+                    self._allow(rules, part, reading)
             for path in self.write:
                 self._allow(rules, path, reading & ~EXECUTE | writing)
             for name in DEVICES:
@@ -675,6 +687,8 @@ class Landlock:
         try:
             if not stat.S_ISDIR(os.fstat(handle).st_mode):
                 rights &= EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE
+            if not rights:
+                return
             # struct landlock_path_beneath_attr is packed: 8 bytes of rights, 4 of the descriptor.
             rule = struct.pack("=Qi", rights, handle)
             succeeded(
@@ -682,6 +696,22 @@ class Landlock:
             )
         finally:
             os.close(handle)
+
+
+def beside(path: str, hidden: list[str]) -> Iterator[str]:
+    """`path` itself, or where hidden folders lie below it, everything in it that is not hidden.
+
+    Links are left out: where they lead has a rule of its own, or is hidden.
+    """
+    if path in hidden:
+        return
+    if not any(one.startswith(path.rstrip("/") + "/") for one in hidden):
+        yield path
+        return
+    with os.scandir(path) as found:
+        for entry in found:
+            if not entry.is_symlink():
+                yield from beside(entry.path, hidden)
 
 
 # --- rights -------------------------------------------------------------------------------------

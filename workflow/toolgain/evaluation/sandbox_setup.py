@@ -7,6 +7,7 @@ import select
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,11 @@ log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-P", "-I", sandbox.__file__)
 """Isolated from the working folder, the environment and the user's packages."""
+
+IN_CONTAINER = (
+    "the harness runs in a container: its network is the machine's, and the expected answers in "
+    "its image can be read"
+)
 
 
 @cache
@@ -46,8 +52,8 @@ def checked_layers(section: EvaluationSection) -> Layers:
                 "evaluation.sandbox is `require`, and evaluation.harness_container runs the "
                 "harness in a container whose network is the machine's; leave out one of them."
             )
-        log.warning("evaluate: the harness runs in a container: its network is the machine's")
-        return Layers(missing=("the harness runs in a container: its network is the machine's",))
+        log.warning("evaluate: %s", IN_CONTAINER)
+        return Layers(missing=(IN_CONTAINER,))
     found = layers()
     if found.open and section.sandbox == "require":
         raise UserError(
@@ -73,6 +79,7 @@ def spec_of(
     port: int,
     control: int,
     found: Layers,
+    hide: Iterable[Path] = (),
 ) -> str:
     """What the harness is to see, for `sandbox --spec`."""
     folders, links = programs_of(program.parent.parent)
@@ -82,6 +89,7 @@ def spec_of(
                 read=[*folders, *(str(path.resolve()) for path in read)],
                 write=[str(box.resolve())],
                 links={**links, **{str(p): str(p.resolve()) for p in read if p != p.resolve()}},
+                hide=[str(path.resolve()) for path in hide],
                 folder=str(box.resolve()),
                 layers={**asdict(found), "missing": []},
                 port=port,
