@@ -663,7 +663,7 @@ class Landlock:
                 # A rule holds for all that lies below, so that what is hidden is left out by rules
                 # for everything beside it; the folders above it can still be listed.
                 self._allow(rules, path, READ_DIR)
-                for part in beside(os.path.realpath(path), self.hide):
+                for part in unhidden(os.path.realpath(path), self.hide):
                     self._allow(rules, part, reading)
             for path in self.write:
                 self._allow(rules, path, reading & ~EXECUTE | writing)
@@ -698,7 +698,7 @@ class Landlock:
             os.close(handle)
 
 
-def beside(path: str, hidden: list[str]) -> Iterator[str]:
+def unhidden(path: str, hidden: list[str]) -> Iterator[str]:
     """`path` itself, or where hidden folders lie below it, everything in it that is not hidden.
 
     Links are left out: where they lead has a rule of its own, or is hidden.
@@ -711,7 +711,7 @@ def beside(path: str, hidden: list[str]) -> Iterator[str]:
     with os.scandir(path) as found:
         for entry in found:
             if not entry.is_symlink():
-                yield from beside(entry.path, hidden)
+                yield from unhidden(entry.path, hidden)
 
 
 # --- rights -------------------------------------------------------------------------------------
