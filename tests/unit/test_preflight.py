@@ -123,7 +123,7 @@ def test_a_finished_run_is_a_finding_unless_the_files_are_only_touched(
         write_text(retrain_guard.FROZEN / f"{stage}.json", frozen(config(), stage) + "\n")
     write_json(Path("results/runs/grpo/manifest.json"), {"planned_steps": 40, "total_steps": 40})
     job = SimpleNamespace(
-        rule=SimpleNamespace(name="train_run"), wildcards=SimpleNamespace(run="grpo")
+        rule=SimpleNamespace(name="train_run"), wildcards=SimpleNamespace(run="grpo"), input=[]
     )
     (line,) = preflight.start_findings(config(), plan(job))
     assert line.startswith("finished run: ")

@@ -55,6 +55,26 @@ def test_a_template_that_fails_on_a_question_with_a_tool_is_refused(tmp_path: Pa
         base.check_template(ModelSection(path=str(folder)))
 
 
+def test_a_template_that_leaves_system_messages_out_or_refuses_them_is_refused(
+    tmp_path: Path,
+) -> None:
+    loop = "{%- for message in messages %}"
+    assert "it writes tools" in base.check_template(
+        ModelSection(path=str(model_with(tmp_path / "m", TEMPLATES["hermes"])))
+    )
+    for name, rule, said in (
+        ("without", "{%- if message.role == 'system' %}{% continue %}{% endif %}", "leaves system"),
+        (
+            "refusing",
+            "{%- if message.role == 'system' %}{{ raise_exception('no system') }}{% endif %}",
+            r"takes no system message \(.*no system\)",
+        ),
+    ):
+        folder = model_with(tmp_path / name, TEMPLATES["hermes"].replace(loop, loop + rule))
+        with pytest.raises(UserError, match=rf"{said}.*model\.chat_template"):
+            base.check_template(ModelSection(path=str(folder)))
+
+
 def test_a_template_that_begins_a_prompt_twice_is_refused(tmp_path: Path) -> None:
     once = model_with(tmp_path / "once", "{{ bos_token }}" + TEMPLATES["hermes"], bos_token="<s>")
     assert "it writes tools" in base.check_template(ModelSection(path=str(once)))

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ from toolgain.common.files import opened_text, shell_characters
 from toolgain.common.screen import for_terminal
 from toolgain.config import sections as configuration
 from toolgain.config.sections import ClusterSection, Config, Serve, TrainingSection
-from toolgain.head import container_probe, handovers
+from toolgain.head import container_probe, handovers, own_tasks
 from toolgain.head.prompt_checks import are_large, prompt_findings
 from toolgain.models.base import check_files, check_template, check_trainable, given_template
 from toolgain.models.remote_code import check_remote_code
@@ -65,6 +66,7 @@ PAGES = {
     "account, partition": SLURM_PAGE,
     "shared caches": "docs/nemo-rl.md",
     "finished run": "docs/reliability.md",
+    "tasks of": "docs/demo.md",
     "disk space": "docs/reliability.md",
     "Slurm": SLURM_PAGE,
     "working folder": SLURM_PAGE,
@@ -118,6 +120,8 @@ def checks(
     yield _line("serving flags", lambda: _serving(config))
     for run_name in config.runs:
         training = config.training_of(run_name)
+        if own_tasks.has_own_tasks(config, run_name):
+            yield _line(f"tasks of {run_name}", partial(own_tasks.said_tasks, config, run_name))
         if trainer(training).NEEDS_CLUSTER:
             yield from _training_lines(config, run_name, training)
     if nemo_rl:

@@ -10,6 +10,7 @@ from toolgain.models.endings import check_endings
 from toolgain.models.remote_code import check_remote_code
 from toolgain.models.rendering import special_tokens, template_of
 from toolgain.models.response_templates import (
+    check_system_messages_are_written,
     check_tools_are_written,
     named_or_file,
     reader_of,
@@ -136,7 +137,7 @@ def record_base_model(section: ModelSection, out: Path) -> None:
 
 
 def check_template(section: ModelSection, read_here: bool = False) -> str:
-    """Refuse a chat template that writes no tools, or calls that nothing reads.
+    """Refuse a chat template that leaves out tools or system messages, or calls that nothing reads.
 
     Args:
         section: the model.
@@ -155,6 +156,7 @@ def check_template(section: ModelSection, read_here: bool = False) -> str:
     changed = text if section.patch == "none" else patched(text, section.patch, where)
     tokens = special_tokens(folder)
     check_tools_are_written(changed, tokens, where)
+    check_system_messages_are_written(changed, tokens, where)
     check_endings(folder, changed, tokens, where)
     found = f"{where}: it writes tools"
     if section.patch != "none":

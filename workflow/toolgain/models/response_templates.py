@@ -137,6 +137,7 @@ PROBE_TOOL = {
         },
     },
 }
+SYSTEM = {"role": "system", "content": "Tides are given in metres above chart datum."}
 QUESTION = {"role": "user", "content": "When is high water in Brest on the next three days?"}
 # Mistral's templates take an id of nine letters and digits only.
 CALL = {
@@ -261,6 +262,30 @@ def check_tools_are_written(template: str, tokens: Mapping[str, str], where: str
             f"model.path: the chat template of {where} begins a prompt with {bos} twice, which no "
             "training of the model has seen; give one that writes it once with "
             "model.chat_template."
+        )
+
+
+def check_system_messages_are_written(template: str, tokens: Mapping[str, str], where: str) -> None:
+    """Refuse a chat template that leaves out a system message, or does not take one.
+
+    92 of BFCL's live items begin with one, and tasks of one's own may.
+
+    Raises:
+        UserError: names the key to set.
+    """
+    cure = (
+        "92 items of BFCL begin with one, and tasks of your own may; give a template that writes "
+        "them with model.chat_template"
+    )
+    try:
+        text = render(template, tokens, [SYSTEM, QUESTION], [PROBE_TOOL], True)
+    except CannotRenderError as error:
+        raise UserError(
+            f"model.path: the chat template of {where} takes no system message ({error}); {cure}."
+        ) from None
+    if SYSTEM["content"] not in text:
+        raise UserError(
+            f"model.path: the chat template of {where} leaves system messages out; {cure}."
         )
 
 

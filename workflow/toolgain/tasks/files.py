@@ -132,6 +132,7 @@ def _task(text: str, number: int) -> Task:
         tools=tuple(tool.model_dump(exclude_none=True) for tool in line.tools),
         expected=tuple(call.model_dump() for call in line.expected),
         messages=messages,
+        line=number,
     )
 
 

@@ -55,6 +55,8 @@ class Task:
     topic: str = ""
     messages: tuple[dict[str, Any], ...] = ()
     """The conversation; empty: the question alone."""
+    line: int = 0
+    """Of its file, where it is one of the user's own."""
 
     def as_json(self) -> dict[str, Any]:
         """The task as a line of train.jsonl or validation.jsonl."""

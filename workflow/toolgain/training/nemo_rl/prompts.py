@@ -6,23 +6,17 @@ another one follows breaks the training on several steps (NeMo Gym issue 1416).
 """
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from toolgain.common.errors import StageError
 from toolgain.models.rendering import CannotRenderError, render
+from toolgain.models.token_counts import count_tokens
 from toolgain.training.nemo_rl.lint import Finding
 
 LONGEST = 20
 """Rows of a file that are rendered and counted: those with the most characters."""
-
-_COUNT = """
-import json, sys
-from tokenizers import Tokenizer
-tokenizer = Tokenizer.from_file(sys.argv[1])
-print(json.dumps([len(tokenizer.encode(text).ids) for text in json.load(sys.stdin)]))
-"""
 
 
 def conversation(row: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -97,21 +91,10 @@ def lengths(
         texts = [render(template, tokens, *conversation(row), True) for row in longest]
     except CannotRenderError as error:
         return Finding(name, False, f"the model's chat template refuses a row of the data: {error}")
-    if not tokenizer.is_file() or not python.is_file():
-        lacking = tokenizer if not tokenizer.is_file() else python
-        return Finding(name, True, f"not counted, there is no {lacking}")
-    done = subprocess.run(
-        [python, "-c", _COUNT, tokenizer],
-        input=json.dumps(texts),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        return Finding(name, True, f"not counted, the tokenizer does not load: {last[:200]}")
-    counts: list[int] = json.loads(done.stdout)
+    try:
+        counts = count_tokens(texts, tokenizer, python)
+    except StageError as error:
+        return Finding(name, True, f"not counted, {error}")
     most, over = max(counts), sum(count >= limit for count in counts)
     if over:
         return Finding(
