@@ -48,6 +48,10 @@ class Model:
     bodies: list[Message] = field(default_factory=list)
     """The requests."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    health_checks: int = 0
+    """How many it was asked for."""
+    answers_health_checks: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
     close: Callable[[], None] = lambda: None
 
     @property
@@ -59,9 +63,13 @@ class Model:
 def answering(answer: Callable[[list[Message], int], Answer]) -> Iterator[Model]:
     """A model endpoint while the block lasts; `close` ends it before."""
     model = Model(answer)
+    model.answers_health_checks.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            model.health_checks += 1
+            if not model.answers_health_checks.is_set():
+                model.over.wait()
             self.reply(200, {})
 
         def do_POST(self) -> None:
@@ -98,5 +106,6 @@ def answering(answer: Callable[[list[Message], int], Answer]) -> Iterator[Model]
     try:
         yield model
     finally:
+        model.over.set()
         server.shutdown()
         server.server_close()

@@ -3,12 +3,13 @@
 import contextlib
 import copy
 import json
-import os
-import signal
+import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -22,9 +23,11 @@ from toolgain.common.files import write_jsonl
 from toolgain.config.sections import GymSection, Serve, TrainingSection
 from toolgain.environments import gym
 from toolgain.environments.gym import Environment
+from toolgain.environments.play import Rollout, play
 from toolgain.environments.relay import Relay, relaying
 from toolgain.records.rehearsal import Rehearsal
 from toolgain.rehearsal.inputs import Inputs
+from toolgain.rehearsal.model_health import watched
 from toolgain.rehearsal.rehearse import MODEL_SERVER, rehearsed
 from toolgain.serving.server import Endpoint
 from toolgain.tasks import gym_rows
@@ -34,6 +37,7 @@ from toolgain.training.trl.gym_prompts import first_request
 
 WORKPLACE = "resources_servers/workplace_assistant/configs/workplace_assistant.yaml"
 XLAM = "resources_servers/xlam_fc/configs/xlam_fc.yaml"
+LOOPING_VERIFIER = Path(__file__).with_name("looping_verifier.py")
 
 pytestmark = [
     pytest.mark.slow,
@@ -58,8 +62,9 @@ class Place:
         *,
         times: int = 2,
         max_turns: int = 12,
+        backend: Literal["trl", "nemo_rl"] = "trl",
     ) -> Rehearsal:
-        section = TrainingSection(backend="trl", gym=GymSection(rollout_timeout_s=60))
+        section = TrainingSection(backend=backend, gym=GymSection(rollout_timeout_s=60))
         self.relay.max_turns = max_turns
         with answering(answer) as model:
 
@@ -97,12 +102,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         gym.running_environment(
             environment=GYM,
             config_paths=[WORKPLACE, XLAM],
-            overrides=MODEL_SERVER,
+            overrides={
+                **MODEL_SERVER,
+                "xlam_fc.resources_servers.xlam_fc.entrypoint": str(LOOPING_VERIFIER),
+            },
             base_url=relay.url,
             key=relay.key,
             folder=folder,
             stage="rehearse",
             health_timeout_s=10,
+            busy_timeout_s=5,
         ) as environment,
     ):
         yield Place(environment, relay, folder)
@@ -216,10 +225,30 @@ def test_a_rollout_without_an_end_is_ended(place: Place) -> None:
     """The agent of xlam_fc has no max_steps: a model that always calls plays forever."""
     rows = packaged("xlam_fc")[:2]
     tool = rows[0]["responses_create_params"]["tools"][0]["name"]
-    record = place.rehearse(rows, lambda messages, number: call(tool, {}), max_turns=5)
+    record = place.rehearse(
+        rows, lambda messages, number: call(tool, {}), max_turns=5, backend="nemo_rl"
+    )
     assert record.answers.endless == 4 and record.failed == 4
     assert any("ended after 5 answers" in reason for reason in record.reasons)
     assert record.errors == {"ended after 5 answers (training.gym.max_turns)": 4}
+
+
+def test_a_rollout_ends_where_the_trainer_would_end_it(place: Place) -> None:
+    """TRL's rollouts end at max_turns with the verifier's reward, so those of a rehearsal do."""
+    rows = packaged("xlam_fc")[:2]
+    expected = {
+        row["responses_create_params"]["input"][-1]["content"]: row["expected_answers"]
+        for row in rows
+    }
+
+    def answer(messages: list[Message], number: int) -> Answer:
+        calls = expected[user_says(messages)]
+        return several_calls(calls) if number % 2 else say("No.")
+
+    record = place.rehearse(rows, answer, times=4, max_turns=1)
+    assert record.failed == 0 and record.reward_mean == 0.5 and record.answers.cut == 0
+    assert record.turns and record.turns.largest == 1
+    assert record.answers.endless == 4 and not any("max_" in said for said in record.warnings)
 
 
 def test_an_agent_without_a_limit_is_pointed_at(place: Place) -> None:
@@ -229,7 +258,7 @@ def test_an_agent_without_a_limit_is_pointed_at(place: Place) -> None:
     def answer(messages: list[Message], number: int) -> Answer:
         return say("That is all.") if messages[-1]["role"] == "tool" else call(tool, {})
 
-    record = place.rehearse(rows, answer)
+    record = place.rehearse(rows, answer, backend="nemo_rl")
     assert any("xlam_fc_simple_agent has no max_steps" in warning for warning in record.warnings)
 
 
@@ -248,24 +277,29 @@ def test_errors_of_the_model_server_fail_rollouts_and_are_never_a_reward(
     assert all(kind in error for error in record.errors)
 
 
+def play_one(place: Place) -> Rollout:
+    """One rollout of one row, with the endpoint that the relay has."""
+    place.relay.max_turns = 12
+    (rollout,) = play(
+        place.environment,
+        place.relay,
+        packaged("xlam_fc")[:1],
+        times=1,
+        at_once=1,
+        timeout_s=60,
+        sampling={},
+        prefix=f"one-{time.monotonic_ns()}",
+    )
+    return rollout
+
+
 def test_a_model_endpoint_that_is_gone_holds_nothing(place: Place) -> None:
     """Gym retries a dead endpoint forever; the relay fails the rollout instead."""
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(answering(lambda messages, number: say("No.")))
         stack.close()
-        place.relay.endpoint, place.relay.max_turns = model.endpoint, 12
-        from toolgain.environments.play import play
-
-        (rollout,) = play(
-            place.environment,
-            place.relay,
-            packaged("xlam_fc")[:1],
-            times=1,
-            at_once=1,
-            timeout_s=60,
-            sampling={},
-            prefix="gone",
-        )
+        place.relay.endpoint = model.endpoint
+        rollout = play_one(place)
     assert rollout.reward is None and rollout.error
     assert "no answer from the model server (ConnectError)" in rollout.error
 
@@ -375,18 +409,36 @@ def test_the_first_request_of_a_row_is_known_before_it_is_played(place: Place) -
             model.bodies.clear()
 
 
+def test_a_model_server_that_answers_nothing_ends_the_rehearsal_and_is_named(place: Place) -> None:
+    over = threading.Event()
+    with pytest.raises(StageError) as error, contextlib.ExitStack() as stack:
+
+        def answer(messages: list[Message], number: int) -> Answer:
+            seen = model.health_checks
+            # It answers some while it works, and then none.
+            while model.health_checks < seen + 3 and not over.wait(0.1):
+                pass
+            model.answers_health_checks.clear()
+            over.wait()
+            return say("No.")
+
+        model = stack.enter_context(answering(answer))
+        stack.callback(over.set)
+        with watched(model.endpoint, place.relay, 4) as place.relay.endpoint:
+            play_one(place)
+    assert "rehearse: the model server has answered no request and no health check for 4 s" in str(
+        error.value
+    )
+
+
 # The last one: it ends the servers.
-def test_a_server_that_is_stopped_ends_the_rehearsal_and_is_named(place: Place) -> None:
-    """Gym waits for it forever. One that is killed: tests/training/test_gym_trainings.py."""
-
-    def answer(messages: list[Message], number: int) -> Answer:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(place.environment.servers["xlam_fc"].pid, signal.SIGSTOP)
-        return say("No.")
-
+def test_a_verifier_that_loops_ends_the_rehearsal_and_is_named(place: Place) -> None:
+    """Gym waits for it forever. One that is stopped or killed: test_gym_trainings.py."""
     with pytest.raises(StageError) as error:
-        place.rehearse(packaged("xlam_fc")[:2], answer)
-    assert (
-        "rehearse: the Gym server xlam_fc: it has answered nothing for 10 s, and a signal has "
-        "stopped it; see" in str(error.value)
+        place.rehearse(packaged("xlam_fc")[:2], lambda messages, number: say("Loop."))
+    assert re.search(
+        r"rehearse: the Gym server xlam_fc: it has computed for \d+ s at one request and "
+        r"answered nothing meanwhile, in loop_or_read_calls \(.+/looping_verifier.py, line \d+\); "
+        r"see .+log$",
+        str(error.value),
     )

@@ -327,6 +327,7 @@ def test_servers_that_do_not_start_are_bad_input_where_the_same_would_happen_aga
             folder=folder,
             stage="training",
             health_timeout_s=None,
+            busy_timeout_s=None,
         ),
     ):
         pass

@@ -1,5 +1,6 @@
 """A server that answers nothing is told from one that works, by what its processes do."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from toolgain.environments.health import HealthCheck, is_answering
+from toolgain.environments.health import HealthCheck, Limits, is_answering
 
 SERVER = '''
 import http.server, subprocess, sys, time
@@ -55,7 +56,7 @@ class Running:
         self.url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
 
     def check(self, limit_s: float = 3.0) -> HealthCheck:
-        return HealthCheck(f"{self.url}/", self.pid, limit_s)
+        return HealthCheck(f"{self.url}/", self.pid, Limits(limit_s))
 
     def ask(self, page: str) -> None:
         """Ask for a page that is never answered."""
@@ -97,6 +98,26 @@ def test_a_server_that_answers_nothing_and_does_nothing_is_dead(
         check = one.check(1.0)
         wait_for(lambda: check.reason is not None)
         assert check.reason == f"it has answered nothing for 1 s, and {said}"
+
+
+def test_a_server_that_loops_in_one_request_is_dead_and_one_that_works_through_a_queue_is_not() -> (
+    None
+):
+    handled = itertools.count(1)
+    with server() as looping, server() as working, server() as unknown:
+        for one in (looping, working, unknown):
+            one.ask("compute")
+
+        def check(one: Running, requests: Callable[[], int]) -> HealthCheck:
+            return HealthCheck(f"{one.url}/", one.pid, Limits(60.0, busy_s=0.2), requests)
+
+        healthy = [check(working, lambda: next(handled)), check(unknown, lambda: 0)]
+        for _ in range(2):
+            found = check(looping, lambda: 7)
+            wait_for(lambda check=found: check.reason is not None)  # type: ignore[misc]
+            assert found.loops and found.reason
+            assert "at one request and answered nothing meanwhile" in found.reason
+        assert [check.reason for check in healthy] == [None] * 2
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,10 +25,27 @@ def rollout(row: int, reward: float | None, error: str | None = None, **calls: A
 
 
 def verdict(rollouts: list[Rollout], rows: CheckedRows = ROWS) -> tuple[list[str], list[str]]:
-    return findings.judge_rehearsal(rows, rollouts, AGENTS, 32)
+    return findings.judge_rehearsal(rows, rollouts, AGENTS, 32, ends_rollouts=False)
 
 
 SPREAD = [rollout(0, 0.0), rollout(0, 1.0), rollout(1, 0.5), rollout(1, 0.5)]
+
+
+@pytest.mark.parametrize("max_turns", [1, 3])
+@pytest.mark.parametrize("ends_rollouts", [True, False])
+def test_a_rollout_without_an_end_is_a_reason_where_the_trainer_does_not_end_it(
+    max_turns: int, ends_rollouts: bool
+) -> None:
+    played = [*SPREAD, rollout(1, 1.0, too_many_calls=True)]
+    reasons, warnings = findings.judge_rehearsal(
+        ROWS, played, {"agent": None}, max_turns, ends_rollouts
+    )
+    if not ends_rollouts:
+        assert len(reasons) == 1 and f"1 of 5 rollouts were ended after {max_turns}" in reasons[0]
+    else:
+        assert reasons == []
+        # One answer that is the whole rollout is what was asked for.
+        assert len(warnings) == (max_turns > 1)
 
 
 def test_a_spread_in_one_row_is_a_gradient() -> None:

@@ -36,6 +36,9 @@ class GymPlan(Part):
     health_timeout_s: float | None = Field(
         description="How long a server may then answer nothing and do nothing; null: forever."
     )
+    busy_timeout_s: float | None = Field(
+        description="Processor time that it may spend in one request while it answers nothing."
+    )
 
 
 class Server(Part):
@@ -61,6 +64,8 @@ class Ended(Part):
     reason: str
     bad_input: bool = False
     """Whether the same configuration would end the same way again."""
+    answers_nothing: bool = False
+    """Whether it was ended because it ran and answered nothing; its log does not say so."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def running_environment(
     folder: Path,
     stage: str,
     health_timeout_s: float | None,
+    busy_timeout_s: float | None,
     owner: str = "",
 ) -> Iterator[Environment]:
     """Run the servers of an environment while the block lasts; they end with it, come what may.
@@ -102,6 +108,7 @@ def running_environment(
         folder: Where logs go, one file per server.
         stage: Whose servers they are, for messages.
         health_timeout_s: `training.gym.health_timeout_s`.
+        busy_timeout_s: `training.gym.busy_timeout_s`.
         owner: Which of several processes they belong to, for messages.
 
     Raises:
@@ -131,6 +138,7 @@ def running_environment(
             model="policy",
             start_timeout_s=START_S,
             health_timeout_s=health_timeout_s,
+            busy_timeout_s=busy_timeout_s,
         ),
     )
     command = Command(
@@ -181,7 +189,7 @@ def _why(folder: Path, log: Path, owner: str) -> str:
     if found.bad_input:
         return f"the Gym server {found.server}: {found.reason}"
     own = folder / f"{found.server}.log"
-    said = first_error(own) or last_line(own)
+    said = "" if found.answers_nothing else first_error(own) or last_line(own)
     return f"the Gym server {found.server}{of}: {found.reason}; see {own}" + (
         f": {said}" if said else ""
     )

@@ -12,16 +12,20 @@ that `gym env start` would start, with the same variables. What differs:
 - Ray is started only for servers whose code uses it: it takes a gigabyte, half a minute, and
   listens on every interface (with a token);
 - the end of any server ends all of them at once, and `ended.json` names it; so does a server that
-  runs and answers nothing.
+  runs and answers nothing (`toolgain.environments.health`).
 """
 
+import contextlib
 import json
 import os
 import re
+import resource
+import signal
 import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +35,15 @@ from omegaconf import OmegaConf
 
 from toolgain.common.files import read_text
 from toolgain.common.signals import end_with_parent
-from toolgain.environments.health import HealthCheck, is_answering
+from toolgain.environments.health import HealthCheck, Limits, is_answering
 
 USES_RAY = re.compile(r"^\s*(import ray|from ray)\b", re.MULTILINE)
 
-RUN = """
-import runpy, sys
-import ray
-# Nothing in this server's code asks for Ray, so that it need not be there.
-ray.is_initialized = lambda: True
-runpy.run_path(sys.argv[1], run_name="__main__")
-"""
+RUN = Path(__file__).with_name("gym_server.py")
+STACK_S = 5.0
+"""How long a server that loops may take to say where."""
+FRAME = re.compile(r'^  File "(.+)", line (\d+) in (\S+)', re.MULTILINE)
+"""Where a thread is, as Python's faulthandler writes it: the innermost call first."""
 
 
 class Servers:
@@ -51,6 +53,7 @@ class Servers:
         self.plan = plan
         self.folder = Path(plan["folder"])
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.programs: dict[str, Path] = {}
         self.checks: dict[str, HealthCheck] = {}
 
     def start(self) -> None:
@@ -88,9 +91,12 @@ class Servers:
                 "max_steps": settings.get("max_steps"),
             }
         self.wait({name: server["url"] + "/" for name, server in record.items()})
-        if limit_s := self.plan["health_timeout_s"]:
+        if idle_s := self.plan["health_timeout_s"]:
+            limits = Limits(idle_s, self.plan["busy_timeout_s"])
             self.checks = {
-                name: HealthCheck(server["url"] + "/", server["pid"], limit_s)
+                name: HealthCheck(
+                    server["url"] + "/", server["pid"], limits, partial(self.requests, name)
+                )
                 for name, server in record.items()
             }
         write_file(self.folder / "servers.json", {"servers": record})
@@ -99,6 +105,7 @@ class Servers:
         self, name: str, directory: Path, entrypoint: str, config: str
     ) -> "subprocess.Popen[bytes]":
         """Start the server `name`, whose program lies in `directory`; its log is named after it."""
+        self.programs[name] = directory / entrypoint
         relative = Path(*directory.parts[-2:])
         own = Path(sys.prefix) / "servers" / relative / "bin" / "python"
         needs = directory / "requirements.txt"
@@ -106,7 +113,8 @@ class Servers:
             reason = f"it needs packages of its own: make setup-gym GYM_SERVERS={relative}"
             self.fail(name, reason, bad_input=True)
         python = str(own) if own.exists() else sys.executable
-        program = [entrypoint] if uses_ray(directory) else ["-c", RUN, entrypoint]
+        count = str(self.count_file(name))
+        program = [entrypoint] if uses_ray(directory) else ["-P", str(RUN), count, entrypoint]
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [python, *program],
@@ -116,10 +124,23 @@ class Servers:
                     "NEMO_GYM_CONFIG_DICT": config,
                     "NEMO_GYM_CONFIG_PATH": name,
                     "PYTHONPATH": f"{directory}:{PARENT_DIR}",
+                    # So that SIGABRT says where a server is.
+                    "PYTHONFAULTHANDLER": "1",
                 },
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def count_file(self, name: str) -> Path:
+        """Where the server `name` counts its requests."""
+        return self.folder / f"{name}.requests"
+
+    def requests(self, name: str) -> int:
+        """How many requests a server has begun and ended; 0: it does not count them."""
+        try:
+            return int(read_text(self.count_file(name)))
+        except (OSError, ValueError):
+            return 0
 
     def wait(self, pages: dict[str, str]) -> None:
         """Wait until every server answers at its page, whatever it says."""
@@ -141,11 +162,34 @@ class Servers:
                 self.fail(name, f"it ended (exit {process.returncode})")
         for name, health in self.checks.items():
             if health.reason:
-                self.fail(name, health.reason)
+                place = self.place(name) if health.loops else ""
+                self.fail(name, health.reason + place, answers_nothing=True)
 
-    def fail(self, name: str, reason: str, bad_input: bool = False) -> None:
-        """Write ended.json, and end this process and every server."""
-        ended = {"server": name, "reason": reason, "bad_input": bad_input}
+    def place(self, name: str) -> str:
+        """Where in its code a server is that computes; ends it."""
+        log = self.folder / f"{name}.log"
+        begin = log.stat().st_size
+        self.processes[name].send_signal(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.processes[name].wait(STACK_S)
+        frames = FRAME.findall(log.read_bytes()[begin:].decode(errors="replace"))
+        # Its own code says more than a library that it happened to be in.
+        own = [frame for frame in frames if Path(frame[0]).parent == self.programs[name].parent]
+        for file, line, function in (own or frames)[:1]:
+            return f", in {function} ({file}, line {line})"
+        return ""
+
+    def fail(
+        self, name: str, reason: str, *, bad_input: bool = False, answers_nothing: bool = False
+    ) -> None:
+        """Write ended.json (`toolgain.environments.gym.Ended`), and end this process and every
+        server."""
+        ended = {
+            "server": name,
+            "reason": reason,
+            "bad_input": bad_input,
+            "answers_nothing": answers_nothing,
+        }
         write_file(self.folder / "ended.json", ended)
         for process in self.processes.values():
             process.kill()
@@ -199,6 +243,8 @@ def write_file(path: Path, value: object) -> None:
 def serve_gym(plan_file: Path) -> None:
     """Run the servers of a plan (`toolgain.environments.gym.GymPlan`) until one ends."""
     end_with_parent()
+    # A server that is asked where it is leaves no core file behind.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     plan = json.loads(read_text(plan_file))
     # It holds the key of the model endpoint.
     plan_file.unlink()

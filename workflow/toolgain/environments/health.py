@@ -3,7 +3,10 @@
 Gym waits forever for a server that is stopped or hangs. A server that computes (a verifier whose
 code blocks its event loop, a machine under load) does not answer in time either, and is healthy.
 What tells them apart is the processor: a server is taken for dead where it answers nothing and its
-processes do nothing, for as long as the limit says. Runs in Gym's environment too.
+processes do nothing, for as long as the limit says. One that computes is taken for dead where it
+has spent too much processor time within one request: a verifier that loops. A queue of requests
+does not look like that, however long it is, since each of them begins and ends. Runs in Gym's
+environment too.
 """
 
 import contextlib
@@ -11,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import psutil
@@ -32,6 +35,8 @@ class Activity:
 
     processor_s: float
     """Processor time of all of them; children that ended count as long as their parent lives."""
+    own_s: float
+    """That of the server's own process."""
     waiting: bool
     """Whether every one of them waits now."""
     stopped: bool
@@ -40,13 +45,15 @@ class Activity:
 
 def activity(pid: int) -> Activity:
     """The activity of a process and all below it; that of a process that is gone is none."""
-    used, states = 0.0, []
+    used, own, states = 0.0, 0.0, []
     for process in _tree(pid):
         with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
+            if process.pid == pid:
+                own = times.user + times.system
             used += times.user + times.system + times.children_user + times.children_system
             states.append(process.status())
-    return Activity(used, set(states) <= WAITING, states[:1] == [psutil.STATUS_STOPPED])
+    return Activity(used, own, set(states) <= WAITING, states[:1] == [psutil.STATUS_STOPPED])
 
 
 def _tree(pid: int) -> Iterator[psutil.Process]:
@@ -67,30 +74,45 @@ def is_answering(url: str, timeout_s: float) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How long a server may answer nothing."""
+
+    idle_s: float
+    """While its processes do nothing."""
+    busy_s: float | None = None
+    """Processor time of its own within one request; None: any."""
+
+
 class HealthCheck:
     """Checks one server again and again, in a thread of its own, until it is taken for dead."""
 
-    def __init__(self, url: str, pid: int, limit_s: float) -> None:
+    def __init__(
+        self, url: str, pid: int, limits: Limits, requests: Callable[[], int] = lambda: 0
+    ) -> None:
         """Begin to check.
 
         Args:
             url: Any page of the server.
             pid: Its process.
-            limit_s: How long it may answer nothing and do nothing.
+            limits: How long it may answer nothing.
+            requests: How many requests it has begun and ended so far; 0: that is not known.
         """
-        self.url, self.pid, self.limit_s = url, pid, limit_s
-        self.check_s = min(CHECK_S, limit_s / 2)
+        self.url, self.pid, self.limits, self.requests = url, pid, limits, requests
+        self.check_s = min(CHECK_S, limits.idle_s / 2, (limits.busy_s or CHECK_S) / 2)
         self.reason: str | None = None
         """Why it is taken for dead; None: it is not."""
+        self.loops = False
+        """Whether it is taken for dead while it computes."""
         threading.Thread(target=self._run, daemon=True, name=f"health of {pid}").start()
 
     def _run(self) -> None:
-        silent_s, now = 0.0, activity(self.pid)
-        while silent_s < self.limit_s:
-            before, began = activity(self.pid), time.monotonic()
+        idle_s, busy_s, now = 0.0, 0.0, activity(self.pid)
+        while idle_s < self.limits.idle_s and not self._too_busy(busy_s):
+            before, requests, began = activity(self.pid), self.requests(), time.monotonic()
             if is_answering(self.url, self.check_s):
-                silent_s = 0.0
-                time.sleep(min(PAUSE_S, self.limit_s / 4))
+                idle_s = busy_s = 0.0
+                time.sleep(min(PAUSE_S, self.check_s / 2))
                 continue
             # A connection may be refused at once.
             time.sleep(max(0.0, began + self.check_s - time.monotonic()))
@@ -98,6 +120,20 @@ class HealthCheck:
             used = now.processor_s - before.processor_s
             works = not now.waiting or used >= BUSY_SHARE * self.check_s
             # Time that has passed counts per check: a machine that slept tells nothing of a server.
-            silent_s = silent_s + self.check_s if now.stopped or not works else 0.0
-        state = "a signal has stopped it" if now.stopped else "it uses no processor"
-        self.reason = f"it has answered nothing for {silent_s:.0f} s, and {state}"
+            idle_s = idle_s + self.check_s if now.stopped or not works else 0.0
+            if requests == 0 or requests != self.requests():
+                busy_s = 0.0
+            else:
+                # Processor time, not time: a loaded machine makes nobody look like a loop.
+                busy_s += now.own_s - before.own_s
+        self.loops = self._too_busy(busy_s)
+        if self.loops:
+            self.reason = (
+                f"it has computed for {busy_s:.0f} s at one request and answered nothing meanwhile"
+            )
+        else:
+            state = "a signal has stopped it" if now.stopped else "it uses no processor"
+            self.reason = f"it has answered nothing for {idle_s:.0f} s, and {state}"
+
+    def _too_busy(self, busy_s: float) -> bool:
+        return self.limits.busy_s is not None and busy_s >= self.limits.busy_s

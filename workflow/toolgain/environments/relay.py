@@ -44,6 +44,7 @@ class Calls:
     overflow: bool = False
     """The prompt did not fit into the model server's context."""
     too_many_calls: bool = False
+    """Ended after `max_turns` answers, though the agent would have gone on."""
     error: str | None = None
     """Why the model server gave no answer."""
     said: str = ""
@@ -58,8 +59,15 @@ class Relay:
     key: str = field(repr=False)
     max_turns: int
     endpoint: Endpoint | None = None
+    ends_rollouts: bool = False
+    """Whether answer `max_turns` ends a rollout as a training run does (`Trl.ENDS_ROLLOUTS`), with
+    the verifier's reward for it; else one that needs more fails."""
     rollouts: dict[str, Calls] = field(default_factory=dict)
     """By the mark of the rollout."""
+    waiting: int = 0
+    """Requests that the model server has not answered yet."""
+    answered: int = 0
+    """Requests that it has answered."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def answer(self, body: Body) -> tuple[int, bytes]:
@@ -78,16 +86,20 @@ class Relay:
 
     def _ask(self, endpoint: Endpoint, body: Body, calls: Calls) -> tuple[int, bytes]:
         try:
-            with endpoint.client(600.0) as client:
+            with endpoint.client(600.0) as client, self._one_waiting():
                 response = client.post(endpoint.chat_url, json=body | {"model": endpoint.model})
+                self.answered += 1
         except httpx.HTTPError as problem:
             gone = endpoint.alive()
             calls.error = gone or f"no answer from the model server ({type(problem).__name__})"
             return failing_answer(calls.error)
         if response.status_code == 200:
+            content = response.content
             with contextlib.suppress(ValueError, KeyError, TypeError, IndexError, AttributeError):
                 _count(response.json(), calls)
-            return 200, response.content
+                if self.ends_rollouts and calls.turns == self.max_turns:
+                    content = _ending(response.json(), calls)
+            return 200, content
         text = response.text
         if response.status_code == 400 and ("context length" in text or "max_tokens" in text):
             # Gym makes an empty answer of it, and a reward of zero.
@@ -96,6 +108,16 @@ class Relay:
         calls.error = f"HTTP {response.status_code} from the model server: {text[:200]}"
         # Not the status itself: Gym retries without end on 429 and above 500.
         return failing_answer(calls.error)
+
+    @contextlib.contextmanager
+    def _one_waiting(self) -> Iterator[None]:
+        with self.lock:
+            self.waiting += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.waiting -= 1
 
 
 def _count(reply: dict[str, Any], calls: Calls) -> None:
@@ -113,6 +135,15 @@ def _count(reply: dict[str, Any], calls: Calls) -> None:
     calls.empty += not made and not text.strip()
     calls.calls_as_text += not made and looks_like_call(text)
     calls.broken_arguments += sum(not _is_object(call["function"]["arguments"]) for call in made)
+
+
+def _ending(reply: dict[str, Any], calls: Calls) -> bytes:
+    """An answer with calls as one that was cut: agents execute nothing of it, and end."""
+    choice = reply["choices"][0]
+    if choice["message"].get("tool_calls"):
+        choice["finish_reason"] = "length"
+        calls.too_many_calls = True
+    return json.dumps(reply).encode()
 
 
 def _without_ids(message: dict[str, Any]) -> list[object]:

@@ -50,7 +50,9 @@ class Answers(Part):
     empty: Count = Field(description="Answers without text and calls.")
     cut: Count = Field(description="Answers that ended at the token limit.")
     overflows: Count = Field(description="Rollouts whose prompt did not fit into the context.")
-    endless: Count = Field(description="Rollouts ended after training.gym.max_turns answers.")
+    endless: Count = Field(
+        description="Rollouts ended after training.gym.max_turns answers, the last with calls."
+    )
 
 
 class StepEstimate(Part):

@@ -113,8 +113,14 @@ def judge_rehearsal(
     rollouts: Sequence[Rollout],
     agents: dict[str, int | None],
     max_turns: int,
+    ends_rollouts: bool,
 ) -> tuple[list[str], list[str]]:
-    """Why a training run on this would not work, and what else to look at."""
+    """Why a training run on this would not work, and what else to look at.
+
+    Args:
+        ends_rollouts: Whether the trainer ends a rollout after `max_turns` answers, so that none
+            needs a limit of the agent's own.
+    """
     reasons: list[str] = []
     warnings: list[str] = []
     if rows.unplayable:
@@ -135,7 +141,8 @@ def judge_rehearsal(
         return reasons, warnings
     failed = [rollout for rollout in rollouts if rollout.reward is None]
     said = rollout_counts(rollouts)
-    _judge_failures(rollouts, failed, said, max_turns, reasons, warnings)
+    _judge_failures(rollouts, failed, said, reasons, warnings)
+    _judge_endless(said.endless, len(rollouts), max_turns, ends_rollouts, reasons, warnings)
     if never_differs(rollouts):
         reasons.append(
             "all rollouts of a row had the same answers, word for word, for every row: the model "
@@ -150,7 +157,8 @@ def judge_rehearsal(
     if rewards and without_spread(rollouts) is not None:
         _judge_rewards(rewards, without_spread(rollouts) or 0.0, reasons, warnings)
     unlimited = sorted(name for name, steps in agents.items() if steps is None)
-    if unlimited and not said.endless and any(rollout.calls.turns > 1 for rollout in rollouts):
+    ends = ends_rollouts or said.endless
+    if unlimited and not ends and any(rollout.calls.turns > 1 for rollout in rollouts):
         warnings.append(
             f"the agent {unlimited[0]} has no max_steps: nothing but the context ends a rollout "
             "that keeps calling (set it with training.gym.overrides, and for NeMo RL in its YAML)"
@@ -162,16 +170,10 @@ def _judge_failures(
     rollouts: Sequence[Rollout],
     failed: Sequence[Rollout],
     said: Answers,
-    max_turns: int,
     reasons: list[str],
     warnings: list[str],
 ) -> None:
     total = len(rollouts)
-    if said.endless:
-        reasons.append(
-            f"{said.endless} of {total} rollouts were ended after {max_turns} answers: the agent "
-            "has no limit of its own (max_steps)"
-        )
     if failed:
         kind, number = next(iter(errors(failed).items()))
         text = f"{len(failed)} of {total} rollouts failed; {number} of them: {kind}"
@@ -194,6 +196,27 @@ def _judge_failures(
         warnings.append(f"{said.empty} of {said.turns} answers were empty")
     if said.cut:
         warnings.append(f"{said.cut} of {said.turns} answers were cut at the token limit")
+
+
+def _judge_endless(
+    ended: int,
+    total: int,
+    max_turns: int,
+    ends_rollouts: bool,
+    reasons: list[str],
+    warnings: list[str],
+) -> None:
+    if ended and not ends_rollouts:
+        reasons.append(
+            f"{ended} of {total} rollouts were ended after {max_turns} answers: the agent has no "
+            "limit of its own (max_steps)"
+        )
+    # Where one answer is the whole rollout, that is what was asked for.
+    elif ended and max_turns > 1:
+        warnings.append(
+            f"{ended} of {total} rollouts were ended with answer {max_turns}, whose calls were not "
+            "executed (training.gym.max_turns)"
+        )
 
 
 def _judge_rewards(

@@ -35,6 +35,7 @@ from toolgain.records.record import write_record
 from toolgain.records.rehearsal import CheckedRows, Rehearsal, StepEstimate
 from toolgain.rehearsal import findings, inputs
 from toolgain.rehearsal.inputs import Given, Inputs
+from toolgain.rehearsal.model_health import watched
 from toolgain.serving import server
 from toolgain.serving.server import Endpoint, python_version_of
 
@@ -82,6 +83,7 @@ def rehearse_environment(
             folder=logs,
             stage="rehearse",
             health_timeout_s=settings.health_timeout_s,
+            busy_timeout_s=settings.busy_timeout_s,
         ) as environment:
             start_s = time.monotonic() - started
             log.info("rehearse: %d Gym servers after %.0f s", len(environment.servers), start_s)
@@ -130,13 +132,14 @@ def rehearsed(
     Raises:
         StageError: a server ended or did not answer; it is named.
     """
-    relay.endpoint = None
+    relay.endpoint, relay.ends_rollouts = None, asked.section.settings.ENDS_ROLLOUTS
     checked, playable = _check_rows(environment, relay, asked)
     chosen = _draw(playable, rows, asked.section.seed)
     played: list[Rollout] = []
     wall_s = 0.0
     if chosen:
-        with model() as relay.endpoint:
+        limit_s = asked.section.gym.health_timeout_s
+        with model() as unwatched, watched(unwatched, relay, limit_s) as relay.endpoint:
             log.info("rehearse: %d rows, %d rollouts of each", len(chosen), times)
             started = time.monotonic()
             played = play(
@@ -240,7 +243,9 @@ def _record(
 ) -> Rehearsal:
     section = asked.section
     agents = {name: agent.max_steps for name, agent in environment.agents.items()}
-    reasons, warnings = findings.judge_rehearsal(checked, played, agents, section.gym.max_turns)
+    reasons, warnings = findings.judge_rehearsal(
+        checked, played, agents, section.gym.max_turns, section.settings.ENDS_ROLLOUTS
+    )
     good = [rollout for rollout in played if rollout.reward is not None]
     rewards = findings.rewards_of(played)
     spread = findings.spread

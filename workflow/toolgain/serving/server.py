@@ -51,6 +51,13 @@ class Endpoint:
     proxies: Mapping[str, str] = field(repr=False, default_factory=dict)
     socket: Path | None = None
     """Unix socket that the server listens on, in the place of the host and port of the URL."""
+    pid: int | None = None
+    """The process above all of the server's; None: they are not known here."""
+
+    @property
+    def health_url(self) -> str:
+        """A page that a server answers at any time, if only to say that it has no such page."""
+        return self.base_url.removesuffix("/v1") + "/health"
 
     @property
     def chat_url(self) -> str:
@@ -217,6 +224,7 @@ def serving(
                 alive=alive,
                 refuses=refuses,
                 socket=socket_file,
+                pid=None if serve.container else process.pid,
             )
 
 
@@ -322,7 +330,6 @@ def wait_ready(endpoint: Endpoint) -> str | None:
     """
     deadline = time.monotonic() + endpoint.ready_timeout_s
     last = "no answer"
-    health = endpoint.base_url.removesuffix("/v1") + "/health"
     with endpoint.client(5.0) as client:
         while True:
             if reason := endpoint.alive():
@@ -333,7 +340,7 @@ def wait_ready(endpoint: Endpoint) -> str | None:
                     )
                 raise StageError(f"evaluate: {reason}")
             try:
-                status = client.get(health).status_code
+                status = client.get(endpoint.health_url).status_code
             except httpx.HTTPError as error:
                 last = type(error).__name__
             else:

@@ -62,6 +62,9 @@ class Section(BaseModel):
     """In a trainer's section, the keys that do not change what is trained."""
     READS_GYM: ClassVar[bool] = False
     """In a trainer's section, whether `training.gym` counts though `environment` does not ask."""
+    ENDS_ROLLOUTS: ClassVar[bool] = False
+    """In a trainer's section, whether it ends a rollout with answer `training.gym.max_turns` and
+    takes the verifier's reward; else the agent alone ends one."""
     EXPORT_GPUS: ClassVar[int] = 0
     TITLE: ClassVar[str] = ""
     """In a trainer's section: its name for people."""

@@ -20,16 +20,23 @@ class GymSection(Section):
     )
     max_turns: Positive = Field(
         32,
-        description="Maximum number of answers in one rollout. In a TRL training run the rollout "
-        "ends there, with the verifier's reward; in a rehearsal one that needs more has failed.",
+        description="Maximum number of answers in one rollout. With TRL a rollout ends there, with "
+        "the verifier's reward. NeMo RL has no such limit: there, what needs more fails the "
+        "rehearsal.",
     )
     rollout_timeout_s: Annotated[float, Field(gt=0)] = Field(
         900.0, description="Timeout of a rollout, which has then failed; Gym itself has none."
     )
     health_timeout_s: Annotated[float, Field(gt=0)] | None = Field(
         40.0,
-        description="How long a server of Gym may answer nothing while its processes do nothing "
-        "(stopped, or it hangs); it is then named and the stage ends. null: no such check.",
+        description="How long a server of Gym, and in a rehearsal the model server, may answer "
+        "nothing while its processes do nothing (stopped, or it hangs); it is then named and the "
+        "stage ends. null: no such check.",
+    )
+    busy_timeout_s: Annotated[float, Field(gt=0)] | None = Field(
+        45.0,
+        description="Processor time that a server of Gym may spend within one request while it "
+        "answers nothing else: a verifier that loops. null: no such check.",
     )
     rehearsal_rows: Annotated[int, Field(ge=0)] = Field(
         0,

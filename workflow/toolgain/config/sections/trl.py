@@ -14,6 +14,7 @@ class Trl(Section):
     EXPORT_GPUS = 0
     TITLE = "TRL"
     STEPS_KEY = "max_steps"
+    ENDS_ROLLOUTS = True
 
     max_steps: Positive = Field(40, description="Optimizer steps.")
     num_prompts_per_step: Positive = Field(

@@ -297,6 +297,7 @@ def playing_in_gym(
             folder=folder,
             stage="training",
             health_timeout_s=section.gym.health_timeout_s,
+            busy_timeout_s=section.gym.busy_timeout_s,
             owner=owner,
         ) as environment,
     ):
