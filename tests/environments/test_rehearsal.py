@@ -64,7 +64,7 @@ class Place:
         max_turns: int = 12,
         backend: Literal["trl", "nemo_rl"] = "trl",
     ) -> Rehearsal:
-        section = TrainingSection(backend=backend, gym=GymSection(rollout_timeout_s=60))
+        section = TrainingSection(backend=backend, gym=GymSection(rollout_timeout_s=600))
         self.relay.max_turns = max_turns
         with answering(answer) as model:
 
@@ -111,7 +111,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             folder=folder,
             stage="rehearse",
             health_timeout_s=10,
-            busy_timeout_s=5,
+            busy_timeout_s=3,
         ) as environment,
     ):
         yield Place(environment, relay, folder)
