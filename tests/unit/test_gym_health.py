@@ -100,6 +100,7 @@ def test_a_server_that_answers_nothing_and_does_nothing_is_dead(
         assert check.reason == f"it has answered nothing for 1 s, and {said}"
 
 
+@pytest.mark.slow
 def test_a_server_that_loops_in_one_request_is_dead_and_one_that_works_through_a_queue_is_not() -> (
     None
 ):
