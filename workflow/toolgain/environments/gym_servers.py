@@ -34,6 +34,7 @@ from nemo_gym.global_config import GlobalConfigDictParser
 from omegaconf import OmegaConf
 
 from toolgain.common.files import read_text
+from toolgain.common.logs import tail
 from toolgain.common.signals import end_with_parent
 from toolgain.environments.health import HealthCheck, Limits, is_answering
 
@@ -172,7 +173,7 @@ class Servers:
         self.processes[name].send_signal(signal.SIGABRT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.processes[name].wait(STACK_S)
-        frames = FRAME.findall(log.read_bytes()[begin:].decode(errors="replace"))
+        frames = FRAME.findall(tail(log, begin=begin))
         # Its own code says more than a library that it happened to be in.
         own = [frame for frame in frames if Path(frame[0]).parent == self.programs[name].parent]
         for file, line, function in (own or frames)[:1]:
