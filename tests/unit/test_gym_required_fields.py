@@ -9,7 +9,9 @@ import made
 import pytest
 
 from gym_env import GYM, needs_gym
+from toolgain.config.sections import parse_config
 from toolgain.environments.required_fields import required_fields
+from toolgain.head import doctor
 from toolgain.training.nemo_rl import gym, lint
 
 SERVER = """
@@ -135,6 +137,43 @@ def test_the_rows_of_an_agent_that_may_add_fields_are_not_judged(tmp_path: Path)
     path.write_text(json.dumps(row))
     found = lint.row_fields(used, tmp_path, {path: gym.read_gym_rows(path)})
     assert (found.ok, found.message) == (True, "no verifier is known to ask for any")
+
+
+@needs_gym
+def test_the_doctor_judges_the_rows_of_a_trl_run_by_the_installed_gym(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train, _ = made.data(tmp_path / "data", train=3, validation=2)
+    training = {
+        "backend": "trl",
+        "environment": "nemo_gym",
+        "tasks": {"train_file": "data/train.jsonl", "validation_file": "data/validation.jsonl"},
+        "gym": {
+            "config_paths": [
+                "resources_servers/workplace_assistant/configs/workplace_assistant.yaml"
+            ]
+        },
+    }
+    config = parse_config(
+        {"model": {"path": "model"}, "training": training, "environments": {"gym": str(GYM)}}
+    )
+
+    def line(name: str) -> doctor.CheckLine:
+        found = {each.name: each for each in doctor.checks(config, requests=[])}
+        return found[f"run grpo, {name}"]
+
+    assert line("data").message.startswith("3 training and 2 validation rows")
+    assert line("fields of the rows").ok and line("agents of the rows").ok
+    rows = [json.loads(text) for text in train.read_text().splitlines()]
+    rows[1].pop("ground_truth")
+    train.write_text("\n".join(map(json.dumps, rows)))
+    found = line("fields of the rows")
+    assert not found.ok
+    assert "train.jsonl, line 2 has no ground_truth" in found.message
+    rows[0]["agent_ref"]["name"] = "someone"
+    train.write_text("\n".join(map(json.dumps, rows)))
+    assert "name the agent someone" in line("agents of the rows").message
 
 
 def servers() -> list[Path]:

@@ -21,6 +21,7 @@ def test_the_tasks_stage_leaves_rows_that_the_cluster_path_reads(tmp_path: Path)
     tasks = read_jsonl(tmp_path / "train.jsonl", "tasks")
     found = gym.read_gym_rows(tmp_path / "gym" / "train.jsonl")
     assert found.agents == {"xlam_fc_simple_agent": 20}
+    assert found.no_change == sum(not task["expected"] for task in tasks) > 0
     assert [one["expected_answers"] for one in found.rows] == [t["expected"] for t in tasks]
     assert [one["task_id"] for one in found.rows] == [t["id"] for t in tasks]
     assert len(read_jsonl(tmp_path / "gym" / "validation.jsonl", "rows")) == 10

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import click
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from toolgain.common.amounts import counted, in_gib
 from toolgain.common.errors import ExitCode, ToolgainError, UserError
@@ -124,6 +124,8 @@ def checks(
             yield _line(f"tasks of {run_name}", partial(own_tasks.said_tasks, config, run_name))
         if trainer(training).NEEDS_CLUSTER:
             yield from _training_lines(config, run_name, training)
+        elif training.plays_gym and training.tasks.train_file:
+            yield from _rows_of_gym(config, run_name, training)
     if nemo_rl:
         yield _line("shared caches", lambda: _caches(config))
     if trains and _trains_in_trl_environment(config) and _whole(config):
@@ -414,6 +416,26 @@ def _rows(files: Mapping[str, Path]) -> tuple[int, str]:
         rows,
         f"{rows} training and {counted(others, 'validation row')} ({agents})",
     )
+
+
+def _rows_of_gym(config: Config, run_name: str, training: TrainingSection) -> Iterator[CheckLine]:
+    """Whether the environment that `.venvs/gym` has can play the rows of a run of TRL."""
+    prefix = f"run {run_name}, "
+    try:
+        files = gym.given_files(training.tasks)
+        found = {path: gym.read_gym_rows(path) for path in files.values()}
+        yield CheckLine(prefix + "data", True, _rows(files)[1])
+    except ToolgainError as error:
+        yield CheckLine(prefix + "data", False, str(error))
+        return
+    packages = next(Path(config.environments.gym).glob("lib/python3*/site-packages"), None)
+    if packages is None:
+        return  # another line says that the environment is missing
+    empty = OmegaConf.create({})
+    asked = [ov.Override(*pair) for pair in plan.gym_values(training.gym, empty).items()]
+    used = ov.apply(empty, asked)
+    for item in lint.rows_and_environment(used, packages, found):
+        yield CheckLine(prefix + item.name, item.ok, item.message)
 
 
 def _arithmetic(

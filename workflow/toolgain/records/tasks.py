@@ -37,7 +37,9 @@ class Tasks(Record):
     )
     contamination: Contamination | None = Field(None, description="What they share with BFCL v3.")
     no_tool_share: Share | None = Field(
-        None, description="Share of tasks whose right answer is to call nothing."
+        None,
+        description="Share of tasks that expect no call. In a NeMo Gym environment doing nothing "
+        "can earn a reward in others too: `rows.rewarded_for_nothing` of rehearsal.json.",
     )
     seed: int | None = Field(None, description="Seed of the generated tasks; null: none are.")
     kinds: dict[str, dict[str, Count]] = Field(

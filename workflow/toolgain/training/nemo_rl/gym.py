@@ -49,7 +49,8 @@ class Rows:
     tools: list[str]
     """Names of all tools."""
     no_change: int
-    """Rows whose right answer is to call nothing."""
+    """Rows that expect no call. In Workplace Assistant more rows reward doing nothing: those whose
+    calls only read, or set what is set already; the rehearsal finds them."""
 
 
 def prepare_command(ref: Ref, root: Path, download: bool) -> str:
@@ -159,7 +160,7 @@ def read_gym_rows(path: Path) -> Rows:
             )
         agents[agent["name"]] += 1
         tools |= {tool["name"] for tool in offered if "name" in tool}
-        no_change += not row.get("ground_truth", True)
+        no_change += not row.get("ground_truth", row.get("expected_answers", True))
         rows.append(row)
         lines.append(number)
     if not rows:
