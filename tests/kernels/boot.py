@@ -1,4 +1,4 @@
-"""Try the sandbox on other kernels: Debian's packages of them, booted in an emulator.
+"""Try the sandbox on other kernels: packages of Debian and Ubuntu, booted in an emulator.
 
     python tests/kernels/boot.py linux-image-6.1.0-56-cloud-amd64_6.1.192-2_amd64.deb ...
 
@@ -6,7 +6,8 @@ Each is booted by qemu without KVM, with this machine's Python in memory, and ev
 `tests/evaluation/escapes.py` is tried inside, as root and as another user, with all layers and
 without namespaces (`inside.py`). Prints a line for each; exit code 1 where a way out
 worked that the sandbox does not say is open. Takes half a minute of processor time for a kernel.
-Debian packages: qemu-system-x86 busybox-static cpio, and the kernels (`apt-get download`).
+Debian packages: qemu-system-x86 busybox-static cpio, and the kernels (`apt-get download`; of Ubuntu,
+linux-image-unsigned-*-generic).
 """
 
 import json
@@ -110,7 +111,7 @@ def make_image(image: Path, folder: Path) -> None:
 
 
 def lines_of(kernel: Path, image: Path, folder: Path) -> list[dict[str, object]]:
-    """Boot the kernel of a Debian package and return what the machine said."""
+    """Boot the kernel of a package and return what the machine said."""
     boot = folder / "boot"
     boot.mkdir()
     unpacked = f"dpkg-deb --fsys-tarfile {kernel} | tar -x -C {boot} --wildcards './boot/vmlinuz*'"
