@@ -6,8 +6,8 @@ Each is booted by qemu without KVM, with this machine's Python in memory, and ev
 `tests/evaluation/escapes.py` is tried inside, as root and as another user, with all layers and
 without namespaces (`inside.py`). Prints a line for each; exit code 1 where a way out
 worked that the sandbox does not say is open. Takes half a minute of processor time for a kernel.
-Debian packages: qemu-system-x86 busybox-static cpio, and the kernels (`apt-get download`; of Ubuntu,
-linux-image-unsigned-*-generic).
+Debian packages: qemu-system-x86 busybox-static cpio, and the kernels (`apt-get download`; Ubuntu's
+are linux-image-unsigned-*-generic).
 """
 
 import json
