@@ -25,6 +25,7 @@ from toolgain.bfcl.categories import CATEGORIES, MUST_NOT_CALL, POPULATION, grou
 from toolgain.bfcl.data import Item, Items
 from toolgain.bfcl.decoder import decoding
 from toolgain.bfcl.outcomes import ItemOutcome
+from toolgain.training import health
 
 ROOT = Path(__file__).parents[1]
 BFCL_ENV = ROOT / ".venvs/bfcl"
@@ -468,24 +469,12 @@ def train(folder: Path, *, seed: int, curves: bool = True, healthy: bool = True)
             for step, value in accuracy if step
         ],
         "validation_items": 545,
-        "health": [
-            {
-                "name": "reward_rises", "title": "Reward rises", "passed": True,
-                "evidence": "mean of the first tenth 0.343, of the last tenth 0.661",
-            },
-            {
-                "name": "validation_rises", "title": "Validation accuracy rises", "passed": healthy,
-                "evidence": "step 0: 0.360; best: 0.624 at step 240",
-            },
-            {
-                "name": "no_out_of_memory", "title": "No out-of-memory", "passed": True,
-                "evidence": "no such line in 2 logs (48,112 lines)",
-            },
-            {
-                "name": "checkpoints", "title": "Checkpoints at the intervals asked for",
-                "passed": True, "evidence": "saved every 20 steps: 12 of 12",
-            },
-        ],
+        "health": health.signs(
+            {"train/reward": reward, "validation/accuracy": accuracy} if curves else {},
+            steps=steps, val_period=20, save_period=20, saved=range(20, steps + 1, 20),
+            out_of_memory=[] if healthy else ["logs/exp_002/ray-head.log"],
+            logs=2, validation_items=545,
+        ),
         "periods": {"val_period": 20, "save_period": 20, "keep_top_k": 3},
         "tasks": {
             "train": 1255, "validation": 545, "no_tool_share": 0.0,

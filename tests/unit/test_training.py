@@ -181,7 +181,7 @@ class TestHealth:
     def test_a_healthy_training_shows_all_four(self) -> None:
         found = signs(GOOD)
         assert all(sign["passed"] for sign in found.values())
-        assert "0.200 before, 0.400 at step 12, best 0.500 at 8" in found["accuracy"]["evidence"]
+        assert "20.0 % before, 40.0 % at step 12, best 50.0 % at 8" in found["accuracy"]["evidence"]
         assert "3 of 3 checkpoints" in found["checkpoints"]["evidence"]
         assert "4 of 4 validations" in found["checkpoints"]["evidence"]
 

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from toolgain.common.amounts import in_percent
 from toolgain.records.training import Sign
 from toolgain.training.store.curves import ACCURACY, REWARD, Curve, accuracy_is_share
 
@@ -62,7 +63,7 @@ def reward_rises(curve: Curve, alike: Curve) -> Sign:
     )
     if alike:
         share = statistics.fmean(value for _, value in alike)
-        evidence += f" {100 * share:.0f} % of the groups had identical rewards, so no gradient."
+        evidence += f" {in_percent(share)} of the groups had identical rewards, so no gradient."
     return _sign(name, title, _beyond(rise, 2 * error), evidence)
 
 
@@ -76,14 +77,19 @@ def accuracy_rises(curve: Curve, items: int | None, share: bool) -> Sign:
         return _sign(name, title, None, "No validation before the training, or none after it.")
     (_, before), (step, after) = curve[0], curve[-1]
     best_step, best = max(curve[1:], key=lambda point: (point[1], point[0]))
-    evidence = f"{before:.3f} before, {after:.3f} at step {step}, best {best:.3f} at {best_step}"
+    said = (in_percent(value, 1) if share else f"{value:.3f}" for value in (before, after, best))
+    evidence = "{} before, {} at step {step}, best {} at {best_step}".format(
+        *said, step=step, best_step=best_step
+    )
     if not share:
         evidence += ": a mean of rewards, no share of tasks; its standard error is not known."
         return _sign(name, title, None, evidence)
     error = 0.0
     if items:
         error = math.sqrt(sum(p * (1 - p) / items for p in (before, after)))
-        evidence += f" ({items} tasks; standard error of the difference up to {error:.3f})"
+        evidence += (
+            f" ({items} tasks; standard error of the difference up to {100 * error:.1f} points)"
+        )
     passed = _beyond(after - before, error)
     return _sign(name, title, passed, evidence + ".")
 
