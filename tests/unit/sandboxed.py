@@ -22,10 +22,12 @@ NO_NAMESPACES = ("unshare",)
 NO_MOUNTS = ("mount", "move_mount", "pivot_root")
 
 
-def as_user(user: int) -> list[str]:
-    if user == os.geteuid():
+def as_user(user: int, groups: Sequence[int] = ()) -> list[str]:
+    """What starts a command as `user`, who is in `groups`, of which the first is the main one."""
+    if user == os.geteuid() and not groups:
         return []
-    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    others = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    return ["setpriv", f"--reuid={user}", f"--regid={(groups or (user,))[0]}", others]
 
 
 class Place:
@@ -37,6 +39,8 @@ class Place:
         self.data = folder / "data"
         """Items as the harness gets them, with answers that are hidden."""
         self.program, self.denied = folder / "sandbox.py", folder / "denied.py"
+        self.groups: tuple[int, ...] = ()
+        """The user's groups where they are not one of the user's number, the first above all."""
         self.without: tuple[str, ...] = ()
         """System calls that fail; see denied.py."""
         self.around: tuple[str, ...] = ()
@@ -62,7 +66,12 @@ class Place:
         denied = [SYSTEM_PYTHON, "-I", str(self.denied), *self.without, "--"]
         # Without a right of its own, a process may set a filter only under no_new_privs.
         rights = ["setpriv", "--no-new-privs"] if self.without and self.user else []
-        return [*self.around, *as_user(self.user), *rights, *(denied if self.without else ())]
+        return [
+            *self.around,
+            *as_user(self.user, self.groups),
+            *rights,
+            *(denied if self.without else ()),
+        ]
 
     def layers(self) -> Layers:
         done = subprocess.run(

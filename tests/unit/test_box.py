@@ -133,3 +133,32 @@ def test_folders_nested_beyond_any_path_are_removed(made: Path) -> None:
     box.empty(made)
     assert not made.exists()
     assert (made.parent / "secret").exists()
+
+
+@pytest.mark.parametrize(
+    ("fill", "said"),
+    [
+        (lambda box: [(box / str(n)).touch() for n in range(30)], "more than 20 files"),
+        (lambda box: (box / "large").write_bytes(bytes(3 << 20)), "more than 0 GiB"),
+        (lambda box: (box / Path(*"abcdefghijkl")).mkdir(parents=True), "nested 8 deep"),
+        (lambda box: os.truncate(os.open(box / "x", os.O_CREAT | os.O_RDWR), 1 << 40), None),
+        (lambda box: (box / "link").symlink_to("/usr"), None),
+    ],
+    ids=["files", "bytes", "depth", "holes", "a link out"],
+)
+def test_a_folder_that_code_fills_is_found_without_looking_at_all_of_it(
+    fill: Callable[[Path], object],
+    said: str | None,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, limit in (("MAX_ENTRIES", 20), ("MAX_BYTES", 2 << 20), ("MAX_DEPTH", 8)):
+        monkeypatch.setattr(box, name, limit)
+    assert box.overfull(made) is None
+    fill(made)
+    found = box.overfull(made)
+    assert found is None if said is None else said in str(found)
+
+
+def test_a_folder_that_is_not_there_is_not_overfull(tmp_path: Path) -> None:
+    assert box.overfull(tmp_path / "box") is None

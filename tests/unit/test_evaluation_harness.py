@@ -16,7 +16,7 @@ import pytest
 
 from toolgain.common import processes, supervise
 from toolgain.common.errors import UserError
-from toolgain.evaluation import sandbox_setup
+from toolgain.evaluation import box, sandbox_setup
 from toolgain.evaluation.harness import (
     HarnessFolders,
     HarnessSettings,
@@ -159,6 +159,15 @@ def test_folder_that_the_harness_cannot_quote_is_refused(tmp_path: Path, name: s
     with pytest.raises(UserError, match="without quotes"):
         ask_with_harness(settings(tmp_path, ""), folders, ENDPOINT, [], lambda: 0)
     assert not (tmp_path / name).exists()
+
+
+def test_harness_whose_folder_is_filled_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(box, "MAX_ENTRIES", 1000)
+    problem = outcome(tmp_path, "seq 2000 | xargs touch; exec sleep 600")
+    assert "holds more than 1000 files" in str(problem)
+    assert not (tmp_path / "work" / "box").exists()
 
 
 @needs_files

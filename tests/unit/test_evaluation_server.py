@@ -2,7 +2,10 @@
 
 import http.server
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -259,3 +262,21 @@ def test_other_machines_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPa
         assert not server.is_this_machine(host)
         serve = Serve.model_validate({"backend": "endpoint", "url": f"http://{host}:1/v1"})
         assert server.existing(serve, "s", "m", None).proxies
+
+
+def test_ports_of_a_server_that_others_reach_are_found() -> None:
+    """Also those of processes that it started."""
+    here = Endpoint("http://localhost/v1", "m", "sk-1", 5, pid=os.getpid())
+    code = "import socket, time; s = socket.create_server(('0.0.0.0', 0)); "
+    code += "print(s.getsockname()[1], flush=True); time.sleep(600)"
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        mine = own.getsockname()[1]
+        started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        with started:
+            assert started.stdout
+            port = started.stdout.readline().strip()
+            found = server.open_ports(here)
+            started.kill()
+    assert f"0.0.0.0:{port}" in found
+    assert f"127.0.0.1:{mine}" not in found
+    assert server.open_ports(Endpoint("http://localhost/v1", "m", "sk-1", 5)) == []

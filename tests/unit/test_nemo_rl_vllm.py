@@ -105,6 +105,9 @@ def test_in_a_job_the_server_is_a_step_in_its_container(
 def test_the_harness_s_container_sees_its_box_and_its_input_alone(tmp_path: Path) -> None:
     """Keys, requests and answers lie beside them, out of its sight."""
     folders = harness.HarnessFolders(tmp_path)
+    folders.box.mkdir()
+    folders.data.mkdir()
+    folders.run_config.touch()
     words = harness.harness_in_container(
         "/images/bfcl.sqsh", ["nemo-evaluator", "run_eval"], folders
     )

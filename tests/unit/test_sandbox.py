@@ -61,6 +61,22 @@ def test_everything_is_there_for_every_user(place: Place) -> None:
 
 
 @needs_everything
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root takes other groups")
+def test_a_user_of_other_groups_gets_everything_and_leaves_them(place: Place) -> None:
+    """Their number is not the user's, and one of them may read a file of others."""
+    place.groups = (54400, 54401, 100)
+    shared = place.beside / "shared"
+    shared.write_text("for the group")
+    os.chown(shared, 1, 54401)
+    shared.chmod(0o640)
+    layers = place.layers()
+    assert layers.open == []
+    assert ways_out(place, layers) == set()
+    assert place.said(attempt(f"open({str(shared)!r}).read()"), layers) == "FileNotFoundError"
+    assert place.said("import os; print(os.getgid())", layers) == "54400"
+
+
+@needs_everything
 def test_it_writes_into_its_folder_alone(place: Place) -> None:
     assert place.said(attempt("pathlib.Path('mine').write_text('x')")) == "DONE"
     assert (place.box / "mine").read_text() == "x"

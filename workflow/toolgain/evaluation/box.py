@@ -6,6 +6,7 @@ name, and are bounded in size. What is read are result rows, scores and two smal
 line; they are written again outside.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -23,6 +24,9 @@ FILE_SIZE = 1 << 30
 LINE_SIZE = 64 << 20
 DEPTH = 100
 """Nesting of a row. The harness's own rows have less than 20."""
+MAX_ENTRIES, MAX_BYTES, MAX_DEPTH = 100_000, 8 << 30, 64
+"""What the box may hold while the harness runs, which itself needs some thirty files, and for all
+items less than a gigabyte."""
 RESULTS, SCORES = "result", "score"
 FINISHED = "results.yml"
 OVERALL = "data_overall.csv"
@@ -121,6 +125,50 @@ def _flatten(name: str, top: int) -> None:
 
 def _is_folder(name: str, folder: int) -> bool:
     return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def overfull(box: Path) -> str | None:
+    """What the box holds too much of; None where it holds no more than it may.
+
+    Looks no further than the limits, so a folder of a million files costs no more than the limit.
+    """
+    left = [MAX_ENTRIES, MAX_BYTES]
+    with ExitStack() as stack:
+        try:
+            top = _folder(stack, box, ())
+        except OSError:
+            return None
+        return _spent(top, left, MAX_DEPTH)
+
+
+def _spent(folder: int, left: list[int], levels: int) -> str | None:
+    """Take what lies in `folder` from `left`, entries and bytes; says what was used up."""
+    if levels == 0:
+        return f"folders nested {MAX_DEPTH} deep"
+    with os.scandir(folder) as found:
+        for entry in found:
+            # Code inside may remove or swap what was found a moment ago.
+            with contextlib.suppress(OSError):
+                state = entry.stat(follow_symlinks=False)
+                left[0] -= 1
+                left[1] -= state.st_blocks * 512
+                if left[0] < 0:
+                    return f"more than {MAX_ENTRIES} files"
+                if left[1] < 0:
+                    return f"more than {MAX_BYTES >> 30} GiB"
+                if stat.S_ISDIR(state.st_mode):
+                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                    try:
+                        inner = os.open(entry.name, flags, dir_fd=folder)
+                    except PermissionError:
+                        return "a folder that nobody may look into"
+                    try:
+                        reason = _spent(inner, left, levels - 1)
+                    finally:
+                        os.close(inner)
+                    if reason:
+                        return reason
+    return None
 
 
 def rows_written(box: Path, alias: str, offsets: dict[str, int]) -> int:

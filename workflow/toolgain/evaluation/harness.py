@@ -37,6 +37,8 @@ NEVER = 1e11
 """A Unix time that nobody sees; infinity does not pass through every reader of YAML."""
 NO_PORT = 9
 """Nobody listens here; for a harness that has nothing to ask."""
+MEASURE_S = 2.0
+"""Pause between two looks at how much the harness's folder holds."""
 SCORING_S = 1800.0
 """Longest time of a second scoring, besides the time without progress."""
 EVAL_TYPE = "bfclv3_ast"
@@ -379,6 +381,7 @@ def _run(
             python = program.parent / "python"
             asker = stack.enter_context(_asking(settings, folders, endpoint, listener, key, python))
         last, since = watch(), time.monotonic()
+        measured = since
         while process.poll() is None:
             time.sleep(0.2)
             if endpoint and (reason := endpoint.alive()):
@@ -388,6 +391,10 @@ def _run(
                     f"the gateway ended with exit {asker.returncode}: "
                     f"{last_line(folders.gateway / 'gateway.log')}"
                 )
+            if time.monotonic() >= measured + MEASURE_S:
+                if excess := box.overfull(folders.box):
+                    return f"the harness's folder holds {excess}, which a call of the model's wrote"
+                measured = time.monotonic()
             if (count := watch()) != last:
                 last, since = count, time.monotonic()
             elif time.monotonic() - since > settings.stall_s:

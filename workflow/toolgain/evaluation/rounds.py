@@ -115,6 +115,12 @@ class ModelServer:
                         "its key at %s",
                         ", ".join(routes),
                     )
+                if ports := server.open_ports(self._endpoint):
+                    log.warning(
+                        "evaluate: processes of the model server also listen at %s, which others "
+                        "reach; the model does not answer there (docs/reliability.md)",
+                        ", ".join(ports),
+                    )
                 files.write_json(self.job.folders(0).server_facts, facts)
         elif not self.job.section.serve.server.ours:
             log.warning("evaluate: the server is not ready: %s", last)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from toolgain.common import processes
 from toolgain.common.errors import ExitCode, StageError, UserError
@@ -137,7 +138,7 @@ def vllm_command(request: ServerRequest) -> Command:
         request.folder,
         request.trust_remote_code,
     )
-    env = request.serve.env | vllm.vllm_environment(request.key)
+    env = vllm.LOOPBACK | request.serve.env | vllm.vllm_environment(request.key)
     return Command(argv, env, request.folder)
 
 
@@ -376,6 +377,27 @@ def open_routes(endpoint: Endpoint) -> list[str]:
                 if client.post(root + route, json={}).status_code not in (401, 403, 404, 405):
                     found.append(route)
     return found
+
+
+def open_ports(endpoint: Endpoint) -> list[str]:
+    """The addresses other than the loopback's at which processes of a server of ours listen. The
+    model does not answer there; vLLM's torch.distributed does, in some versions."""
+    if endpoint.pid is None:
+        return []
+    found = set()
+    with contextlib.suppress(psutil.Error):
+        above = psutil.Process(endpoint.pid)
+        for process in (above, *above.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                for one in process.net_connections("tcp"):
+                    if one.status == psutil.CONN_LISTEN and not _is_loopback(one.laddr.ip):
+                        found.add(f"{one.laddr.ip}:{one.laddr.port}")
+    return sorted(found)
+
+
+def _is_loopback(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    return bool((getattr(found, "ipv4_mapped", None) or found).is_loopback)
 
 
 def server_facts(endpoint: Endpoint) -> dict[str, Any]:

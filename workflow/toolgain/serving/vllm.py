@@ -131,6 +131,11 @@ def vllm_flags(
     return [*values, *serve.extra_args]
 
 
+LOOPBACK = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
+"""Where vLLM's processes, which all run on one node, talk to each other; its own choice is the
+address that other machines see. `evaluation.serve.env` can name others."""
+
+
 def vllm_environment(key: str, hf_home: str | None = None) -> dict[str, str]:
     """What the server needs in its environment: its key, and no calls home."""
     values = {
