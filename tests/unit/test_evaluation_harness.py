@@ -257,6 +257,20 @@ def test_no_process_outlives_its_block(tmp_path: Path, killed: bool) -> None:
     assert not claim.exists()
 
 
+def test_a_tree_that_ends_at_once_is_not_waited_for(tmp_path: Path) -> None:
+    """Orphans that have ended stay members of the group until the supervisor has asked for them."""
+    script = f"sleep 600 & sleep 600 & echo $$ > {tmp_path}/pid; exec sleep 600"
+    hours = (
+        "import sys; from pathlib import Path; from toolgain.common import supervise; "
+        "supervise.GRACE_S = 3600.0; sys.exit(supervise.supervise(Path(sys.argv[1]), sys.argv[2:]))"
+    )
+    command = [sys.executable, "-c", hours, str(tmp_path / "claim"), "bash", "-c", script]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    wait_for_pid(tmp_path / "pid")
+    process.communicate(timeout=600)
+    assert process.returncode == 143
+
+
 def test_next_attempt_ends_what_a_killed_one_left(tmp_path: Path) -> None:
     """Supervisor and starter are both gone; the claim names the sessions."""
     claim = tmp_path / "claim"

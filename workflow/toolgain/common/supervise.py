@@ -111,8 +111,9 @@ def end_tree(child: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
         while time.monotonic() < deadline:
-            # The leader stays a member of its group until it is waited for.
+            # Who has ended stays a member of its group until it is waited for.
             child.poll()
+            reap(child)
             os.killpg(child.pid, 0)
             time.sleep(0.05)
         os.killpg(child.pid, signal.SIGKILL)

@@ -141,8 +141,8 @@ def judge_rehearsal(
         return reasons, warnings
     failed = [rollout for rollout in rollouts if rollout.reward is None]
     said = rollout_counts(rollouts)
-    _judge_failures(rollouts, failed, said, reasons, warnings)
     _judge_endless(said.endless, len(rollouts), max_turns, ends_rollouts, reasons, warnings)
+    _judge_failures(rollouts, failed, said, reasons, warnings)
     if never_differs(rollouts):
         reasons.append(
             "all rollouts of a row had the same answers, word for word, for every row: the model "
