@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -187,6 +188,13 @@ def test_expected_answers_are_seen_by_the_scorer_alone(tmp_path: Path) -> None:
     assert "multi_turn_func_doc\n" in folders.log.read_text()
     score_with_harness(made, folders, [], lambda: 0)
     assert folders.log.read_text().count("possible_answer\n") == 2
+
+
+@needs_files
+def test_a_work_folder_in_memory_is_as_good_as_any() -> None:
+    """The harness has a /dev/shm of its own, in which the work folder and the items lie."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        assert outcome(Path(name), "ls ../data && touch harness/results.yml") is None
 
 
 @pytest.mark.parametrize("asking", [True, False])

@@ -518,3 +518,10 @@ def test_require_refuses_what_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> N
     assert sandbox_setup.checked_layers(EvaluationSection()) == partial
     with pytest.raises(UserError, match=r"evaluation\.sandbox is `require`.*network is open"):
         sandbox_setup.checked_layers(EvaluationSection(sandbox="require"))
+
+
+def test_a_container_is_said_to_have_files_of_its_own_and_the_machines_network() -> None:
+    found = sandbox_setup.checked_layers(EvaluationSection(harness_container="/images/bfcl.sqsh"))
+    assert "the network is open" in found.open
+    assert not [phrase for phrase in found.open if "files" in phrase]
+    assert "expected answers" in found.missing[0]

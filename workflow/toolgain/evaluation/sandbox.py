@@ -499,9 +499,9 @@ def own_root(spec: Spec, own_proc: bool) -> None:
         if not any(Path(path).is_relative_to(one) for one in spec.write):
             mount_point(path)
             tmpfs("/new" + path, f"mode=755,size={size}", 0 if path == "/dev" else MS_NODEV)
-    # What lies below /tmp or /run is shown after these have become private.
+    # What lies below /tmp, /run or /dev/shm is shown after these have become private.
     for path in spec.read:
-        if Path(path).is_relative_to("/tmp") or Path(path).is_relative_to("/run"):
+        if any(Path(path).is_relative_to(one) for one in ("/tmp", "/run", "/dev")):
             show(path, writable=False)
     for path in spec.write:
         show(path, writable=True)

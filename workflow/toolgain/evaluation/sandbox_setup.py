@@ -53,7 +53,8 @@ def checked_layers(section: EvaluationSection) -> Layers:
                 "harness in a container whose network is the machine's; leave out one of them."
             )
         log.warning("evaluate: %s", IN_CONTAINER)
-        return Layers(missing=(IN_CONTAINER,))
+        # Its file system is the image's, so that none of the user's files is there.
+        return Layers(files=True, missing=(IN_CONTAINER,))
     found = layers()
     if found.open and section.sandbox == "require":
         raise UserError(
