@@ -23,8 +23,8 @@ from toolgain.records.summary import Canary
 ENOUGH_CALLS = 10
 """So many calls, and none of an offered function, are not a model's weakness."""
 CODE = (
-    "Python code that the harness evaluates; it ran in the sandbox, where it can look the expected "
-    "answers up and let the tools say them"
+    "Python code that the harness evaluates; it ran in the sandbox, and may have made the tools of "
+    "its own conversation answer something else"
 )
 _FAILED = frozenset({INFERENCE_ERROR, CONTEXT_OVERFLOW, HISTORY_REFUSED})
 
