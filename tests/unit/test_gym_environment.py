@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from toolgain.common.errors import StageError, UserError
 from toolgain.config.sections import TrainingSection
+from toolgain.environments import gym
 from toolgain.environments.chat_endpoint import Address, listening
 from toolgain.environments.gym import Environment, Server, running_environment
 from toolgain.environments.rollouts import gym_reason
@@ -238,7 +239,7 @@ def test_the_same_draws_give_the_same_rollouts(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gym_environment, "PAUSE_S", 0.0)
+    monkeypatch.setattr(gym, "ENDED_S", 0.0)
 
 
 def test_a_rollout_that_fails_is_played_again_and_keeps_its_place(quick: None) -> None:

@@ -83,6 +83,22 @@ class Environment:
         return {name: server for name, server in self.servers.items() if server.kind == kind}
 
 
+ENDED_S = 5.0
+"""How long it is looked for a server that failed a rollout: several looks of what watches them."""
+
+
+def look_for_the_dead(environment: Environment, stage: str) -> None:
+    """A server that has just ended fails rollouts before it is known to have ended.
+
+    Raises:
+        StageError: one has; it is named.
+    """
+    deadline = time.monotonic() + ENDED_S
+    while processes.wait_until(deadline):
+        if reason := environment.alive():
+            raise StageError(f"{stage}: {reason}")
+
+
 @contextmanager
 def running_environment(
     *,

@@ -7,9 +7,9 @@ from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 
 from toolgain.common.errors import StageError
-from toolgain.environments.gym import Environment
+from toolgain.environments.gym import Environment, look_for_the_dead
 from toolgain.environments.relay import Calls, Relay
-from toolgain.environments.rollouts import Row, agent_of, run_row, unplayable
+from toolgain.environments.rollouts import NO_ANSWER, Row, agent_of, run_row, unplayable
 
 LOOK_S = 1.0
 """How often it is looked whether the servers are alive."""
@@ -74,7 +74,10 @@ def play(
             reason = environment.alive() or (relay.endpoint and relay.endpoint.alive())
             if reason:
                 raise StageError(f"rehearse: {reason}")
-        return [future.result() for future in waiting]
+        played = [future.result() for future in waiting]
+        if any(rollout.error and rollout.error.endswith(NO_ANSWER) for rollout in played):
+            look_for_the_dead(environment, "rehearse")
+        return played
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

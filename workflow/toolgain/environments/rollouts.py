@@ -15,6 +15,9 @@ Row = Mapping[str, object]
 Item = Mapping[str, object]
 """What a rollout consists of, in OpenAI's Responses API: a message, a call, what a tool said."""
 
+NO_ANSWER = "from the agent"
+"""How the error of a rollout ends whose agent ended, or closed the connection."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -60,7 +63,7 @@ def run_row(
     except TimeoutError:
         return Outcome(None, f"no reward after {timeout_s:.0f} s")
     except (OSError, http.client.HTTPException) as error:
-        return Outcome(None, f"{type(error).__name__} from the agent")
+        return Outcome(None, f"{type(error).__name__} {NO_ANSWER}")
     finally:
         connection.close()
     if status != 200:

@@ -8,7 +8,6 @@ step with servers of its own.
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.processes import wait_until
 from toolgain.config.sections import TrainingSection
 from toolgain.environments import gym, rollouts
 from toolgain.environments.chat_endpoint import Body, failing_answer, listening, take_mark
@@ -33,9 +31,6 @@ ATTEMPTS = 3
 """How often a rollout is played that fails; then the training fails."""
 LOOK_S = 1.0
 """How often it is looked whether the servers are alive."""
-PAUSE_S = 5.0
-"""Before a rollout that failed is played again: several looks of what watches the servers."""
-
 TOKENS: Mapping[str, gym.Value] = {
     "policy_model.responses_api_models.vllm_model.return_token_id_information": True
 }
@@ -93,7 +88,7 @@ class GymEnvironment:
                 except RolloutError as problem:
                     failed[place] = f"{play.name}: {problem}"
             if failed:
-                self._look_for_the_dead()
+                gym.look_for_the_dead(self.environment, "training")
         if failed:
             raise StageError(
                 f"training: {len(failed)} of {len(numbers)} rollouts failed {ATTEMPTS} times, such "
@@ -114,17 +109,6 @@ class GymEnvironment:
                 "error",
                 flush=True,
             )
-
-    def _look_for_the_dead(self) -> None:
-        """A server that has just ended fails rollouts before it is known to have ended.
-
-        Raises:
-            StageError: one has; it is named.
-        """
-        deadline = time.monotonic() + PAUSE_S
-        while wait_until(deadline):
-            if reason := self.environment.alive():
-                raise StageError(f"training: {reason}")
 
     def _play(
         self, rows: Sequence[tuple[Split, int]], sample: Sample, temperature: float
