@@ -91,10 +91,7 @@ audit: ## Check environments and lock files for known vulnerabilities (needs uv 
 	@for python in .venv/bin/python .venvs/*/bin/python; do \
 	    "$$python" -P tools/old_setuptools.py || exit 1; \
 	done
-	@for lock in workflow/envs/*.lock; do \
-	    echo "$$lock"; \
-	    uvx pip-audit --strict --disable-pip $(AUDIT) --requirement "$$lock" || exit 1; \
-	done
+	@tools/audit.sh $(AUDIT)
 
 .venv/.ready: pyproject.toml workflow/envs/toolgain.lock
 	@$(RIGHT_PYTHON)
