@@ -26,7 +26,7 @@ CATEGORIES = (
     "simple", "multiple", "parallel", "parallel_multiple", "java", "javascript", "irrelevance",
     "live_simple", "live_multiple", "live_irrelevance", "live_relevance",
 )  # fmt: skip
-LIMIT = 96
+LIMIT = 160
 """Most tokens of an answer, as in config/demo.yaml."""
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
