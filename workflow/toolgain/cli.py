@@ -8,7 +8,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -41,33 +41,27 @@ FILE = NamedPath(path_type=Path, dir_okay=False)
 FOLDER = NamedPath(path_type=Path, file_okay=False)
 PATH = NamedPath(path_type=Path)
 CONFIG = Path("config/config.yaml")
+Verb = TypeVar("Verb", bound=Callable[..., object])
 
-bfcl_env = click.option(
-    "--bfcl-env",
-    type=FOLDER,
-    default=lambda: package.environment("bfcl"),
-    show_default=".venvs/bfcl of the checkout, or of TOOLGAIN_HOME",
-    help="Python environment of the harness.",
-)
-gym_env = click.option(
-    "--gym-env",
-    type=FOLDER,
-    default=lambda: package.environment("gym"),
-    show_default=".venvs/gym of the checkout, or of TOOLGAIN_HOME",
-    help="Python environment of NeMo Gym; `make setup-gym` makes it.",
-)
+
+def _environment(name: str, use: str) -> Callable[[Verb], Verb]:
+    return click.option(
+        f"--{name}-env",
+        type=FOLDER,
+        default=lambda: package.environment(name),
+        show_default=f".venvs/{name} of the checkout, or of TOOLGAIN_HOME",
+        help=f"Python environment of {use}",
+    )
+
+
+bfcl_env = _environment("bfcl", "the harness.")
+gym_env = _environment("gym", "NeMo Gym; `make setup-gym` makes it.")
+trl_env = _environment("trl", "TRL and `transformers serve`.")
 metric = click.option(
     "--metric",
     multiple=True,
     help="Name of the score in samples of lm-evaluation-harness (.jsonl), or NAME,FILTER; or of "
     "the scorer in a log of inspect_ai. May be repeated: the first that a table has is taken.",
-)
-trl_env = click.option(
-    "--trl-env",
-    type=FOLDER,
-    default=lambda: package.environment("trl"),
-    show_default=".venvs/trl of the checkout, or of TOOLGAIN_HOME",
-    help="Python environment of TRL and `transformers serve`.",
 )
 cluster_file = click.option(
     "--cluster", type=FILE, help="Frozen cluster section; read with backend nemo_rl."

@@ -234,7 +234,11 @@ _SCENARIO = re.compile(r"_(\d+)$")
 
 
 def _cluster(category: str, sample_id: str) -> str:
-    """Variants of a scenario, and items of one function document, are not independent."""
+    """Variants of a scenario, and items of one function document, are not independent.
+
+    Not `categories.cluster_of`: a log does not name the functions that were offered, by which
+    documents are told apart over all categories. Their numbers tell it within a category.
+    """
     if category.startswith("multi_turn_") and (found := _SCENARIO.search(sample_id)):
         return f"scenario {found[1]}"
     if category.startswith("live_") and (found := _LIVE.search(sample_id)):
