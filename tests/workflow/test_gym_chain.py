@@ -16,16 +16,26 @@ def small(folder: Path) -> Chain:
     config = deepcopy(SMALL)
     config["environments"]["gym"] = str(GYM)
     config["training"] = {**SMALL["training"], **training, "tasks": SMALL["training"]["tasks"]}
-    config["training"]["trl"] = {**SMALL["training"]["trl"], "max_steps": 2}
+    # A call has some 50 tokens: what is cut earns nothing, and would not be trainable.
+    config["training"]["trl"] = {
+        **SMALL["training"]["trl"],
+        "max_steps": 2,
+        "max_completion_length": 96,
+    }
     return Chain(folder, config)
 
 
 @pytest.mark.slow
 @needs_gym
-def test_the_chain_trains_in_gym_and_compares(tmp_path: Path) -> None:
+def test_the_chain_rehearses_trains_in_gym_and_compares(tmp_path: Path) -> None:
     chain = small(tmp_path)
     done = chain.run("all")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    rehearsal = chain.read("runs/grpo/rehearsal.json")
+    assert (rehearsal["verdict"], rehearsal["failed"]) == ("trainable", 0)
+    assert rehearsal["rows"]["checked"] == 56 and rehearsal["rows"]["unplayable"] == 0
+    page = (tmp_path / "results" / "report.html").read_text()
+    assert "Rows that Gym can play" in page and "56 of 56 tried" in page
     manifest = chain.read("runs/grpo/manifest.json")
     assert manifest["total_steps"] == 2
     assert [step for step, _ in manifest["curves"]["validation/accuracy"]] == [0, 2]
