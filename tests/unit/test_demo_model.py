@@ -170,13 +170,15 @@ def fits(value: object, schema: dict) -> bool:
     """Whether a value has the type that its schema names, inside as well."""
     types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list,
              "object": dict}  # fmt: skip
+    if "type" not in schema:
+        return True
     named = schema["type"]
     kind = named if isinstance(named, str) else named[0]
     if not isinstance(value, types[kind]) or (kind != "boolean" and isinstance(value, bool)):
         return False
     if "enum" in schema and value not in schema["enum"]:
         return False
-    if isinstance(value, list) and schema["items"]["type"] == "number":
+    if isinstance(value, list) and schema["items"].get("type") == "number":
         # BFCL compares the entries of a list by type as well.
         return all(type(part) is float for part in value)
     if isinstance(value, list):
