@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from copy import deepcopy
@@ -88,6 +89,8 @@ class Chain:
                 stderr=log,
                 start_new_session=True,
                 env=_environment(),
+                # A script's background ignores Ctrl-C, and what it starts would inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def planned(self, *arguments: str) -> set[str]:
