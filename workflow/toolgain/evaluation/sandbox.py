@@ -24,6 +24,7 @@ import argparse
 import contextlib
 import ctypes
 import fcntl
+import glob
 import json
 import os
 import re
@@ -720,7 +721,8 @@ def unhidden(path: str, hidden: list[str]) -> Iterator[str]:
 def limit() -> None:
     """Limits of this process and its children; for root's number of processes see
     `limit_numbers`."""
-    running = sum(1 for _ in Path("/proc").glob("[0-9]*/task/[0-9]*"))
+    # Python 3.11's Path.glob raises where a process ends meanwhile.
+    running = len(glob.glob("/proc/[0-9]*/task/[0-9]*"))  # noqa: PTH207
     for kind, most in (
         # Not 0: a program that core_pattern names would get the dump all the same (core(5)).
         (resource.RLIMIT_CORE, 1),
