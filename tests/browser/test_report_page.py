@@ -524,12 +524,15 @@ def test_no_serious_finding_of_axe(
     assert bad == []
 
 
+LONG_NAME = "a_benchmark_with_a_rather_long_name_of_its_own"
+
+
 def test_other_benchmarks_stand_beside_the_answer(
     report: Report, open_page: Open, tmp_path: Path
 ) -> None:
     comparison = report("regressed").with_name("comparison.json")
     line = ["report", comparison, "--results", comparison.parent, "--out", tmp_path / "report.html"]
-    for name, right in (("<i>gsm8k", (150, 120)), ("mmlu", (100, 101))):
+    for name, right in (("<i>gsm8k", (150, 120)), (LONG_NAME, (100, 101))):
         sides = [tmp_path / f"{name}-{side}.csv" for side in ("before", "after")]
         for side, number_right in zip(sides, right, strict=True):
             rows = [f"q{n},{int(n < number_right)}" for n in range(200)]
@@ -537,15 +540,18 @@ def test_other_benchmarks_stand_beside_the_answer(
         line += ["--also-tables", *sides]
     done = CliRunner().invoke(cli, list(map(str, line)))
     assert done.exception is None, done.exception
-    for width in (1280, 390):
+    for width in (1280, 390, 360):
         opened = open_page(tmp_path / "report.html", width=width).ready()
+        # A name may be long: the change stays in view beside it.
+        right = "cell => cell.getBoundingClientRect().right"
+        assert opened.page.locator("#also tbody td.delta").last.evaluate(right) <= width
         assert opened.page.locator("nav.contents a[href='#also']").count() == 1
         lead = opened.text("#also .lead")
         assert lead.startswith("Of 2 other benchmarks, <i>gsm8k fell clearly.")
         rows = opened.page.locator("#also tbody tr")
         assert [clean(text) for text in rows.locator("th").all_inner_texts()] == [
             "<i>gsm8k",
-            "mmlu",
+            LONG_NAME,
         ]
         delta, _, interval, before, after, *_ = rows.first.locator("td").all_inner_texts()
         low, high = (number(end) for end in re.findall(r"[+\u2212]?\d+\.\d+", interval))
