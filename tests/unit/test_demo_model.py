@@ -391,6 +391,11 @@ def test_the_shipped_model_is_small_and_has_a_card():
     assert "# " in (SHIPPED / "README.md").read_text()
 
 
+def test_the_shipped_tokenizer_names_a_class_that_transformers_4_has_too():
+    settings = json.loads((SHIPPED / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
 @needs_trl
 @pytest.mark.slow
 @pytest.mark.skipif(not (SHIPPED / "model.safetensors").exists(), reason="no model is shipped")

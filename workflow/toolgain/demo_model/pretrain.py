@@ -452,6 +452,11 @@ def write_model_folder(
     )
     copy.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    # transformers 5 names a class that transformers 4, and with it vLLM up to 0.17, does not have.
+    path = out / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 # ---------------------------------------------------------------- program
