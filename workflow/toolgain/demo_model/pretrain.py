@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from toolgain.common.files import read_json, write_json
 from toolgain.demo_model import attention
 from toolgain.demo_model.slips import Marks, with_slips
 from toolgain.demo_model.text import (
@@ -454,9 +455,8 @@ def write_model_folder(
     tokenizer.save_pretrained(out)
     # transformers 5 names a class that transformers 4, and with it vLLM up to 0.17, does not have.
     path = out / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    settings = read_json(path, "tokenizer settings")
+    write_json(path, settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 # ---------------------------------------------------------------- program
