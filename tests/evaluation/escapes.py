@@ -138,7 +138,7 @@ INSIDE = {
     "pathlib.Path('x.so').write_bytes(b'no library'); subprocess.run(['true'])",
     "links among its own files": "name = os.urandom(8).hex(); open(name, 'w').close();"
     "os.link(name, name + '-too'); os.symlink(kept, name + '-link')",
-    "a file in its own memory": "[open(d + '/toolgain-hostile-planted', 'w') for d in "
+    "a file in its own memory": "[open(f'{d}/{os.path.basename(folder)}-planted', 'w') for d in "
     "('/tmp', '/dev/shm')]",
     "its own environment": "seen = str(dict(os.environ)) + open('/proc/1/environ').read()",
     "a process that stays": "os.fork() or (os.setsid(), os.closerange(0, 999), os.fork() and "

@@ -129,7 +129,7 @@ def nothing_happened_outside(made: Outside, server: FaultServer) -> None:
     assert made.kept.stat().st_mode & 0o777 == 0o666
     assert not made.executed.exists(), "planted code ran"
     for folder in ("/tmp", "/dev/shm"):
-        assert not Path(folder, f"{MARK}-planted").exists(), folder
+        assert not Path(folder, f"{made.folder.name}-planted").exists(), folder
     assert made.reached == []
     assert made.victim.poll() is None
 

@@ -93,6 +93,28 @@ def test_a_line_that_the_model_would_not_see_whole_is_refused(
         said(configured(tmp_path, task("Ring the bell twice"), line, template=str(template)))
 
 
+def test_what_a_tool_returned_may_stand_there_as_a_json_string(tmp_path: Path) -> None:
+    """As Llama 3 and Mistral write it."""
+    template = tmp_path / "escaped.jinja"
+    template.write_text(
+        "{%- for tool in tools or [] %}{{ tool | tojson }}{% endfor %}"
+        "{%- for message in messages %}{{ message.content | tojson }}{% endfor %}"
+    )
+    returned = {"role": "tool", "tool_call_id": "1", "content": '{"bells": "é"}\n'}
+    call = {
+        "id": "1",
+        "type": "function",
+        "function": {"name": "ring", "arguments": {"times": 1}},
+    }
+    before = (
+        {"role": "user", "content": "How many bells?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        returned,
+    )
+    found = said(configured(tmp_path, task("Ring", *before), template=str(template)))
+    assert found.startswith("1 training task, ")
+
+
 def test_generated_tasks_and_those_of_gym_are_no_files_of_ones_own(tmp_path: Path) -> None:
     config = configured(tmp_path, task("Ring"))
     assert own_tasks.has_own_tasks(config, "grpo")

@@ -1,5 +1,6 @@
 """Task files of one's own before anything starts: read whole, and as the model would see them."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -102,7 +103,10 @@ def _prompt(file: Path, task: Task, template: str, tokens: dict[str, str]) -> st
         ) from None
     for message in task.messages:
         said = str(message["content"]).strip()
-        if message["role"] in ("system", "user", "tool") and said not in text:
+        # Some templates write what a tool returned as a JSON string.
+        forms = (said, json.dumps(said, ensure_ascii=False)[1:-1], json.dumps(said)[1:-1])
+        heard = any(form in text for form in forms)
+        if message["role"] in ("system", "user", "tool") and not heard:
             raise UserError(
                 f"{file}, line {task.line}: the model's chat template leaves out what the "
                 f"{message['role']} says, {said[:60]!r}; {cure}."
