@@ -23,6 +23,7 @@ from toolgain.evaluation.harness import HarnessFolders
 from toolgain.evaluation.job import EvaluationJob, Ledger, evaluation_section, prepare_evaluation
 from toolgain.evaluation.result_files import ResultState, unanswered
 from toolgain.evaluation.rounds import (
+    SCORINGS,
     ModelServer,
     RetryRounds,
     ask_canary,
@@ -30,6 +31,7 @@ from toolgain.evaluation.rounds import (
     is_scored,
     may_continue,
     prepare_replay,
+    score_or_fail,
 )
 from toolgain.records.summary import Canary
 from toolgain.serving.server import Endpoint
@@ -293,6 +295,24 @@ def test_without_answers_an_earlier_replay_is_gone(tmp_path: Path) -> None:
 
 
 # -- scores
+
+
+def test_a_scoring_that_was_killed_is_tried_again(tmp_path: Path) -> None:
+    said = iter(["the harness ended with exit 247: killed", None])
+    score_or_fail(lambda: next(said), tmp_path / "harness.log")
+    assert not list(said)
+
+
+def test_a_scoring_that_never_ends_well_fails_the_stage(tmp_path: Path) -> None:
+    tries: list[str] = []
+
+    def score() -> str:
+        tries.append("tried")
+        return "the harness ended without results: no space left"
+
+    with pytest.raises(StageError, match=r"without results: no space left; see .*harness\.log"):
+        score_or_fail(score, tmp_path / "harness.log")
+    assert len(tries) == SCORINGS
 
 
 @pytest.mark.parametrize(

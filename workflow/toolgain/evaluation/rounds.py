@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 STALL_MARGIN_S = 120.0
 """Scoring shows no progress for a while; only a longer silence is a stall."""
+SCORINGS = 3
+"""How often scoring is tried."""
 
 
 class RetryRounds:
@@ -295,11 +297,26 @@ def ask_in_rounds(
     if state.missing or not is_scored(folders, state):
         # Items without a row are failures; the harness must see a row for each to pair the others.
         result_files.fill_gaps(result, state, problem or "not asked")
-        problem = score(state)
-        if problem:
-            raise StageError(f"evaluate: {problem}; see {folders.log}.")
+        score_or_fail(lambda: score(state), folders.log)
         state = result_files.heal(result, job.items, take_out_failed=False)
     return state
+
+
+def score_or_fail(score: Callable[[], str | None], log_file: Path) -> None:
+    """Score, again where that ended early, as it does when memory runs out: it asks nothing.
+
+    Args:
+        score: returns what went wrong, or None.
+        log_file: what the harness's program wrote.
+
+    Raises:
+        StageError: `SCORINGS` times in a row something went wrong.
+    """
+    for _ in range(SCORINGS):
+        if not (problem := score()):
+            return
+        log.warning("evaluate: %s", problem)
+    raise StageError(f"evaluate: {problem}; see {log_file}.")
 
 
 def _checked(
@@ -319,8 +336,10 @@ def _checked(
     found = results.outcomes(folders.output, job.items, decoder.decode, repeat, evidence.seen)
     uneven = results.score_differences(folders.output, job.items)
     rescoring.write_harmless(state.rows, job.items, folders.again / "result" / job.section.alias)
-    if problem := harness.score_again(settings, folders, _categories(job)):
-        raise StageError(f"evaluate: {problem}; see {folders.work / 'rescoring.log'}.")
+    score_or_fail(
+        lambda: harness.score_again(settings, folders, _categories(job)),
+        folders.work / "rescoring.log",
+    )
     again = results.outcomes(folders.again, job.items, decoder.decode, repeat, evidence.seen)
     evidence = replace(evidence, uneven=uneven, rescored=rescoring.scored_otherwise(found, again))
     truth = {row.key: row for row in again}
