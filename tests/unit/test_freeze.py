@@ -31,3 +31,16 @@ def test_a_key_of_the_other_backend_reaches_nothing() -> None:
 
 def test_where_the_work_is_done_reaches_no_stage_that_would_rerun_for_it() -> None:
     assert changed({"cluster": {"nodes": 4}, "environments": {"trl": "/elsewhere"}}) == set()
+
+
+def test_vllm_serves_in_the_image_of_the_cluster_unless_one_is_named() -> None:
+    def image(serve: dict[str, str]) -> object:
+        values = {"cluster": {"container": "/nemo-rl.sqsh"}, "evaluation": {"serve": serve}}
+        frozen: Any = frozen_sections(parse_config({**BASE, **values}))["evaluation"]
+        return frozen["serve"]["container"]
+
+    assert image({"backend": "vllm"}) == "/nemo-rl.sqsh"
+    assert image({"backend": "vllm", "container": "/vllm.sqsh"}) == "/vllm.sqsh"
+    # Set, and left empty: vLLM of this machine.
+    assert image({"backend": "vllm", "container": ""}) is None
+    assert image({"backend": "transformers"}) is None

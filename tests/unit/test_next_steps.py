@@ -58,6 +58,13 @@ def test_more_steps_are_no_advice_where_the_model_regressed() -> None:
     assert not longer("regressed")
 
 
+def test_what_cannot_be_compared_is_measured_again_before_anything_else() -> None:
+    again, cut = next_steps(sources(subset=True, verdict="not_comparable"), COST, 1420)
+    assert "once what makes them not comparable is mended" in again.title
+    assert again.cost == "about 2 h and 16.0 GPU-hours (by this run)"
+    assert cut.cost == "what was left"
+
+
 def test_the_edits_are_allowed_in_a_configuration(tmp_path: Path) -> None:
     for number, step in enumerate(next_steps(sources(subset=True), COST, 1420)):
         path = tmp_path / f"{number}.yaml"

@@ -102,6 +102,17 @@ def test_all_findings_are_said_at_once_with_the_page_that_helps(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["results", "logs", ".snakemake"])
+def test_a_folder_of_the_run_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A link to /proc, which takes no file of anybody's, root's neither."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).symlink_to("/proc")
+    (line,) = preflight.start_findings(config(), plan())
+    assert line.startswith("working folder: /proc cannot be written (")
+
+
 def test_each_run_is_checked_with_its_own_trainer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

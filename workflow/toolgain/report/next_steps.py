@@ -33,6 +33,33 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
         return
     slurm = any(stage.where.startswith("job ") for stage in cost.stages)
     command = f"snakemake --profile {'slurm' if slurm else 'profiles/local'} "
+    evaluations = [stage for stage in cost.stages if stage.kind == "evaluation"]
+    if sources.comparison.verdict == "not_comparable":
+        # More of what cannot be compared would tell no more.
+        yield NextStep(
+            "The evaluations again, once what makes them not comparable is mended",
+            "",
+            command + "all",
+            _amount(evaluations, 1, "by this run"),
+        )
+    else:
+        yield from _more(sources, cost, population, command, evaluations)
+    yield NextStep(
+        "An interrupted run: the same command resumes it",
+        "",
+        command + "all",
+        "what was left",
+    )
+
+
+def _more(
+    sources: Sources,
+    cost: CostTable,
+    population: int,
+    command: str,
+    evaluations: list[StageCost],
+) -> Iterable[NextStep]:
+    runs = list(sources.runs)
     first = runs[0]
     of_run = [stage for stage in cost.stages if stage.run == first or _is_after(stage)]
     if len(runs) == 1:
@@ -45,7 +72,6 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
         )
     asked = sources.comparison.n
     if sources.comparison.subset and asked:
-        evaluations = [stage for stage in cost.stages if stage.kind == "evaluation"]
         yield NextStep(
             f"All {whole_number(population)} items in place of {whole_number(asked)}: smaller "
             "changes can be detected",
@@ -63,12 +89,6 @@ def _steps(sources: Sources, cost: CostTable, population: int) -> Iterable[NextS
             command + "all",
             _amount(of_both, 2, "at most, by this run"),
         )
-    yield NextStep(
-        "An interrupted run: the same command resumes it",
-        "",
-        command + "all",
-        "what was left",
-    )
 
 
 def _is_after(stage: StageCost) -> bool:
