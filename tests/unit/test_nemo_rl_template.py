@@ -100,12 +100,13 @@ def test_the_copy_links_the_weights_and_leaves_the_model_alone(tmp_path: Path) -
 
 def test_a_given_template_takes_the_model_s_place(tmp_path: Path) -> None:
     source = with_template(tmp_path / "base", "old")
-    (tmp_path / "mine.jinja").write_text("mine {{ tools }}")
+    mine = "mine {{ tools }} {{ messages }}"
+    (tmp_path / "mine.jinja").write_text(mine)
     out = tmp_path / "results" / "model.json"
     base.record_base_model(
         ModelSection(path=str(source), chat_template=str(tmp_path / "mine.jinja")), out
     )
-    assert template_of(Path(json.loads(out.read_text())["path"])) == "mine {{ tools }}"
+    assert template_of(Path(json.loads(out.read_text())["path"])) == mine
 
 
 def test_a_model_without_a_template_is_named(tmp_path: Path) -> None:
