@@ -4,7 +4,6 @@ environment.yml                         from the pins in pyproject.toml
 workflow/schemas/config.schema.json     from the typed configuration
 workflow/schemas/<file>.schema.json     from the records that the stages leave (toolgain.records)
 docs/results.md (the tables)            from the same
-workflow/schemas/comparison.schema.json from the record that `toolgain compare` writes
 workflow/schemas/task.schema.json       from the form of a task file's line
 config/README.md (the key tables)       from the typed configuration
 """
@@ -18,7 +17,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticUndefined
 
 from toolgain.config.sections import Config, Section
@@ -26,9 +25,10 @@ from toolgain.records.checkpoint import Best, Export
 from toolgain.records.comparison import Comparison
 from toolgain.records.evaluation import EvaluationManifest
 from toolgain.records.model import Model
-from toolgain.records.record import Part, Record
+from toolgain.records.record import Part
 from toolgain.records.rehearsal import Rehearsal
 from toolgain.records.summary import Summary
+from toolgain.records.tables import GroupComparison, TableComparison
 from toolgain.records.task import TaskLine
 from toolgain.records.tasks import Tasks
 from toolgain.records.training import Manifest, Smoke
@@ -57,11 +57,6 @@ def environment() -> str:
 def schema() -> str:
     """The JSON schema of the configuration, for editors."""
     return json.dumps(Config.model_json_schema(), indent=2) + "\n"
-
-
-def comparison_schema() -> str:
-    """The JSON schema of comparison.json, for programs that read it."""
-    return json.dumps(Comparison.model_json_schema(), indent=2) + "\n"
 
 
 def task_schema() -> str:
@@ -115,7 +110,7 @@ def _value(default: object) -> str:
         return "see below"
     if isinstance(default, dict) and any(isinstance(v, BaseModel) for v in default.values()):
         return f"one, `{next(iter(default))}`"
-    return "none" if default is None else f"`{json.dumps(default)}`"
+    return f"`{json.dumps(default)}`"
 
 
 def _type(annotation: Any, metadata: list[Any]) -> str:
@@ -148,20 +143,23 @@ def _bounds(metadata: list[Any]) -> str:
     return f" {', '.join(found)}" if found else ""
 
 
-RECORDS: dict[str, tuple[str, type[Record]]] = {
-    "model": ("results/model.json", Model),
-    "tasks": ("results/tasks/<run>/tasks.json", Tasks),
-    "trial": ("results/trial.json", Trial),
-    "rehearsal": ("results/runs/<run>/rehearsal.json", Rehearsal),
-    "smoke": ("results/runs/<run>/smoke.json", Smoke),
-    "training_manifest": ("results/runs/<run>/manifest.json", Manifest),
-    "best": ("results/runs/<run>/best.json", Best),
-    "export": ("results/runs/<run>/export.json", Export),
-    "summary": ("results/evaluations/<subject>/summary.json", Summary),
+RECORDS: dict[str, tuple[str, type[Part]]] = {
+    "model": ("`results/model.json`", Model),
+    "tasks": ("`results/tasks/<run>/tasks.json`", Tasks),
+    "trial": ("`results/trial.json`", Trial),
+    "rehearsal": ("`results/runs/<run>/rehearsal.json`", Rehearsal),
+    "smoke": ("`results/runs/<run>/smoke.json`", Smoke),
+    "training_manifest": ("`results/runs/<run>/manifest.json`", Manifest),
+    "best": ("`results/runs/<run>/best.json`", Best),
+    "export": ("`results/runs/<run>/export.json`", Export),
+    "summary": ("`results/evaluations/<subject>/summary.json`", Summary),
     "evaluation_manifest": (
-        "results/evaluations/<subject>/manifest.json",
+        "`results/evaluations/<subject>/manifest.json`",
         EvaluationManifest,
     ),
+    "comparison": ("`results/comparison.json`", Comparison),
+    "group_comparison": ("`comparison.json`, by group", GroupComparison),
+    "table_comparison": ("`comparison.json`, of two tables", TableComparison),
 }
 """The records by the name of their schema: where they lie, and their type."""
 
@@ -180,23 +178,29 @@ def results() -> str:
     tables: list[str] = []
     for name, (place, kind) in RECORDS.items():
         doc = " ".join((kind.__doc__ or "").split())
-        tables += [f"## `{place}`", "", f"{doc} Schema: `workflow/schemas/{name}.schema.json`.", ""]
-        tables += ["| key | type | meaning |", "|---|---|---|", *_record_rows(kind, ""), ""]
+        tables += [f"## {place}", "", f"{doc} Schema: `workflow/schemas/{name}.schema.json`.", ""]
+        tables += ["| key | type | meaning |", "|---|---|---|", *_record_rows(kind, "", {}), ""]
     return (
         head + RECORDS_START + "\n\n" + "\n".join(tables) + RECORDS_END + rest.split(RECORDS_END)[1]
     )
 
 
-def _record_rows(kind: type[Part], prefix: str) -> list[str]:
+def _record_rows(kind: type[Part], prefix: str, explained: dict[type[Part], str]) -> list[str]:
+    """The rows of a type's keys; `explained`: where the keys of a part stand already."""
     rows: list[str] = []
     for name, field in kind.model_fields.items():
         key = f"{prefix}{field.alias or name}"
         shown = _record_type(field.annotation).replace("|", "\\|")
-        rows.append(f"| `{key}` | {shown} | {field.description} |")
         inner = _part(field.annotation)
-        if inner is not None and not (name == "tasks" and kind is Manifest):
-            below = "[]." if get_origin(field.annotation) is list else "."
-            rows += _record_rows(inner, key + below)
+        if name == "tasks" and kind is Manifest:
+            inner = None
+        known = inner and explained.get(inner)
+        more = f" Keys as in `{known}`." if known else ""
+        rows.append(f"| `{key}` | {shown} | {field.description}{more} |")
+        if inner is not None and not known:
+            below = {list: "[]", dict: ".<name>"}.get(get_origin(field.annotation) or inner, "")
+            explained[inner] = key + below
+            rows += _record_rows(inner, f"{key}{below}.", explained)
     return rows
 
 
@@ -221,13 +225,13 @@ def _record_type(annotation: Any) -> str:
     if origin is dict:
         return f"object of {_record_type(inner[1])}"
     names = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
+    names |= {Any: "anything", JsonValue: "anything"}
     return names.get(annotation, "object")
 
 
 FILES = {
     "environment.yml": environment,
     "workflow/schemas/config.schema.json": schema,
-    "workflow/schemas/comparison.schema.json": comparison_schema,
     "workflow/schemas/task.schema.json": task_schema,
     "config/README.md": readme,
     "docs/results.md": results,

@@ -28,6 +28,13 @@ def test_generated_files_are_in_step_with_their_sources() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("page", ["docs/results.md", "config/README.md"])
+def test_every_key_has_its_meaning(page: str) -> None:
+    rows = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert [row for row in rows if "| None" in row] == []
+
+
 def test_parsing_the_workflow_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['snakemake']\n"

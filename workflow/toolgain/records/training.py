@@ -71,13 +71,16 @@ class Segment(Part):
     """One launch of the training run; a run that was killed has several."""
 
     started: str = Field(description="ISO 8601 in UTC.")
-    finished: str | None = Field(None, description="The same; null: it left no sign of life.")
+    finished: str | None = Field(
+        None,
+        description="The same; of a killed launch, when it last wrote a file; null: it wrote none.",
+    )
     host: str | None = Field(None, description="Host that it was launched on.")
     slurm_job_id: str | None = Field(None, description="null: outside of Slurm.")
     first_step: int | None = Field(None, description="null: no step was done.")
     last_step: int | None = Field(None, description="null: no step was done.")
     end: str = Field(description="`finished`, `failed`, `killed`, or why it was stopped in time.")
-    world_size: int | None = Field(None, description="Processes; null: they never were all there.")
+    world_size: int | None = Field(None, description="Processes; null: they never all started.")
     lost_s: float | None = Field(
         None, description="Seconds after the last save, done again; null: nothing followed."
     )
@@ -116,7 +119,7 @@ class SlurmJob(Part):
     account: str | None = Field(None, description="Slurm account.")
     partition: str | None = Field(None, description="Slurm partition.")
     gpus: int | None = Field(None, description="GPUs of the job.")
-    restarts: int | None = Field(None, description="Times that Slurm queued it again.")
+    restarts: int | None = Field(None, description="Times that Slurm requeued it.")
     log: str | None = Field(None, description="Its log file.")
 
 
@@ -131,7 +134,7 @@ class Handover(Part):
         description="Variables that toolgain sets, without COMMAND, MOUNTS and secrets."
     )
     inherited: list[str] = Field(
-        description="Names of the variables that are taken over from the shell as they are."
+        description="Names of the variables that are inherited from the shell unchanged."
     )
     mounts: list[str] = Field(description="MOUNTS: `source:target` in the container.")
     overrides: list[str] = Field(description="Overrides of the upstream YAML, in Hydra's grammar.")

@@ -7,7 +7,7 @@ from toolgain.records.training import Cost
 
 
 class Trial(Record):
-    """The base model asked the canary and one item of each category; written where it passed."""
+    """The base model was asked the canary and one item of each category; written if it passed."""
 
     weights: str = Field(description="Digest of the base model; an endpoint's URL where it serves.")
     settings: str = Field(description="Digest of the settings by which it was served and asked.")

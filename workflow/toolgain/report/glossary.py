@@ -15,9 +15,9 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "interval": (
         "interval",
-        "The range of changes that fit the data. Repeating the whole experiment on other items "
-        "of the same kind, as many of 100 such ranges as its percentage says would hold the true "
-        "change. If it excludes zero, the change is clear.",
+        "The range of changes that fit the data. Were the whole experiment repeated on other items "
+        "of the same kind, 95 of 100 such ranges (at 95 %) would hold the true change. If it "
+        "excludes zero, the change is clear.",
     ),
     "p": (
         "p value",
@@ -315,7 +315,7 @@ CATEGORIES: dict[str, str] = {
     "java": "One call of a Java function, with arguments as Java writes them.",
     "javascript": "One call of a JavaScript function, with arguments as JavaScript writes them.",
     "multiple": "Two to four tools are offered; one call of the right one is expected.",
-    "parallel": "One tool is offered; several calls of it are wanted in one answer.",
+    "parallel": "One tool is offered; several calls of it are expected in one answer.",
     "parallel_multiple": "Several tools are offered; several calls are expected in one answer.",
     "irrelevance": "The tool that is offered does not fit: no call is expected.",
     "live_simple": "A user's question with one tool; one call is expected.",

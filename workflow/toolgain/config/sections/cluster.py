@@ -20,7 +20,7 @@ class NemoRlSite(Section):
     mounts: list[str] = Field(
         [],
         description="Mounts `src:dst` of the container; the checkout, the work folder, model, "
-        "data and hf_home are added by themselves.",
+        "data and hf_home are added automatically.",
     )
     hf_home: str | None = Field(
         None, description="Shared HF_HOME; also holds the converted base model."
@@ -84,7 +84,7 @@ class ClusterSection(Section):
     memory_gb_per_node: Positive = Field(
         400, description="Memory on each node that a training run takes, in GB."
     )
-    exclusive: bool = Field(True, description="A training run has its nodes for itself.")
+    exclusive: bool = Field(True, description="A training run has its nodes to itself.")
     container: str | None = Field(None, description="NeMo RL container image (.sqsh or registry).")
     nemo_rl: NemoRlSite = Field(NemoRlSite(), description="Where NeMo RL is on this cluster.")
     train_time: Duration = Field(

@@ -25,7 +25,7 @@ class ComparisonSection(Section):
     )
     margin: Annotated[float, Field(gt=0)] = Field(
         1.0,
-        description="Non-inferiority margin for single-turn groups, in points. Below 2.3 live can "
+        description="Non-inferiority margin for single-turn groups, in points. Below 2.2 live can "
         "never be said to have held; on a subset it needs far more.",
     )
     primary: str | None = Field(

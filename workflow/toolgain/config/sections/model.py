@@ -11,7 +11,7 @@ class ModelSection(Section):
     """The model before the training: a Hugging Face folder, evaluated and trained from."""
 
     path: str = Field(description="Folder of the model (Hugging Face format).")
-    name: str | None = Field(None, description="Name shown in the report; default: the folder's.")
+    name: str | None = Field(None, description="Name shown in the report; null: the folder's.")
     chat_template: str | None = Field(
         None,
         description="A chat template file that replaces the model's own, for training, "

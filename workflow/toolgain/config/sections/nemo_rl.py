@@ -87,12 +87,14 @@ class NemoRl(Section):
     overrides: dict[str, Any] = Field(
         {}, description="Further upstream keys (dotted) and their values, checked for typos."
     )
-    delete: list[str] = Field([], description="Upstream keys (dotted) that are taken away.")
+    delete: list[str] = Field([], description="Upstream keys (dotted) that are removed.")
     zero_reward_steps: Positive = Field(
-        3, description="A reward of exactly zero for so many steps ends the training."
+        3, description="A reward of exactly zero for this many steps in a row ends the training."
     )
     hang_factor: Annotated[float, Field(gt=1)] = Field(
-        10.0, description="A step of so many times the median step's time is ended as a hang."
+        10.0,
+        description="A step that takes this many times the median step's time is a hang: the job "
+        "ends.",
     )
 
     @property

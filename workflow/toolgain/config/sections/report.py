@@ -15,5 +15,5 @@ class ReportSection(Section):
     max_megabytes: Annotated[float, Field(ge=1, le=100)] = Field(
         5.0,
         description="Maximum size of the page. Above it long answers are cut, then the items of "
-        "later runs are left out; those of 20 runs are the most.",
+        "later runs are left out. At most 20 runs show their items.",
     )

@@ -89,7 +89,7 @@ of these."""
 class RunSection(Section):
     """One training run: a seed, a recipe, or both."""
 
-    seed: int | None = Field(None, description="Seed of this run; default: training.seed.")
+    seed: int | None = Field(None, description="Seed of this run; null: training.seed.")
     training: dict[str, Any] = Field({}, description="Overrides of the training section.")
 
 

@@ -37,7 +37,9 @@ class Trl(Section):
         "dapo", description="How token losses are averaged."
     )
     scale_rewards: Literal["group", "batch", "none"] = Field(
-        "group", description="Over what the advantages are divided by their standard deviation."
+        "group",
+        description="Advantage normalisation: by the standard deviation of the group, of the "
+        "batch, or none.",
     )
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="Sampling temperature.")
     max_completion_length: Positive = Field(
