@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from toolgain.bfcl import results
-from toolgain.bfcl.data import Item, Items
+from toolgain.bfcl.data import Item, Items, installed_data, load_full
 from toolgain.bfcl.decoder import Decoder, decoding
 from toolgain.bfcl.outcomes import ItemOutcome
 from toolgain.bfcl.results import PREFIX
 
 Row = dict[str, Any]
 BFCL_ENV = Path(__file__).parents[2] / ".venvs" / "bfcl"
+
+
+@cache
+def all_items() -> Items:
+    """The 4441 items, read where a test first needs them."""
+    return load_full(installed_data(BFCL_ENV))
 
 
 @cache

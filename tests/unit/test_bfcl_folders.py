@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_folders import answered, item, write, wrong
+from harness_folders import all_items, answered, item, write, wrong
 from hypothesis import given
 from hypothesis import strategies as st
 
 from toolgain.bfcl import results, revisions, v4
-from toolgain.bfcl.data import installed_data, load_full
+from toolgain.bfcl.data import installed_data
 from toolgain.bfcl.folders import models_of, one_model
 from toolgain.bfcl.revisions import ItemEvidence
 from toolgain.common.errors import UserError
 
 DATA = installed_data(Path(__file__).parents[2] / ".venvs" / "bfcl")
-BASE = load_full(DATA)
 OFFICIAL = [name for name in revisions.revision_table() if name != revisions.NVIDIA]
 CALL = [{"f": '{"x": 1}'}]
 
@@ -60,7 +59,7 @@ def test_unreadable_folders_are_named(tmp_path: Path, name: str) -> None:
 
 
 def test_the_first_items_of_a_category_are_a_subset(tmp_path: Path) -> None:
-    first = BASE["parallel"][:3]
+    first = all_items()["parallel"][:3]
     write(tmp_path, "parallel", [answered(one, CALL) for one in first], [wrong(first[1])])
     source = results.source_of(one_model(tmp_path), DATA)
     assert [one.id for one in source.items["parallel"]] == [one.id for one in first]
@@ -70,7 +69,7 @@ def test_the_first_items_of_a_category_are_a_subset(tmp_path: Path) -> None:
 
 
 def test_a_gap_between_rows_is_no_limit(tmp_path: Path) -> None:
-    a, _, c = BASE["parallel"][:3]
+    a, _, c = all_items()["parallel"][:3]
     write(tmp_path, "parallel", [answered(a, CALL), answered(c, CALL)], [])
     source = results.source_of(one_model(tmp_path), DATA)
     with pytest.raises(UserError, match="198 missing"):
@@ -78,13 +77,13 @@ def test_a_gap_between_rows_is_no_limit(tmp_path: Path) -> None:
 
 
 def ids_of(revision: str) -> dict[str, set[str]]:
-    items = revisions.items(BASE, revision)
+    items = revisions.items(all_items(), revision)
     return {category: {one.id for one in chosen} for category, chosen in items.items()}
 
 
 @pytest.mark.parametrize("revision", revisions.revision_table())
 def test_a_revision_fits_its_own_ids(revision: str) -> None:
-    assert revision in revisions.recognised_revisions(BASE, ids_of(revision), []).names
+    assert revision in revisions.recognised_revisions(all_items(), ids_of(revision), []).names
 
 
 @given(st.data())
@@ -98,17 +97,17 @@ def test_one_changed_item_rules_a_revision_out(data: st.DataObject) -> None:
     }
     category = data.draw(st.sampled_from([name for name, places in changed.items() if places]))
     place = data.draw(st.sampled_from(sorted(changed[category])))
-    seen = BASE[category][place]
+    seen = all_items()[category][place]
     evidence = ItemEvidence(category, seen.id, seen.question, seen.expected)
-    found = revisions.recognised_revisions(BASE, {category: {seen.id}}, [evidence])
+    found = revisions.recognised_revisions(all_items(), {category: {seen.id}}, [evidence])
     assert revision not in found.names
     assert revisions.NVIDIA in found.names
 
 
 def test_data_that_nobody_knows_is_an_unknown_revision() -> None:
-    one = BASE["simple"][0]
+    one = all_items()["simple"][0]
     evidence = ItemEvidence("simple", one.id, [[{"role": "user", "content": "else"}]], one.expected)
-    found = revisions.recognised_revisions(BASE, {"simple": {one.id}}, [evidence])
+    found = revisions.recognised_revisions(all_items(), {"simple": {one.id}}, [evidence])
     assert found.names == ()
     assert found.name == "an unknown revision (1 of 1 checked items differ)"
     assert not found.may_equal(found)
@@ -141,7 +140,7 @@ def test_any_text_has_a_number_of_calls(text: str) -> None:
     [(["[f(x=1)]", "no"], "prompt"), ([CALL, "no"], "native"), (["no", "no"], "native")],
 )
 def test_calling_mode(tmp_path: Path, answers: list[Any], mode: str) -> None:
-    items = BASE["simple"][:2]
+    items = all_items()["simple"][:2]
     rows = [answered(one, answer) for one, answer in zip(items, answers, strict=True)]
     write(tmp_path, "simple", rows, [wrong(items[0])])
     source = results.source_of(one_model(tmp_path), DATA)
@@ -194,7 +193,7 @@ def test_v4_without_the_agentic_parts_has_no_overall(tmp_path: Path) -> None:
 
 def stranger(root: Path) -> tuple[Path, Path]:
     """A folder with the first items of a category; its result and its score file."""
-    first = BASE["parallel"][:3]
+    first = all_items()["parallel"][:3]
     write(root, "parallel", [answered(one, CALL) for one in first], [wrong(first[1])])
     kinds = ("result", "score")
     files = [root / kind / "policy" / f"BFCL_v3_parallel_{kind}.json" for kind in kinds]
@@ -304,7 +303,7 @@ def test_a_folder_of_roots_and_an_archive_say_what_to_give(tmp_path: Path) -> No
 
 def test_scores_of_other_answers_are_found(tmp_path: Path) -> None:
     """Score files repeat each wrong answer; a handler may write it down in another form."""
-    chosen = BASE["parallel"][:10]
+    chosen = all_items()["parallel"][:10]
 
     def folder(root: Path, repeated: Callable[[int], object]) -> Path:
         bad = [wrong(one, model_result_raw=repeated(n)) for n, one in enumerate(chosen)]
@@ -330,7 +329,7 @@ def test_an_answer_in_other_signs_is_the_same_answer(texts: list[str]) -> None:
 def test_a_partial_evaluation_that_pairs_by_id_is_a_subset(tmp_path: Path) -> None:
     """bfcl-eval's --partial-eval: any items, and a wrong one behind a gap repeats its own question;
     where answers were paired by position, it would repeat another."""
-    a, _, c, d = BASE["parallel"][:4]
+    a, _, c, d = all_items()["parallel"][:4]
     rows = [answered(one, CALL) for one in (a, c, d)]
     write(tmp_path / "by_id", "parallel", rows, [wrong(d)])
     found = results.score_folder(one_model(tmp_path / "by_id"), DATA)

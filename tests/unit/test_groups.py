@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from harness_folders import answered, write, wrong
+from harness_folders import all_items, answered, write, wrong
 from hypothesis import given
 from hypothesis import strategies as st
-from test_bfcl_folders import BASE, CALL, v4_folder
+from test_bfcl_folders import CALL, v4_folder
 
 from toolgain.bfcl import v4
 from toolgain.bfcl.categories import in_group
@@ -20,7 +20,7 @@ SINGLE_TURN = (*in_group("non_live"), *in_group("live"))
 def single_turn(root: Path, wrong_share: int, categories: tuple[str, ...] = SINGLE_TURN) -> Path:
     """Every item of some categories; every `wrong_share`-th is wrong."""
     for category in categories:
-        items = BASE[category]
+        items = all_items()[category]
         # The one id that two items share stays right.
         bad = [one for one in items[::wrong_share] if one.occurrence == 0 and "79-0" not in one.id]
         rows = [

@@ -3,21 +3,20 @@
 from pathlib import Path
 
 import pytest
-from harness_folders import BFCL_ENV, answered, write, wrong
+from harness_folders import BFCL_ENV, all_items, answered, write, wrong
 
-from toolgain.bfcl.data import installed_data, load_full
+from toolgain.bfcl.data import installed_data
 from toolgain.common.errors import UserError
 from toolgain.report.questions import BfclData, known_questions, read_plain, with_expected
 
 DATA = installed_data(BFCL_ENV)
-BASE = load_full(DATA)
 CALL = [{"f": '{"x": 1}'}]
 INSTALLED = BfclData(BFCL_ENV)
 
 
 def folder(root: Path, question: object = None) -> Path:
     """The first three items of a category, the second wrong, with its question repeated."""
-    first = BASE["parallel"][:3]
+    first = all_items()["parallel"][:3]
     bad = wrong(first[1], possible_answer=first[1].expected)
     if question is not None:
         bad["prompt"]["question"] = question
@@ -29,7 +28,7 @@ def test_a_question_that_every_revision_has_is_known_without_its_tools(tmp_path:
     read = read_plain(folder(tmp_path), INSTALLED)
     assert len(read.source.revision.names) > 1
     known = known_questions(read, INSTALLED)
-    first, second, third = BASE["parallel"][:3]
+    first, second, third = all_items()["parallel"][:3]
     assert [known[one.key].turns for one in (first, second)] == [first.question, second.question]
     assert known[second.key].tools == second.tools, "the wrong row repeats them"
     assert known[third.key].tools is None
@@ -40,8 +39,8 @@ def test_a_question_that_every_revision_has_is_known_without_its_tools(tmp_path:
 def test_the_data_that_the_folder_was_asked_with_say_the_rest(tmp_path: Path) -> None:
     read = read_plain(folder(tmp_path), INSTALLED)
     known = known_questions(read, BfclData(BFCL_ENV, DATA))
-    assert [known[one.key].tools for one in BASE["parallel"][:3]] == [
-        one.tools for one in BASE["parallel"][:3]
+    assert [known[one.key].tools for one in all_items()["parallel"][:3]] == [
+        one.tools for one in all_items()["parallel"][:3]
     ]
 
 

@@ -3,19 +3,18 @@
 Standard library only: programs in every environment use it.
 """
 
-import ctypes
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from toolgain.common.supervise import die_with_parent
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """`scancel`, Ctrl-C, and Slurm's warning before a time limit."""
 
 Handler = Callable[[int, FrameType | None], object]
-
-_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -41,4 +40,4 @@ def handling(numbers: Iterable[signal.Signals], handler: Handler) -> Iterator[No
 def end_with_parent() -> None:
     """Have the kernel kill this process when the one that started it ends; Linux alone can."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()

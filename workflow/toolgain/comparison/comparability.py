@@ -1,4 +1,4 @@
-"""Why a comparison is refused: every reason against comparing two evaluations, with both values."""
+"""Not comparable: why a comparison is refused. Every reason against it, with both values."""
 
 from dataclasses import dataclass
 

@@ -15,8 +15,8 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "interval": (
         "interval",
-        "The range of changes that fit the data. Were the whole experiment repeated on other items "
-        "of the same kind, 95 of 100 such ranges (at 95 %) would hold the true change. If it "
+        "The range of changes that fit the data. If the whole experiment were repeated on other "
+        "items of the same kind, its percentage of such ranges would hold the true change. If it "
         "excludes zero, the change is clear.",
     ),
     "p": (

@@ -1,4 +1,4 @@
-"""The words of the verdict, and the one sentence that says it.
+"""The verdict's words, and the one sentence that says it.
 
 comparison.json holds the sentence; the command line, the report and its Markdown repeat it.
 """

@@ -1,4 +1,7 @@
-"""All numbers of one pair of evaluations, and the verdict word. Numbers are in points."""
+"""All numbers of one pair of evaluations, and the verdict. Numbers are in points.
+
+The verdict's words and its sentence are in `answer`.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

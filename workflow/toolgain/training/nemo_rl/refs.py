@@ -140,8 +140,9 @@ REFS: dict[str, Ref] = {
             # 2026-08-22: every key, file name and habit. Doctor reads the checkout's classes.
             # Its API reference lists no DTensorConfig but an AutomodelConfig, and PRs 4207 and 4198
             # took DTensor v1 away: the keys of that backend have changed and were not read. Of
-            # 7b235d3ef, a later commit with vLLM 0.29.0, the classes of the policy were read: what
-            # Megatron requires is the same, and `dtensor_cfg` is `automodel_cfg`.
+            # 7b235d3ef, a commit with vLLM 0.29.0 and ray>=2.58.0 whose date was not seen, the
+            # classes of the policy were read: what Megatron requires is the same, and
+            # `dtensor_cfg` is `automodel_cfg`.
             policy_backends=("megatron",),
             commit=None,
             gym_commit="1f8afc7",

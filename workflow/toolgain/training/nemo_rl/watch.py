@@ -13,11 +13,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from toolgain.common.files import opened
 from toolgain.records.training import Sign
-from toolgain.training.store.curves import scalar
+from toolgain.training.store.curves import EventFile, Written
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
@@ -155,31 +154,25 @@ class Curves:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.points: dict[str, dict[int, tuple[int, Point]]] = {}
-        self._loaders: dict[Path, Any] = {}
+        self._files: dict[Path, EventFile] = {}
 
     def read(self) -> None:
         """Read what was added since the last time."""
-        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
         for path in sorted(self.folder.glob("exp_*/**/events.out.tfevents*")):
-            if path not in self._loaders:
-                self._loaders[path] = EventFileLoader(str(path))
+            if path not in self._files:
+                self._files[path] = EventFile(path)
             launch = _launch_number(path.relative_to(self.folder).parts[0])
             try:
-                for event in self._loaders[path].Load():
-                    self._take(launch, event)
+                for written in self._files[path].new():
+                    self._take(launch, written)
             except Exception:  # a record cut off by a kill ends this file
                 continue
 
-    def _take(self, launch: int, event: Any) -> None:
-        for value in event.summary.value:
-            number = scalar(value)
-            if number is None:
-                continue
-            curve = self.points.setdefault(value.tag, {})
-            known = curve.get(event.step)
-            if known is None or known[0] <= launch:
-                curve[event.step] = (launch, Point(event.step, number, event.wall_time))
+    def _take(self, launch: int, written: Written) -> None:
+        curve = self.points.setdefault(written.tag, {})
+        known = curve.get(written.step)
+        if known is None or known[0] <= launch:
+            curve[written.step] = (launch, Point(written.step, written.value, written.wall))
 
     def curve(self, tag: str) -> list[Point]:
         """The points of a curve by rising step."""

@@ -8,9 +8,9 @@ the later launch wins. Names and steps are NeMo RL's: `train/reward` from step 1
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 REWARD = "train/reward"
 ACCURACY = "validation/accuracy"
@@ -60,17 +60,40 @@ def read_curves(logs: Path) -> dict[str, Curve]:
 
 
 def _events(folder: Path) -> Iterable[tuple[str, int, float]]:
-    # Imported here: it takes most of a second, which a caller without curves should not wait.
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)
     files = sorted(folder.rglob("*tfevents*"), key=lambda path: (path.stat().st_mtime, path.name))
     for path in files:
-        for event in EventFileLoader(str(path)).Load():
+        for written in EventFile(path).new():
+            if math.isfinite(written.value):
+                yield written.tag, written.step, written.value
+
+
+class Written(NamedTuple):
+    """A number in an event file."""
+
+    tag: str
+    step: int
+    wall: float
+    """Seconds since the epoch."""
+    value: float
+
+
+class EventFile:
+    """The numbers in one TensorBoard file, which may still grow."""
+
+    def __init__(self, path: Path) -> None:
+        # Imported here: it takes most of a second, which a caller without curves should not wait.
+        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+        logging.getLogger("tensorboard").setLevel(logging.ERROR)
+        self._loader = EventFileLoader(str(path))
+
+    def new(self) -> Iterator[Written]:
+        """What was added since the last time."""
+        for event in self._loader.Load():
             for value in event.summary.value:
                 number = scalar(value)
-                if number is not None and math.isfinite(number):
-                    yield value.tag, int(event.step), number
+                if number is not None:
+                    yield Written(value.tag, int(event.step), event.wall_time, number)
 
 
 def scalar(value: Any) -> float | None:
