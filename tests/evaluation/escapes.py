@@ -175,17 +175,19 @@ REFUSED = {
     "the root of every process": "seen = [open(p + '/root' + secret).read() for p in "
     "glob.glob('/proc/[0-9]*')][0]",
     "the root of this program's starter": "seen = open(f'/proc/{pytest}/root{secret}').read()",
-    "an environment": "seen = open(f'/proc/{victim}/environ').read()",
-    "descriptors": "seen = os.listdir(f'/proc/{pytest}/fd')",
-    "foreign memory": "open(f'/proc/{victim}/mem', 'rb')",
+    # A process of the sandbox's own may have the number of one outside: each says whose it is.
+    "an environment": "seen = open(f'/proc/{victim}/environ').read();"
+    "assert seen.startswith('TOKEN=')",
+    "descriptors": "seen = os.listdir(f'/proc/{pytest}/fd');assert began(pytest) == births[pytest]",
+    "foreign memory": "open(f'/proc/{victim}/mem', 'rb'); assert began(victim) == births[victim]",
     "a folder above": "seen = open('/proc/self/cwd/' + '../' * 30 + secret).read()",
     "inherited descriptors": "assert [n for n in os.listdir('/proc/1/fd') if int(n) > 2]",
     # Seized, not attached: that would stop the one that waits for the answer.
-    "ptrace": "assert libc.ptrace(0x4206, victim, 0, 0) == 0",
+    "ptrace": "assert libc.ptrace(0x4206, victim, 0, 0) == 0; assert same_numbers()",
     "ptrace of the parent": "assert libc.ptrace(0x4206, os.getppid(), 0, 0) == 0",
-    "a signal": "os.kill(victim, 9)",
-    "a signal to this program's starter": "os.kill(pytest, 0)",
-    "a process by descriptor": "os.pidfd_open(victim)",
+    "a signal": "os.kill(victim, 0); assert same_numbers(); os.kill(victim, 9)",
+    "a signal to this program's starter": "os.kill(pytest, 0); assert same_numbers()",
+    "a process by descriptor": "os.pidfd_open(victim); assert same_numbers()",
     "shared memory": f"assert libc.shmget({SEGMENT}, 0, 0) >= 0",
     "a port": "socket.create_connection(('127.0.0.1', port), 3)",
     "a port by name": "socket.create_connection(('localhost', port), 3)",
@@ -226,7 +228,7 @@ REFUSED = {
     "a change of times": "os.utime(kept)",
     "an attribute": "os.setxattr(kept, 'user.x', b'x')",
     "that a file exists": "os.stat(secret)",
-    "another process": "assert b'sleep' in open(f'/proc/{victim}/cmdline', 'rb').read()",
+    "another process": "assert began(victim) == births[victim]",
     # A terminal of the sandbox's own can have the same name.
     "a terminal's screen": "fd = os.open(terminal, os.O_WRONLY | os.O_NOCTTY); os.write(fd, b'x');"
     "assert os.fstat(fd).st_dev == terminals",
@@ -293,6 +295,12 @@ another round begins where it left off."""
 RUN = """
 import ctypes, fcntl, glob, json, os, pathlib, signal, socket, struct, subprocess, sys, termios
 import time
+def began(number):
+    # In ticks since the machine's start: another process of this number began at another time.
+    return open(f'/proc/{number}/stat').read().rpartition(')')[2].split()[19]
+def same_numbers():
+    # In a namespace of its own, a number is that of another process.
+    return os.readlink('/proc/self/ns/pid') == numbers
 def attempt(code):
     read, write = os.pipe()
     if os.fork() == 0:
@@ -330,6 +338,11 @@ def call_of(values: dict[str, object], code: str) -> str:
     return f"(lambda space: {ran} or space['report'])({{}})"
 
 
+def began(number: int) -> str:
+    """When a process began, in ticks since the machine's start."""
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
+
+
 def values_of(outside: Outside, pytest: int, ways: dict[str, str]) -> dict[str, object]:
     """The names that the ways use."""
     return {
@@ -345,6 +358,8 @@ def values_of(outside: Outside, pytest: int, ways: dict[str, str]) -> dict[str, 
         "network": str(Path("/proc/self/ns/net").readlink()),
         "victim": outside.victim.pid,
         "pytest": pytest,
+        "births": {number: began(number) for number in (outside.victim.pid, pytest)},
+        "numbers": str(Path("/proc/self/ns/pid").readlink()),
         "ways": ways,
         "marker": f"ran {len(ways)}",
     }

@@ -1,112 +1,34 @@
-"""Bad files and full disks in every verb: one line, the right exit code, the old file whole.
+"""Bad files in every verb: one line and the right exit code, nothing written.
 
 Each command runs in a child with limits of memory and time, so that a pipe that nobody writes to,
 a device without an end or ten lines of YAML that stand for a thousand million values fail the test
 and not the machine.
 """
 
-import contextlib
 import gzip
-import importlib
 import json
 import os
-import resource
-import signal
 import socket
 import struct
-import sys
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from commands import powerless, run, said
 from evaluation_folders import outcome, rows, write
 from hypothesis import given
 from hypothesis import strategies as st
 from test_checkpoints import make
 from verbs import VERBS, place_of
 
-from privileges import may_mount
 from toolgain import cli
 from toolgain.bfcl.categories import POPULATION
 from toolgain.common.errors import ExitCode, UserError
-from toolgain.common.files import LARGEST, LARGEST_TABLE, read_gzip, write_text
+from toolgain.common.files import LARGEST, LARGEST_TABLE, read_gzip
 from toolgain.common.yaml_text import parse_yaml
-from toolgain.evaluation import sandbox
 from toolgain.head import command_line
 from toolgain.report.sources import read_sources
-
-# What the verbs import, once for all children.
-for name in (
-    *("checkpoint.export", "checkpoint.select", "comparison.compare", "comparison.tables"),
-    *("config.freeze", "evaluation.evaluate", "head.doctor", "models.base", "report.render"),
-    *("bfcl.v4", "training.train", "training.nemo_rl.backend", "training.trl.backend"),
-):
-    importlib.import_module(f"toolgain.{name}")
-
-ROOT = Path(__file__).parents[2]
-MEMORY = 3 << 30
-"""Bytes that a command may take beyond what this process has."""
-SECONDS = 300
-"""Far more than any of them takes, on a busy machine too."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    """Exit status; negative: the signal that ended it."""
-    stderr: str
-
-
-def run(
-    *words: object,
-    before: Callable[[], object] = lambda: None,
-    after: Callable[[], object] = lambda: None,
-) -> Ended:
-    """Run `toolgain` with `words` in a child of this process, between `before` and `after`."""
-    read, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(read)
-            os.dup2(write_end, 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-            sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
-            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(SECONDS)
-            before()
-            sys.argv = ["toolgain", *map(str, words)]
-            cli.main()
-            code = 0
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1
-        except BaseException:
-            traceback.print_exc()
-            code = 99
-        after()
-        sys.stderr.flush()
-        os._exit(code)
-    os.close(write_end)
-    with os.fdopen(read, "rb") as said:
-        text = said.read().decode(errors="replace")
-    return Ended(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text)
-
-
-def said(ended: Ended) -> str:
-    """The line that a command ended with; what it logged before is no part of it."""
-    assert "Traceback" not in ended.stderr, ended.stderr
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("toolgain: ")]
-    assert len(lines) == 1, ended
-    assert ended.stderr.splitlines()[-1] == lines[0], ended
-    assert len(lines[0]) < 1000
-    return lines[0]
 
 
 def a_socket(path: Path) -> None:
@@ -239,69 +161,6 @@ def test_bad_file_is_one_line_and_exit_code_2(role: str, kind: str, tmp_path: Pa
     assert not found["OUT"].exists()
 
 
-def readable_comparison(folder: Path) -> Path:
-    """A table that two of make a comparison."""
-    path = folder / "rows.csv"
-    path.write_text("id,score\n" + "".join(f"{n},{n % 2}\n" for n in range(20)))
-    return path
-
-
-@pytest.fixture
-def writers(tmp_path: Path) -> dict[str, tuple[object, ...]]:
-    """Commands that reach their output, which is named OUT."""
-    table = readable_comparison(tmp_path)
-    config = tmp_path / "model.json"
-    config.write_text(json.dumps({"path": str(ROOT / "resources" / "demo-model")}))
-    make(tmp_path / "steps", 5)
-    return {
-        "freeze": ("freeze", "--section", "{}", "--out"),
-        "model": ("model", "--config", config, "--out"),
-        "select": ("select", tmp_path / "steps", "--out"),
-        "compare": ("compare", table, table, "--out"),
-    }
-
-
-def powerless() -> None:
-    """As root, without the right to write where the modes forbid it."""
-    sandbox.drop_capabilities()
-
-
-def full() -> None:
-    """No file may grow, as where the disk is full."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-
-@pytest.mark.parametrize("verb", ["freeze", "model", "select", "compare"])
-def test_full_disk_and_closed_folder_leave_the_old_file_whole(
-    verb: str, writers: dict[str, tuple[object, ...]], tmp_path: Path
-) -> None:
-    out = tmp_path / "there" / "out.json"
-    write_text(out, "as it was")
-    ended = run(*writers[verb], out, before=full)
-    assert ended.code == ExitCode.FAILED and "make room" in said(ended) and str(out) in said(ended)
-    out.parent.chmod(0o555)
-    ended = run(*writers[verb], out, before=powerless)
-    assert ended.code == ExitCode.BAD_INPUT and str(out.parent) in said(ended)
-    out.parent.chmod(0o755)
-    assert out.read_text() == "as it was"
-    assert list(out.parent.iterdir()) == [out]
-
-
-@pytest.mark.parametrize("verb", ["freeze", "model", "select", "compare"])
-def test_output_that_is_no_file_is_refused_and_stays(
-    verb: str, writers: dict[str, tuple[object, ...]], tmp_path: Path
-) -> None:
-    """As root, a file would take the place even of a device."""
-    pipe, below = tmp_path / "pipe", tmp_path / "file" / "out.json"
-    os.mkfifo(pipe)
-    (tmp_path / "file").touch()
-    for out in (pipe, tmp_path, below, Path(os.fsdecode(bytes(tmp_path) + b"/gr\xfc\xdfe"))):
-        ended = run(*writers[verb], out)
-        assert ended.code == ExitCode.BAD_INPUT, ended
-        said(ended)
-    assert pipe.is_fifo()
-
-
 def test_names_that_are_no_utf_8_are_refused_before_anything_is_made(tmp_path: Path) -> None:
     model = model_in(tmp_path / "model")
     config = tmp_path / "config.json"
@@ -375,41 +234,6 @@ def test_file_that_nobody_may_read_is_one_line_and_exit_code_2(role: str, tmp_pa
     assert "Traceback" not in ended.stderr
     if role != "doctor":
         said(ended)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
-@pytest.mark.parametrize("verb", ["freeze", "model", "select", "compare"])
-def test_full_file_system_leaves_the_old_file_whole(
-    verb: str, writers: dict[str, tuple[object, ...]], tmp_path: Path
-) -> None:
-    """A real one, as large as what is in it: the kernel says ENOSPC."""
-    if not may_mount():
-        pytest.skip("a root that may not mount, as in most containers")
-    folder = tmp_path / "full"
-    folder.mkdir()
-
-    def fill() -> None:
-        sandbox.unshare(sandbox.CLONE_NEWNS, False)
-        sandbox.tmpfs(str(folder), "size=64k")
-        (folder / "out.json").write_text("as it was")
-        with contextlib.suppress(OSError), (folder / "rest").open("wb", buffering=0) as rest:
-            while True:
-                rest.write(bytes(4096))
-
-        # The file system is seen in that process alone, so it looks itself.
-        def look() -> None:
-            kept = (folder / "out.json").read_text() == "as it was"
-            names = sorted(path.name for path in folder.iterdir())
-            sys.stderr.write(f"KEPT {names if kept else None}\n")
-
-        looks.append(look)
-
-    looks: list[Callable[[], None]] = []
-
-    ended = run(*writers[verb], folder / "out.json", before=fill, after=lambda: looks[0]())
-    assert ended.code == ExitCode.FAILED, ended
-    assert "make room" in ended.stderr and str(folder / "out.json") in ended.stderr
-    assert "KEPT ['out.json', 'rest']" in ended.stderr, ended
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolgain.bfcl.data import installed_data
-from toolgain.common.errors import UserError
+from toolgain.common.errors import StageError, UserError
 from toolgain.demo_model import everyday, programs, questions, services, stage
 from toolgain.demo_model.everyday_tasks import everyday_task
 from toolgain.demo_model.slips import Marks, with_slips
@@ -380,6 +381,13 @@ def test_the_text_shares_nothing_with_bfcl():
 def test_a_missing_environment_is_named(tmp_path: Path):
     with pytest.raises(UserError, match="no Python environment"):
         stage.pretrain_demo_model(tmp_path / "model", 1, tmp_path / "nowhere")
+
+
+def test_what_ended_a_pretraining_is_one_line_and_a_log(tmp_path: Path):
+    with pytest.raises(StageError, match=r"ended with code 1: \w*Error.* Log: .*pretrain\.log"):
+        stage.pretrain_demo_model(
+            tmp_path / "model", 1, Path(sys.prefix), settings=["tokens=many"], threads=1
+        )
 
 
 @pytest.mark.skipif(not (SHIPPED / "model.safetensors").exists(), reason="no model is shipped")

@@ -418,6 +418,44 @@ def sleeping(user: int) -> Iterator[int]:
         process.wait()
 
 
+LOW_NUMBERS = """
+import json, os, sys
+from pathlib import Path
+from escapes import REFUSED, RUN, outside, values_of
+from sandboxed import Place
+
+many = "import os, time\\nfor _ in range(100):\\n    os.fork() or time.sleep(600)\\n"
+with outside(int(sys.argv[2])) as made:
+    taken = {"there is one": "os.kill(victim, 0), os.kill(pytest, 0)"}
+    values = values_of(made, os.getpid(), REFUSED | taken)
+    place = Place(Path(sys.argv[1]), int(sys.argv[2]))
+    said = place.run(f"{many}globals().update({values!r})\\n{RUN}\\nprint(done)")
+print([line for line in said.stdout.splitlines() if line.startswith('{')][0])
+"""
+
+
+@needs_everything
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root begins to count processes anew")
+@pytest.mark.skipif(not may_mount(), reason="a root that may not mount, as in most containers")
+def test_process_inside_with_the_number_of_one_outside_is_no_way_out(place: Place) -> None:
+    """As in a container or on a node where numbers are low: those inside begin at 1 too."""
+    folder = place.box / "low"
+    folder.mkdir()
+    done = subprocess.run(
+        [
+            *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
+            *(sys.executable, "-c", LOW_NUMBERS, folder, str(place.user)),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+    )
+    found: dict[str, str] = json.loads(done.stdout)
+    assert found.pop("there is one").startswith("done"), "the numbers differ"
+    assert {way for way in found if found[way].startswith("done")} == set()
+
+
 @needs_everything
 @pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_older_landlock_alone_shuts_what_it_is_said_to_shut(place: Place, version: int) -> None:

@@ -34,6 +34,13 @@ class NamedPath(click.Path):
         whole = Path(os.fsdecode(path)).absolute()
         if not utf8_name(whole):
             self.fail(f"the name {str(whole)!a} is not UTF-8; rename it", param, ctx)
+        # Before the work, not when its result is to be written.
+        if os.path.exists(path):  # noqa: PTH110
+            if not self.file_okay and not os.path.isdir(path):  # noqa: PTH112
+                self.fail(f"{str(path)!r} is not a folder", param, ctx)
+            is_output = param is not None and param.name == "out" and not self.dir_okay
+            if is_output and not os.path.isfile(path):  # noqa: PTH113
+                self.fail(f"{str(path)!r} is there and is no file", param, ctx)
         return path
 
 

@@ -19,7 +19,7 @@ from toolgain.checkpoint.tensors import BLOCK, Tensor, changed_and_kept, tensors
 from toolgain.common import package
 from toolgain.common.amounts import in_percent
 from toolgain.common.errors import StageError, UserError
-from toolgain.common.files import digest, now, read_json
+from toolgain.common.files import check_room, digest, now, read_json
 from toolgain.common.logs import last_line
 from toolgain.config.sections import ClusterSection
 from toolgain.models.base import files_of
@@ -66,7 +66,7 @@ def export_checkpoint(
     slurm_jobs = remember_this_job(remembered)
     temporary = final.with_name("model.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.parent.mkdir(parents=True, exist_ok=True)
+    check_room(temporary.parent)
     kind = weights_kind(checkpoint)
     if kind == "hugging_face":
         checks = _from_hugging_face(checkpoint, source, temporary, trl_env)

@@ -162,6 +162,29 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise
 
 
+ROOM = 1 << 20
+"""Bytes that a disk must have free where a long piece of work begins."""
+
+
+def check_room(folder: Path) -> None:
+    """Make a folder, and for a moment a file of `ROOM` bytes in it.
+
+    Called before a long piece of work, which would find out at its end.
+
+    Raises:
+        OSError: the folder is closed or on a file system that is full or read-only.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(ROOM))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` in one step."""
     with replacing(path) as file:

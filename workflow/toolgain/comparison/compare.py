@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import click
 import yaml
 
 from toolgain.bfcl.categories import POPULATION
@@ -155,7 +156,7 @@ def require_verdict(path: Path, require: str) -> int:
         UserError: `path` is not a comparison; one line says what is wrong with it.
     """
     result = record.read_any(path)
-    print(for_terminal(said(result) if isinstance(result, Comparison) else result.sentence))
+    click.echo(for_terminal(said(result) if isinstance(result, Comparison) else result.sentence))
     found = result.verdict
     if found is None:
         raise UserError(

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from toolgain.common import package
 from toolgain.common.errors import StageError, UserError
+from toolgain.common.files import check_room
+from toolgain.common.logs import last_line
 
 ALLOCATOR = {
     # Large tensors are made and freed at every step; giving their memory back to the system each
@@ -59,6 +61,8 @@ def pretrain_demo_model(
         raise UserError(f"{trl_env}: no Python environment with torch there; run `make setup`")
     work = out.parent / "work" / f"demo-model-{seed}"
     fresh = out.with_name(f".{out.name}.new")
+    check_room(out.parent)
+    check_room(work)
     shutil.rmtree(fresh, ignore_errors=True)
     command = [
         str(python), "-m", "toolgain.demo_model.pretrain", "--out", str(fresh), "--work", str(work),
@@ -71,13 +75,19 @@ def pretrain_demo_model(
         **os.environ, **ALLOCATOR, "PYTHONPATH": str(package.ROOT), "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
-    done = subprocess.run(
-        command, env=environment, stdout=sys.stdout.fileno() if _has_fd() else None
-    )
+    log = work / "pretrain.log"
+    with log.open("wb") as errors:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=sys.stdout.fileno() if _has_fd() else None,
+            stderr=errors,
+        )
     if done.returncode != 0:
         raise StageError(
-            f"pre-training of the demo model ended with code {done.returncode}; its state is in "
-            f"{work}, run the same command again to resume"
+            f"pre-training of the demo model ended with code {done.returncode}: "
+            f"{last_line(log) or 'no word'}. Log: {log}; the state lies beside it, run the same "
+            "command again to resume."
         )
     shutil.rmtree(out, ignore_errors=True)
     fresh.replace(out)

@@ -62,6 +62,8 @@ def evaluate_model(
     job = prepare_evaluation(
         out, section, weights, endpoint, model_name, bfcl_env, trl_env, trust_remote_code
     )
+    # The work folder may lie elsewhere.
+    files.check_room(job.out if job.out.is_dir() else job.out.parent)
     started, clock = files.now(), time.monotonic()
     ledger = Ledger(Budget(job.folders(0).spent, section.retry.max_hours))
     log.info("evaluate: %s", power.planned_power(data.flat(job.items)).sentence())
@@ -87,7 +89,7 @@ def ask_model(
     rows: list[outcomes.ItemOutcome] = []
     seen: list[request_log.MatchedRequests] = []
     first = job.folders(0).work
-    first.mkdir(parents=True, exist_ok=True)
+    files.check_room(first)
     lock = filelock.FileLock(first / ".lock")
     try:
         lock.acquire(timeout=5)

@@ -18,7 +18,7 @@ import click
 
 from toolgain.common.amounts import counted
 from toolgain.common.errors import ResumeLaterError, StageError, UserError
-from toolgain.common.files import digest, file_digest, now, read_json, write_json
+from toolgain.common.files import check_room, digest, file_digest, now, read_json, write_json
 from toolgain.common.progress import Progress, duration_words, mirror, results_folder
 from toolgain.config.sections import ClusterSection, TrainingSection, deciding
 from toolgain.records.model import Model
@@ -75,6 +75,8 @@ def train_run(
         return
     stage = "smoke" if smoke else "train"
     progress = (folder / "progress.json", mirror(out, stage, name))
+    # The work folder lies elsewhere.
+    check_room(out.absolute().parent)
     with Lease(folder, _job_alive) as lease:
         if lease.taken_from:
             click.echo(f"takes over from a training run that has ended: {lease.taken_from}")
