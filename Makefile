@@ -36,8 +36,9 @@ test: setup .venv/.dev .venvs/bfcl-eval/.ready ## Run every test
 	    --no-loadscope-reorder --durations 20 $(TESTS)
 
 # What editors and pre-commit run.
+# Compiled files are kept whatever the shell says: every process would compile all tests again.
 test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: two and a half minutes
-	.venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) -m "not slow and not cluster and not browser" \
+	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) -m "not slow and not cluster and not browser" \
 	    tests/unit tests/workflow/test_repository.py $(TESTS)
 
 test-upstream: setup .venv/.dev .venvs/ray/.ready ## Test against a NeMo RL checkout: NEMO_RL_ROOT=...

@@ -19,7 +19,7 @@ class TextPart(Part):
     model_config = _STRICT
 
     type: Literal["text"] = Field(description="Text is all that the tasks take.")
-    text: str
+    text: str = Field(description="The text.")
 
 
 class ExpectedCall(Part):
@@ -36,16 +36,18 @@ class ExpectedCall(Part):
 class EarlierFunction(Part):
     """The function of a call in an earlier answer."""
 
-    name: Name
+    name: Name = Field(description="Name of the tool.")
     arguments: dict[str, JsonValue] | str = Field(description="An object, or one as JSON text.")
 
 
 class EarlierCall(Part):
     """A call in an earlier answer of the conversation, in OpenAI's form."""
 
-    id: str | None = None
-    type: Literal["function"] = "function"
-    function: EarlierFunction
+    id: str | None = Field(
+        None, description="By which the message with its result names it; null: none."
+    )
+    type: Literal["function"] = Field("function", description="A call of a function.")
+    function: EarlierFunction = Field(description="The call.")
 
 
 class Message(Part):
@@ -53,7 +55,9 @@ class Message(Part):
 
     model_config = _STRICT
 
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Literal["system", "user", "assistant", "tool"] = Field(
+        description="Whose message it is; `tool`: the result of a call."
+    )
     content: str | list[TextPart] | None = Field(None, description="Text, or parts of text.")
     tool_calls: list[EarlierCall] | None = Field(
         None, description="Calls of an earlier answer, of an assistant's message alone."
@@ -79,8 +83,8 @@ class Function(Part):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
-    name: Name
-    description: str | None = None
+    name: Name = Field(description="Name of the tool.")
+    description: str | None = Field(None, description="What it does, for the model.")
     parameters: dict[str, JsonValue] | None = Field(
         None, description="JSON Schema of the arguments, an object; null: it takes none."
     )
@@ -89,8 +93,8 @@ class Function(Part):
 class OfferedTool(Part):
     """A tool that is offered, in OpenAI's form."""
 
-    type: Literal["function"] = "function"
-    function: Function
+    type: Literal["function"] = Field("function", description="A function.")
+    function: Function = Field(description="The function.")
 
 
 class TaskLine(Part):

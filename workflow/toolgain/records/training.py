@@ -199,7 +199,10 @@ class Manifest(Trained):
     segments: list[Segment] = Field(description="Launches, first to last.")
     hosts: list[str] = Field(description="Every host that took part.")
     world_size: Count | None = Field(description="Processes of the last launch.")
-    health: list[Sign] = Field(description="Signs of a healthy training.")
+    health: list[Sign] = Field(
+        description="Signs of a healthy training: `name`, `title`, `passed` (null: what was "
+        "measured cannot tell), and the `evidence` in words."
+    )
     periods: Periods = Field(description="Steps between validations and saves.")
     tasks: Tasks = Field(description="The content of tasks.json.")
     versions: dict[str, str] = Field(description="Versions of the trainer's software.")
