@@ -34,6 +34,7 @@ def test_every_option_of_a_verb_has_its_help(verb: str) -> None:
     for option in cli.commands[verb].params:
         if isinstance(option, click.Option):
             assert option.opts[0] in said.output
+            assert option.help
 
 
 def test_environments_are_those_of_the_checkout_wherever_one_works(

@@ -88,7 +88,7 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--section", required=True, help="The stage's section, as JSON.")
-@click.option("--out", type=FILE, required=True)
+@click.option("--out", type=FILE, required=True, help="File to write.")
 def freeze(section: str, out: Path) -> None:
     """Write the part of the configuration that one stage may see."""
     from toolgain.common.files import write_text
@@ -98,7 +98,7 @@ def freeze(section: str, out: Path) -> None:
 
 @cli.command()
 @click.option("--config", type=FILE, required=True, help="Frozen model section.")
-@click.option("--out", type=FILE, required=True)
+@click.option("--out", type=FILE, required=True, help="Record to write.")
 def model(config: Path, out: Path) -> None:
     """Check the base model and record its path and digest."""
     from toolgain.config.freeze import read_section
@@ -110,7 +110,7 @@ def model(config: Path, out: Path) -> None:
 
 @cli.command()
 @click.option("--config", type=FILE, required=True, help="Frozen training section.")
-@click.option("--out", type=FOLDER, required=True)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the tasks and tasks.json.")
 @cluster_file
 @bfcl_env
 def tasks(config: Path, out: Path, cluster: Path | None, bfcl_env: Path) -> None:
@@ -140,7 +140,9 @@ def tasks(config: Path, out: Path, cluster: Path | None, bfcl_env: Path) -> None
 @click.option("--weights", type=PATH, help="Model folder, or JSON with its path and digest.")
 @click.option("--tasks", type=FILE, help="tasks.json, with the rows beside it.")
 @click.option("--evaluation", type=FILE, help="Frozen evaluation section, for its server.")
-@click.option("--out", type=FILE, default=Path("rehearsal.json"), show_default=True)
+@click.option(
+    "--out", type=FILE, default=Path("rehearsal.json"), show_default=True, help="Record to write."
+)
 @cluster_file
 @gym_env
 @trl_env
@@ -256,7 +258,7 @@ def trial(
 
 @cli.command()
 @click.argument("checkpoints", type=PATH)
-@click.option("--out", type=FILE, required=True)
+@click.option("--out", type=FILE, required=True, help="Record to write (best.json).")
 def select(checkpoints: Path, out: Path) -> None:
     """Choose the best checkpoint by validation accuracy alone.
 
@@ -290,7 +292,7 @@ def export(best: Path, base: Path, out: Path, cluster: Path | None, trl_env: Pat
 @click.option(
     "--trust-remote-code", is_flag=True, help="Let vLLM run the model folder's own Python code."
 )
-@click.option("--out", type=FOLDER, required=True)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
 @click.option("--allow-invalid", is_flag=True, help="Exit code 0 even where it is not valid.")
 @bfcl_env
 @trl_env
@@ -341,7 +343,9 @@ def score(folder: Path, bfcl_env: Path) -> None:
 )
 @click.option("--primary", help="Take the verdict from a group, such as non_live.")
 @click.option("--config", type=FILE, help="Frozen comparison section.")
-@click.option("--out", type=FILE, default=Path("comparison.json"), show_default=True)
+@click.option(
+    "--out", type=FILE, default=Path("comparison.json"), show_default=True, help="File to write."
+)
 @bfcl_env
 def compare(
     folders: tuple[Path, ...],
@@ -391,6 +395,7 @@ def compare(
     type=click.Choice(["improved", "not_regressed"]),
     default="improved",
     show_default=True,
+    help="What gives exit code 0.",
 )
 def verdict(comparison: Path, require: str) -> None:
     """Print the verdict of a comparison.
@@ -404,7 +409,13 @@ def verdict(comparison: Path, require: str) -> None:
 
 @cli.command()
 @click.argument("comparison", type=FILE)
-@click.option("--results", type=FOLDER, default=Path("results"), show_default=True)
+@click.option(
+    "--results",
+    type=FOLDER,
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the workflow's results.",
+)
 @click.option(
     "--also",
     type=FILE,
@@ -427,7 +438,9 @@ def verdict(comparison: Path, require: str) -> None:
     help="Data folder that plain BFCL folders were evaluated with, such as bfcl_eval/data; shows "
     "the questions that the folders do not hold.",
 )
-@click.option("--out", type=FILE, required=True)
+@click.option(
+    "--out", type=FILE, required=True, help="HTML file to write; the Markdown goes beside it."
+)
 @bfcl_env
 def report(
     comparison: Path,
@@ -462,7 +475,13 @@ def report(
 
 
 @cli.command()
-@click.option("--results", type=FOLDER, default=Path("results"), show_default=True)
+@click.option(
+    "--results",
+    type=FOLDER,
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the workflow's results.",
+)
 @click.option("--watch", is_flag=True, help="Refresh every few seconds.")
 def status(results: Path, watch: bool) -> None:
     """Show where every stage stands."""
@@ -472,13 +491,19 @@ def status(results: Path, watch: bool) -> None:
 
 
 @cli.command("demo-model")
-@click.option("--out", type=FOLDER, required=True)
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--out", type=FOLDER, required=True, help="Folder of the model to write.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of text and weights.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where it trains.",
+)
 @click.option(
     "--workers", type=int, default=0, show_default=True, help="Processes that generate text."
 )
-@click.option("--threads", type=int, default=2, show_default=True)
+@click.option("--threads", type=int, default=2, show_default=True, help="CPU threads.")
 @click.option(
     "--set",
     "settings",
