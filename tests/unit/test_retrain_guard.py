@@ -25,10 +25,11 @@ class Reason(SimpleNamespace):
     """What Snakemake says of a job; only what the guard reads."""
 
     def __str__(self) -> str:
-        return "Updated input files: results/tasks/grpo/tasks.json"
+        said = "Updated input files: results/tasks/grpo/tasks.json"
+        return f"Finished (was: {said})" if self.finished else said
 
 
-def plan(rule: str = "train_run", incomplete: bool = False) -> Any:
+def plan(rule: str = "train_run", incomplete: bool = False, finished: bool = False) -> Any:
     """A workflow whose plan has one job."""
     job = SimpleNamespace(
         rule=SimpleNamespace(name=rule),
@@ -38,7 +39,7 @@ def plan(rule: str = "train_run", incomplete: bool = False) -> Any:
     return SimpleNamespace(
         dag=SimpleNamespace(
             needrun_jobs=lambda exclude_finished: [job],
-            reason=lambda _: Reason(incomplete_output=incomplete),
+            reason=lambda _: Reason(incomplete_output=incomplete, finished=finished),
         )
     )
 
@@ -67,6 +68,10 @@ def test_a_finished_run_is_not_trained_again_for_a_files_time() -> None:
     assert f"{first} `snakemake --profile ... --touch {MANIFEST}`" in line
     assert "TOOLGAIN_RETRAIN=grpo" in line
     assert "\n" not in line
+
+
+def test_a_dry_run_gives_the_same_reason_in_the_same_words() -> None:
+    assert findings(plan(finished=True), config()) == findings(plan(), config())
 
 
 def test_another_training_section_or_model_is_another_training() -> None:
