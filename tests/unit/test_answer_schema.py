@@ -206,6 +206,7 @@ def test_strict_form_is_a_fixed_point(replies: dict[str, Reply]) -> None:
             assert again.body() == reply.completion.body(), name
 
 
+@pytest.mark.slow
 def test_harness_record_and_item_table_agree(
     answers: dict[str, object], credited: tuple[set[str], set[str]], tmp_path: Path
 ) -> None:

@@ -243,6 +243,7 @@ def test_a_resumed_training_whose_optimizer_is_fresh_is_ended(
         launched(f"echo '{line}' > $LOGS/ray-driver.log; sleep 600")
 
 
+@pytest.mark.slow
 def test_a_training_with_other_values_than_asked_is_ended_at_its_first_checkpoint(
     launched: Callable[[str], LaunchOutcome],
 ) -> None:
@@ -251,6 +252,7 @@ def test_a_training_with_other_values_than_asked_is_ended_at_its_first_checkpoin
         launched(PREPARE + other + SHOW + "sleep 600")
 
 
+@pytest.mark.slow
 def test_a_ray_sub_that_fails_is_named_with_its_exit_code_and_its_memory(
     launched: Callable[[str], LaunchOutcome],
 ) -> None:

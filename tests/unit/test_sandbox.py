@@ -60,6 +60,7 @@ def test_everything_is_there_for_every_user(place: Place) -> None:
     assert ways_out(place, layers) == set()
 
 
+@pytest.mark.slow
 @needs_everything
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root takes other groups")
 def test_a_user_of_other_groups_gets_everything_and_leaves_them(place: Place) -> None:
@@ -290,6 +291,7 @@ def test_layer_that_fails_after_its_promise_ends_the_run(place: Place) -> None:
     assert not (place.box / "ran").exists()
 
 
+@pytest.mark.slow
 @needs_everything
 @pytest.mark.parametrize(
     ("without", "given"),

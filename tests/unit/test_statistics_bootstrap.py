@@ -103,6 +103,7 @@ def test_without_clusters_the_error_is_the_paired_standard_error() -> None:
     assert found.error[1, 0] == pytest.approx(np.sqrt(variance))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0.01, 0.6), st.integers(0, 1000))
 def test_p_below_alpha_exactly_where_the_interval_leaves_out_zero(share: float, seed: int) -> None:
@@ -199,6 +200,7 @@ def test_a_group_that_fell_is_hardly_ever_said_to_have_held(row: int) -> None:
     assert ((read.low <= -0.02) & (read.high >= -0.02)).mean() > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.7])
 def test_verdicts_without_a_change_come_up_about_as_often_as_declared(correlation: float) -> None:
     """A short form of benchmarks/calibration.py; the bounds are four standard errors wide."""
