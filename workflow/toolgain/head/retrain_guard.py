@@ -15,6 +15,7 @@ from toolgain.config.freeze import frozen
 from toolgain.config.sections import Config
 
 FROZEN = Path("results/config")
+COUNTED_AS_DONE = "Finished (was: "
 WISH = "TOOLGAIN_RETRAIN"
 """Environment variable that names the runs, separated by commas, to be trained again."""
 
@@ -42,7 +43,9 @@ def retraining_findings(workflow: Any, config: Config) -> Iterator[str]:
             # Its Snakemake was killed. The job finds all steps done and describes them again.
             continue
         # A dry run counts every job of its plan as finished before it is asked.
-        said = str(workflow.dag.reason(job)).removeprefix("Finished (was: ").removesuffix(")")
+        said = str(workflow.dag.reason(job))
+        if said.startswith(COUNTED_AS_DONE):
+            said = said.removeprefix(COUNTED_AS_DONE).removesuffix(")")
         reason = " ".join(said.split())
         missing = " ".join(str(path) for path in job.input if not Path(path).exists())
         again = f"`snakemake --profile ... {missing}`, then " if missing else ""
