@@ -167,9 +167,10 @@ REFUSED = {
     "glob.glob(sys.prefix + '/lib/python3*/site-packages/bfcl/data/**/*.json', recursive=True)][0]",
     "the functions that are expected": "seen = [json.loads(line)['path'] for p in "
     "glob.glob(os.environ['BFCL_DATA_DIR'] + '/*multi_turn*.json') for line in open(p)][0]",
-    "the programs": "open(sys.prefix + '/sitecustomize.py', 'w').write('')",
-    "ld.so.preload": "open('/etc/ld.so.preload', 'w')",
-    "cron": "open('/etc/cron.d/x', 'w')",
+    # Opened to append: where nothing refuses it, as on the least kernel, nothing is emptied.
+    "the programs": "open(sys.prefix + '/sitecustomize.py', 'a').close()",
+    "ld.so.preload": "open('/etc/ld.so.preload', 'a')",
+    "cron": "open('/etc/cron.d/x', 'a')",
     "the kernel's settings": "os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)",
     "the root of a process": "seen = open(f'/proc/{victim}/root{secret}').read()",
     "the root of every process": "seen = [open(p + '/root' + secret).read() for p in "
