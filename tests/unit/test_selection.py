@@ -152,3 +152,10 @@ def test_what_is_left_is_never_chosen_in_silence_when_it_is_no_better(tmp_path: 
     ):
         select.select_checkpoint(path, tmp_path / "best.json")
     assert not (tmp_path / "best.json").exists()
+
+
+def test_where_all_are_gone_the_next_step_is_named(tmp_path: Path) -> None:
+    path = manifest_of(tmp_path, {5: 0.6, 10: 0.8}, initial=0.5)
+    (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match=r"it held step_5, step_10\. Put them back, or train again"):
+        select.select_checkpoint(path, tmp_path / "best.json")

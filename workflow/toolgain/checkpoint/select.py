@@ -69,7 +69,7 @@ def choose(source: CheckpointFolder) -> Best:
         PassedOver(item.path, _no_metric(item)) for item in whole if item.accuracy is None
     ]
     if not candidates:
-        raise UserError(_nothing(source.folder, whole, passed_over))
+        raise UserError(_nothing(source, whole, passed_over))
     ranked = sorted(candidates, key=lambda item: (item.accuracy or 0.0, item.step), reverse=True)
     best = ranked[0]
     accuracy = _accuracy(best)
@@ -154,7 +154,16 @@ def _not_worth_exporting(source: CheckpointFolder, best: Checkpoint, better: lis
     )
 
 
-def _nothing(folder: Path, whole: list[Checkpoint], passed_over: list[PassedOver]) -> str:
+def _nothing(
+    source: CheckpointFolder, whole: list[Checkpoint], passed_over: list[PassedOver]
+) -> str:
+    folder = source.folder
+    if not passed_over and source.kept:
+        names = ", ".join(f"step_{step}" for step in sorted(source.kept))
+        return (
+            f"select: {folder} holds no checkpoint, and after the training it held {names}. Put "
+            f"them back, or train again: delete {folder} and the run's manifest.json."
+        )
     if not passed_over:
         return f"select: {folder} holds no checkpoint (step_N)."
     reasons = "; ".join(f"{item.path.name}: {item.reason}" for item in passed_over)
