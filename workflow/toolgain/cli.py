@@ -73,6 +73,13 @@ metric = click.option(
 cluster_file = click.option(
     "--cluster", type=FILE, help="Frozen cluster section; read with backend nemo_rl."
 )
+results_folder = click.option(
+    "--results",
+    type=FOLDER,
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the workflow's results.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -409,13 +416,7 @@ def verdict(comparison: Path, require: str) -> None:
 
 @cli.command()
 @click.argument("comparison", type=FILE)
-@click.option(
-    "--results",
-    type=FOLDER,
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the workflow's results.",
-)
+@results_folder
 @click.option(
     "--also",
     type=FILE,
@@ -475,13 +476,7 @@ def report(
 
 
 @cli.command()
-@click.option(
-    "--results",
-    type=FOLDER,
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the workflow's results.",
-)
+@results_folder
 @click.option("--watch", is_flag=True, help="Refresh every few seconds.")
 def status(results: Path, watch: bool) -> None:
     """Show where every stage stands."""
