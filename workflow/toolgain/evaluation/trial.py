@@ -40,7 +40,7 @@ def try_evaluation(
 ) -> None:
     """Ask the base model one item of each category, as the evaluation of `config` would.
 
-    Answers are kept, so that what was answered is not asked again after an interruption.
+    Answers are kept, so that an interrupted trial resumes with what was answered.
 
     Args:
         out: trial.json in the results folder; written last, where the trial passed.
