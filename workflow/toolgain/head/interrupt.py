@@ -5,6 +5,7 @@ traceback in place of the cause, and stages without a head. A terminal sends eac
 stages too; at the second one a training ends at once, without a last save.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -30,6 +31,9 @@ def _interrupted(*_: object) -> None:
     global _seen
     _seen += 1
     if _seen == 1:
+        # The interpreter hands a signal back to its default, death, while it shuts down: a late
+        # Ctrl-C would end the process after its last words with another exit code.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         raise KeyboardInterrupt
     # Not print: the signal may have come in the middle of another line.
     group = os.getpgid(0)
