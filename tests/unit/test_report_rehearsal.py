@@ -59,7 +59,7 @@ def test_a_rehearsal_is_shown_line_by_line(tmp_path: Path) -> None:
     lines = {line.what: line.found for line in shown.lines}
     assert lines["Rows that Gym can play"] == "96 of 96 tried, of 96 rows"
     assert lines["Rollouts that failed"] == "1 (1 times: no reward after 900 s)"
-    assert lines["Answers in a rollout"] == "mean 1.2, largest 2.0, limit 6"
+    assert lines["Answers in a rollout"] == "mean 1.2, largest 2, limit 6"
     assert (
         lines["The 64 rollouts of a step would take"] == "2 min 00 s at the pace of the rehearsal"
     )

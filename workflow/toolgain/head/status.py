@@ -201,7 +201,14 @@ def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> Stat
     title = stage.title
     standing = job.standing if job is not None else None
     if stage.done.exists() and standing not in ("waiting", "running"):
-        return StatusRow(title, "done", _jobs(stage.kind, stage.done), **_numbers(progress))
+        invalid = _why_invalid(stage)
+        return StatusRow(
+            title,
+            "not valid" if invalid else "done",
+            _jobs(stage.kind, stage.done),
+            message=invalid,
+            **_numbers(progress),
+        )
     if job is not None and standing == "waiting":
         reason = job.reason if job.reason != "None" else ""
         short = 0 < len(reason) <= SHORT
@@ -237,6 +244,16 @@ def _row(results: Path, stage: Stage, job: QueuedJob | None, now: float) -> Stat
         shown_log = str(log) if log.exists() else str(progress.get("log") or "")
         return StatusRow(title, "failed", message=message, log=shown_log)
     return StatusRow(title, "to do", **_numbers(progress))
+
+
+def _why_invalid(stage: Stage) -> str:
+    """Why a finished evaluation does not count; empty where it does, and for other stages."""
+    summary = _read(stage.done) if stage.kind == "evaluate" else {}
+    if summary.get("valid") is not False:
+        return ""
+    reasons = summary.get("reasons")
+    said = map(str, reasons) if isinstance(reasons, list) else ()
+    return "; ".join(("will not be compared", *said))
 
 
 def _progress(results: Path, stage: Stage) -> dict[str, Any]:

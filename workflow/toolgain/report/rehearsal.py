@@ -89,4 +89,9 @@ def _failed(record: Rehearsal) -> str:
 
 def _spread(spread: Spread, unit: str) -> str:
     limit = "" if spread.limit is None else f", limit {spread.limit:,.0f}"
-    return f"mean {spread.mean:,.1f}, largest {spread.largest:,.1f}{limit}{unit}"
+    return f"mean {_figure(spread.mean)}, largest {_figure(spread.largest)}{limit}{unit}"
+
+
+def _figure(value: float) -> str:
+    """A count or a mean of counts, with a decimal only where it says something."""
+    return f"{value:,.0f}" if value >= 100 or float(value).is_integer() else f"{value:,.1f}"
