@@ -6,7 +6,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -84,9 +85,18 @@ class Place:
         return Layers(**{**(found := json.loads(done.stdout)), "missing": tuple(found["missing"])})
 
     def run(
-        self, code: str, layers: Layers | None = None, port: int = 0
+        self, code: str, layers: Layers | None = None, port: int = 0, relay: bool = False
     ) -> "subprocess.CompletedProcess[str]":
         """Run Python `code` inside."""
+        with self.started(code, layers, port, relay) as process:
+            stdout, stderr = process.communicate(timeout=900)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    @contextmanager
+    def started(
+        self, code: str, layers: Layers | None = None, port: int = 0, relay: bool = False
+    ) -> "Iterator[subprocess.Popen[str]]":
+        """Python `code` inside, while the block runs."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             found = layers or self.layers()
@@ -97,22 +107,28 @@ class Place:
                 folder=str(self.box),
                 layers={**asdict(found), "missing": []},
                 port=port,
-                control=theirs.fileno(),
+                control=-1 if relay else theirs.fileno(),
+                relay=relay,
             )
             command = [SYSTEM_PYTHON, "-I", str(self.program), "--spec", json.dumps(asdict(spec))]
-            return subprocess.run(
+            with subprocess.Popen(
                 [*self.start, *command, "--", SYSTEM_PYTHON, "-I", "-c", code],
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
-                check=False,
                 cwd="/",
-                timeout=900,
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "BFCL_DATA_DIR": str(self.data)},
-            )
+            ) as process:
+                try:
+                    yield process
+                finally:
+                    process.kill()
 
-    def said(self, code: str, layers: Layers | None = None, port: int = 0) -> str:
-        done = self.run(code, layers, port)
+    def said(
+        self, code: str, layers: Layers | None = None, port: int = 0, relay: bool = False
+    ) -> str:
+        done = self.run(code, layers, port, relay)
         return done.stdout.strip()
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection, Serve
-from toolgain.evaluation import harness
 from toolgain.serving import vllm
 from toolgain.serving.tool_parser import PLUGIN
 
@@ -100,22 +99,6 @@ def test_in_a_job_the_server_is_a_step_in_its_container(
     mounts = next(word for word in words if word.startswith("--container-mounts="))
     assert f"{folder.parent}:{folder.parent}" in mounts
     assert words[words.index("uv") :][:4] == ["uv", "run", "vllm", "serve"]
-
-
-def test_the_harness_s_container_sees_its_box_and_its_input_alone(tmp_path: Path) -> None:
-    """Keys, requests and answers lie beside them, out of its sight."""
-    folders = harness.HarnessFolders(tmp_path)
-    folders.box.mkdir()
-    folders.data.mkdir()
-    folders.run_config.touch()
-    words = harness.harness_in_container(
-        "/images/bfcl.sqsh", ["nemo-evaluator", "run_eval"], folders
-    )
-    assert "--container-image=/images/bfcl.sqsh" in words
-    mounts = next(word for word in words if word.startswith("--container-mounts=")).split("=")[1]
-    seen = (folders.box, folders.data, folders.run_config)
-    assert set(mounts.split(",")) == {f"{path}:{path}" for path in seen}
-    assert words[-2:] == ["nemo-evaluator", "run_eval"]
 
 
 @pytest.mark.parametrize("image", ["nvcr.io/nvidia/eval-factory/bfcl:26.3", "bfcl@sha256:12"])

@@ -24,6 +24,7 @@ from toolgain.evaluation.job import EvaluationJob, Ledger, evaluation_section, p
 from toolgain.evaluation.result_files import ResultState, unanswered
 from toolgain.evaluation.rounds import (
     SCORINGS,
+    STEPS,
     ModelServer,
     RetryRounds,
     ask_canary,
@@ -153,6 +154,15 @@ def test_one_step_of_a_conversation_counts_as_an_answer_though_its_item_has_none
     assert pauses((4, 6), (4, 7), (4, 7), (4, 7), rounds=1) == [0, 20, 20, 20, None]
 
 
+def test_rounds_that_complete_no_item_are_bounded_though_the_server_answers_in_each() -> None:
+    """As where a call of the model's ends the harness every time, and is asked for anew."""
+    found = pauses(*((4, 6 + number) for number in range(100)), rounds=2)
+    assert found.index(None) == 2 * STEPS + 1
+    # An item that is answered begins the count again.
+    states = [(4 - number // 15, 6 + number) for number in range(40)]
+    assert None not in pauses(*states, rounds=2)
+
+
 def test_without_retry_rounds_what_failed_stays_failed() -> None:
     assert pauses((4, 6), rounds=0) == [0, None]
 
@@ -168,8 +178,10 @@ def test_rounds_end_only_after_so_many_in_a_row_that_answered_nothing(
     found = pauses(*states, rounds=rounds)
     if None in found:
         end = found.index(None)
-        idle = [(10, 0), *states][max(1, end - rounds) : end + 1]
-        assert len(set(idle)) == 1
+        seen = [(10, 0), *states]
+        idle = seen[max(1, end - rounds) : end + 1]
+        incomplete = seen[max(1, end - STEPS * rounds) : end + 1]
+        assert len(set(idle)) == 1 or (rounds and len({waiting for waiting, _ in incomplete}) == 1)
         assert end >= rounds + 1
 
 

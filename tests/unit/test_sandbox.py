@@ -1,19 +1,24 @@
 """What a command sees and reaches in the sandbox, as root and as another user, layer by layer."""
 
+import contextlib
 import glob
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 from sandboxed import (
     NO_LANDLOCK,
@@ -27,13 +32,15 @@ from sandboxed import (
     done,
     ways_out,
 )
+from slurm_programs import SlurmPrograms
 
 from privileges import may_make_namespaces, may_mount
-from toolgain.common.errors import UserError
+from toolgain.common.errors import StageError, UserError
 from toolgain.config.sections import EvaluationSection
-from toolgain.evaluation import sandbox, sandbox_setup
+from toolgain.evaluation import harness, sandbox, sandbox_setup
 from toolgain.evaluation.sandbox import Layers, Spec
 
+ROOT = Path(__file__).parents[2]
 USERS = [0, 65534] if os.geteuid() == 0 else [os.geteuid()]
 ALL = sandbox_setup.layers()
 WITHOUT_NAMESPACES = replace(ALL, files=False, network=False, processes=False, user_namespace=False)
@@ -560,8 +567,165 @@ def test_require_refuses_what_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> N
         sandbox_setup.checked_layers(EvaluationSection(sandbox="require"))
 
 
-def test_a_container_is_said_to_have_files_of_its_own_and_the_machines_network() -> None:
-    found = sandbox_setup.checked_layers(EvaluationSection(harness_container="/images/bfcl.sqsh"))
-    assert "the network is open" in found.open
-    assert not [phrase for phrase in found.open if "files" in phrase]
-    assert "expected answers" in found.missing[0]
+# -- in the harness's container
+
+
+SRUN = 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"'
+"""srun as it is, but that there is no container: its image is this machine."""
+IMAGE = "/images/bfcl.sqsh"
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmPrograms]:
+    """A job on a machine where srun starts a container that looks like the machine."""
+    programs = SlurmPrograms(tmp_path / "slurm", monkeypatch)
+    programs.does("srun", SRUN)
+    monkeypatch.setenv("PATH", f"{programs.folder}:{ROOT / '.venvs/bfcl/bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    sandbox_setup.image.cache_clear()
+    yield programs
+    sandbox_setup.image.cache_clear()
+
+
+@needs_everything
+def test_the_kernel_is_tried_in_the_harness_s_container(slurm: SlurmPrograms) -> None:
+    found = sandbox_setup.checked_layers(EvaluationSection(harness_container=IMAGE))
+    assert found == replace(ALL, image=True)
+    image = sandbox_setup.image(IMAGE)
+    assert not {"/usr", "/etc", "/proc", "/tmp"} & set(image.folders)
+    (answers,) = image.answers
+    assert Path(answers, "possible_answer").is_dir()
+
+
+def test_the_harness_s_container_sees_its_box_and_its_input_alone(
+    slurm: SlurmPrograms, tmp_path: Path
+) -> None:
+    """Keys, requests and answers lie beside them, out of its sight; what is read is not written."""
+    folders = harness.HarnessFolders(tmp_path / "work")
+    folders.box.mkdir(parents=True)
+    folders.data.mkdir()
+    folders.run_config.touch()
+    seen = [folders.data, folders.run_config]
+    words = harness.harness_in_container(IMAGE, ["nemo-evaluator", "run_eval"], folders, seen)
+    assert f"--container-image={IMAGE}" in words
+    mounts = next(word for word in words if word.startswith("--container-mounts=")).split("=")[1]
+    read_only = (*seen, Path(sandbox.__file__))
+    expected = {f"{path}:{path}:ro" for path in read_only} | {f"{folders.box}:{folders.box}"}
+    assert set(mounts.split(",")) == expected
+    assert words[-2:] == ["nemo-evaluator", "run_eval"]
+
+
+def test_a_container_without_the_harness_is_named_with_what_it_said(slurm: SlurmPrograms) -> None:
+    slurm.fails("srun", "slurmstepd: error: pyxis: no such image")
+    with pytest.raises(StageError, match=r"harness_container.*bfcl\.sqsh.*no such image"):
+        sandbox_setup.checked_layers(EvaluationSection(harness_container=IMAGE))
+
+
+def test_a_container_needs_a_slurm_job(
+    slurm: SlurmPrograms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID")
+    with pytest.raises(UserError, match="needs a Slurm job"):
+        sandbox_setup.checked_layers(EvaluationSection(harness_container=IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("layers", "phrases"),
+    [
+        (Layers(image=True, files=True, network=True, processes=True, system_calls=True), []),
+        (Layers(image=True, landlock=7, system_calls=True), ["UDP is open", "can be seen"]),
+        (Layers(image=True), ["expected answers", "network", "seen and ended", "unix sockets"]),
+    ],
+)
+def test_files_of_the_user_are_not_in_an_image(layers: Layers, phrases: list[str]) -> None:
+    assert len(layers.open) == len(phrases)
+    for phrase, text in zip(phrases, layers.open, strict=True):
+        assert phrase in text
+
+
+ECHO = """
+import socket
+with socket.create_connection(('127.0.0.1', {port}), 5) as one:
+    one.sendall(b'asked ' * 10000)
+    one.shutdown(socket.SHUT_WR)
+    print(len(b''.join(iter(lambda: one.recv(65536), b''))))
+try:
+    socket.create_connection(('127.0.0.1', {other}), 5)
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+@needs_everything
+def test_connections_to_the_gateway_alone_are_handed_on_out_of_a_container(place: Place) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as gateway,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        ThreadPoolExecutor() as pool,
+    ):
+
+        def answer() -> None:
+            with gateway.accept()[0] as one:
+                asked = b"".join(iter(lambda: one.recv(65536), b""))
+                one.sendall(asked * 2)
+
+        answering = pool.submit(answer)
+        port = gateway.getsockname()[1]
+        code = ECHO.format(port=port, other=other.getsockname()[1])
+        said = place.said(code, replace(place.layers(), image=True), port, relay=True)
+        assert said.split() == ["120000", "PermissionError"]
+        answering.result(5)
+
+
+STAYING = """
+import os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork(): os._exit(0)
+    os.closerange(0, 99)
+    for number in range(1, 32):
+        if number not in (9, 19): signal.signal(number, signal.SIG_IGN)
+    while True:
+        os.fork() or os._exit(0)
+        open('beat', 'a').write('x')
+        time.sleep(0.01)
+while not os.path.exists('beat'): time.sleep(0.01)
+"""
+
+
+@needs_everything
+@pytest.mark.parametrize("end", ["command", signal.SIGTERM, signal.SIGKILL])
+def test_without_a_process_namespace_all_processes_end_too(
+    place: Place, end: str | signal.Signals
+) -> None:
+    """With the command, with its starter, and when the starter is gone by kill -9."""
+    layers, beat = replace(WITHOUT_NAMESPACES, missing=()), place.box / "beat"
+    if end == "command":
+        assert place.run(STAYING, layers).returncode == 0
+    else:
+        assert isinstance(end, signal.Signals)
+        with place.started(f"{STAYING}\ntime.sleep(600)", layers) as process:
+            until(lambda: beat.exists() and beat.stat().st_size > 10)
+            process.send_signal(end)
+            process.wait(60)
+    until(lambda: not processes_in(place.box))
+    size = beat.stat().st_size
+    subprocess.run(["sleep", "0.3"], check=True)
+    assert beat.stat().st_size == size
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Those that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found += [process] if process.cwd() == str(folder) else []
+    return found
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for it, for a minute at most."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)

@@ -310,10 +310,6 @@ def _filled_and_run(
     watch: Callable[[], int],
 ) -> str | None:
     check_folder(folders.box)
-    if settings.container and not os.environ.get("SLURM_JOB_ID"):
-        raise UserError(
-            "evaluation.harness_container needs a Slurm job; use --profile slurm, or leave it out."
-        )
     box.fill(folders.box, folders.output, settings.alias, categories)
     problem = _run(settings, folders, endpoint, watch)
     collect(settings.alias, folders, categories, rows=endpoint is not None)
@@ -351,19 +347,19 @@ def _run(
         hide = []
     with ExitStack() as stack:
         ours, theirs = map(stack.enter_context, socket.socketpair())
+        # Into a container no descriptor goes; its sandbox hands on what is asked.
+        sent = bool(endpoint and settings.layers.network and not settings.container)
         control = theirs.fileno() if endpoint and not settings.container else -1
+        read = [folders.data] if endpoint else [folders.data, folders.run_config]
         if settings.container:
-            # The container keeps what the model wrote from this machine's files.
-            argv = harness_in_container(settings.container, arguments, folders)
-            confined = sandbox.Layers()
+            argv = harness_in_container(settings.container, arguments, folders, read, port)
         else:
-            confined = settings.layers
-            read = [folders.data] if endpoint else [folders.data, folders.run_config]
-            spec = sandbox_setup.spec_of(program, folders.box, read, port, control, confined, hide)
+            layers = settings.layers
+            spec = sandbox_setup.spec_of(program, folders.box, read, port, control, layers, hide)
             executable = str(program.with_name(arguments[0]))
             argv = [*sandbox_setup.COMMAND, "--spec", spec, "--", executable, *arguments[1:]]
         listener = None
-        if endpoint and not confined.network:
+        if endpoint and not sent:
             listener = socket.create_server(("127.0.0.1", port), backlog=512)
         command = Command(argv, cwd=Path("/"))
         given = (control,) if control >= 0 else ()
@@ -371,7 +367,7 @@ def _run(
             processes.running(command, env, folders.log, folders.claim, given)
         )
         theirs.close()
-        if endpoint and confined.network:
+        if sent:
             listener = sandbox_setup.received(ours)
             if listener is None:
                 process.wait(60)
@@ -452,7 +448,7 @@ def score_again(
     argv += ["--model-mapping", "oai", "--result-dir", output, "--score-dir", output]
     argv += ["--model-args", f"base_url=http://127.0.0.1:{NO_PORT}/v1,native_calling={native}"]
     if settings.container:
-        argv = harness_in_container(settings.container, ["bfcl", *argv], folders)
+        argv = harness_in_container(settings.container, ["bfcl", *argv], folders, [folders.data])
     else:
         spec = sandbox_setup.spec_of(program, folders.box, [folders.data], 0, -1, settings.layers)
         argv = [*sandbox_setup.COMMAND, "--spec", spec, "--", str(program), *argv]
@@ -501,18 +497,22 @@ def _asking(
             yield process
 
 
-def harness_in_container(image: str, command: list[str], folders: HarnessFolders) -> list[str]:
-    """`command` in the harness's container, which sees the box, the data and its run config."""
-    from toolgain.slurm import containers
+def harness_in_container(
+    container: str,
+    command: Sequence[str],
+    folders: HarnessFolders,
+    read: list[Path],
+    port: int = 0,
+) -> list[str]:
+    """`command` in its sandbox in the harness's container, which sees the box, and `read`.
 
-    seen = [folders.box.resolve(), folders.data.resolve(), folders.run_config.resolve()]
-    seen = [path for path in seen if path.exists()]
-    return containers.in_container(
-        command,
-        containers.located_image(image) or image,
-        containers.mounts([], seen),
-        folders.box.resolve(),
-    )
+    `port`: where the gateway listens; 0: nothing is asked, and the expected answers are seen.
+    """
+    found = sandbox_setup.image(container)
+    hide = [folders.data / data.ANSWERS, *map(Path, found.answers)] if port else []
+    spec = sandbox_setup.image_spec_of(found, folders.box, read, port, hide)
+    inside = [*sandbox_setup.IN_IMAGE, "--spec", spec, "--", *command]
+    return sandbox_setup.in_image(container, inside, read, folders.box)
 
 
 @contextmanager

@@ -30,13 +30,18 @@ STALL_MARGIN_S = 120.0
 """Scoring shows no progress for a while; only a longer silence is a stall."""
 SCORINGS = 3
 """How often scoring is tried."""
+STEPS = 10
+"""So many times `evaluation.retry.rounds` may rounds in a row answer steps of conversations and
+complete no item."""
 
 
 class RetryRounds:
     """Whether the harness is run once more, and after how long.
 
     The first run asks everything. Retry rounds continue while they answer something, be it one step
-    of a conversation; `evaluation.retry.rounds` bounds those in a row that answer nothing.
+    of a conversation; `evaluation.retry.rounds` bounds those in a row that answer nothing. Steps
+    alone count for `STEPS` times as many rounds: a call of the model's may end the harness in every
+    round, and is asked for anew.
     """
 
     def __init__(self, limits: Retry) -> None:
@@ -45,6 +50,8 @@ class RetryRounds:
         """Runs of the harness, the first included."""
         self.idle = 0
         """The retry rounds in a row that answered nothing, and the one that is next."""
+        self.incomplete = 0
+        """The retry rounds in a row that completed no item, and the one that is next."""
         self._waiting = self._answers = 0
 
     def pause_s(self, waiting: int, answers: int) -> float | None:
@@ -54,11 +61,13 @@ class RetryRounds:
             waiting: Items that have no answer.
             answers: Answers that the server gave so far, whatever became of their items.
         """
-        answered = waiting < self._waiting or answers > self._answers
+        completed = waiting < self._waiting
+        answered = completed or answers > self._answers
         self._waiting, self._answers = waiting, answers
         if self.begun:
             self.idle = 0 if answered and self.begun > 1 else self.idle + 1
-        if self.idle > self._limits.rounds:
+            self.incomplete = 0 if completed and self.begun > 1 else self.incomplete + 1
+        if self.idle > self._limits.rounds or self.incomplete > STEPS * self._limits.rounds:
             return None
         self.begun += 1
         if self.begun == 1:
@@ -271,6 +280,14 @@ def ask_in_rounds(
             break
         pause = rounds.pause_s(waiting, _answers(folders))
         if pause is None:
+            if rounds.idle <= limits.rounds:
+                log.warning(
+                    "evaluate: %d items are not answered; the last %d retry rounds completed none "
+                    "of them (%d times evaluation.retry.rounds), so there is no further one",
+                    waiting,
+                    rounds.incomplete - 1,
+                    STEPS,
+                )
             break
         if rounds.begun > 1:
             ledger.rounds += 1

@@ -1,6 +1,6 @@
 """Run a command that evaluates what a model wrote, where it sees and reaches nothing else.
 
-    python -P -I sandbox.py --probe
+    python -P -I sandbox.py --probe [--image]
     python -P -I sandbox.py --spec JSON -- COMMAND [ARGUMENT ...]
 
 The harness hands the model's calls to Python's `eval`, so they may do what the process may. Here
@@ -11,13 +11,14 @@ that is what the harness needs, and no more:
   same rules once more by Landlock (landlock(7)), which also works where namespaces are refused.
 - network: a network of its own with an empty loopback. One listening socket on it is handed to
   the process outside that asks the model server.
-- processes: a numbering of its own (pid_namespaces(7)), whose end is the end of everything in it.
+- processes: a numbering of its own (pid_namespaces(7)), whose end is the end of everything in it;
+  where that is refused, a process that orphans fall to ends them.
 - rights: no capability, no_new_privs, no new namespace, no socket but TCP and UDP (seccomp),
   limits of memory, file size, open files and processes.
 
 Each layer is tried in a throw-away child first (`--probe`). What is asked for and then fails ends
 the run: the command is never started with less than the probe promised. Standard library only,
-since it also runs outside of the package's environment.
+since it also runs outside of the package's environment, and in a container's image.
 """
 
 import argparse
@@ -25,10 +26,12 @@ import contextlib
 import ctypes
 import fcntl
 import glob
+import importlib.util
 import json
 import os
 import re
 import resource
+import select
 import signal
 import socket
 import stat
@@ -36,7 +39,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,7 +49,7 @@ CLONE_NEWCGROUP = 0x02000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x20, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
-PR_SET_PDEATHSIG, PR_CAPBSET_DROP = 1, 24
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 24, 36
 PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 28, 38, 47, 4
 SECBITS_NO_ROOT_FOR_EVER = 0x2F
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
@@ -115,6 +118,20 @@ FILE_SIZE = 4 * GIB
 OPEN_FILES = 4096
 PROCESSES = 4096
 LOG_SIZE = 256 << 20
+CONNECTIONS = 256
+"""Connections that are handed on at a time."""
+NOT_OF_AN_IMAGE = {
+    "boot",
+    "dev",
+    "etc",
+    "old",
+    "proc",
+    "run",
+    "sys",
+    "tmp",
+    *(path.split("/")[1] for path in SYSTEM if path.count("/") == 1),
+}
+"""What of an image's root is shown otherwise, or not at all."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -131,19 +148,23 @@ class Layers:
     system_calls: bool = False
     user_namespace: bool = False
     """Namespaces need a user namespace around them: the caller is not root, or a limited one."""
+    image: bool = False
+    """The file system around is a container's, which holds none of the user's files."""
     missing: tuple[str, ...] = ()
 
     @property
     def open(self) -> list[str]:
         """What stays open, one phrase each; empty when everything is shut by at least one layer."""
         left = []
-        if not self.files and self.landlock < 3:
+        if self.image and not self.files and not self.landlock:
+            left.append("the expected answers in the harness's image can be read")
+        if not self.files and not self.image and self.landlock < 3:
             left.append(
                 "all files of this user can be read and written"
                 if not self.landlock
                 else "files outside of the work folder can be truncated"
             )
-        if not self.files and self.landlock:
+        if not self.files and not self.image and self.landlock:
             left.append("modes of this user's files can be changed, and their existence is seen")
         if not self.network:
             # Landlock knows plain TCP alone, and not a connection that the first data open.
@@ -180,15 +201,25 @@ class Spec:
     """Symbolic links to show, with where they lead."""
     hide: list[str] = field(default_factory=list)
     """Folders below those of `read` that stay unseen."""
+    home: str = ""
+    """HOME of the command, where the caller's environment does not come in as it is."""
+    relay: bool = False
+    """Connections to `port` are handed on to that port of the loopback outside: in a container,
+    where no descriptor comes in."""
 
 
 def probe_or_run() -> int:
     """Probe, or confine and run; returns the command's exit status."""
     parser = argparse.ArgumentParser(prog="sandbox")
     parser.add_argument("--probe", action="store_true")
+    parser.add_argument("--image", action="store_true")
     parser.add_argument("--spec")
     parser.add_argument("command", nargs="*")
     options = parser.parse_args()
+    if options.probe and options.image:
+        image = {"folders": image_folders(), "answers": installed_answers()}
+        print(json.dumps({"layers": asdict(replace(probe(), image=True)), **image}))
+        return 0
     if options.probe:
         print(json.dumps(asdict(probe())))
         return 0
@@ -301,30 +332,149 @@ def _in_child(attempt: Callable[[], object]) -> None:
         raise OSError(reason)
 
 
+def image_folders() -> list[str]:
+    """What an image holds at its root besides what every sandbox sees or makes."""
+    return sorted(str(path) for path in Path("/").iterdir() if path.name not in NOT_OF_AN_IMAGE)
+
+
+def installed_answers() -> list[str]:
+    """Where the harness's data with the expected answers are installed; empty: not found."""
+    found = importlib.util.find_spec("bfcl")
+    folders = (found.submodule_search_locations or []) if found else []
+    data = [os.path.realpath(os.path.join(folder, "data")) for folder in folders]  # noqa: PTH118
+    return [folder for folder in data if Path(folder).is_dir()]
+
+
 # --- running ------------------------------------------------------------------------------------
 
 
 def run_inside(spec: Spec, command: list[str]) -> int:
     """Run `command` inside; its output comes out through a pipe and goes to standard output."""
+    layers = Layers(**{**spec.layers, "missing": ()})  # type: ignore[arg-type]
     output, inside = os.pipe()
     alive, held = os.pipe()
+    ours, theirs = socket.socketpair()
+    handing_on = spec.relay and layers.network
+    if handing_on:
+        spec = replace(spec, control=theirs.fileno())
     child = os.fork()
     if child == 0:
         os.close(output)
         os.close(held)
-        enter(spec, command, inside, alive)
+        ours.close()
+        if layers.processes:
+            enter(spec, layers, command, inside, alive)
+        guard(spec, layers, command, inside, alive)
     os.close(inside)
     os.close(alive)
-    if spec.control >= 0:
+    theirs.close()
+    if spec.control >= 0 and not handing_on:
         os.close(spec.control)
+
+    nothing = os.open(os.devnull, os.O_RDONLY)
+
+    def end(number: int, frame: object) -> None:
+        # Without a numbering of their own, the processes are ended by who sees this pipe close.
+        if layers.processes:
+            os.kill(child, signal.SIGKILL)
+        else:
+            os.dup2(nothing, held)
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: os.kill(child, signal.SIGKILL))
+        signal.signal(number, end)
     copying = threading.Thread(target=copy_output, args=(output,), daemon=True)
     copying.start()
+    if handing_on:
+        threading.Thread(target=hand_on_all, args=(ours, spec.port), daemon=True).start()
     _, status = os.waitpid(child, 0)
     # A process that outlived the others may hold the pipe open; nobody waits for it.
     copying.join(1.0)
     return os.waitstatus_to_exitcode(status) % 256
+
+
+def guard(spec: Spec, layers: Layers, command: list[str], output: int, alive: int) -> NoReturn:
+    """In the first child, where no namespace ends the processes: be the one that orphans fall to,
+    and end all when the command has ended or the process that was started is gone, even by kill -9.
+    """
+    # Whoever ends its group must not end this one.
+    os.setsid()
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    first = os.fork()
+    if first == 0:
+        enter(spec, layers, command, output, alive)
+    os.close(output)
+    if spec.control >= 0:
+        os.close(spec.control)
+
+    def wait_for_the_end() -> None:
+        select.select([alive], [], [])
+        end_descendants()
+        os._exit(143)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    while True:
+        ended, status = os.wait()
+        if ended == first:
+            end_descendants()
+            os._exit(os.waitstatus_to_exitcode(status) % 256)
+
+
+def end_descendants() -> None:
+    """Kill until none is left; the children of who was killed become ours."""
+    while found := own_children():
+        for number in found:
+            with contextlib.suppress(OSError):
+                os.kill(number, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(number, 0)
+
+
+def own_children() -> list[int]:
+    """The children of this process, also those that have ended."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                text = Path(f"/proc/{name}/stat").read_text(encoding="utf-8", errors="replace")
+                if int(text.rpartition(")")[2].split()[1]) == os.getpid():
+                    found.append(int(name))
+    return found
+
+
+def hand_on_all(channel: socket.socket, port: int) -> None:
+    """Hand each connection to the listener that comes through `channel` on to `port` outside."""
+    _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    if not descriptors:
+        return
+    places = threading.Semaphore(CONNECTIONS)
+
+    def hand_on(inner: socket.socket) -> None:
+        # Nobody but the sandbox is told why; its request fails.
+        with (
+            places,
+            contextlib.suppress(OSError),
+            inner,
+            socket.create_connection(("127.0.0.1", port)) as outer,
+        ):
+            back = threading.Thread(target=copy_stream, args=(outer, inner), daemon=True)
+            back.start()
+            copy_stream(inner, outer)
+            back.join()
+
+    with socket.socket(fileno=descriptors[0]) as listener:
+        while True:
+            with places:
+                inner, _ = listener.accept()
+            threading.Thread(target=hand_on, args=(inner,), daemon=True).start()
+
+
+def copy_stream(source: socket.socket, target: socket.socket) -> None:
+    """Copy until `source` ends; then `target` has its end too."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def copy_output(output: int) -> None:
@@ -337,10 +487,9 @@ def copy_output(output: int) -> None:
         left -= len(data)
 
 
-def enter(spec: Spec, command: list[str], output: int, alive: int) -> NoReturn:
-    """In the first child: leave the machine's namespaces, then fork what runs in the new ones."""
+def enter(spec: Spec, layers: Layers, command: list[str], output: int, alive: int) -> NoReturn:
+    """In a child: leave the machine's namespaces, then fork what runs in the new ones."""
     try:
-        layers = Layers(**{**spec.layers, "missing": ()})  # type: ignore[arg-type]
         kinds = kinds_of(layers.files, layers.network, layers.processes)
         if kinds:
             unshare(kinds, layers.user_namespace)
@@ -401,6 +550,7 @@ def inside(spec: Spec, layers: Layers, command: list[str], alive: int) -> NoRetu
         os.closerange(3, 4096)
         child = os.fork()
         if child == 0:
+            os.environ.update({"HOME": spec.home} if spec.home else {})
             os.execvp(command[0], command)
         while True:
             ended, status = os.wait()

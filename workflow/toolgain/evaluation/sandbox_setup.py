@@ -7,8 +7,8 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,10 +22,24 @@ log = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-P", "-I", sandbox.__file__)
 """Isolated from the working folder, the environment and the user's packages."""
 
-IN_CONTAINER = (
-    "the harness runs in a container: its network is the machine's, and the expected answers in "
-    "its image can be read"
+IN_IMAGE = (
+    *("sh", "-c"),
+    'read -r first < "$(command -v bfcl)"; python=${first#"#!"}; '
+    'case $python in *sh | "") python=python3 ;; esac; exec $python -I "$0" "$@"',
+    sandbox.__file__,
 )
+"""The same in a container, by the Python of its harness, which may be older than -P."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What was found in the image of `evaluation.harness_container`."""
+
+    layers: Layers
+    folders: tuple[str, ...]
+    """What lies at its root and is shown to the harness."""
+    answers: tuple[str, ...]
+    """Where its expected answers lie; empty where they were not found."""
 
 
 @cache
@@ -40,22 +54,61 @@ def layers() -> Layers:
     return Layers(**{**found, "missing": tuple(found["missing"])})
 
 
+def in_image(
+    container: str, command: Sequence[str], folders: Sequence[Path], box: Path | None
+) -> list[str]:
+    """`command` in the harness's container, which sees `folders` and this sandbox, read-only, and
+    the `box`."""
+    from toolgain.slurm import containers
+
+    if not os.environ.get("SLURM_JOB_ID"):
+        raise UserError(
+            "evaluation.harness_container needs a Slurm job; use --profile slurm, or leave it out."
+        )
+    seen = [*(path.resolve() for path in folders), Path(sandbox.__file__)]
+    mounts = [f"{mount}:ro" for mount in containers.mounts([], seen)]
+    mounts += containers.mounts([], [box.resolve()] if box else [])
+    image = containers.located_image(container) or container
+    return containers.in_container(command, image, mounts, box.resolve() if box else Path("/"))
+
+
+@cache
+def image(container: str) -> Image:
+    """What the kernel gives in the container, and what the image holds; tried once.
+
+    Raises:
+        StageError: the container does not start, or has no harness.
+    """
+    command = in_image(container, [*IN_IMAGE, "--probe", "--image"], [], None)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    try:
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        known = {**found["layers"], "missing": tuple(found["layers"]["missing"])}
+        return Image(Layers(**known), tuple(found["folders"]), tuple(found["answers"]))
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise StageError(
+            f"evaluate: evaluation.harness_container: the sandbox cannot be tried in {container} "
+            f"(exit {done.returncode}; the image needs bfcl, and Python 3.10 or newer): "
+            f"{done.stderr.strip()[-300:]}"
+        ) from None
+
+
+def _layers_in(container: str) -> Layers:
+    found = image(container)
+    if found.answers:
+        return found.layers
+    unknown = "the installed expected answers were not found in the image, and may be read"
+    return replace(found.layers, missing=(*found.layers.missing, unknown))
+
+
 def checked_layers(section: EvaluationSection) -> Layers:
     """What this kernel gives; says in a line what it does not.
 
     Raises:
         UserError: something stays open, and the configuration requires that nothing does.
     """
-    if section.harness_container:
-        if section.sandbox == "require":
-            raise UserError(
-                "evaluation.sandbox is `require`, and evaluation.harness_container runs the "
-                "harness in a container whose network is the machine's; leave out one of them."
-            )
-        log.warning("evaluate: %s", IN_CONTAINER)
-        # Its file system is the image's, so that none of the user's files is there.
-        return Layers(files=True, missing=(IN_CONTAINER,))
-    found = layers()
+    container = section.harness_container
+    found = _layers_in(container) if container else layers()
     if found.open and section.sandbox == "require":
         raise UserError(
             f"evaluation.sandbox is `require`, and on this kernel {'; '.join(found.open)} "
@@ -95,6 +148,30 @@ def spec_of(
                 layers={**asdict(found), "missing": []},
                 port=port,
                 control=control,
+            )
+        )
+    )
+
+
+def image_spec_of(
+    found: Image,
+    box: Path,
+    read: list[Path],
+    port: int,
+    hide: Iterable[Path] = (),
+) -> str:
+    """The same in a container: it sees the image, without the `hide` of the work folder."""
+    return json.dumps(
+        asdict(
+            Spec(
+                read=[*found.folders, *(str(path.resolve()) for path in read)],
+                write=[str(box.resolve())],
+                hide=[str(path.resolve()) for path in hide],
+                folder=str(box.resolve()),
+                home=str(box.resolve() / "home"),
+                layers={**asdict(found.layers), "missing": []},
+                port=port,
+                relay=bool(port),
             )
         )
     )

@@ -49,7 +49,9 @@ class Retry(Section):
     """Retries of what the infrastructure failed to answer."""
 
     rounds: Annotated[int, Field(ge=0)] = Field(
-        3, description="Retry rounds in a row that answer nothing new before the evaluation ends."
+        3,
+        description="Retry rounds in a row that answer nothing new before the evaluation ends; ten "
+        "times as many may answer steps of conversations and complete no item.",
     )
     max_hours: Annotated[float, Field(gt=0)] | None = Field(
         24.0,
