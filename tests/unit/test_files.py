@@ -58,6 +58,7 @@ OPENED_OTHERWISE = {
     "report/render.py": {"ASSETS / name"},
     # Standard library alone; the kernel's own files.
     "common/supervise.py": {"Path(f'/proc/{pid}/stat')", "Path(f'/proc/{name}/stat')"},
+    "evaluation/sandbox.py": {"Path(f'/proc/{name}/stat')"},
     # Ours, made a moment ago: its settings, a pipe that is to be waited for, programs.
     "evaluation/gateway.py": {"options.config"},
     "evaluation/interceptor.py": {"Path(params.secrets)"},
