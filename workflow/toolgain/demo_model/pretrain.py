@@ -414,7 +414,7 @@ def validate(
     for task in generate(seed, number, "validation", 0.4, 900):
         messages = [
             {"role": "user", "content": task.question},
-            answer(rng, task.expected, task.topic, planned=True),
+            answer(rng, task.expected, task.topic, planned=True, question=task.question),
         ]
         text = tokenizer.apply_chat_template(messages, tools=list(task.tools), tokenize=False)
         prompt = tokenizer.apply_chat_template(
@@ -500,13 +500,25 @@ class PretrainProgress:
     recipe: PretrainRecipe
     seconds: float | None
     started: float
+    first: int = 0
+    """The block that this run began with."""
+    learned: int = 0
+    """Blocks that have been learned."""
 
     def at(self, block: float) -> float:
-        """Part of the phases behind at a block: by tokens, or by the clock if that is further."""
+        """Part of the phases behind at a block: by tokens, or by the clock if that is further.
+
+        Text is made long before it is learned, so a later block's time is reckoned from the pace
+        so far: a last phase of seconds would otherwise be over before its text came.
+        """
         horizon = self.recipe.horizon or self.recipe.tokens
         done = block * self.recipe.block_tokens / horizon
         if self.seconds is not None:
-            done = max(done, (time.monotonic() - self.started) / self.seconds)
+            elapsed = time.monotonic() - self.started
+            if self.learned > self.first:
+                pace = elapsed / (self.learned - self.first)
+                elapsed += pace * max(0.0, block - self.learned - 1)
+            done = max(done, elapsed / self.seconds)
         return self.recipe.begin + (1 - self.recipe.begin) * min(done, 1.0)
 
 
@@ -578,8 +590,8 @@ def pretrain(
     if device == "cpu" and recipe.heads == recipe.key_value_heads:
         model.set_attn_implementation(attention.NAME)
     forward = torch.compile(model.model, dynamic=True) if compiled else model.model
-    progress = PretrainProgress(recipe, seconds, time.monotonic())
     first, last_save, running, seen = state["block"], time.monotonic(), math.nan, 0
+    progress = PretrainProgress(recipe, seconds, time.monotonic(), first, first)
     total = math.ceil(recipe.tokens / recipe.block_tokens)
     with ExitStack() as stack:
         blocks = Blocks(stack, work / "tokenizer", recipe, seed, workers)
@@ -600,6 +612,7 @@ def pretrain(
                 seen += batch.tokens
                 state["tokens"] += batch.tokens
             state["block"] += 1
+            progress.learned = state["block"]
             mean = loss_sum.item() / len(batches)
             running = mean if math.isnan(running) else 0.9 * running + 0.1 * mean
             _report(work, state, running, seen, progress, (first, total))

@@ -147,7 +147,13 @@ def make_conversation(rng: Random, mixture: Mixture, split: Split = "train") -> 
             calls = (make_wrong_call(rng, schemas, request),)
             over_calls.add(len(messages) + 1)
         turn.append(
-            answer(rng, calls, request.topic if mixture.reasoned else None, mixture.planned)
+            answer(
+                rng,
+                calls,
+                request.topic if mixture.reasoned else None,
+                mixture.planned,
+                request.text,
+            )
         )
         if calls and rng.random() < mixture.response:
             turn.append({"role": "tool", "content": _response(rng)})
@@ -215,7 +221,7 @@ def _talk(
         else:
             request = ask(rng.choice((2, 2, 2, 3, 3, 4)))
         turn = [{"role": "user", "content": request.text}]
-        turn.append(answer(rng, request.calls, request.topic, mixture.planned))
+        turn.append(answer(rng, request.calls, request.topic, mixture.planned, request.text))
         if not wrong and request.calls and rng.random() < mixture.response:
             turn += [{"role": "tool", "content": questions.respond(rng)} for _ in request.calls]
             turn.append({"role": "assistant", "content": rng.choice(CLOSINGS)})
@@ -354,20 +360,22 @@ def answer(
     calls: tuple[dict[str, Any], ...],
     topic: str | None = None,
     planned: bool = False,
+    question: str = "",
 ) -> dict[str, Any]:
     """The assistant's message: calls or a refusal, after its topic where one is given."""
     made = {"tool_calls": [{"function": call} for call in calls]} if calls else {}
     if topic is not None:
-        said = planned_topic(topic, calls) if planned else topic
+        said = planned_topic(topic, calls, question) if planned else topic
         return {"role": "assistant", "content": f"{said}{YES if calls else NO}", **made}
     return {"role": "assistant", "content": "" if calls else rng.choice(DECLINES), **made}
 
 
-def planned_topic(topic: str, calls: Sequence[dict[str, Any]]) -> str:
+def planned_topic(topic: str, calls: Sequence[dict[str, Any]], question: str = "") -> str:
     """The topic and, for several calls, what they differ in, in order: `time: Lima; Rome; Oslo`.
 
     A model that has written the list down knows how many calls there are, and copies from nearby
-    what belongs into the next one.
+    what belongs into the next one. Several values of a call stand in the question's order, where
+    they are next to each other: to write the list is then to copy, too.
     """
     if len(calls) < 2:
         return topic
@@ -375,6 +383,9 @@ def planned_topic(topic: str, calls: Sequence[dict[str, Any]]) -> str:
         return f"{topic}: {'; '.join(call['name'] for call in calls)}"
     rows = [{key: _brief(value) for key, value in call["arguments"].items()} for call in calls]
     differing = [key for key in rows[0] if any(row.get(key) != rows[0][key] for row in rows)]
+    # What the question says in other words comes last.
+    places = {key: question.find(rows[0][key]) for key in differing}
+    differing.sort(key=lambda key: places[key] if places[key] >= 0 else len(question))
     said = (" ".join(row[key] for key in differing if key in row) or "-" for row in rows)
     return f"{topic}: {'; '.join(said)}"
 

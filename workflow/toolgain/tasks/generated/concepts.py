@@ -233,7 +233,7 @@ get | login history | the logins/the login history | user_id ?days
 calculate | circle area | the area of a circle/the area of the circle | radius:num
 calculate | rectangle perimeter | the perimeter of a rectangle/the way around the rectangle | width:num length:num
 calculate | box volume | the volume of a box/the volume of the box | width:num height:num depth:num
-calculate | triangle surface | the area of a triangle/the surface of the triangle | base:num height:num
+calculate | triangle surface | the area inside a triangle/the surface of the triangle | base:num height:num
 calculate | cylinder volume | the volume of a cylinder/how much the cylinder holds | radius:num height:num
 calculate | line slope | the slope of the line/the slope | x1:num y1:num x2:num y2:num
 calculate | quadratic roots | the roots of the equation/the roots | a:int b:int c:int
