@@ -7,7 +7,8 @@
 # OUT receives model.tar.gz (the model folder and the curve), pretrain.log, and state.part-*: the
 # state to resume from, `cat OUT/state.part-* | tar xz -C WORK`. Every file is below 16 MiB.
 # $DEVICE is cuda or cpu, $SECONDS_LIMIT the wall time of the pre-training, $WORKERS the number of
-# processes that make the text. A dry run on a CPU: DEVICE=cpu SECONDS_LIMIT=60 WORKERS=1.
+# processes that make the text. The time alone is the limit unless a smaller budget is given (tokens=N).
+# A dry run on a CPU: DEVICE=cpu SECONDS_LIMIT=60 WORKERS=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +18,7 @@ device=${DEVICE:-cuda}
 limit=${SECONDS_LIMIT:-480}
 workers=${WORKERS:-14}
 work=${WORK:-$(mktemp -d)}
-settings=()
+settings=(--set tokens=4000000000)
 for change in "$@"; do
     settings+=(--set "$change")
 done
