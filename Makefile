@@ -67,7 +67,7 @@ gpu-wheels: ## Fetch what test-gpu lacks on a machine without a network (23 MB):
 	    --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
 	    --platform manylinux2014_x86_64 --dest tests/gpu/wheels --requirement tests/gpu/requirements.txt
 
-.venvs/vllm-%/.ready: tests/vllm/make_environment.py
+.venvs/vllm-%/.ready: tests/vllm/make_environment.py tests/vllm/requirements.lock
 	$(PYTHON) tests/vllm/make_environment.py .venvs/vllm-$* $*
 	@touch $@
 

@@ -24,3 +24,8 @@ compile "$@" --all-extras pyproject.toml --output-file workflow/envs/dev.lock \
 compile "$@" workflow/envs/bfcl.txt --output-file workflow/envs/bfcl.lock
 compile "$@" "${left_out[@]}" workflow/envs/trl.txt --output-file workflow/envs/trl.lock
 python=3.12 compile "$@" workflow/envs/gym.txt --output-file workflow/envs/gym.lock
+# For the tests of vLLM: with torch, since its extension wants this one.
+compile "$@" tests/vllm/requirements.txt --override tests/vllm/overrides.txt \
+    --no-emit-package torchaudio --no-emit-package torchvision --no-emit-package intel-openmp \
+    --no-emit-package intel-cmplr-lib-ur --no-emit-package tcmlib --no-emit-package umf \
+    --output-file tests/vllm/requirements.lock

@@ -197,13 +197,24 @@ def test_rows_that_gym_cannot_play_are_named_with_gyms_own_reason(place: Place) 
     assert record.rows_played == 1
 
 
-def test_a_row_that_pays_for_nothing_is_counted_by_gyms_verifier(place: Place) -> None:
-    pays, does_not = packaged("workplace_assistant")[:2]
-    # It only reads: whoever does nothing leaves the office as it should be.
-    pays["ground_truth"] = [{"name": "company_directory_find_email_address", "arguments": "{}"}]
-    record = place.rehearse([pays, does_not], lambda messages, number: say("No."))
-    assert record.rows.reward_for_nothing == 0.5
-    assert any("calls nothing earns 0.50" in warning for warning in record.warnings)
+def test_rows_that_pay_for_nothing_are_counted_by_gyms_verifier(place: Place) -> None:
+    lead = {"customer_id": "00000095", "field": "status", "new_value": "Lead"}
+    # Whoever does nothing leaves the office as each of these would.
+    truths = {
+        "no call": [],
+        "only reads": [("company_directory_find_email_address", {"name": "Carlos"})],
+        "a tool that is not there": [("no_such_tool", {})],
+        "an id that is not there": [("calendar_delete_event", {"event_id": "99999999"})],
+        "sets what is set": [("customer_relationship_manager_update_customer", lead)],
+    }
+    does_not, *_ = rows = packaged("workplace_assistant")[:1]
+    for calls in truths.values():
+        pays = copy.deepcopy(does_not)
+        pays["ground_truth"] = [{"name": n, "arguments": json.dumps(a)} for n, a in calls]
+        rows.append(pays)
+    record = place.rehearse(rows, lambda messages, number: say("No."))
+    assert record.rows.reward_for_nothing == pytest.approx(5 / 6)
+    assert any("calls nothing earns 0.83" in warning for warning in record.warnings)
 
 
 def test_a_prompt_that_does_not_fit_is_no_silent_zero(place: Place) -> None:

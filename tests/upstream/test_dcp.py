@@ -3,7 +3,8 @@
 Its `save_checkpoint` writes what two FSDP processes on the CPU trained for a step; the export calls
 its `convert_dcp_to_hf.py`. Both run in `.venvs/trl`, not in NeMo RL's image. Its
 `AutomodelCheckpointManager` (DTensor v2) runs in a Python that AUTOMODEL_PYTHON names:
-nemo-automodel 0.4.0 (`pip install --no-deps`), torch 2.10, transformers 5.5.0, datasets.
+nemo-automodel 0.4.0 (`pip install --no-deps`), torch 2.10, transformers 5.5.0, datasets; for main
+the commit of Automodel that its submodule names, and torch 2.11.
 """
 
 import os

@@ -132,6 +132,7 @@ def line_for(recipe: str, folder: Path, **values: Any) -> list[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PYTHONS, reason="VLLM_PYTHON names no Python with vLLM")
 @pytest.mark.parametrize("python", PYTHONS)
 def test_vllm_s_own_program_parses_our_lines_and_no_misspelt_one(

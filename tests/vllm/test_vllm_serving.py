@@ -1,6 +1,7 @@
 """`evaluation.serve.backend: vllm` with a real vLLM, on the CPU, from start to stop.
 
-TOOLGAIN_VLLM names an environment with it: `make test-vllm VERSION=0.20.0` makes one and runs this.
+TOOLGAIN_VLLM names an environment with it: `make test-vllm VERSION=0.20.0` makes one and runs this,
+and so does `.ci/run`; where it cannot be had, TOOLGAIN_NO_VLLM says why.
 """
 
 import json
@@ -26,12 +27,13 @@ from toolgain.serving import server
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "resources/demo-model"
 ENVIRONMENT = os.environ.get("TOOLGAIN_VLLM")
+MISSING = os.environ.get("TOOLGAIN_NO_VLLM", "TOOLGAIN_VLLM names no environment with vLLM")
 READY_S = 1200
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(3600),
-    pytest.mark.skipif(not ENVIRONMENT, reason="TOOLGAIN_VLLM names no environment with vLLM"),
+    pytest.mark.skipif(not ENVIRONMENT, reason=MISSING),
 ]
 
 

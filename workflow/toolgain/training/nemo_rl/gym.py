@@ -50,7 +50,8 @@ class Rows:
     """Names of all tools."""
     no_change: int
     """Rows that expect no call. In Workplace Assistant more rows reward doing nothing: those whose
-    calls only read, or set what is set already; the rehearsal finds them."""
+    calls only read, fail (a tool or an id that is not there) or set what is set already; the
+    rehearsal finds them."""
 
 
 def prepare_command(ref: Ref, root: Path, download: bool) -> str:
