@@ -167,10 +167,12 @@ REFUSED = {
     "glob.glob(sys.prefix + '/lib/python3*/site-packages/bfcl/data/**/*.json', recursive=True)][0]",
     "the functions that are expected": "seen = [json.loads(line)['path'] for p in "
     "glob.glob(os.environ['BFCL_DATA_DIR'] + '/*multi_turn*.json') for line in open(p)][0]",
-    # Opened to append: where nothing refuses it, as on the least kernel, nothing is emptied.
-    "the programs": "open(sys.prefix + '/sitecustomize.py', 'a').close()",
-    "ld.so.preload": "open('/etc/ld.so.preload', 'a')",
-    "cron": "open('/etc/cron.d/x', 'a')",
+    # Files without a name: where nothing refuses them, as on the least kernel, none is left behind,
+    # and none of the machine's is touched.
+    "the programs": "os.open(sys.prefix, os.O_TMPFILE | os.O_WRONLY)",
+    "the system's settings": "os.open('/etc', os.O_TMPFILE | os.O_WRONLY)",
+    "users and passwords": "os.open('/etc/shadow', os.O_WRONLY)",
+    "cron": "os.open('/etc/cron.d', os.O_TMPFILE | os.O_WRONLY)",
     "the kernel's settings": "os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)",
     "the root of a process": "seen = open(f'/proc/{victim}/root{secret}').read()",
     "the root of every process": "seen = [open(p + '/root' + secret).read() for p in "
@@ -206,8 +208,8 @@ REFUSED = {
     "an abstract socket": "socket.socket(socket.AF_UNIX).connect(abstract)",
     "an abstract datagram": "socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', abstract + "
     "'-d')",
-    "a terminal": "[fcntl.ioctl(os.open(f'/dev/pts/{n}', os.O_RDWR), termios.TIOCSTI, b'x') "
-    "for n in range(9)]",
+    "a terminal": "fd = os.open(terminal, os.O_RDWR); assert os.fstat(fd).st_dev == terminals;"
+    "fcntl.ioctl(fd, termios.TIOCSTI, b'x')",
     "its own terminal's keys": "fcntl.ioctl(os.open('/dev/tty', os.O_RDWR), termios.TIOCSTI, b'x')",
     "a user namespace": "assert libc.unshare(0x10000000) == 0",
     "a mount namespace": "assert libc.unshare(0x20000) == 0",
@@ -235,14 +237,19 @@ REFUSED = {
     "assert os.fstat(fd).st_dev == terminals",
     "a terminal's keyboard": "fd = os.open(terminal, os.O_RDONLY | os.O_NOCTTY);"
     "assert os.fstat(fd).st_dev == terminals",
-    "a queue that stays": "assert libc.mq_open(b'/x', os.O_CREAT | os.O_RDWR, 0o600, None) >= 0",
-    "a System V queue that stays": "assert libc.msgget(0x7053, 0o1666) >= 0",
-    "memory that stays": "assert libc.shmget(0x7054, 4096, 0o1666) >= 0",
-    "semaphores that stay": "assert libc.semget(0x7053, 1, 0o1666) >= 0",
+    # Taken away again where nothing refuses them.
+    "a queue that stays": "name = b'/' + os.path.basename(folder).encode();"
+    "assert libc.mq_open(name, os.O_CREAT | os.O_RDWR, 0o600, None) >= 0; libc.mq_unlink(name)",
+    "a System V queue that stays": "n = libc.msgget(0x7053, 0o1666); assert n >= 0;"
+    "libc.msgctl(n, 0, None)",
+    "memory that stays": "n = libc.shmget(0x7054, 4096, 0o1666); assert n >= 0;"
+    "libc.shmctl(n, 0, None)",
+    "semaphores that stay": "n = libc.semget(0x7053, 1, 0o1666); assert n >= 0;"
+    "libc.semctl(n, 0, 0)",
     "a ring": "assert libc.syscall(425, 8, ctypes.create_string_buffer(120)) >= 0",
     "page faults": "assert libc.syscall({'x86_64': 323}.get(os.uname().machine, 282), 1) >= 0",
     "a key": "assert libc.syscall({'x86_64': 248}.get(os.uname().machine, 217), b'user', b'x', "
-    "b'y', 1, -3) >= 0",
+    "b'y', 1, -2) >= 0",
     "counters": "assert libc.syscall({'x86_64': 298}.get(os.uname().machine, 241), "
     "ctypes.create_string_buffer(struct.pack('IIQ', 1, 128, 0) + bytes(112)), 0, -1, -1, 0) >= 0",
     "a program in the kernel": "assert libc.syscall({'x86_64': 321}.get(os.uname().machine, 280), "

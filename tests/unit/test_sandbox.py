@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from escapes import REFUSED
 from sandboxed import (
     NO_LANDLOCK,
     NO_MOUNTS,
@@ -88,8 +89,10 @@ def test_a_user_of_other_groups_gets_everything_and_leaves_them(place: Place) ->
 def test_it_writes_into_its_folder_alone(place: Place) -> None:
     assert place.said(attempt("pathlib.Path('mine').write_text('x')")) == "DONE"
     assert (place.box / "mine").read_text() == "x"
-    targets = ("/usr/x", "/etc/passwd", "/x", str(place.beside / "x"))
-    assert done(place, [f"open({target!r}, 'w')" for target in targets]) == []
+    folders = ("/usr", "/etc", "/", str(place.beside))
+    harms = [f"os.open({folder!r}, os.O_TMPFILE | os.O_WRONLY)" for folder in folders]
+    harms += ["os.open('/etc/passwd', os.O_WRONLY)", f"open({str(place.beside / 'x')!r}, 'w')"]
+    assert done(place, harms) == []
 
 
 @needs_everything
@@ -482,10 +485,10 @@ def test_more_ways_out_that_lead_nowhere(place: Place) -> None:
     harms = (
         "os.write(3, b'x')",
         f"os.listdir('/proc/{os.getpid()}/root')",
-        "open('/proc/1/mem', 'r+b').write(b'x')",
-        "open('/proc/sys/kernel/core_pattern', 'w')",
+        "os.open('/proc/1/mem', os.O_RDWR)",
+        "os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)",
         "open('/proc/self/uid_map', 'w').write('0 0 1')",
-        "open('/sys/kernel/uevent_helper', 'w')",
+        "os.open('/sys/kernel/uevent_helper', os.O_WRONLY)",
         "socket.socket(socket.AF_UNIX)",
         "socket.socket(40, socket.SOCK_STREAM)",
         f"{call}(425, 8, ctypes.create_string_buffer(120)) >= 0",
@@ -497,12 +500,24 @@ def test_more_ways_out_that_lead_nowhere(place: Place) -> None:
         "subprocess.run(['su', '-c', 'id'], check=True) if os.geteuid() else os.setuid(65534)",
         "os.chown('/usr/bin/env', 0, 0)",
         "os.link('/usr/bin/env', 'env')",
-        "open('/usr/lib/python3/dist-packages/x.pth', 'w')",
-        "open('/etc/ld.so.preload', 'w')",
+        "os.open('/usr/lib/python3', os.O_TMPFILE | os.O_WRONLY)",
+        "os.open('/etc', os.O_TMPFILE | os.O_WRONLY)",
         "os.setpriority(os.PRIO_PROCESS, 0, -20)",
         "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))",
     )
     assert done(place, harms) == []
+
+
+def test_no_way_out_that_is_tried_changes_a_file_that_the_test_did_not_make() -> None:
+    """On no kernel, whatever it leaves open: a machine's own file is opened, never created, emptied
+    or written."""
+    paths = r"'/(?!proc/self/|dev/tty)|sys\.prefix"
+    changing = rf"\bopen\((?:{paths})[^)]*, '[^r]|O_(?:CREAT|TRUNC)[^)]*\((?:{paths})"
+    ways = {name: code for name, code in REFUSED.items() if re.search(changing, code)}
+    assert ways == {}
+    # Those of this file, in its own text.
+    harms = re.findall(r'^\s+"(.*)",?$', Path(__file__).read_text(), re.M)
+    assert [code for code in harms if re.search(changing, code)] == []
 
 
 @needs_everything
