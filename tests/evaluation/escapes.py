@@ -261,6 +261,32 @@ REFUSED = {
     "the watch over all files": "assert libc.fanotify_init(0, 0) >= 0",
     "a namespace by clone3": "assert libc.syscall(435, ctypes.create_string_buffer("
     "struct.pack('Q', 0x10000000), 88), 88) >= 0",
+    # Others are neither slowed, stopped by a limit, nor watched.
+    "a limit of another process": "import resource; resource.prlimit(victim, "
+    "resource.RLIMIT_CORE); assert same_numbers()",
+    "the priority of another process": "os.setpriority(os.PRIO_PROCESS, victim, 5);"
+    "assert same_numbers()",
+    "the processors of another process": "os.sched_setaffinity(victim, os.sched_getaffinity(0));"
+    "assert same_numbers()",
+    "the disk priority of another process": "assert libc.syscall({'x86_64': 251}.get("
+    "os.uname().machine, 30), 1, victim, 0x4007) == 0; assert same_numbers()",
+    "what happens in a folder": "assert libc.inotify_add_watch(libc.inotify_init(), "
+    "folder.encode(), 0xfff) >= 0",
+    "a raised limit": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, "
+    "(1 << 20, 1 << 20))",
+    "another group": "os.setgroups([12345])",
+    "keys of the user": "assert libc.syscall({'x86_64': 250}.get(os.uname().machine, 219), 0, -4, "
+    "0) >= 0",
+    "to be ended last": "os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), b'-1000')",
+    "the kernel's memory": "os.open('/proc/kcore', os.O_RDONLY)",
+    "the machine's switch": "os.open('/proc/sysrq-trigger', os.O_WRONLY)",
+    # mov eax, 310 (unshare); mov ebx, CLONE_NEWUSER; int 0x80: not seen by a filter of 64 bits.
+    "a namespace by a call of 32 bits": "import mmap; assert os.uname().machine == 'x86_64';"
+    "code = bytes.fromhex('53b836010000bb00000010cd805bc3'); m = mmap.mmap(-1, 4096, prot=7);"
+    "m.write(code); f = ctypes.CFUNCTYPE(ctypes.c_int)("
+    "ctypes.addressof(ctypes.c_char.from_buffer(m)));"
+    "assert f() == 0",
+    "a namespace by a call of x32": "assert libc.syscall(0x40000000 + 272, 0x10000000) == 0",
     "a higher priority": "os.setpriority(os.PRIO_PROCESS, 0, -20)",
     "a huge file": "os.truncate(os.open('huge', os.O_CREAT | os.O_RDWR), 5 << 30)",
     "all memory": "bytearray(17 << 30)",

@@ -171,9 +171,10 @@ ADMITTED = {
         *("a folder above", "the kernel's settings", "a terminal"),
         *("the root of a process", "the root of every process", "a terminal's screen"),
         *("a terminal's keyboard", "an environment", "descriptors", "foreign memory"),
-        *("the root of this program's starter",),
+        *("the root of this program's starter", "what happens in a folder", "the machine's switch"),
     },
     "modes": {"change a mode", "a change of times", "that a file exists"},
+    "are watched": {"what happens in a folder"},
     "truncated": {"truncate a file"},
     "network is open": {
         *("a port", "a port by name", "a datagram", "a datagram outside", "tcp was reached"),
@@ -183,7 +184,11 @@ ADMITTED = {
     "can be seen": {
         *("another process", "a process by descriptor", "descriptors", "inherited descriptors"),
     },
-    "and ended": {"a signal", "a signal to this program's starter"},
+    "and ended": {
+        *("a signal", "a signal to this program's starter", "a limit of another process"),
+        *("the priority of another process", "the processors of another process"),
+        *("the disk priority of another process",),
+    },
     "unix sockets": {
         *("a unix socket", "a descriptor through a unix socket", "a datagram by name"),
         *("a datagram of a raw socket", "an abstract socket", "an abstract datagram"),
@@ -197,6 +202,7 @@ OWN = {
     *("a System V queue that stays", "memory that stays", "semaphores that stay", "a key"),
     *("a descriptor of its starter", "foreign memory by call", "ptrace of the parent"),
     *("a ring", "page faults", "a user namespace", "a namespace by clone3"),
+    *("a namespace by a call of 32 bits", "keys of the user"),
 }
 """What only a filter of system calls refuses. In namespaces of its own it reaches what lies in
 them; `Layers.missing` says that the filter is not there."""

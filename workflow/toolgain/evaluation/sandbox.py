@@ -93,15 +93,21 @@ MADE_UP = {
 }
 FORBIDDEN = """
     acct add_key bpf chroot delete_module fanotify_init finit_module fsconfig fsmount fsopen fspick
-    init_module io_uring_enter io_uring_register io_uring_setup kcmp kexec_file_load kexec_load
-    keyctl lookup_dcookie mount mount_setattr move_mount mq_open msgget name_to_handle_at
-    nfsservctl open_by_handle_at open_tree perf_event_open personality pidfd_getfd pivot_root
-    process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot request_key semget
+    init_module inotify_add_watch io_uring_enter io_uring_register io_uring_setup kcmp
+    kexec_file_load kexec_load keyctl lookup_dcookie migrate_pages mount mount_setattr move_mount
+    move_pages mq_open msgget name_to_handle_at nfsservctl open_by_handle_at open_tree
+    perf_event_open personality pidfd_getfd pivot_root process_madvise process_mrelease
+    process_vm_readv process_vm_writev ptrace quotactl quotactl_fd reboot request_key semget
     setdomainname sethostname setns settimeofday shmget swapoff swapon syslog umount2 unshare
     userfaultfd vhangup
 """
-"""System calls that nothing here needs, with which kernels have been taken over, or whose memory
-and queues outlive the process."""
+"""System calls that nothing here needs, with which kernels have been taken over, whose memory and
+queues outlive the process, or that tell what happens in folders that cannot be read."""
+OF_A_PROCESS = """
+    prlimit64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler
+"""
+"""System calls whose first argument is a process, for 0 the caller: others of the same user could
+be ended by a limit, or slowed."""
 NAMESPACE_FLAGS = (
     CLONE_NEWNS,
     CLONE_NEWCGROUP,
@@ -166,6 +172,8 @@ class Layers:
             )
         if not self.files and not self.image and self.landlock:
             left.append("modes of this user's files can be changed, and their existence is seen")
+            if not self.system_calls:
+                left.append("changes in this user's folders are watched")
         if not self.network:
             # Landlock knows plain TCP alone, and not a connection that the first data open.
             shut = self.landlock >= 4 and self.system_calls
@@ -173,7 +181,7 @@ class Layers:
         if not self.processes:
             left.append(
                 "other processes of this user can be seen"
-                if self.landlock >= 6
+                if self.landlock >= 6 and self.system_calls
                 else "other processes of this user can be seen and ended"
             )
         if not self.files and not self.system_calls:
@@ -915,7 +923,7 @@ class ArgumentComparison(ctypes.Structure):
     )
 
 
-EQUAL, AT_LEAST, MASKED_EQUAL = 4, 5, 7
+NOT_EQUAL, EQUAL, AT_LEAST, MASKED_EQUAL = 1, 4, 5, 7
 SOCK_TYPE_MASK, MSG_FASTOPEN = 0xF, 0x20000000
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
 EPERM, ENOSYS = 1, 38
@@ -946,6 +954,12 @@ def forbid_system_calls() -> None:
 
     for name in FORBIDDEN.split():
         forbid(name)
+    for name in OF_A_PROCESS.split():
+        forbid(name, EPERM, ArgumentComparison(0, NOT_EQUAL, 0, 0))
+    # (kind, number, value); the kinds of one process are 0 and 1, the others are groups and users.
+    for name, of_a_process in (("setpriority", 0), ("ioprio_set", 1)):
+        forbid(name, EPERM, ArgumentComparison(0, NOT_EQUAL, of_a_process, 0))
+        forbid(name, EPERM, ArgumentComparison(1, NOT_EQUAL, 0, 0))
     for flag in NAMESPACE_FLAGS:
         forbid("clone", EPERM, ArgumentComparison(0, MASKED_EQUAL, flag, flag))
     # Its flags lie in memory, where a filter cannot look; C libraries then use `clone`.
