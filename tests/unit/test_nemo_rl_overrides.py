@@ -91,8 +91,32 @@ def yaml(tmp_path: Path) -> Any:
     ],
 )
 def test_a_misspelt_key_names_the_nearest(yaml: Any, key: str, nearest: str) -> None:
-    with pytest.raises(UserError, match=f"unknown key `{key}`; did you mean `.*{nearest}`"):
+    said = f"unknown key `{key}`; did you mean `.*{nearest}`\\? NeMo RL itself would ignore it.$"
+    with pytest.raises(UserError, match=said):
         ov.check_keys([Override(key, 1)], yaml, REFS["v0.7.0"], "some.yaml")
+
+
+WHOLE = (made.SOURCE / WORKPLACE_YAML).read_text().splitlines()
+
+
+@given(
+    st.lists(st.integers(0, len(WHOLE) - 1), min_size=1, max_size=3),
+    st.sampled_from(
+        ["", "- a", "x: [", "\tx: 1", "  : {", "a: ${b}", "grpo: yes", "é: 'x", "{{ x }}"]
+    ),
+)
+def test_a_yaml_that_is_broken_anywhere_is_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, places: list[int], instead: str
+) -> None:
+    lines = list(WHOLE)
+    for place in places:
+        lines[place] = instead
+    path = tmp_path_factory.mktemp("broken") / "mine.yaml"
+    path.write_text("\n".join(lines))
+    try:
+        ov.apply(ov.load_yaml(path), [])
+    except UserError as error:
+        assert str(error).startswith("training.nemo_rl") and "\n" not in str(error)
 
 
 def test_a_key_of_another_version_names_this_version_s(yaml: Any) -> None:

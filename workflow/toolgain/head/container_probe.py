@@ -137,11 +137,19 @@ def judged(answers: Answers, ref: Ref) -> Iterator[Probed]:
             node: ok or (name == "Gym's environments" and index.get(node, (False, ""))[0])
             for node, (ok, _) in by_node.items()
         }
-        bad = [f"{node}: {by_node[node][1]}" for node, fine in good.items() if not fine]
+        bad = {node: by_node[node][1] for node, fine in sorted(good.items()) if not fine}
         if bad:
-            yield Probed(name, False, f"{'; '.join(bad)}. {ADVICE[name]}")
+            yield Probed(name, False, f"{_by_answer(bad)}; {ADVICE[name]}")
         else:
             yield _agreeing(name, by_node, ref)
+
+
+def _by_answer(said: Mapping[str, str]) -> str:
+    """Each answer once, with the nodes that gave it."""
+    nodes: dict[str, list[str]] = {}
+    for node, text in said.items():
+        nodes.setdefault(text or "it said nothing", []).append(node)
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in nodes.items())
 
 
 def _agreeing(name: str, by_node: Mapping[str, tuple[bool, str]], ref: Ref) -> Probed:

@@ -113,8 +113,12 @@ def required_keys(schema: Schema, used: Mapping[str, Any]) -> Finding:
     """Whether the resolved configuration has every key that upstream's classes require."""
     lacking = schema.missing(used)
     if not lacking:
-        said = "NeMo RL's classes require no further key"
-        return Finding("required keys", True, said if schema.validated else "not validated")
+        said = (
+            "NeMo RL's classes require no further key"
+            if schema.validated
+            else "this NeMo RL does not hold its configuration against its classes"
+        )
+        return Finding("required keys", True, said)
     return Finding(
         "required keys",
         False,
@@ -440,8 +444,8 @@ def must_save_by(
     budget = save_budget(limit_s, site, step_s)
     step = site.step_minutes if step_s is None else step_s / 60
     sum_ = (
-        f"{limit_s / 60:.0f} min - {site.setup_minutes:.0f} set-up - {step:.1f} one step - "
-        f"{site.save_minutes:.0f} save - {site.margin_minutes:.0f} margin = "
+        f"{limit_s / 60:g} min - {site.setup_minutes:g} set-up - {step:.1f} one step - "
+        f"{site.save_minutes:g} save - {site.margin_minutes:g} margin = "
         f"{budget / 60:.1f} min"
     )
     if budget <= step * 60:

@@ -147,7 +147,8 @@ def _load(path: Path, seen: tuple[Path, ...]) -> DictConfig:
             "checkout, such as examples/nemo_gym/grpo_workplace_assistant_nemotron_nano_v2_9b.yaml."
         ) from None
     except (yaml.YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"training.nemo_rl.config: {path} is not YAML: {error}") from error
+        said = " ".join(str(error).split())
+        raise UserError(f"training.nemo_rl.config: {path} is not YAML: {said}") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"training.nemo_rl.config: {path} holds no mapping.")
     parents = config.pop("defaults", None)
@@ -239,8 +240,9 @@ def check_keys(
     if problems:
         raise UserError(
             f"training.nemo_rl.overrides for NeMo RL {ref.name} ({where}): "
-            + "; ".join(problems)
-            + ". NeMo RL itself would ignore it."
+            + "; ".join(problems).removesuffix("?")
+            + ("? " if problems[-1].endswith("?") else ". ")
+            + "NeMo RL itself would ignore it."
         )
 
 
@@ -275,7 +277,8 @@ def apply(config: DictConfig, overrides: Iterable[Override]) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         message = " ".join(str(error).split())
         raise UserError(
-            f"training.nemo_rl: the configuration cannot be resolved: {message}"
+            f"training.nemo_rl: the configuration cannot be resolved: {message}; set what is "
+            "missing in the YAML of training.nemo_rl.config, or in training.nemo_rl.overrides."
         ) from None
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
