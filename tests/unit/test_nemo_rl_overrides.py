@@ -9,6 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from toolgain.common.errors import UserError
 from toolgain.training.nemo_rl import overrides as ov
@@ -117,6 +118,15 @@ def test_a_yaml_that_is_broken_anywhere_is_refused_in_one_line(
         ov.apply(ov.load_yaml(path), [])
     except UserError as error:
         assert str(error).startswith("training.nemo_rl") and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("value", [[1], 3, "yes"])
+def test_an_override_of_a_section_that_is_no_mapping_is_refused_or_makes_it_one(value: Any) -> None:
+    config = OmegaConf.create({"grpo": value})
+    try:
+        assert ov.apply(config, [Override("grpo.seed", 1)]) == {"grpo": {"seed": 1}}
+    except UserError as error:
+        assert "`grpo.seed` cannot be set" in str(error)
 
 
 def test_a_key_of_another_version_names_this_version_s(yaml: Any) -> None:

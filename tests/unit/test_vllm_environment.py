@@ -26,7 +26,7 @@ def test_without_the_wheels_the_reason_is_one_line_and_nothing_else_is_wrong(
 def test_without_room_on_the_disk_nothing_is_begun(tmp_path: Path) -> None:
     # What the script needs is more than any disk has.
     script = (ROOT / "tests/vllm/make_environment.py").read_text()
-    (tmp_path / "vllm.py").write_text(script.replace("NEEDED_GB = 9", "NEEDED_GB = 10**9"))
+    (tmp_path / "vllm.py").write_text(script.replace("NEEDED_GB = 12", "NEEDED_GB = 10**9"))
     done = made(tmp_path / "vllm", {}, tmp_path / "vllm.py")
     assert done.returncode == 2 and "needs 1000000000 GB of disk" in done.stdout
     assert not (tmp_path / "vllm").exists()

@@ -258,7 +258,7 @@ def apply(config: DictConfig, overrides: Iterable[Override]) -> dict[str, Any]:
     """The configuration that upstream trains with: overrides applied, then all `${}` resolved.
 
     Raises:
-        UserError: an interpolation cannot be resolved.
+        UserError: an interpolation cannot be resolved, or a section is no mapping.
     """
     for name, function in _RESOLVERS.items():
         OmegaConf.register_new_resolver(name, function, replace=True)
@@ -271,7 +271,7 @@ def apply(config: DictConfig, overrides: Iterable[Override]) -> dict[str, Any]:
             if isinstance(section, DictConfig):
                 section.pop(name, None)
         else:
-            OmegaConf.update(result, override.key, override.value, merge=False, force_add=True)
+            _set(result, override)
     try:
         resolved = OmegaConf.to_container(result, resolve=True)
     except OmegaConfBaseException as error:
@@ -282,6 +282,16 @@ def apply(config: DictConfig, overrides: Iterable[Override]) -> dict[str, Any]:
         ) from None
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
+
+
+def _set(config: DictConfig, override: Override) -> None:
+    try:
+        OmegaConf.update(config, override.key, override.value, merge=False, force_add=True)
+    except (OmegaConfBaseException, ValueError):
+        raise UserError(
+            f"training.nemo_rl: `{override.key}` cannot be set, since a part of it is no mapping "
+            "in the YAML of training.nemo_rl.config; correct that file."
+        ) from None
 
 
 # The resolvers that upstream registers.
