@@ -1,21 +1,30 @@
 """The model server's command, its readiness, and endpoints of others."""
 
+import contextlib
 import http.server
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sandboxed import as_user
 
+from privileges import may_make_namespaces
 from toolgain.common.errors import StageError, UserError
 from toolgain.config.sections import Serve
-from toolgain.serving import server
+from toolgain.serving import own_network, server
 from toolgain.serving.server import Endpoint, ServerRequest
+
+USERS = [0, 65534] if os.geteuid() == 0 else [os.geteuid()]
 
 
 def request(tmp_path: Path, **serve: Any) -> ServerRequest:
@@ -280,3 +289,65 @@ def test_ports_of_a_server_that_others_reach_are_found() -> None:
     assert f"0.0.0.0:{port}" in found
     assert f"127.0.0.1:{mine}" not in found
     assert server.open_ports(Endpoint("http://localhost/v1", "m", "sk-1", 5)) == []
+
+
+SERVING_ALONE = """
+import os, socket, sys, time
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(sys.argv[1])
+unix.listen()
+store = socket.create_server(('0.0.0.0', 0))
+port = store.getsockname()[1]
+socket.create_connection(('127.0.0.1', port)).close()
+print(port, os.getuid(), flush=True)
+while True:
+    unix.accept()[0].sendall(b'here')
+"""
+
+
+@contextmanager
+def in_its_own_network(place: Path, *around: str) -> Iterator[tuple[int, int]]:
+    """A server with a port on all addresses and a unix socket; its process and its port."""
+    # A copy, where every user reads it.
+    program = shutil.copy(own_network.__file__, place)
+    python = "/usr/bin/python3"
+    words = [*around, python, "-I", program, python, "-I", "-c", SERVING_ALONE, str(place / "s")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd="/") as process:
+        assert process.stdout
+        try:
+            yield process.pid, int(process.stdout.readline().split()[0])
+        finally:
+            process.kill()
+
+
+def answers_at(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 3):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_in_a_network_of_its_own_a_server_is_reached_by_its_unix_socket_alone(user: int) -> None:
+    if not may_make_namespaces(user):
+        pytest.skip("this machine gives no namespaces to this user")
+    place = Path(tempfile.mkdtemp())
+    os.chown(place, user, user)
+    with in_its_own_network(place, *as_user(user)) as (number, port):
+        assert not answers_at(port)
+        assert server.open_ports(Endpoint("http://localhost/v1", "m", "sk-1", 5, pid=number)) == []
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(str(place / "s"))
+            assert one.recv(4) == b"here"
+    shutil.rmtree(place)
+
+
+def test_where_no_network_is_to_be_had_the_server_runs_and_its_ports_are_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    denied = Path(__file__).with_name("denied.py")
+    around = ("setpriv", "--no-new-privs", "/usr/bin/python3", str(denied), "unshare", "--")
+    with in_its_own_network(tmp_path, *around) as (number, port):
+        assert answers_at(port)
+        here = Endpoint("http://localhost/v1", "m", "sk-1", 5, pid=number)
+        assert server.open_ports(here) == [f"0.0.0.0:{port}"]
+    assert "shares the machine's network (Operation not permitted)" in capfd.readouterr().err

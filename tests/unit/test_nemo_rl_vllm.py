@@ -10,7 +10,7 @@ import pytest
 
 from toolgain.common.errors import UserError
 from toolgain.config.sections import EvaluationSection, Serve
-from toolgain.serving import vllm
+from toolgain.serving import own_network, vllm
 from toolgain.serving.tool_parser import PLUGIN
 
 SOCKET = Path("/tmp/toolgain-1/model")
@@ -34,7 +34,7 @@ def value(words: list[str], flag: str) -> str:
 
 def test_it_listens_on_a_unix_socket_and_the_key_is_not_an_argument(folder: Path) -> None:
     words = command(folder)
-    assert words[:3] == ["vllm", "serve", str(folder)]
+    assert words[words.index("vllm") :][:3] == ["vllm", "serve", str(folder)]
     assert value(words, "--uds") == str(SOCKET) and "--host" not in words
     assert "--api-key" not in words
     assert vllm.vllm_environment("secret")["VLLM_API_KEY"] == "secret"
@@ -45,11 +45,18 @@ def test_base_and_export_get_the_same_flags(folder: Path, tmp_path: Path) -> Non
     other = made.model(tmp_path / "export")
     serve = {"tool_parser": "hermes", "data_parallel_size": 8}
     first, second = command(folder, **serve), command(other, **serve)
-    assert first[3:] == second[3:]
+    assert [word for word in second if word != str(other)] == [
+        word for word in first if word != str(folder)
+    ]
     assert value(first, "--generation-config") == "vllm"
     assert value(first, "--data-parallel-size") == "8"
     assert value(first, "--tool-call-parser") == "hermes"
     assert "--enable-auto-tool-choice" in first
+
+
+def test_it_has_a_network_of_its_own_unless_it_is_told_its_address(folder: Path) -> None:
+    assert own_network.__file__ in command(folder)
+    assert own_network.__file__ not in command(folder, env={"VLLM_HOST_IP": "10.0.0.7"})
 
 
 def test_nemotron_gets_its_plugin_and_its_flags(folder: Path) -> None:

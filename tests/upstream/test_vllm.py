@@ -162,7 +162,7 @@ def answers(python: str, lines: list[list[str]]) -> list[dict[str, Any]]:
     around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     found = subprocess.run(
         [python, PROGRAM],
-        input=json.dumps([line[1:] for line in lines]),
+        input=json.dumps([line[line.index("serve") :] for line in lines]),
         env=around | vllm.vllm_environment("secret"),
         capture_output=True,
         text=True,

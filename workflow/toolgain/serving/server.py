@@ -380,15 +380,19 @@ def open_routes(endpoint: Endpoint) -> list[str]:
 
 
 def open_ports(endpoint: Endpoint) -> list[str]:
-    """The addresses other than the loopback's at which processes of a server of ours listen. The
-    model does not answer there; vLLM's torch.distributed does, in some versions."""
+    """The addresses other than the loopback's at which processes of a server of ours listen, and
+    which others reach: in a network of its own (`own_network`) it has none. The model does not
+    answer there; vLLM's torch.distributed does, in some versions."""
     if endpoint.pid is None:
         return []
+    here = Path("/proc/self/ns/net").readlink()
     found = set()
     with contextlib.suppress(psutil.Error):
         above = psutil.Process(endpoint.pid)
         for process in (above, *above.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError):
+                if Path(f"/proc/{process.pid}/ns/net").readlink() != here:
+                    continue
                 for one in process.net_connections("tcp"):
                     if one.status == psutil.CONN_LISTEN and not _is_loopback(one.laddr.ip):
                         found.add(f"{one.laddr.ip}:{one.laddr.port}")

@@ -6,11 +6,13 @@ supported NeMo RL versions, and parsed by the programs of 0.20.0 and 0.25.1 (tes
 
 import os
 import shlex
+import sys
 from pathlib import Path
 
 from toolgain.common.errors import UserError
 from toolgain.config.sections import Serve
 from toolgain.models.settings import read_settings
+from toolgain.serving import own_network
 from toolgain.serving.tool_parser import plugin_path
 from toolgain.slurm.containers import folders_behind, in_container, located_image, mounts
 
@@ -63,8 +65,10 @@ def vllm_serve_command(
     words = shlex.split(serve.program)
     family = family_of(model)
     line = [*words, "serve", *vllm_flags(model, alias, socket, serve, family, trust_remote_code)]
+    alone = (LOOPBACK | serve.env)["VLLM_HOST_IP"] == LOOPBACK["VLLM_HOST_IP"]
     if not serve.container:
-        return line
+        own = (sys.executable, "-P", "-I", own_network.__file__) if alone else ()
+        return [*own, *line]
     if not os.environ.get("SLURM_JOB_ID"):
         raise UserError(
             "evaluation.serve.container needs a Slurm job; use --profile slurm, or leave it out "
@@ -76,7 +80,9 @@ def vllm_serve_command(
         folder.resolve(),
         socket.parent,
         *([plugin.parent] if plugin else []),
+        *([Path(own_network.__file__)] if alone else []),
     ]
+    line = [*(IN_IMAGE if alone else ()), *line]
     image = located_image(serve.container) or ""
     return in_container(line, image, mounts([], needed), folder.resolve())
 
@@ -130,6 +136,13 @@ def vllm_flags(
     values += FAMILIES.get(family or "", ())
     return [*values, *serve.extra_args]
 
+
+IN_IMAGE = (
+    *("sh", "-c"),
+    'if command -v python3 > /dev/null; then exec python3 -I "$0" "$@"; fi; exec "$@"',
+    own_network.__file__,
+)
+"""`own_network` in a container, where the image has a Python."""
 
 LOOPBACK = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
 """Where vLLM's processes, which all run on one node, talk to each other; its own choice is the
