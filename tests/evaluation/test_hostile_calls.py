@@ -29,12 +29,13 @@ from escapes import (
     reports,
     values_of,
 )
-from evaluating import ROOT, Evaluation, evaluate
+from evaluating import ROOT, SECTION, Evaluation, evaluate
 from fault_server import FaultServer, Handler, Request, completion
 
 from privileges import may_make_namespaces
 from toolgain.bfcl import data
 from toolgain.evaluation import sandbox_setup
+from toolgain.evaluation.rounds import STEPS
 from toolgain.evaluation.validity import CODE
 
 pytestmark = pytest.mark.slow
@@ -188,6 +189,26 @@ if not os.path.exists('forging') and os.fork() == 0:
             assert row.valid == truth[row.key], row.key
         else:
             assert not row.valid, row.key
+
+
+def test_an_evaluation_ends_though_a_call_ends_the_harness_in_every_round(
+    asked: Callable[..., tuple[FaultServer, Evaluation]], undisturbed: Evaluation
+) -> None:
+    """What the call returned is new every time, so each round has new answers."""
+    code = """
+import os
+if os.path.exists('once'):
+    os.kill(os.getpid(), 9)
+open('once', 'w').close()
+def report(object):
+    return os.urandom(8).hex()
+"""
+    retry = {**SECTION["retry"], "rounds": 1}
+    _, evaluation = asked(hostile(call_of({}, code)), retry=retry)
+    assert evaluation.exit_code == 3, evaluation.stderr
+    assert f"the last {STEPS} retry rounds completed none" in evaluation.stderr
+    truth = {row.key: row.valid for row in undisturbed.items if "multi_turn" not in row.category}
+    assert truth.items() <= {row.key: row.valid for row in evaluation.items}.items()
 
 
 def arguments(process: psutil.Process) -> list[str]:

@@ -33,7 +33,8 @@ PACKAGES = (
     "re",
 )
 PACKAGES += ("urllib",)
-EXTENSIONS = ("_ctypes", "_json", "_posixsubprocess", "fcntl", "resource", "termios", "_struct")
+EXTENSIONS = ("_ctypes", "_json", "_posixsubprocess", "fcntl", "mmap", "resource", "termios")
+EXTENSIONS += ("_struct",)
 """What the tests import, as far as it is not built in."""
 OURS = (
     "tests/kernels/inside.py",
