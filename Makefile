@@ -30,6 +30,8 @@ demo: setup ## Run the whole chain on this machine and print the verdict
 
 # On two cores three at a time: one has the tests on the Slurm cluster, which mostly wait.
 TEST_PROCESSES ?= 3
+# Compiled files are kept whatever the shell says: every process would compile everything again.
+test test-fast: export PYTHONDONTWRITEBYTECODE =
 
 test: setup .venv/.dev .venvs/bfcl-eval/.ready ## Run every test
 	.venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup \
@@ -37,9 +39,8 @@ test: setup .venv/.dev .venvs/bfcl-eval/.ready ## Run every test
 
 # What editors and pre-commit run. Some of these tests wait for a child, so four at a time.
 test-fast: TEST_PROCESSES = 4
-# Compiled files are kept whatever the shell says: every process would compile all tests again.
 test-fast: setup .venv/.dev ## Run the unit tests and plan the workflow: under two minutes
-	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) -m "not slow and not cluster and not browser" \
+	.venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) -m "not slow and not cluster and not browser" \
 	    tests/unit tests/workflow/test_repository.py $(TESTS)
 
 test-upstream: setup .venv/.dev .venvs/ray/.ready ## Test against a NeMo RL checkout: NEMO_RL_ROOT=...
