@@ -138,19 +138,45 @@ def score_packed(
     for part in parts:
         packed = pack_rows([prompts[i] for i in part], [completions[i] for i in part], pad)
         packed = packed.to(device)
+        values, entropy = _score(model, packed)
+        log_probs.append(unpack(values, packed, width))
+        if entropy is not None:
+            entropies.append(unpack(entropy, packed, width))
+    place = {index: n for n, index in enumerate(index for part in parts for index in part)}
+    order = [place[index] for index in range(len(prompts))]
+    return torch.cat(log_probs)[order], torch.cat(entropies)[order] if entropies else None
+
+
+def _score(model: Any, packed: Packed) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Log-probability and entropy at each place, (R, L), zero where none is scored.
+
+    The head is given the scored places alone. Without a GPU TRL's fused head computes the logits of
+    all of them, the prompts' as well, which is more than half of a step where prompts are long.
+    """
+    chosen = packed.shift_labels != NOTHING
+
+    def leave_out_the_rest(_module: Any, _given: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state[chosen][None]
+        return output
+
+    backbone = getattr(model, "module", model).base_model
+    hook = backbone.register_forward_hook(leave_out_the_rest)
+    try:
         output = model(
             input_ids=packed.input_ids,
             attention_mask=packed.attention_mask,
             position_ids=packed.position_ids,
-            shift_labels=packed.shift_labels,
+            shift_labels=packed.shift_labels[chosen][None],
             fused_lm_head=True,
         )
-        log_probs.append(unpack(output.log_probs, packed, width))
-        if output.entropy is not None:
-            entropies.append(unpack(output.entropy, packed, width))
-    place = {index: n for n, index in enumerate(index for part in parts for index in part)}
-    order = [place[index] for index in range(len(prompts))]
-    return torch.cat(log_probs)[order], torch.cat(entropies)[order] if entropies else None
+    finally:
+        hook.remove()
+
+    def in_place(values: torch.Tensor) -> torch.Tensor:
+        return values.new_zeros(chosen.shape).masked_scatter(chosen, values[0])
+
+    entropy = output.entropy
+    return in_place(output.log_probs), None if entropy is None else in_place(entropy)
 
 
 @torch.no_grad()
@@ -163,14 +189,8 @@ def largest_difference(
     attention takes the mask.
     """
     packed = pack_rows([prompt] * len(completions), completions, prompt[0]).to(model.device)
-    output = model(
-        input_ids=packed.input_ids,
-        attention_mask=packed.attention_mask,
-        position_ids=packed.position_ids,
-        shift_labels=packed.shift_labels,
-        fused_lm_head=True,
-    )
-    together = unpack(output.log_probs, packed, max(map(len, completions)))
+    values, _ = _score(model, packed)
+    together = unpack(values, packed, max(map(len, completions)))
     largest = 0.0
     for row, completion in zip(together, completions, strict=True):
         ids = torch.tensor([[*prompt, *completion]], device=model.device)
