@@ -4,9 +4,10 @@
 #
 #   tests/gpu/run.sh [--cpu]        GPU_PYTHON: a Python with torch and transformers
 #
-# Packages that this Python lacks are taken from wheels in tests/gpu/wheels (`make gpu-wheels` fetches
-# them for Python 3.12: 23 MB). Without a GPU it says so and ends with 0. --cpu is a dry run of
-# exactly this, on the CPU.
+# Packages that this Python lacks are taken from wheels in tests/gpu/wheels, which `make gpu-wheels`
+# fetches for Python 3.12 (23 MB). git ignores them: where a copy of the tracked files goes to the
+# machine, they must be named to go along. Without a GPU it says so and ends with 0. --cpu is a dry run
+# of exactly this, on the CPU.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
