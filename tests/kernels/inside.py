@@ -40,20 +40,5 @@ def say_all() -> None:
             print(sys.argv[1], json.dumps(line), flush=True)
 
 
-def far_from_process_1() -> None:
-    """Go on in a process of a high number: in the sandbox's own numbering, a low one would be that
-    of another process."""
-    while True:
-        if child := os.fork():
-            os.waitpid(child, 0)
-            if child > 1000:
-                os._exit(0)
-        elif os.getpid() > 1000:
-            return
-        else:
-            os._exit(0)
-
-
 if __name__ == "__main__":
-    far_from_process_1()
     say_all()
