@@ -145,6 +145,40 @@ def nothing_is_left_in(folder: Path) -> None:
             assert path.stat().st_mode & 0o077 == 0 or path.parent == folder, path
 
 
+def test_nothing_gets_out_of_the_harness_s_container(
+    asked: Callable[..., tuple[FaultServer, Evaluation]],
+    undisturbed: Evaluation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a stand-in for srun whose container looks like this machine; docs/reliability.md says what
+    was seen in a real one."""
+    if sandbox_setup.layers().open:
+        pytest.skip(f"this kernel leaves open: {sandbox_setup.layers().open}")
+    srun = tmp_path / "slurm" / "srun"
+    srun.parent.mkdir()
+    srun.write_text('#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec "$@"\n')
+    srun.chmod(0o755)
+    programs = f"{srun.parent}:{ROOT / '.venvs/bfcl/bin'}"
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with outside(os.geteuid()) as made:
+        values = values_of(made, os.getpid(), REFUSED)
+        server, evaluation = asked(
+            hostile(call_of(values, RUN)), harness_container="/images/bfcl.sqsh"
+        )
+        ends = reports(server.bodies)
+        assert ends, f"no hostile call was evaluated: {evaluation.stderr[-2000:]}"
+        for end in ends:
+            worked = {name: said for name, said in end.items() if said.startswith("done")}
+            assert worked == {}
+        nothing_happened_outside(made, server)
+    assert evaluation.exit_code == 0, evaluation.stderr
+    assert evaluation.summary["sandbox"] == {"open": [], "missing": []}
+    truth = {row.key: row.valid for row in undisturbed.items if "multi_turn" not in row.category}
+    assert truth.items() <= {row.key: row.valid for row in evaluation.items}.items()
+
+
 def forging(code: str) -> Callable[[Request, Handler], bool]:
     """A server whose multi-turn answers run `code`."""
     return hostile(call_of({}, f"{code}\ndef report(object):\n    return str(object)\n"))
