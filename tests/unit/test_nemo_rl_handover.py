@@ -67,7 +67,7 @@ def test_every_number_of_nodes_has_its_command_environment_and_overrides(
     assert shown.environment["SLURM_JOB_ACCOUNT"] == "research"
     assert shown.environment["SLURM_JOB_PARTITION"] == "PARTITION"
     assert f"{here}:{here}" in shown.mounts
-    assert "120 min - 0 set-up" in shown.time_budget
+    assert "120 min - 0.2 set-up" in shown.time_budget
     # The shell text holds every override, as a shell reads it.
     words = shlex.split(shown.command.partition("exec ")[2].replace("\\\n", ""))
     assert words[-len(shown.overrides) :] == shown.overrides

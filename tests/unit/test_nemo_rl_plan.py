@@ -13,6 +13,7 @@ from toolgain.serving import tool_parser
 from toolgain.training.nemo_rl import gym as gym_data
 from toolgain.training.nemo_rl import overrides as ov
 from toolgain.training.nemo_rl import plan
+from toolgain.training.nemo_rl.overrides import Override
 from toolgain.training.nemo_rl.refs import REFS, WORKPLACE_YAML
 
 PLACE = plan.Place(
@@ -161,6 +162,25 @@ def test_the_numbers_are_those_that_upstream_will_read(tmp_path: Path) -> None:
     assert (found.world, found.data_parallel, found.global_batch) == (24, 12, 24)
     assert found.total_steps == 10
     assert replace(found, rows=None).total_steps is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "policy.train_global_batch_size",
+        "policy.train_micro_batch_size",
+        "policy.max_total_sequence_length",
+        "policy.megatron_cfg.tensor_model_parallel_size",
+    ],
+)
+@pytest.mark.parametrize("value", ["yes", [1], {}, -1, 0, 1.5, True])
+def test_a_number_of_the_yaml_that_is_none_is_refused_with_its_key(
+    tmp_path: Path, key: str, value: Any
+) -> None:
+    yaml = ov.load_yaml(made.checkout(tmp_path / "rl") / WORKPLACE_YAML)
+    used = ov.apply(yaml, [Override("cluster.num_nodes", 1), Override(key, value)])
+    with pytest.raises(UserError, match=f"`{key}` of the resolved configuration is .*whole number"):
+        plan.run_numbers(used, 60)
 
 
 def test_an_incomplete_last_batch_is_dropped() -> None:

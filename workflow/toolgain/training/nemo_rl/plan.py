@@ -377,14 +377,26 @@ def run_numbers(used: Mapping[str, Any], rows: int | None) -> RunNumbers:
     """The numbers of a resolved upstream configuration.
 
     Raises:
-        UserError: a key that every version needs is missing.
+        UserError: a key that every version needs is missing, or is no number from 1 on.
     """
 
-    def need(key: str) -> Any:
+    def need(key: str) -> int:
         value = ov.lookup(used, key)
         if value is None:
             raise UserError(f"training.nemo_rl.config: the YAML holds no `{key}`; name another.")
-        return value
+        return whole(key, value)
+
+    def perhaps(key: str) -> int | None:
+        value = ov.lookup(used, key)
+        return None if value is None else whole(key, value)
+
+    def whole(key: str, value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+            return value
+        raise UserError(
+            f"training.nemo_rl: `{key}` of the resolved configuration is {value!r}; expected a "
+            "whole number from 1 on; correct the YAML of training.nemo_rl.config, or what sets it."
+        )
 
     backend = backend_of(used)
     folder = "policy.megatron_cfg" if backend == "megatron" else "policy.dtensor_cfg"
@@ -398,9 +410,9 @@ def run_numbers(used: Mapping[str, Any], rows: int | None) -> RunNumbers:
         micro_batch=need("policy.train_micro_batch_size"),
         logprob_batch=need("policy.logprob_batch_size"),
         backend=backend,
-        tensor_parallel=ov.lookup(used, f"{folder}.{word}") or 1,
-        pipeline_parallel=ov.lookup(used, f"{folder}.pipeline_model_parallel_size") or 1,
-        context_parallel=ov.lookup(used, f"{folder}.context_parallel_size") or 1,
+        tensor_parallel=perhaps(f"{folder}.{word}") or 1,
+        pipeline_parallel=perhaps(f"{folder}.pipeline_model_parallel_size") or 1,
+        context_parallel=perhaps(f"{folder}.context_parallel_size") or 1,
         rows=rows,
         epochs=need("grpo.max_num_epochs"),
         max_steps=need("grpo.max_num_steps"),
@@ -411,5 +423,5 @@ def run_numbers(used: Mapping[str, Any], rows: int | None) -> RunNumbers:
         async_save=bool(ov.lookup(used, "policy.megatron_cfg.checkpoint.async_save", False)),
         model_save_format=ov.lookup(used, "checkpointing.model_save_format"),
         max_val_samples=ov.lookup(used, "grpo.max_val_samples"),
-        sequence_length=int(ov.lookup(used, "policy.max_total_sequence_length", 0) or 0),
+        sequence_length=perhaps("policy.max_total_sequence_length") or 0,
     )
