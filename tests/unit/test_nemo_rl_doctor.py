@@ -300,7 +300,7 @@ def test_a_read_only_root_is_named(
     monkeypatch.setenv("HOME", "/no/home")
     line = in_containers(tmp_path)["writable root"]
     assert not line.ok
-    assert "n1: /no/home cannot be written" in line.message
+    assert "n1, n2, n3: /no/home cannot be written" in line.message
     assert "ENROOT_ROOTFS_WRITABLE" in line.message
 
 
