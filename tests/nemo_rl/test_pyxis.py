@@ -53,7 +53,7 @@ def test_the_container_job_looks_into_the_image_on_every_host(
     assert said["training Python"].endswith("(3 nodes)")
     assert said["converters' Python"] == "ok: there (3 nodes)"
     # enroot's root is read-only as it comes.
-    assert "n2: /root cannot be written" in said["writable root"]
+    assert "/root cannot be written" in said["writable root"]
     site["env"]["ENROOT_ROOTFS_WRITABLE"] = "yes"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     said = job_lines(tmp_path)
