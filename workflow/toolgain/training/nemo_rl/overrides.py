@@ -287,7 +287,7 @@ def apply(config: DictConfig, overrides: Iterable[Override]) -> dict[str, Any]:
 def _set(config: DictConfig, override: Override) -> None:
     try:
         OmegaConf.update(config, override.key, override.value, merge=False, force_add=True)
-    except (OmegaConfBaseException, ValueError):
+    except (OmegaConfBaseException, TypeError, ValueError):
         raise UserError(
             f"training.nemo_rl: `{override.key}` cannot be set, since a part of it is no mapping "
             "in the YAML of training.nemo_rl.config; correct that file."
