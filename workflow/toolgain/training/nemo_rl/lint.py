@@ -280,6 +280,8 @@ def servers_of(used: Mapping[str, Any], gym: Path) -> dict[str, dict[str, Any]] 
         gym: Folder of the Gym checkout, which its YAML files are relative to.
     """
     settings = lookup(used, "env.nemo_gym", {}) or {}
+    if not isinstance(settings, Mapping):
+        return "env.nemo_gym of the YAML is no mapping"
     paths = [gym / str(path) for path in settings.get("config_paths") or []]
     missing = [path for path in paths if not path.is_file()]
     if missing:
