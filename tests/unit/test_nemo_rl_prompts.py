@@ -120,6 +120,8 @@ def test_an_agent_without_a_limit_of_steps_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(agent("      max_steps: 6\n"))
     assert lint.step_limits(used, tmp_path).ok
     assert "not checked" in lint.step_limits(used, tmp_path / "none").message
+    found = lint.step_limits({"env": {"nemo_gym": "a text"}}, tmp_path)
+    assert not found.ok and "env.nemo_gym of the YAML is no mapping" in found.message
 
 
 def test_an_agent_that_the_environment_does_not_have_is_named(tmp_path: Path) -> None:

@@ -272,6 +272,9 @@ def modes(used: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
+NO_MAPPING = "env.nemo_gym of the YAML is no mapping; correct the file of training.nemo_rl.config"
+
+
 def servers_of(used: Mapping[str, Any], gym: Path) -> dict[str, dict[str, Any]] | str:
     """The sections of the environment's servers as Gym merges them; a text: why they are unknown.
 
@@ -281,7 +284,7 @@ def servers_of(used: Mapping[str, Any], gym: Path) -> dict[str, dict[str, Any]] 
     """
     settings = lookup(used, "env.nemo_gym", {}) or {}
     if not isinstance(settings, Mapping):
-        return "env.nemo_gym of the YAML is no mapping"
+        return NO_MAPPING
     paths = [gym / str(path) for path in settings.get("config_paths") or []]
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -402,7 +405,7 @@ def step_limits(used: Mapping[str, Any], gym: Path) -> Finding:
     """
     name, servers = "limit of steps", servers_of(used, gym)
     if isinstance(servers, str):
-        return Finding(name, True, f"not checked, {servers}")
+        return Finding(name, servers != NO_MAPPING, f"not checked, {servers}")
     agents = {
         f"{top}.responses_api_agents.simple_agent": agent["simple_agent"]
         for top, agent in agents_of(servers).items()
