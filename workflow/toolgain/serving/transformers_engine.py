@@ -111,11 +111,14 @@ def _row_attention(query: Tensor, keys: Tensor, values: Tensor, scaling: float |
     heads, new, width = query.shape
     shared, seen = keys.shape[0], keys.shape[1]
     if new == 1:
-        # All query heads that share keys in one product, so that keys are not copied.
-        grouped = query.view(1, shared, heads // shared, width)
-        return scaled_dot_product_attention(grouped, keys[None], values[None], scale=scaling).view(
-            heads, 1, width
-        )
+        # All query heads that share keys in one product, so that keys are not copied. For a single
+        # token plain products take a fifth less time on a CPU than the fused kernel, which works in
+        # tiles of queries.
+        grouped = query.view(shared, heads // shared, width)
+        scale = width**-0.5 if scaling is None else scaling
+        scores = torch.matmul(grouped * scale, keys.transpose(1, 2))
+        weights = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
+        return torch.matmul(weights, values).view(heads, 1, width)
     mask = _past_and_causal(new, seen, query.dtype) if seen > new else None
     if heads > shared:
         keys = keys.repeat_interleave(heads // shared, dim=0)
