@@ -54,9 +54,19 @@ def test_base_and_export_get_the_same_flags(folder: Path, tmp_path: Path) -> Non
     assert "--enable-auto-tool-choice" in first
 
 
-def test_it_has_a_network_of_its_own_unless_it_is_told_its_address(folder: Path) -> None:
-    assert own_network.__file__ in command(folder)
-    assert own_network.__file__ not in command(folder, env={"VLLM_HOST_IP": "10.0.0.7"})
+@pytest.mark.parametrize(
+    ("env", "alone"),
+    [
+        ({}, True),
+        ({"NCCL_DEBUG": "INFO", "GLOO_SOCKET_IFNAME": "lo"}, True),
+        ({"VLLM_HOST_IP": "10.0.0.7"}, False),
+        ({"NCCL_SOCKET_IFNAME": "ib0"}, False),
+    ],
+)
+def test_it_has_a_network_of_its_own_unless_it_is_told_an_address_or_an_interface(
+    folder: Path, env: dict[str, str], alone: bool
+) -> None:
+    assert (own_network.__file__ in command(folder, env=env)) is alone
 
 
 def test_nemotron_gets_its_plugin_and_its_flags(folder: Path) -> None:

@@ -65,7 +65,8 @@ def vllm_serve_command(
     words = shlex.split(serve.program)
     family = family_of(model)
     line = [*words, "serve", *vllm_flags(model, alias, socket, serve, family, trust_remote_code)]
-    alone = (LOOPBACK | serve.env)["VLLM_HOST_IP"] == LOOPBACK["VLLM_HOST_IP"]
+    # An interface that the user names is not there in a network of the server's own.
+    alone = LOOPBACK | serve.env == serve.env | LOOPBACK
     if not serve.container:
         own = (sys.executable, "-P", "-I", own_network.__file__) if alone else ()
         return [*own, *line]
@@ -144,9 +145,14 @@ IN_IMAGE = (
 )
 """`own_network` in a container, where the image has a Python."""
 
-LOOPBACK = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
+LOOPBACK = {
+    "VLLM_HOST_IP": "127.0.0.1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
+}
 """Where vLLM's processes, which all run on one node, talk to each other; its own choice is the
-address that other machines see. `evaluation.serve.env` can name others."""
+address that other machines see, and a site may name an interface between nodes to all jobs.
+`evaluation.serve.env` can name others."""
 
 
 def vllm_environment(key: str, hf_home: str | None = None) -> dict[str, str]:
