@@ -155,7 +155,7 @@ def test_one_step_of_a_conversation_counts_as_an_answer_though_its_item_has_none
 
 
 def test_rounds_that_complete_no_item_are_bounded_though_the_server_answers_in_each() -> None:
-    """As where a call of the model's ends the harness every time, and is asked for anew."""
+    """As where a call of the model ends the harness in every round."""
     found = pauses(*((4, 6 + number) for number in range(100)), rounds=2)
     assert found.index(None) == 2 * STEPS + 1
     # An item that is answered begins the count again.

@@ -41,7 +41,7 @@ class RetryRounds:
     The first run asks everything. Retry rounds continue while they answer something, be it one step
     of a conversation; `evaluation.retry.rounds` bounds those in a row that answer nothing. Steps
     alone count for `STEPS` times as many rounds: a call of the model's may end the harness in every
-    round, and is asked for anew.
+    round, and is sent again in the next one.
     """
 
     def __init__(self, limits: Retry) -> None:
