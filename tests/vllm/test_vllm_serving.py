@@ -1,7 +1,7 @@
 """`evaluation.serve.backend: vllm` with a real vLLM, on the CPU, from start to stop.
 
 TOOLGAIN_VLLM names an environment with it: `make test-vllm VERSION=0.20.0` makes one and runs this,
-and so does `.ci/run`; where it cannot be had, TOOLGAIN_NO_VLLM says why.
+and so does `.ci/run`, after all other tests; where it cannot be had, TOOLGAIN_NO_VLLM says why.
 """
 
 import json

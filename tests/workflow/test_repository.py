@@ -1,6 +1,7 @@
 """What a fresh clone promises: the profiles, the generated files, the orchestrator's pins."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,16 @@ def test_a_target_of_an_unknown_run_is_named(tmp_path: Path) -> None:
     assert "there is no run 'grpp'; there is: grpo" in done.stdout + done.stderr
 
 
+def install_as_conda_does(python: Path, requirements: Path) -> None:
+    """By uv where there is one, which has most of it in its cache, else or if it fails by pip."""
+    rest = ("install", "--quiet", "--requirement", requirements)
+    ways: list[tuple[str | Path, ...]] = [(python, "-m", "pip", *rest)]
+    if uv := shutil.which("uv"):
+        ways.insert(0, (uv, "pip", *rest, "--python", python))
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    assert any(subprocess.run(way, cwd=ROOT, env=env, check=False).returncode == 0 for way in ways)
+
+
 @pytest.mark.slow
 def test_the_pip_part_of_environment_yml_gives_a_working_orchestrator(tmp_path: Path) -> None:
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
@@ -157,12 +168,7 @@ def test_the_pip_part_of_environment_yml_gives_a_working_orchestrator(tmp_path: 
     requirements.write_text("\n".join(pins) + "\n")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--requirement", requirements],
-        cwd=ROOT,
-        check=True,
-        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
-    )
+    install_as_conda_does(python, requirements)
     # Whether or not somebody has run the demo in this clone.
     done = snakemake("--profile", "profiles/local", "-n", "--forceall", "all", python=python)
     assert done.returncode == 0, done.stderr
