@@ -228,7 +228,10 @@ if not os.path.exists('forging') and os.fork() == 0:
 def test_an_evaluation_ends_though_a_call_ends_the_harness_in_every_round(
     asked: Callable[..., tuple[FaultServer, Evaluation]], undisturbed: Evaluation
 ) -> None:
-    """What the call returned is new every time, so each round has new answers."""
+    """What the call returned is new every time, so each round has new answers.
+
+    One item after the other: the call of one must not end the harness before another's answer.
+    """
     code = """
 import os
 if os.path.exists('once'):
@@ -238,7 +241,7 @@ def report(object):
     return os.urandom(8).hex()
 """
     retry = {**SECTION["retry"], "rounds": 1}
-    _, evaluation = asked(hostile(call_of({}, code)), retry=retry)
+    _, evaluation = asked(hostile(call_of({}, code)), retry=retry, parallelism=1)
     assert evaluation.exit_code == 3, evaluation.stderr
     assert f"the last {STEPS} retry rounds completed none" in evaluation.stderr
     truth = {row.key: row.valid for row in undisturbed.items if "multi_turn" not in row.category}
