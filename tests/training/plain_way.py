@@ -8,19 +8,29 @@ import sys
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Gemma2Config,
+    LlamaConfig,
+    MistralConfig,
+    Qwen3Config,
+)
 from trl.trainer.utils import add_fused_lm_head
 
 from toolgain.training.trl.grpo import rounded
 from toolgain.training.trl.packing import parts_of, score_packed
-from toolgain.training.trl.sampling import complete
+from toolgain.training.trl.sampling import can_share, complete
 
 DRAWS = 20_000
 
 
 def greedy(model: Any, tokenizer: Any, prompts: list[list[int]]) -> bool:
     """Whether greedy completions of several prompts at once equal those of `model.generate`."""
-    together = complete(model, prompts, limit=20, endings=[2], padding=0, temperature=0)
+    ways = [
+        complete(model, prompts, limit=20, endings=[2], padding=0, temperature=0, shared=shared)
+        for shared in (False, True)
+    ]
     alone = []
     for prompt in prompts:
         ids = torch.tensor([prompt])
@@ -33,7 +43,36 @@ def greedy(model: Any, tokenizer: Any, prompts: list[list[int]]) -> bool:
             pad_token_id=0,
         )
         alone.append(output[0, len(prompt) :].tolist())
-    return together == alone
+    return ways == [alone, alone]
+
+
+def sharing() -> dict[str, bool]:
+    """Kinds of attention, and whether their completions may share what is kept of a prompt."""
+    sizes = {
+        "vocab_size": 200,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+    }
+    kinds = {
+        "shared heads": LlamaConfig(**sizes),
+        "normed": Qwen3Config(**sizes),
+        "window": MistralConfig(**sizes, sliding_window=16),
+        "soft cap": Gemma2Config(**sizes),
+        "bfloat16": LlamaConfig(**sizes),
+    }
+    prompts = [[*range(3, 40)], [*range(60, 67)]]
+    found = {}
+    for name, config in kinds.items():
+        torch.manual_seed(3)
+        model = AutoModelForCausalLM.from_config(config).eval()
+        if name == "bfloat16":
+            model.bfloat16()
+        found[name] = can_share(model, prompts, 0)
+    return found
 
 
 def sampled(model: Any, prompt: list[int]) -> float:
@@ -95,6 +134,7 @@ def main(folder: str) -> None:
     prompts = [tokenizer(text)["input_ids"] for text in texts]
     result: dict[str, Any] = {
         "greedy_equal": greedy(model, tokenizer, [*prompts, prompts[0]]),
+        "sharing": sharing(),
         "rounded_and_back": rounded_and_back(model),
         "sampling_errors": sampled(model, prompts[0]),
     }

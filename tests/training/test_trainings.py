@@ -280,6 +280,13 @@ def test_sampling_and_loss_have_the_numbers_of_the_plain_way(tiny_model: Path) -
     ).stdout
     found = json.loads(output.splitlines()[-1])
     assert found["greedy_equal"] is True
+    assert found["sharing"] == {
+        "shared heads": True,
+        "normed": True,
+        "window": False,
+        "soft cap": False,
+        "bfloat16": False,
+    }
     assert found["rounded_and_back"] is True
     # The largest of many shares; with half the temperature it is above 30.
     assert found["sampling_errors"] < 5

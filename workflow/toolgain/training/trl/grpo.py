@@ -66,7 +66,7 @@ from toolgain.training.trl.gym_prompts import check_prompts
 from toolgain.training.trl.order import prompt_order
 from toolgain.training.trl.packing import largest_difference, score_packed
 from toolgain.training.trl.plan import LaunchEnd, LaunchPlan, Processes
-from toolgain.training.trl.sampling import complete
+from toolgain.training.trl.sampling import can_share, complete
 
 PROGRESS = "progress:"
 """Lines on standard output that begin with this are shown to the user by the stage."""
@@ -192,6 +192,7 @@ class ToolTrainer(GRPOTrainer):
         super().__init__(rollout_func=self.rollout, **arguments)
         self.exported_dtype = dtype_of(Path(plan.weights))
         self.shares_prompts = plan.section.trl.share_prompts and self._can_share_prompts()
+        self.shares_caches = plan.section.trl.share_prompts and self._can_share_caches()
 
     def rollout(self, prompts: list[str], _: Any) -> dict[str, Any]:
         """Play the tasks whose numbers stand in the place of prompts (TRL's `rollout_func`)."""
@@ -228,6 +229,7 @@ class ToolTrainer(GRPOTrainer):
                     endings=self.endings,
                     padding=self._tokenizer.pad_token_id,
                     temperature=temperature,
+                    shared=self.shares_caches,
                 )
         model.train(training)
         return completions
@@ -280,6 +282,16 @@ class ToolTrainer(GRPOTrainer):
         if difference > PACKING_TOLERANCE:
             say(f"prompts are not shared in the loss: this model differs by {difference:.2g} then")
         return difference <= PACKING_TOLERANCE
+
+    def _can_share_caches(self) -> bool:
+        """Whether completions share the keys and values of their prompt while they are sampled."""
+        model = self.accelerator.unwrap_model(self.model)
+        training = model.training
+        model.eval()
+        prompts = [ids[:200] for ids in self.environment.some_tokens()]
+        shares = can_share(model, prompts, self._tokenizer.pad_token_id)
+        model.train(training)
+        return shares
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Greedy answers to all validation tasks, shared out over the processes.
