@@ -19,6 +19,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -35,6 +36,8 @@ ATTENTION = "toolgain_rows"
 """Name of the attention function among transformers' implementations."""
 BLOCK = 256
 """Tokens of a prompt that are computed, and kept, together."""
+PROMPTS = 2
+"""Prompts that are computed at once. They are most of the work: a second core has a share of it."""
 
 KeysAndValues = list[tuple[Tensor, Tensor]]
 """For each layer, keys and values of shape (heads, tokens, width)."""
@@ -139,7 +142,7 @@ AttentionInterface.register(ATTENTION, _attend)
 
 
 class PromptBlocks:
-    """Keys and values of blocks of prompts, least recently used out first.
+    """Keys and values of blocks of prompts, least recently used out first. For several threads.
 
     A block is found by all tokens up to its end, so what it holds depends on nothing else.
     """
@@ -147,21 +150,31 @@ class PromptBlocks:
     def __init__(self, budget_bytes: int) -> None:
         self.budget, self.used = budget_bytes, 0
         self._blocks: OrderedDict[tuple[int, ...], KeysAndValues] = OrderedDict()
+        self._lock = threading.Lock()
+        self._beginnings = [threading.Lock() for _ in range(64)]
 
     def get(self, tokens: tuple[int, ...]) -> KeysAndValues | None:
         """The last block of `tokens`, if it is kept."""
-        block = self._blocks.get(tokens)
-        if block is not None:
-            self._blocks.move_to_end(tokens)
-        return block
+        with self._lock:
+            block = self._blocks.get(tokens)
+            if block is not None:
+                self._blocks.move_to_end(tokens)
+            return block
 
     def put(self, tokens: tuple[int, ...], block: KeysAndValues) -> None:
         """Keep the last block of `tokens`."""
-        self._blocks[tokens] = block
-        self.used += _size(block)
-        while self.used > self.budget and self._blocks:
-            _, oldest = self._blocks.popitem(last=False)
-            self.used -= _size(oldest)
+        with self._lock:
+            self._blocks[tokens] = block
+            self.used += _size(block)
+            while self.used > self.budget and self._blocks:
+                _, oldest = self._blocks.popitem(last=False)
+                self.used -= _size(oldest)
+
+    def computing(self, prompt: Sequence[int]) -> AbstractContextManager[object]:
+        """To hold while a prompt is computed: one with the same first block waits, and finds it."""
+        if len(prompt) <= BLOCK:
+            return nullcontext()
+        return self._beginnings[hash(tuple(prompt[:BLOCK])) % len(self._beginnings)]
 
 
 def _size(block: KeysAndValues) -> int:
@@ -171,7 +184,7 @@ def _size(block: KeysAndValues) -> int:
 class Engine(threading.Thread):
     """Works on up to `rows` requests at once.
 
-    One thread computes prompts, another decodes, so that a long prompt does not hold up the
+    Some threads compute prompts, another decodes, so that a long prompt does not hold up the
     answers that are under way, and a second core is of use.
     """
 
@@ -193,7 +206,8 @@ class Engine(threading.Thread):
 
     def run(self) -> None:
         """Answer requests until the process ends."""
-        threading.Thread(target=self._compute_prompts, daemon=True, name="prompts").start()
+        for _ in range(PROMPTS):
+            threading.Thread(target=self._compute_prompts, daemon=True, name="prompts").start()
         while True:
             self._admit()
             try:
@@ -211,7 +225,8 @@ class Engine(threading.Thread):
             row = self._waiting.get()
             self._places.acquire()
             try:
-                self._prefill(row)
+                with self.blocks.computing(row.prompt):
+                    self._prefill(row)
             except Exception as error:
                 self._leave(row, error)
             else:

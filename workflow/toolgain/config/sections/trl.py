@@ -62,8 +62,8 @@ class Trl(Section):
     )
     share_prompts: bool = Field(
         True,
-        description="Compute a prompt once for all its completions in the loss, and on a processor "
-        "keep it once while they are sampled, where the model's attention allows it (checked before "
+        description="Compute a prompt once for all its completions in the loss, and on a CPU keep "
+        "it once while they are sampled, where the model's attention allows it (checked before "
         "the training).",
     )
     bf16: bool = Field(True, description="bfloat16 autocast where the processor has it.")
