@@ -101,11 +101,16 @@ def _attend(
         )
         return out
     result = torch.zeros_like(query)
+    last = module.config.num_hidden_layers - 1
     for place, row in enumerate(rows):
         if row is None:
             continue
         keys, values = row.store(module.layer_idx, key[place], value[place])
-        result[place] = _row_attention(query[place], keys, values, options.get("scaling"))
+        # Behind the last layer only the last token's logits are of use.
+        asked = query[place, :, -1:] if module.layer_idx == last else query[place]
+        result[place, :, -asked.shape[1] :] = _row_attention(
+            asked, keys, values, options.get("scaling")
+        )
     return result.transpose(1, 2).contiguous(), None
 
 
