@@ -91,11 +91,14 @@ def sampled(model: Any, prompt: list[int]) -> float:
 def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -> dict[str, float]:
     """Largest differences of log-probabilities and gradients from one row per completion."""
     width = max(map(len, completions))
-    parts = parts_of(prompts, completions, 2)
+    parts = parts_of(prompts, completions, range(len(prompts)), 2)
     rows = sum(len({tuple(prompts[i]) for i in part}) for part in parts)
-    together, _ = score_packed(model, prompts, completions, 0, width, model.device, 2)
-    # Of a rollout of several answers some tokens are masked: their weight is zero.
+    # Of a rollout of several answers some tokens are masked: their weight is zero, and so is that
+    # of completions without an advantage.
+    moving = [prompt != prompts[1] for prompt in prompts]
     weights = torch.linspace(-1, 1, len(prompts))[:, None] * torch.randint(0, 2, (width,))
+    weights = weights * torch.tensor(moving)[:, None]
+    together, _ = score_packed(model, prompts, completions, 0, width, model.device, moving, most=2)
     (together * weights).sum().backward()
     gradient = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
@@ -112,6 +115,24 @@ def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -
         for parameter, before in zip(model.parameters(), gradient, strict=True)
     )
     return {"log_probs": difference, "gradient": slope, "rows": rows, "passes": len(parts)}
+
+
+def still_ones_change_nothing(
+    model: Any, prompts: list[list[int]], completions: list[list[int]]
+) -> bool:
+    """Whether gradients under autocast are the same with and without one for completions that have
+    no advantage."""
+    width = max(map(len, completions))
+    moving = [prompt != prompts[1] for prompt in prompts]
+    gradients = []
+    for given in (None, moving):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found, _ = score_packed(model, prompts, completions, 0, width, model.device, given)
+        (found * torch.tensor(moving)[:, None]).sum().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
+    whole, rest = gradients
+    return bool((whole - rest).norm() < 0.02 * whole.norm())
 
 
 def rounded_and_back(model: Any) -> bool:
@@ -141,7 +162,9 @@ def main(folder: str) -> None:
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
     torch.manual_seed(2)
     completions = [torch.randint(3, 500, (size,)).tolist() for size in (1, 7, 12, 3, 5, 9)]
-    result |= packed(model, [prompts[index % 3] for index in range(6)], completions)
+    repeated = [prompts[index % 3] for index in range(6)]
+    result |= packed(model, repeated, completions)
+    result["still_ones_change_nothing"] = still_ones_change_nothing(model, repeated, completions)
     print(json.dumps(result))
 
 

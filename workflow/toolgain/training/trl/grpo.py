@@ -188,6 +188,8 @@ class ToolTrainer(GRPOTrainer):
         self.val_accuracy: float | None = None
         self.val_reward = 0.0
         self.is_share = True
+        self.moving: list[bool] | None = None
+        """Completions of the batch whose advantage is not zero; None: all count as such."""
         self.writer: SummaryWriter | None = None
         super().__init__(rollout_func=self.rollout, **arguments)
         self.exported_dtype = dtype_of(Path(plan.weights))
@@ -234,6 +236,19 @@ class ToolTrainer(GRPOTrainer):
         model.train(training)
         return completions
 
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """TRL's loss; where a group has one reward, its completions are scored without a gradient.
+
+        Their advantage is zero, and without a KL penalty they move no weight.
+        """
+        moving = (inputs["advantages"] != 0).tolist()
+        self.moving = moving if self.beta == 0 and any(moving) else None
+        try:
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+            return loss
+        finally:
+            self.moving = None
+
     def _get_per_token_logps_and_entropies(
         self,
         model: Any,
@@ -268,6 +283,7 @@ class ToolTrainer(GRPOTrainer):
                 self._tokenizer.pad_token_id,
                 width,
                 input_ids.device,
+                self.moving,
             )
 
     def _can_share_prompts(self) -> bool:

@@ -46,21 +46,24 @@ class Packed:
 
 
 def parts_of(
-    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], most: int
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    chosen: Sequence[int],
+    most: int,
 ) -> list[list[int]]:
-    """Indices of the completions in at most `most` parts, those of a prompt together.
+    """The `chosen` completions in at most `most` parts of indices, those of a prompt together.
 
     Rows of a part are about equally long, so that little is computed on padding: the mask makes
     what a row costs grow with the square of the longest.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        groups.setdefault(tuple(prompt), []).append(index)
+    for index in chosen:
+        groups.setdefault(tuple(prompts[index]), []).append(index)
     ordered = sorted(
         groups.items(),
         key=lambda group: len(group[0]) + sum(1 + len(completions[index]) for index in group[1]),
     )
-    size = -(-len(ordered) // most)
+    size = max(1, -(-len(ordered) // most))
     return [
         [index for _, members in ordered[start : start + size] for index in members]
         for start in range(0, len(ordered), size)
@@ -125,23 +128,31 @@ def score_packed(
     pad: int,
     width: int,
     device: torch.device,
+    moving: Sequence[bool] | None = None,
     most: int = PARTS,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probabilities and entropies, (completions, width), zero behind the end of each.
 
     `model` has TRL's fused head; one without entropies, as the reference model of the KL penalty,
-    gives None for them.
+    gives None for them. Those that are not `moving` are computed without a gradient, at a third of
+    the time; None: all are.
     """
-    parts = parts_of(prompts, completions, most)
+    everything = range(len(prompts))
+    parts: list[list[int]] = []
     log_probs: list[torch.Tensor] = []
     entropies: list[torch.Tensor] = []
-    for part in parts:
-        packed = pack_rows([prompts[i] for i in part], [completions[i] for i in part], pad)
-        packed = packed.to(device)
-        values, entropy = _score(model, packed)
-        log_probs.append(unpack(values, packed, width))
-        if entropy is not None:
-            entropies.append(unpack(entropy, packed, width))
+    # Those with a gradient first: autocast keeps the weights that it casts for the others.
+    for graded in (True, False):
+        chosen = [index for index in everything if (moving is None or moving[index]) is graded]
+        for part in parts_of(prompts, completions, chosen, most):
+            packed = pack_rows([prompts[i] for i in part], [completions[i] for i in part], pad)
+            packed = packed.to(device)
+            with torch.set_grad_enabled(graded and torch.is_grad_enabled()):
+                values, entropy = _score(model, packed)
+                log_probs.append(unpack(values, packed, width))
+                if entropy is not None:
+                    entropies.append(unpack(entropy, packed, width))
+            parts.append(part)
     place = {index: n for n, index in enumerate(index for part in parts for index in part)}
     order = [place[index] for index in range(len(prompts))]
     return torch.cat(log_probs)[order], torch.cat(entropies)[order] if entropies else None
