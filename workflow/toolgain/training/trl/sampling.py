@@ -118,7 +118,7 @@ class CopiedPrompts:
         self._mask = self._mask[rows]
 
 
-def begin(
+def prefill(
     model: Any, prompts: Sequence[Sequence[int]], padding: int, shared: bool
 ) -> tuple[Tensor, Memory]:
     """Compute the prompts, equal ones once: logits (prompts, vocabulary) and the memory.
@@ -174,7 +174,7 @@ def complete(
         shared: Whether completions of a prompt share its keys and values: quicker on a processor,
             where `can_share` allows it.
     """
-    logits, memory = begin(model, prompts, padding, shared)
+    logits, memory = prefill(model, prompts, padding, shared)
     endings_tensor = torch.tensor(sorted(endings), device=model.device)
     rows = torch.arange(len(prompts), device=model.device)
     alive = torch.ones(len(prompts), dtype=torch.bool, device=model.device)
@@ -210,7 +210,7 @@ def can_share(model: Any, prompts: Sequence[Sequence[int]], padding: int) -> boo
     logits: list[Tensor] = []
     for shared in (False, True):
         try:
-            first, memory = begin(model, several, padding, shared)
+            first, memory = prefill(model, several, padding, shared)
             # Another token for each completion of a prompt.
             tokens = first.topk(3).indices[torch.arange(len(first)), torch.arange(len(first)) % 3]
             memory.next_logits(model, tokens)
