@@ -121,11 +121,11 @@ class CopiedPrompts:
 def prefill(
     model: Any, prompts: Sequence[Sequence[int]], padding: int, shared: bool
 ) -> tuple[Tensor, Memory]:
-    """Compute the prompts, equal ones once: logits (prompts, vocabulary) and the memory.
+    """Compute the prompts, equal ones once: logits (rows, vocabulary) and the memory.
 
     Args:
         model: A causal language model of transformers.
-        prompts: Token ids.
+        prompts: Token ids, of one row each.
         padding: Token that fills shorter prompts on the left.
         shared: Whether completions of a prompt share its keys and values.
     """
