@@ -32,7 +32,6 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from toolgain.common.files import read_json, write_json
-from toolgain.common.memory import keep_freed_memory
 from toolgain.demo_model import attention
 from toolgain.demo_model.slips import Marks, with_slips
 from toolgain.demo_model.text import (
@@ -686,8 +685,6 @@ def pretrain_command() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.device == "cpu":
-        keep_freed_memory()
     # Workers inherit this: each makes text on one core.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     changes = {

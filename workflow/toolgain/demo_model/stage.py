@@ -20,7 +20,12 @@ from toolgain.common.errors import StageError, UserError
 from toolgain.common.files import check_room
 from toolgain.common.logs import last_line
 
-WAITING = {
+ALLOCATOR = {
+    # Large tensors are made and freed at every step; giving their memory back to the system each
+    # time costs more than the arithmetic on some virtual machines.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "268435456",
     # Waiting threads give way to whatever else the machine runs.
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
@@ -67,7 +72,7 @@ def pretrain_demo_model(
     for setting in settings:
         command += ["--set", setting]
     environment = {
-        **os.environ, **WAITING, "PYTHONPATH": str(package.ROOT), "HF_HUB_OFFLINE": "1",
+        **os.environ, **ALLOCATOR, "PYTHONPATH": str(package.ROOT), "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
     log = work / "pretrain.log"

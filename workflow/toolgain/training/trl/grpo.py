@@ -50,7 +50,6 @@ from trl import GRPOConfig, GRPOTrainer
 from toolgain.common.amounts import counted
 from toolgain.common.errors import ExitCode
 from toolgain.common.files import read_jsonl, read_text
-from toolgain.common.memory import keep_freed_memory
 from toolgain.common.progress import Progress, duration_words
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent
 from toolgain.config.sections import Trl
@@ -655,8 +654,6 @@ def train_plan(plan_file: Path) -> None:
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    if not torch.cuda.is_available():
-        keep_freed_memory()
     stop = Stop(plan)
 
     tokenizer = AutoTokenizer.from_pretrained(plan.weights)
