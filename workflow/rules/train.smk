@@ -29,6 +29,8 @@ rule trial:
         "logs/trial.log",
     benchmark:
         "results/benchmarks/trial.tsv"
+    # All trainings wait for it.
+    priority: 1
     resources:
         **ASKED.evaluate,
     shell:
