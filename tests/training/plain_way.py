@@ -95,10 +95,10 @@ def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -
     rows = sum(len({tuple(prompts[i]) for i in part}) for part in parts)
     # Of a rollout of several answers some tokens are masked: their weight is zero, and so is that
     # of completions without an advantage.
-    moving = [prompt != prompts[1] for prompt in prompts]
+    needed = [prompt != prompts[1] for prompt in prompts]
     weights = torch.linspace(-1, 1, len(prompts))[:, None] * torch.randint(0, 2, (width,))
-    weights = weights * torch.tensor(moving)[:, None]
-    together, _ = score_packed(model, prompts, completions, 0, width, model.device, moving, most=2)
+    weights = weights * torch.tensor(needed)[:, None]
+    together, _ = score_packed(model, prompts, completions, 0, width, model.device, needed, most=2)
     (together * weights).sum().backward()
     gradient = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
@@ -117,19 +117,19 @@ def packed(model: Any, prompts: list[list[int]], completions: list[list[int]]) -
     return {"log_probs": difference, "gradient": slope, "rows": rows, "passes": len(parts)}
 
 
-def still_ones_change_nothing(
+def zero_advantages_change_no_gradient(
     model: Any, prompts: list[list[int]], completions: list[list[int]]
 ) -> bool:
-    """Whether gradients under autocast are the same with and without one for completions that have
-    no advantage."""
+    """Whether it is the same gradient, under autocast, where completions without an advantage are
+    left out of it."""
     width = max(map(len, completions))
-    moving = [prompt != prompts[1] for prompt in prompts]
+    needed = [prompt != prompts[1] for prompt in prompts]
     gradients = []
-    for given in (None, moving):
+    for given in (None, needed):
         model.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found, _ = score_packed(model, prompts, completions, 0, width, model.device, given)
-        (found * torch.tensor(moving)[:, None]).sum().backward()
+        (found * torch.tensor(needed)[:, None]).sum().backward()
         gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
     whole, rest = gradients
     return bool((whole - rest).norm() < 0.02 * whole.norm())
@@ -164,7 +164,9 @@ def main(folder: str) -> None:
     completions = [torch.randint(3, 500, (size,)).tolist() for size in (1, 7, 12, 3, 5, 9)]
     repeated = [prompts[index % 3] for index in range(6)]
     result |= packed(model, repeated, completions)
-    result["still_ones_change_nothing"] = still_ones_change_nothing(model, repeated, completions)
+    result["zero_advantages_change_no_gradient"] = zero_advantages_change_no_gradient(
+        model, repeated, completions
+    )
     print(json.dumps(result))
 
 

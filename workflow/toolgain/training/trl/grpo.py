@@ -188,8 +188,8 @@ class ToolTrainer(GRPOTrainer):
         self.val_accuracy: float | None = None
         self.val_reward = 0.0
         self.is_share = True
-        self.moving: list[bool] | None = None
-        """Completions of the batch whose advantage is not zero; None: all count as such."""
+        self.needs_grad: list[bool] | None = None
+        """Which completions of the batch have an advantage other than zero; None: not known."""
         self.writer: SummaryWriter | None = None
         super().__init__(rollout_func=self.rollout, **arguments)
         self.exported_dtype = dtype_of(Path(plan.weights))
@@ -241,13 +241,14 @@ class ToolTrainer(GRPOTrainer):
 
         Their advantage is zero, and without a KL penalty they move no weight.
         """
-        moving = (inputs["advantages"] != 0).tolist()
-        self.moving = moving if self.beta == 0 and any(moving) else None
+        needed = (inputs["advantages"] != 0).tolist()
+        # Every process has to have a backward pass.
+        self.needs_grad = needed if self.beta == 0 and any(needed) else None
         try:
             loss: torch.Tensor = super()._compute_loss(model, inputs)
             return loss
         finally:
-            self.moving = None
+            self.needs_grad = None
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -283,7 +284,7 @@ class ToolTrainer(GRPOTrainer):
                 self._tokenizer.pad_token_id,
                 width,
                 input_ids.device,
-                self.moving,
+                self.needs_grad,
             )
 
     def _can_share_prompts(self) -> bool:

@@ -128,14 +128,14 @@ def score_packed(
     pad: int,
     width: int,
     device: torch.device,
-    moving: Sequence[bool] | None = None,
+    needs_grad: Sequence[bool] | None = None,
     most: int = PARTS,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probabilities and entropies, (completions, width), zero behind the end of each.
 
     `model` has TRL's fused head; one without entropies, as the reference model of the KL penalty,
-    gives None for them. Those that are not `moving` are computed without a gradient, at a third of
-    the time; None: all are.
+    gives None for them. Completions that `needs_grad` leaves out are computed without a gradient,
+    in a third of the time; None leaves out none.
     """
     everything = range(len(prompts))
     parts: list[list[int]] = []
@@ -143,7 +143,9 @@ def score_packed(
     entropies: list[torch.Tensor] = []
     # Those with a gradient first: autocast keeps the weights that it casts for the others.
     for graded in (True, False):
-        chosen = [index for index in everything if (moving is None or moving[index]) is graded]
+        chosen = [
+            index for index in everything if (needs_grad is None or needs_grad[index]) is graded
+        ]
         for part in parts_of(prompts, completions, chosen, most):
             packed = pack_rows([prompts[i] for i in part], [completions[i] for i in part], pad)
             packed = packed.to(device)
