@@ -635,6 +635,9 @@ def trl_config(plan: LaunchPlan, world: int) -> GRPOConfig:
         bf16=settings.bf16 and processor_has_bf16(),
         gradient_checkpointing=settings.gradient_checkpointing,
         use_cpu=not torch.cuda.is_available(),
+        # Buffers never change; to send them at every pass would make processes wait for one another
+        # whose numbers of passes differ.
+        ddp_broadcast_buffers=False,
         ddp_find_unused_parameters=False,
         shuffle_dataset=False,
         logging_steps=1,
