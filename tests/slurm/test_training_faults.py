@@ -100,14 +100,14 @@ def test_a_time_limit_ends_a_training_with_everything_saved(site: Site) -> None:
     site.config = tiny(training={"trl": {"max_steps": 5000}}, cluster={"train_time": "2m"})
     process = site.start(TRAINED, "--retries", "9")
     site.wait_for_step(3)
-    (first,) = site.jobs("train_run")
+    first = site.jobs("train_run")[0]
     site.wait_for_job("train_run", "RUNNING", after=first, seconds=300)
     site.wait_for_step(site.step() + 3)
     assert state_of(first) != "TIMEOUT"
     process.send_signal(signal.SIGINT)
     assert site.finish(process, 90) != 0
     (training,) = (site.folder / "results/work/training").iterdir()
-    before, after = read_segments(training)
+    before, after, *_ = read_segments(training)
     assert before["end"] == "the time limit is near"
     assert after["first_step"] == before["last_step"] + 1, "a step was lost"
 

@@ -239,12 +239,11 @@ class ToolTrainer(GRPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """TRL's loss; where a group has one reward, its completions are scored without a gradient.
 
-        Their advantage is zero, and without a KL penalty they move no weight. In one process alone:
-        of several each must go through the model equally often, since they meet in every pass.
+        Their advantage is zero, and without a KL penalty they move no weight.
         """
         needed = (inputs["advantages"] != 0).tolist()
-        alone = self.accelerator.num_processes == 1
-        self.needs_grad = needed if alone and self.beta == 0 and any(needed) else None
+        # Every process has to have a backward pass: there they meet.
+        self.needs_grad = needed if self.beta == 0 and any(needed) else None
         try:
             loss: torch.Tensor = super()._compute_loss(model, inputs)
             return loss
