@@ -52,7 +52,6 @@ OPENED_OTHERWISE = {
     "bfcl/revisions.py": {"TABLE"},
     "comparison/compare.py": {"ANCHORS"},
     "demo_model/scraps.py": {"Path(__file__).with_name('lexicon.txt')"},
-    "demo_model/everyday.py": {"Path(__file__).with_name('everyday.txt')"},
     "demo_model/tokenizer.py": {"Path(__file__).with_name('chat_template.jinja')"},
     "head/container_probe.py": {"PROGRAM"},
     "report/render.py": {"ASSETS / name"},

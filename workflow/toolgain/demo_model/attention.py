@@ -117,16 +117,17 @@ def forward(
 ) -> tuple[Tensor, None]:
     """The attention of one layer, as transformers calls it: all (batch, heads, length, width).
 
-    Without a mask, and with as many heads of keys as of queries. Computed in bfloat16.
+    Without a mask, and with as many heads of keys as of queries. Computed in the type of the
+    values, which autocast has chosen.
     """
     if attention_mask is not None or key.shape != query.shape:
         raise ValueError("no masks and no shared heads: take attention 'sdpa'")
     batch, heads, length, width = query.shape
     flat = (batch * heads, length, width)
     result, _kept = causal_attention(
-        (query * scaling).to(torch.bfloat16).reshape(flat),
-        key.to(torch.bfloat16).reshape(flat),
-        value.to(torch.bfloat16).reshape(flat),
+        (query * scaling).to(value.dtype).reshape(flat),
+        key.to(value.dtype).reshape(flat),
+        value.reshape(flat),
     )
     return result.view(batch, heads, length, width).transpose(1, 2).contiguous(), None
 

@@ -1,8 +1,8 @@
 # ruff: noqa: E501
-"""Tools of everyday services, written by hand (`everyday.txt`), for the text of the pre-training.
+"""Tools of everyday services, written by hand (`everyday_text`), for the text of the pre-training.
 
 Tools put together from word lists teach a model to copy; what they cannot teach is that "on foot"
-means `walking`, that "$5k" is 5000, or which of two names is the recipient. The file has:
+means `walking`, that "$5k" is 5000, or which of two names is the recipient. The files have:
 
     @name: value=what is said|or this; value        a set of values (`$name` is its kind)
     = domain                                        tools that follow belong together
@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from toolgain.common.files import read_text
 from toolgain.demo_model import scraps
 from toolgain.demo_model.parameters import Schema, make_parameter, write_schema
 from toolgain.demo_model.values import Said, city_and_state, currency, large_amount, percent_as_part
@@ -61,7 +62,7 @@ class PhrasePart:
 
 @dataclass(frozen=True)
 class Slot:
-    """A parameter as the file has it."""
+    """A parameter as a file has it."""
 
     name: str
     kind: str
@@ -72,7 +73,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Entry:
-    """A tool as the file has it."""
+    """A tool as a file has it."""
 
     domain: str
     name: str
@@ -99,7 +100,7 @@ class Entry:
 
 @dataclass
 class Collection:
-    """The whole file."""
+    """All files together."""
 
     entries: list[Entry] = field(default_factory=list)
     sets: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = field(default_factory=dict)
@@ -163,7 +164,12 @@ def _is_choice(text: str, at: int) -> bool:
 
 @cache
 def collection() -> Collection:
-    """The file beside this module."""
+    """The files of `everyday_text`."""
+    return read_collection(sorted(Path(__file__).with_name("everyday_text").glob("*.txt")))
+
+
+def read_collection(files: Iterable[Path]) -> Collection:
+    """The tools and sets of values of some files, which may use each other's sets."""
     made = Collection()
     domain, head, slots, asked = "", ("", ""), list[Slot](), list[PhrasePart]()
 
@@ -177,7 +183,7 @@ def collection() -> Collection:
         slots.clear()
         asked.clear()
 
-    for line in Path(__file__).with_name("everyday.txt").read_text().splitlines():
+    for line in (line for file in files for line in read_text(file).splitlines()):
         mark, rest = line[:1], line[1:].strip()
         if mark == "@":
             name, _, listed = rest.partition(":")

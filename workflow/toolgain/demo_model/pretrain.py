@@ -32,6 +32,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from toolgain.common.files import read_json, write_json
+from toolgain.common.processor import has_bf16
 from toolgain.demo_model import attention
 from toolgain.demo_model.slips import Marks, with_slips
 from toolgain.demo_model.text import (
@@ -375,6 +376,11 @@ def make_optimizers(model: Qwen3ForCausalLM, recipe: PretrainRecipe) -> list[tor
     ]
 
 
+def autocast(device: str) -> torch.autocast:
+    """Products in bfloat16 where the device computes in it."""
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16(device))
+
+
 def loss_of(model: Qwen3ForCausalLM, forward: Any, batch: Batch) -> Tensor:
     """Weighted mean negative log-likelihood of the targets; logits only where there is one."""
     device = model.device
@@ -385,7 +391,7 @@ def loss_of(model: Qwen3ForCausalLM, forward: Any, batch: Batch) -> Tensor:
     # mask is needed, and to give none for each kind of layer keeps one from being made up from the
     # gaps between positions.
     unmasked = {"full_attention": None}
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    with autocast(device.type):
         hidden = forward(
             input_ids=ids, position_ids=positions, attention_mask=unmasked, use_cache=False
         ).last_hidden_state
@@ -424,7 +430,7 @@ def validate(
         begin = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
         until = ids.index(call, begin) if call in ids[begin:] else len(ids)
         decision = max(i for i in range(begin, until) if ids[i] in yes | no)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast("cpu"):
             logits = model(torch.tensor([ids])).logits[0].float()
         best = logits[:-1].argmax(-1).tolist()
         declined = logits[decision - 1].softmax(-1)[list(no)].sum().item()

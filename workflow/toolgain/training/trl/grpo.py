@@ -50,6 +50,7 @@ from trl import GRPOConfig, GRPOTrainer
 from toolgain.common.amounts import counted
 from toolgain.common.errors import ExitCode
 from toolgain.common.files import read_jsonl, read_text
+from toolgain.common.processor import has_bf16
 from toolgain.common.progress import Progress, duration_words
 from toolgain.common.signals import STOP_SIGNALS, end_with_parent
 from toolgain.config.sections import Trl
@@ -100,14 +101,6 @@ VALIDATED = (
 """Means over the validation tasks, under `validation/` in the curves: accuracy (of all tasks, of
 those that expect a call, of those that expect none), reward, sampled tokens, calls where none fits,
 answers."""
-
-
-def processor_has_bf16() -> bool:
-    """Whether bfloat16 is computed by the hardware, not emulated."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(supported())
 
 
 def dtype_of(base: Path) -> torch.dtype:
@@ -631,7 +624,7 @@ def trl_config(plan: LaunchPlan, world: int) -> GRPOConfig:
         warmup_steps=settings.warmup_steps,
         max_grad_norm=settings.max_grad_norm,
         weight_decay=0.0,
-        bf16=settings.bf16 and processor_has_bf16(),
+        bf16=settings.bf16 and has_bf16("cuda" if torch.cuda.is_available() else "cpu"),
         gradient_checkpointing=settings.gradient_checkpointing,
         use_cpu=not torch.cuda.is_available(),
         # Buffers never change; to send them at every pass would make processes wait for one another
