@@ -309,6 +309,21 @@ def test_a_question_leaves_out_chooses_and_implies():
     assert set(given_as) == {True, False, None}
 
 
+def test_values_that_cannot_differ_ask_for_one_call(tmp_path: Path):
+    text = """
+> shelf.look | Looks at a place.
+- row int:13-13 | The row
+- place int:14-14 | The place in it
+? Look at <shelf> {row}, place {place}.
+"""
+    (tmp_path / "shelf.txt").write_text(text)
+    (entry,) = everyday.read_collection([tmp_path / "shelf.txt"]).entries
+    for seed in range(40):
+        rng = Random(seed)
+        asked = everyday.everyday_question(rng, everyday.make_offer(rng, entry), calls=3)
+        assert len(asked.calls) == 1
+
+
 @given(st.integers(min_value=0))
 @settings(max_examples=50, deadline=None)
 def test_a_question_for_no_tool_written_by_hand_is_of_another_group(seed: int):

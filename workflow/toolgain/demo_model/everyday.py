@@ -766,7 +766,8 @@ def everyday_question(rng: Random, offer: Offer, calls: int = 1) -> Request:
             ):
                 rows.append({**asked.values, chosen.slot.name: value})
                 texts.append(other)
-        text = _several(rng, asked, texts)
+        if len(texts) > 1:
+            text = _several(rng, asked, texts)
     return decorated(rng, Request(text, tuple(_call(offer, row) for row in rows), asked.topic))
 
 
@@ -798,6 +799,8 @@ def _in_pairs(
         if text not in texts:
             rows.append(values)
             texts.append(text)
+    if len(texts) < 2:
+        return None
     if rng.random() < 0.6:
         whole = asked.text[:begin] + listed_texts(rng, texts) + asked.text[end:]
     else:
