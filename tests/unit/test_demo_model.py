@@ -324,6 +324,15 @@ def test_values_that_cannot_differ_ask_for_one_call(tmp_path: Path):
         assert len(asked.calls) == 1
 
 
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("@metal: gold; silver\n")
+    with pytest.raises(ValueError, match="the set 'metal' is there twice"):
+        everyday.read_collection(sorted(tmp_path.glob("*.txt")))
+    names = [entry.name for entry in everyday.collection().entries]
+    assert len(set(names)) == len(names)
+
+
 @given(st.integers(min_value=0))
 @settings(max_examples=50, deadline=None)
 def test_a_question_for_no_tool_written_by_hand_is_of_another_group(seed: int):

@@ -187,6 +187,8 @@ def read_collection(files: Iterable[Path]) -> Collection:
         mark, rest = line[:1], line[1:].strip()
         if mark == "@":
             name, _, listed = rest.partition(":")
+            if name in made.sets:
+                raise ValueError(f"the set {name!r} is there twice")
             made.sets[name] = tuple(_set_entry(item) for item in listed.split(";"))
         elif mark == "=":
             close()
@@ -796,7 +798,7 @@ def _in_pairs(
             value, other = each.draw(rng)
             before, _, after = text.rpartition(said[each.slot.name][1])
             text, values[each.slot.name] = before + other + after, value
-        if text not in texts:
+        if text not in texts and values not in rows:
             rows.append(values)
             texts.append(text)
     if len(texts) < 2:
