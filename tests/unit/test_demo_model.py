@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -24,6 +25,7 @@ from toolgain.tasks import contamination
 from toolgain.tasks.generated.concepts import CONCEPTS, Concept
 from toolgain.tasks.generated.generate import split_of
 from toolgain.tasks.generated.task import Request
+from toolgain.tasks.generated.words import NUMBER_WORDS
 
 TRL = Path(".venvs/trl")
 BFCL = Path(".venvs/bfcl")
@@ -322,6 +324,27 @@ def test_values_that_cannot_differ_ask_for_one_call(tmp_path: Path):
         rng = Random(seed)
         asked = everyday.everyday_question(rng, everyday.make_offer(rng, entry), calls=3)
         assert len(asked.calls) == 1
+
+
+def test_each_of_several_calls_has_the_values_that_are_said_for_it(tmp_path: Path):
+    text = """
+> shelf.look | Looks at a place.
+- row int:1-9 | The row
+- place int:1000-1999 | The place in it
+? Look at <shelf> row {row}, place {place}.
+"""
+    (tmp_path / "shelf.txt").write_text(text)
+    (entry,) = everyday.read_collection([tmp_path / "shelf.txt"]).entries
+    for seed in range(300):
+        rng = Random(seed)
+        offer = everyday.make_offer(rng, entry)
+        asked = everyday.everyday_question(rng, offer, calls=2)
+        said = asked.text.replace(",", "")
+        assert len(asked.calls) == 2
+        for call in asked.calls:
+            for value in list(call["arguments"].values())[:2]:
+                word = dict(enumerate(NUMBER_WORDS)).get(value, value)
+                assert re.search(rf"\b({value}|{word})\b", said)
 
 
 def test_a_name_that_is_there_twice_is_refused(tmp_path: Path):

@@ -792,12 +792,14 @@ def _in_pairs(
     last = said[told[-1].slot.name][1]
     end = asked.text.index(last) + len(last)
     segment, rows, texts = asked.text[begin:end], [asked.values], [asked.text[begin:end]]
+    # Found before any is replaced: a new value may hold the text of an earlier one.
+    places = [(segment.index(said[each.slot.name][1]), each) for each in told]
     for _ in range(calls - 1):
         text, values = segment, dict(asked.values)
-        for each in reversed(told):
+        for at, each in reversed(places):
             value, other = each.draw(rng)
-            before, _, after = text.rpartition(said[each.slot.name][1])
-            text, values[each.slot.name] = before + other + after, value
+            after = at + len(said[each.slot.name][1])
+            text, values[each.slot.name] = text[:at] + other + text[after:], value
         if text not in texts and values not in rows:
             rows.append(values)
             texts.append(text)
