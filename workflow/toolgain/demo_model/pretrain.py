@@ -78,7 +78,7 @@ class Phase:
 
 WIDE = Mixture(
     max_tools=4, max_turns=6, decline=0.2, parallel=0.22, over_call=0.0, reasoned=True,
-    everyday=0.78, programs=0.12, planned=True, services=0.7, drill=0.04, lists=0.03, bare=0.03,
+    everyday=0.7, programs=0.2, planned=True, services=0.7, drill=0.04, lists=0.03, bare=0.03,
     brief=0.15, brief_tools=(1, 5), wordy=0.35, odd=0.3, max_chars=2200,
 )  # fmt: skip
 FAR = replace(WIDE, long=0.15, max_chars=5000)
