@@ -169,7 +169,10 @@ def collection() -> Collection:
 
 
 def read_collection(files: Iterable[Path]) -> Collection:
-    """The tools and sets of values of some files, which may use each other's sets."""
+    """The tools and sets of values of some files, which may use each other's sets.
+
+    Raises ValueError where a set is there twice or a question does not close a bracket.
+    """
     made = Collection()
     domain, head, slots, asked = "", ("", ""), list[Slot](), list[PhrasePart]()
 
