@@ -39,7 +39,7 @@ from toolgain.tasks.generated.generate import join_requests, make_chat, split_of
 from toolgain.tasks.generated.parameters import city, full_name, person
 from toolgain.tasks.generated.task import Request
 
-# ---------------------------------------------------------------- the file
+# ---------------------------------------------------------------- the files
 
 
 @dataclass(frozen=True)
@@ -460,7 +460,7 @@ def _field(rng: Random, slot: Slot, camel: bool, whole: bool) -> OfferField:
 
 
 def fixed(text: str, kind: str) -> Any:
-    """A value as the file writes it, in its JSON type. Raises ValueError where it is not one."""
+    """A value as a file writes it, in its JSON type. Raises ValueError where it is not one."""
     if kind == "string":
         return text
     value = json.loads(text)
@@ -530,7 +530,7 @@ def _kind(rng: Random, kind: str, whole: bool = False) -> tuple[Schema, Draw, st
 
 
 def _set_kind(rng: Random, name: str, whole: bool) -> tuple[Schema, Draw, str]:
-    """A set: as an enumeration, or open to other values than those of the file."""
+    """A set: as an enumeration, or open to other values than those of the files."""
     entries = collection().sets[name]
     converted = any(text.lower() != value.lower() for value, said in entries for text in said)
     shown = rng.random() < (0.8 if converted else 0.3)
@@ -573,7 +573,7 @@ def listed_texts(rng: Random, texts: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Offer:
-    """A tool of one conversation, made from an entry of the file."""
+    """A tool of one conversation, made from an entry of the files."""
 
     entry: Entry
     name: str
